@@ -1,0 +1,59 @@
+"""One family of errors: what was expected, what was received, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OrbitLensError(ValueError):
+    """Raised at the door, before any work is done; the command line prints it as one line.
+
+    Args:
+        subject: The argument, file or object that is wrong.
+        expected: What would have been right.
+        received: What was given instead.
+        remedy: What the user can do now.
+
+    Example:
+        >>> raise OrbitLensError("`k`", expected="at most d_sae = 8", received=9, remedy="lower k")
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: `k`: expected at most d_sae = 8, received 9; lower k
+    """
+
+    def __init__(self, subject: str, *, expected: str, received: object, remedy: str) -> None:
+        super().__init__(f"{subject}: expected {expected}, received {received}; {remedy}")
+
+
+class MissingExtraError(OrbitLensError):
+    """An optional library is needed and is not installed."""
+
+
+def missing_extra(library: str, *, extra: str) -> MissingExtraError:
+    """Return the error that says which extra brings `library`.
+
+    Example:
+        >>> print(missing_extra("timm", extra="timm"))
+        timm: expected to be installed, received no such module; pip install 'orbitlens[timm]'
+    """
+    return MissingExtraError(
+        library,
+        expected="to be installed",
+        received="no such module",
+        remedy=f"pip install 'orbitlens[{extra}]'",
+    )
+
+
+def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensError:
+    """Return the error for a name that is not among `known`, with the nearest suggestion.
+
+    Example:
+        >>> print(unknown_name("`group`", "C44", ["C4", "D4"]))
+        `group`: expected one of C4, D4, received 'C44'; did you mean 'C4'?
+    """
+    names = list(known)
+    nearest = get_close_matches(name, names, n=1, cutoff=0.4)
+    return OrbitLensError(
+        subject,
+        expected=f"one of {', '.join(names)}",
+        received=repr(name),
+        remedy=f"did you mean {nearest[0]!r}?" if nearest else "choose one of these",
+    )
