@@ -1,0 +1,39 @@
+"""Names of groups as users write them."""
+
+import re
+from functools import reduce
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups.base import Group
+from orbitlens.groups.cyclic import cyclic
+from orbitlens.groups.dihedral import dihedral
+from orbitlens.groups.product import product
+
+_FAMILIES = {"C": cyclic, "D": dihedral}
+
+
+def from_name(name: str) -> Group:
+    """Return the group called `name`: "C" or "D" with a number, factors joined by "x".
+
+    Args:
+        name: Such as "C4", "D4" or "C2xC3"; case does not matter.
+
+    Raises:
+        OrbitLensError: If the name is not of this form.
+
+    Example:
+        >>> from_name("c2xd3").order
+        12
+    """
+    factors = []
+    for factor in name.upper().split("X"):
+        match = re.fullmatch(r"([CD])([1-9]\d{0,3})", factor.strip())
+        if match is None:
+            raise OrbitLensError(
+                "`group`",
+                expected="C or D and a number from 1, products joined by x",
+                received=repr(name),
+                remedy="write for example C4 (quarter turns), D4 (with flips) or C2xC2",
+            )
+        factors.append(_FAMILIES[match[1]](int(match[2])))
+    return reduce(product, factors)

@@ -1,0 +1,142 @@
+"""The laws of a group, for every family."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orbitlens import groups
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+
+GROUPS = [
+    *(groups.cyclic(n) for n in (1, 2, 3, 4, 5, 8, 12)),
+    *(groups.dihedral(n) for n in (1, 2, 3, 4, 5, 8)),
+    groups.product(groups.cyclic(2), groups.cyclic(2)),
+    groups.product(groups.cyclic(3), groups.dihedral(3)),
+    groups.product(groups.dihedral(2), groups.product(groups.cyclic(2), groups.cyclic(3))),
+]
+every_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+
+
+@every_group
+def test_element_zero_is_the_identity(group: Group) -> None:
+    elements = np.arange(group.order)
+    assert np.array_equal(group.table[0], elements)
+    assert np.array_equal(group.table[:, 0], elements)
+
+
+@every_group
+def test_product_is_associative(group: Group) -> None:
+    table = group.table
+    for g in range(group.order):
+        assert np.array_equal(table[table[g]], table[g][table])
+
+
+@every_group
+def test_element_times_its_inverse_is_the_identity(group: Group) -> None:
+    elements = np.arange(group.order)
+    assert not group.table[elements, group.inverses].any()
+    assert not group.table[group.inverses, elements].any()
+
+
+@every_group
+def test_words_spell_their_elements_and_generators_generate(group: Group) -> None:
+    for element, word in enumerate(group.words):
+        product = 0
+        for position in word:
+            product = group.multiply(product, group.generators[position])
+        assert product == element
+
+
+@every_group
+def test_element_order_divides_the_order_of_the_group(group: Group) -> None:
+    assert all(group.order % group.element_order(g) == 0 for g in range(group.order))
+
+
+@every_group
+def test_conjugacy_classes_partition_the_group_and_are_closed(group: Group) -> None:
+    assert sorted(g for members in group.conjugacy_classes for g in members) == list(
+        range(group.order)
+    )
+    for members in group.conjugacy_classes:
+        for k in range(group.order):
+            conjugates = {
+                group.multiply(group.multiply(k, g), int(group.inverses[k])) for g in members
+            }
+            assert conjugates == set(members)
+
+
+@every_group
+def test_dict_round_trip_rebuilds_the_group(group: Group) -> None:
+    rebuilt = Group.from_dict(group.to_dict())
+    assert rebuilt == group
+    assert hash(rebuilt) == hash(group)
+    assert rebuilt.element_names == group.element_names
+
+
+def test_dihedral_flip_reverses_the_turn() -> None:
+    group = groups.dihedral(5)
+    r, s = 1, 5
+    assert group.multiply(group.multiply(s, r), s) == group.inverses[r]
+
+
+def test_number_of_conjugacy_classes_of_d4_is_five() -> None:
+    assert len(groups.dihedral(4).conjugacy_classes) == 5
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_product_of_coprime_cyclic_groups_is_cyclic(m: int, n: int) -> None:
+    group = groups.product(groups.cyclic(m), groups.cyclic(n))
+    largest = max(group.element_order(g) for g in range(group.order))
+    assert (largest == m * n) == (np.gcd(m, n) == 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "order"), [("C4", 4), ("d4", 8), ("C2xC3", 6), ("C2 x D2 x C2", 16), ("C1", 1)]
+)
+def test_from_name_builds_the_group(name: str, order: int) -> None:
+    assert groups.from_name(name).order == order
+
+
+@pytest.mark.parametrize("name", ["", "C0", "E8", "C", "4C", "C4x", "C-2", "D99999"])
+def test_from_name_rejects_what_is_no_name(name: str) -> None:
+    with pytest.raises(OrbitLensError, match="C4"):
+        groups.from_name(name)
+
+
+@pytest.mark.parametrize(
+    ("table", "law"),
+    [
+        ([[0, 1], [1, 2]], "closure"),
+        ([[1, 0], [0, 1]], "identity"),
+        ([[0, 1, 2], [1, 1, 2], [2, 2, 0]], "inverses"),
+        (
+            [[0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [2, 4, 0, 1, 3], [3, 2, 4, 0, 1], [4, 3, 1, 2, 0]],
+            "associativity",
+        ),
+    ],
+)
+def test_a_table_that_is_no_group_names_the_law_that_fails(
+    table: list[list[int]], law: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=law):
+        Group(
+            name="broken",
+            table=np.array(table),
+            generators=tuple(range(1, len(table))),
+            words=((),) * len(table),
+            element_names=("x",) * len(table),
+        )
+
+
+def test_a_wrong_word_is_rejected() -> None:
+    good = groups.cyclic(3)
+    with pytest.raises(OrbitLensError, match="words"):
+        Group("C3", good.table.copy(), (1,), ((), (0, 0), (0,)), good.element_names)
+
+
+@pytest.mark.parametrize("family", [groups.cyclic, groups.dihedral])
+def test_no_turns_at_all_is_rejected(family) -> None:
+    with pytest.raises(OrbitLensError, match="at least 1, received 0"):
+        family(0)
