@@ -1,0 +1,28 @@
+"""Inputs to look at.
+
+Inputs         the record of a labelled set of inputs
+toy            sparse sums of known features under a known matrix      -> ToyData
+shapes         a glyph in each quadrant of an image                    -> Shapes
+shape_tasks    the 180 questions about these images                    -> Tasks
+digits         scikit-learn's handwritten digits                       -> Inputs
+image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
+"""
+
+from orbitlens.data.base import Inputs
+from orbitlens.data.digits import digits
+from orbitlens.data.folder import image_folder
+from orbitlens.data.shape_tasks import Tasks, shape_tasks
+from orbitlens.data.shapes import Shapes, shapes
+from orbitlens.data.toy import ToyData, toy
+
+__all__ = [
+    "Inputs",
+    "Shapes",
+    "Tasks",
+    "ToyData",
+    "digits",
+    "image_folder",
+    "shape_tasks",
+    "shapes",
+    "toy",
+]

@@ -1,0 +1,100 @@
+"""Inputs as a record: what a network is shown, and what is known about each sample."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A labelled set of inputs.
+
+    Args:
+        name: What the set is called, such as "digits".
+        values: The inputs; images are [n, channels, height, width], float32 in [0, 1].
+        labels: One class index per sample, shape [n], or None.
+        class_names: What each label is called; empty without labels.
+        files: For a folder, the file of each sample, relative to the folder; else empty.
+        skipped: Files that could not be read and were passed over.
+
+    Raises:
+        OrbitLensError: If labels or files do not fit the values.
+
+    Example:
+        >>> import torch
+        >>> inputs = Inputs("noise", torch.zeros(3, 1, 8, 8))
+        >>> inputs.digest
+        '8bb64d6724e0dc66'
+    """
+
+    name: str
+    values: Float[Tensor, "n *axes"]
+    labels: Int64[np.ndarray, " samples"] | None = None
+    class_names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.values)
+        if self.labels is not None and len(self.labels) != n:
+            raise OrbitLensError(
+                "`labels`",
+                expected=f"one per sample, {n}",
+                received=len(self.labels),
+                remedy="give every sample one label",
+            )
+        if self.labels is not None and not set(np.unique(self.labels)) <= set(
+            range(len(self.class_names))
+        ):
+            raise OrbitLensError(
+                "`labels`",
+                expected=f"indices of the {len(self.class_names)} class names",
+                received=f"{self.labels.min()} to {self.labels.max()}",
+                remedy="name every class in `class_names`",
+            )
+        if self.files and len(self.files) != n:
+            raise OrbitLensError(
+                "`files`",
+                expected=f"one per sample, {n}, or none",
+                received=len(self.files),
+                remedy="give every sample its file",
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change with any value, any label, and the shape."""
+        values = self.values.detach().cpu().contiguous().numpy()
+        content = hashlib.sha256(f"{values.dtype}{values.shape}".encode())
+        content.update(values.data)
+        if self.labels is not None:
+            content.update(b"labels")
+            content.update(np.ascontiguousarray(self.labels).data)
+        return content.hexdigest()[:16]
+
+    def subset(self, n: int, *, seed: int) -> "Inputs":
+        """Return n samples drawn at random, in their old order; all of them if there are no more.
+
+        Args:
+            n: Samples at most.
+            seed: The same seed gives the same samples.
+
+        Example:
+            >>> import torch
+            >>> Inputs("noise", torch.zeros(9, 1, 8, 8)).subset(4, seed=0).values.shape
+            torch.Size([4, 1, 8, 8])
+        """
+        if n >= len(self.values):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.values))[:n])
+        return replace(
+            self,
+            values=self.values[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            files=tuple(self.files[i] for i in chosen) if self.files else (),
+        )

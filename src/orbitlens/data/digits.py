@@ -1,0 +1,45 @@
+"""Handwritten digits: 1,797 real images that come with scikit-learn, no download."""
+
+import numpy as np
+import torch
+
+from orbitlens.data.base import Inputs
+from orbitlens.errors import OrbitLensError, missing_extra
+
+
+def digits(size: int = 32) -> Inputs:
+    """Return scikit-learn's 8 x 8 digits, grey values scaled from 0..16 to [0, 1].
+
+    Args:
+        size: Height and width in pixels, a multiple of 8; every pixel becomes a square.
+
+    Returns:
+        Images of shape [1797, 1, size, size], labels 0 to 9.
+
+    Raises:
+        OrbitLensError: If the size is no multiple of 8, or if scikit-learn is not installed.
+
+    Example:
+        >>> digits(size=16).values.shape
+        torch.Size([1797, 1, 16, 16])
+    """
+    if size < 8 or size % 8:
+        raise OrbitLensError(
+            "`size`",
+            expected="a multiple of 8 pixels",
+            received=size,
+            remedy="choose for example 32",
+        )
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise missing_extra("scikit-learn", extra="data") from None
+    bundled = load_digits()
+    scale = size // 8
+    values = torch.from_numpy(bundled.images / 16).float()[:, None]
+    return Inputs(
+        name="digits",
+        values=values.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3),
+        labels=bundled.target.astype(np.int64),
+        class_names=tuple(str(digit) for digit in range(10)),
+    )

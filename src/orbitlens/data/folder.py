@@ -1,0 +1,230 @@
+"""Images from a folder: PNG, JPEG and TIFF, flat or with one subfolder per class."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from orbitlens.data.base import Inputs
+from orbitlens.errors import OrbitLensError, missing_extra, unknown_name
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+Pixels = Float32[np.ndarray, "channels size size"]
+
+
+def image_folder(
+    path: str | Path,
+    *,
+    size: int = 64,
+    channels: str | int = "auto",
+    unreadable: str = "stop",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Inputs:
+    """Read the images of a folder, in sorted order, as squares of one size in [0, 1].
+
+    Each image is turned upright as its EXIF data say, cut to the centred square of its shorter
+    side, and resized bicubically with antialiasing. Values are divided by 255, those of 16-bit
+    grey images by 65535. Transparent places become white. Hidden files are ignored, and of files
+    with several pages the first is read.
+
+    Args:
+        path: A folder with images, or with one subfolder per class (searched to any depth). From
+            two subfolders with images on, their names are the classes.
+        size: Height and width in pixels, at least 1.
+        channels: 1, 3, or "auto": 1 if every file is grey, else 3 (a palette counts as colour).
+            Colour becomes grey by ITU-R 601 luminance, grey becomes colour by repetition.
+        unreadable: "stop" at a file that cannot be read, or "skip" it and say so in `skipped`.
+        limit: Read at most so many files, chosen at random with `seed`; None reads every file.
+        seed: The same seed chooses the same files.
+
+    Returns:
+        Images of shape [n, channels, size, size], their files, and labels if there are classes.
+
+    Raises:
+        OrbitLensError: If there is no such folder or no image in it, if images lie beside
+            subfolders with images, or if a file (for "skip", every file) cannot be read.
+
+    Example:
+        >>> image_folder("no/such/folder")
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: image folder: expected an existing folder, received ...
+    """
+    _check_settings(size, channels, unreadable, limit)
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        raise missing_extra("pillow", extra="data") from None
+    root = Path(path)
+    files, classes = _find(root)
+    if limit is not None and limit < len(files):
+        chosen = np.random.default_rng(seed).choice(len(files), limit, replace=False)
+        files = [files[i] for i in np.sort(chosen)]
+    images, skipped = _read_all(root, files, _reader(size, channels), unreadable)
+    widest = max(len(pixels) for pixels in images.values())
+    values = np.stack([np.broadcast_to(p, (widest, size, size)) for p in images.values()])
+    return Inputs(
+        name=root.resolve().name,
+        values=torch.from_numpy(values),
+        labels=_labels(list(images), classes) if classes else None,
+        class_names=tuple(classes),
+        files=tuple(images),
+        skipped=tuple(skipped),
+    )
+
+
+def _check_settings(size: int, channels: str | int, unreadable: str, limit: int | None) -> None:
+    for name, value in (("size", size), ("limit", limit)):
+        if value is not None and value < 1:
+            raise OrbitLensError(
+                f"`{name}`", expected="at least 1", received=value, remedy="choose a larger number"
+            )
+    if channels not in ("auto", 1, 3):
+        raise OrbitLensError(
+            "`channels`",
+            expected='"auto", 1 or 3',
+            received=repr(channels),
+            remedy='choose "auto" to follow the files',
+        )
+    if unreadable not in ("stop", "skip"):
+        raise unknown_name("`unreadable`", unreadable, ["stop", "skip"])
+
+
+def _find(root: Path) -> tuple[list[str], list[str]]:
+    """Return the image files, sorted, relative to the root; and the classes, if there are any."""
+    if not root.is_dir():
+        raise OrbitLensError(
+            "image folder",
+            expected="a folder, not a file" if root.exists() else "an existing folder",
+            received=root,
+            remedy="pass the folder that holds it" if root.exists() else "check the path",
+        )
+    files = sorted(_walk(root))
+    if not files:
+        raise OrbitLensError(
+            f"image folder {root}",
+            expected=f"files ending in {', '.join(ENDINGS)} (any case), here or in subfolders",
+            received="none",
+            remedy="convert the images to one of these, or check the path",
+        )
+    loose = [name for name in files if "/" not in name]
+    subfolders = sorted({name.split("/")[0] for name in files if "/" in name})
+    if loose and subfolders:
+        raise OrbitLensError(
+            f"image folder {root}",
+            expected="images either in the folder itself or in one subfolder per class",
+            received=f"{len(loose)} beside the subfolders {', '.join(subfolders[:3])}, "
+            f"the first being {loose[0]}",
+            remedy="move these images into a subfolder",
+        )
+    return files, subfolders if len(subfolders) > 1 else []
+
+
+def _walk(root: Path) -> Iterator[str]:
+    def stop(error: OSError) -> None:
+        raise OrbitLensError(
+            f"image folder {error.filename}",
+            expected="a folder that can be listed",
+            received=f"an error: {error.strerror}",
+            remedy="check its permissions",
+        )
+
+    visited = set()
+    for folder, subfolders, names in os.walk(root, onerror=stop, followlinks=True):
+        # A link back to a folder above would otherwise be followed without end.
+        visited.add(os.path.realpath(folder))
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if name[0] != "." and os.path.realpath(os.path.join(folder, name)) not in visited
+        ]
+        for name in names:
+            if name[0] != "." and Path(name).suffix.lower() in ENDINGS:
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _labels(files: list[str], classes: list[str]) -> Int64[np.ndarray, " n"]:
+    return np.array([classes.index(name.split("/")[0]) for name in files], dtype=np.int64)
+
+
+def _read_all(
+    root: Path, files: list[str], read: Callable[[Path], Pixels], unreadable: str
+) -> tuple[dict[str, Pixels], list[str]]:
+    from PIL import Image
+
+    images: dict[str, Pixels] = {}
+    reasons: dict[str, str] = {}
+    with warnings.catch_warnings():
+        # Odd metadata do not make an image unreadable; a size that suggests an attack does.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for name in files:
+            try:
+                images[name] = read(root / name)
+            except MemoryError:
+                raise
+            except Exception as error:  # decoders raise a dozen kinds for a damaged file
+                reasons[name] = " ".join(str(error).split()) or type(error).__name__
+                if unreadable == "stop":
+                    raise _unreadable(f"image {root / name}", reasons[name]) from None
+    if not images:
+        first, reason = next(iter(reasons.items()))
+        raise OrbitLensError(
+            f"image folder {root}",
+            expected="at least one readable image",
+            received=f"{len(reasons)} that cannot be read, the first being {first} ({reason})",
+            remedy="check that these files are whole images",
+        )
+    return images, list(reasons)
+
+
+def _unreadable(subject: str, reason: str) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected="a whole PNG, JPEG or TIFF image of at most 16 bits per channel",
+        received=f"an error: {reason}",
+        remedy='repair or shrink it, or pass unreadable="skip" (command line: --unreadable skip)',
+    )
+
+
+def _reader(size: int, channels: str | int) -> Callable[[Path], Pixels]:
+    from PIL import Image, ImageOps
+
+    def read(path: Path) -> Pixels:
+        with Image.open(path) as opened:
+            image, brightest = _plain(ImageOps.exif_transpose(opened))
+        if channels == 1 and image.mode == "RGB":
+            image = image.convert("L")
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side))
+        resized = square.resize((size, size), Image.Resampling.BICUBIC)
+        pixels = np.atleast_3d(np.asarray(resized, dtype=np.float32)) / np.float32(brightest)
+        pixels = np.ascontiguousarray(pixels.clip(0, 1).transpose(2, 0, 1))
+        return np.repeat(pixels, 3, axis=0) if channels == 3 and len(pixels) == 1 else pixels
+
+    return read
+
+
+def _plain(image: "Image.Image") -> tuple["Image.Image", int]:
+    """Return the image as mode L, RGB, or F for 16-bit grey, and the value of its white."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.asarray(image).astype(np.float32)), 65535
+    if image.mode in ("I", "F"):
+        raise ValueError(f"32 bits per pixel (mode {image.mode}), whose white is not known")
+    grey = image.mode in ("1", "L", "LA")
+    if image.has_transparency_data:
+        solid = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid)
+    return image.convert("L" if grey else "RGB"), 255

@@ -1,0 +1,181 @@
+"""Toy features with an exact linear action: the ground truth for feature recovery and transport.
+
+Source: Erdogan & Lucic, arXiv 2511.09432, experiment 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.groups import Group, cyclic
+
+# Enough for the largest overlap of 18 or 32 unit vectors in R^16 to settle near the Welch bound.
+_STEPS = 500
+_STEP_SIZE = 0.01
+_POWER = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ToyData:
+    """Sparse sums of known features, each sample with its whole orbit.
+
+    Args:
+        group: C_n, n the orbit size.
+        orbits: Activations, `orbits[:, g]` is the sample moved by g, shape [n, |G|, dim], float32.
+        features: The true unit features v_i, shape [features, dim], float32.
+        present: Whether feature i is in x, shape [n, features]; true of the whole orbit.
+        matrices: The true representation, M^g for every element, shape [|G|, dim, dim], float32.
+    """
+
+    group: Group
+    orbits: Float[Tensor, "n group dim"]
+    features: Float[Tensor, "features dim"]
+    present: Bool[Tensor, "n features"]
+    matrices: Float[Tensor, "group dim dim"]
+
+
+def toy(
+    *,
+    n_features: int = 16,
+    orbit_size: int = 4,
+    dim: int = 16,
+    n_samples: int = 10_000,
+    canonical: str = "fixed",
+    seed: int,
+) -> ToyData:
+    """Draw sparse sums of unit features, moved by an orthogonal matrix M with M^|G| = I.
+
+        x = sum_i alpha_i v_i,   alpha_i ~ Bernoulli(1 / N),   orbits[:, g] = M^g x
+
+    The N features are orthonormal if N <= dim, else their largest overlap is minimised. M turns
+    planes of a random orthonormal basis; the real irreducible representations of C_n occur as
+    evenly as `dim` allows, frequency 1 always, so that the action is faithful and M^g x is about
+    as far from x as an unrelated sample. Features and M depend on the seed alone, not on
+    `n_samples` or `canonical`. Erdogan & Lucic, arXiv 2511.09432, experiment 1.
+
+    Args:
+        n_features: N, the number of true features.
+        orbit_size: |G|, the order of the cyclic group.
+        dim: Dimension of an activation.
+        n_samples: Number of orbits.
+        canonical: "fixed": element 0 of every orbit is x. "random": every orbit starts at a
+            random element h, `orbits[:, g] = M^(g + h) x`; the true features are still those of x.
+        seed: The same seed gives the same bits.
+
+    Returns:
+        Orbits, features, which features are present, and the true matrices.
+
+    Raises:
+        OrbitLensError: If a number is too small, or if `canonical` is unknown.
+
+    Example:
+        >>> data = toy(orbit_size=8, n_samples=100, seed=0)
+        >>> moved = data.orbits[:, 0] @ data.matrices[3].T
+        >>> data.orbits.shape, torch.allclose(data.orbits[:, 3], moved, atol=1e-5)
+        (torch.Size([100, 8, 16]), True)
+    """
+    _check_sizes(n_features, orbit_size, dim, n_samples)
+    if canonical not in ("fixed", "random"):
+        raise unknown_name("`canonical`", canonical, ["fixed", "random"])
+    generator = torch.Generator().manual_seed(seed)
+    features = _unit_features(n_features, dim, generator)
+    matrices = _turns(orbit_size, dim, generator)
+    present = torch.rand(n_samples, n_features, generator=generator) < 1 / n_features
+    orbits = torch.einsum("gij,nj->ngi", matrices, present.double() @ features)
+    if canonical == "random":
+        start = torch.randint(orbit_size, (n_samples, 1), generator=generator)
+        elements = (start + torch.arange(orbit_size)) % orbit_size
+        orbits = orbits.take_along_dim(elements[:, :, None], dim=1)
+    return ToyData(
+        group=cyclic(orbit_size),
+        orbits=orbits.float(),
+        features=features.float(),
+        present=present,
+        matrices=matrices.float(),
+    )
+
+
+def _check_sizes(n_features: int, orbit_size: int, dim: int, n_samples: int) -> None:
+    sizes = {"n_features": n_features, "orbit_size": orbit_size, "n_samples": n_samples}
+    for name, size in sizes.items():
+        if size < 1:
+            raise OrbitLensError(
+                f"`{name}`", expected="at least 1", received=size, remedy="choose a larger number"
+            )
+    room = _block_dim(1 % orbit_size, orbit_size)
+    if dim < room:
+        raise OrbitLensError(
+            "`dim`",
+            expected=f"at least {room}, so that C{orbit_size} acts faithfully",
+            received=dim,
+            remedy="choose a larger dimension",
+        )
+
+
+def _unit_features(
+    n_features: int, dim: int, generator: torch.Generator
+) -> Float[Tensor, "features dim"]:
+    """Draw unit vectors, orthonormal if they fit; else descend on a power of their overlaps."""
+    features = torch.randn(n_features, dim, generator=generator, dtype=torch.float64)
+    if n_features <= dim:
+        orthonormal: Tensor = torch.linalg.qr(features.T).Q
+        return orthonormal.T.contiguous()
+    features = torch.nn.functional.normalize(features, dim=1)
+    for _ in range(_STEPS):
+        overlaps = (features @ features.T).fill_diagonal_(0)
+        gradient = (overlaps / overlaps.abs().max()) ** (_POWER - 1) @ features
+        features = torch.nn.functional.normalize(features - _STEP_SIZE * gradient, dim=1)
+    return features
+
+
+def _turns(orbit_size: int, dim: int, generator: torch.Generator) -> Float[Tensor, "group dim dim"]:
+    """Return the powers of M: each frequency turns its plane of a random orthonormal basis."""
+    noise = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    basis: Tensor = torch.linalg.qr(noise).Q
+    powers = torch.zeros(orbit_size, dim, dim, dtype=torch.float64)
+    start = 0
+    for frequency in _frequencies(orbit_size, dim):
+        end = start + _block_dim(frequency, orbit_size)
+        powers[:, start:end, start:end] = _block(frequency, orbit_size)
+        start = end
+    return basis @ powers @ basis.T
+
+
+def _frequencies(orbit_size: int, dim: int) -> list[int]:
+    """Choose which irreps of C_n fill `dim` dimensions, frequency 1 first, the rarest next.
+
+    Among equally rare ones that fit, the one that keeps every trace M^p, p != 0, nearest to 0.
+    """
+    angles = 2 * np.pi * np.arange(1, orbit_size) / orbit_size
+
+    def traces(frequency: int) -> Float[np.ndarray, " powers"]:
+        return _block_dim(frequency, orbit_size) * np.cos(frequency * angles)
+
+    chosen = [1 % orbit_size]
+    room, total = dim - _block_dim(chosen[0], orbit_size), traces(chosen[0])
+    while room:
+        fitting = [k for k in range(orbit_size // 2 + 1) if _block_dim(k, orbit_size) <= room]
+        # Rounded, so that the choice between equal traces does not hang on the last bit.
+        largest = {k: round(np.abs(total + traces(k)).max(initial=0.0), 9) for k in fitting}
+        best = min(fitting, key=lambda k: (chosen.count(k), largest[k], k))
+        chosen.append(best)
+        room, total = room - _block_dim(best, orbit_size), total + traces(best)
+    return chosen
+
+
+def _block_dim(frequency: int, orbit_size: int) -> int:
+    """The real irrep of C_n at frequencies 0 and n/2 is a line, at any other a plane."""
+    return 1 if 2 * frequency in (0, orbit_size) else 2
+
+
+def _block(frequency: int, orbit_size: int) -> Float[Tensor, "group block block"]:
+    angles = 2 * math.pi * frequency / orbit_size * torch.arange(orbit_size).double()
+    cosine, sine = angles.cos(), angles.sin()
+    turns = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(-1, 2, 2)
+    size = _block_dim(frequency, orbit_size)
+    return turns[:, :size, :size]
