@@ -1,0 +1,40 @@
+"""Metrics: what an SAE gives back, what it finds, and how it moves with the group.
+
+    squared_error, mse                    per sample
+    explained_variance, normalised_mse    over a whole set, one definition for everyone
+    ReconstructionStats                   the same for sets larger than memory
+    feature_recovery, Recovery            dictionary rows against true features (MMCS)
+    feature_detection                     F1 of a logistic probe on m latents
+    l0, firing_rates, dead_latents        how sparse the codes are
+    invariance_error, equivariance_error  how codes and reconstructions move along orbits
+
+Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
+"""
+
+from orbitlens.metrics.detection import feature_detection
+from orbitlens.metrics.equivariance import equivariance_error, invariance_error
+from orbitlens.metrics.reconstruction import (
+    ReconstructionStats,
+    explained_variance,
+    mse,
+    normalised_mse,
+    squared_error,
+)
+from orbitlens.metrics.recovery import Recovery, feature_recovery
+from orbitlens.metrics.sparsity import dead_latents, firing_rates, l0
+
+__all__ = [
+    "ReconstructionStats",
+    "Recovery",
+    "dead_latents",
+    "equivariance_error",
+    "explained_variance",
+    "feature_detection",
+    "feature_recovery",
+    "firing_rates",
+    "invariance_error",
+    "l0",
+    "mse",
+    "normalised_mse",
+    "squared_error",
+]

@@ -1,0 +1,90 @@
+"""Equivariance: how far codes drift along orbits, and whether reconstructions move with inputs."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.metrics.reconstruction import ReconstructionStats
+
+
+def invariance_error(values: Float[Tensor, "batch group latents"]) -> Float[Tensor, ""]:
+    """Return how much a value changes when its input is moved by the group.
+
+    sum ||z(gx) - z(x)||^2 / sum (||z(gx)||^2 + ||z(x)||^2), over samples x and elements g != e
+
+    Args:
+        values: z(gx) along the orbit of each sample, codes or reconstructions, shape
+            [batch, group, latents]; element 0 is the identity.
+
+    Returns:
+        A float64 scalar: 0 for invariant values, 1 where moving the input makes the values
+        orthogonal (disjoint sets of latents fire), 2 where it changes their sign. Values that are
+        all zero, and a group of one element, are invariant.
+
+    Raises:
+        OrbitLensError: If there is no sample or no element.
+
+    Example:
+        >>> invariance_error(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])).item()
+        1.0
+    """
+    _check_orbits("`values`", values)
+    still, moved = values[:, :1], values[:, 1:]
+    drift = (moved - still).square().sum(dtype=torch.float64)
+    power = moved.square().sum(dtype=torch.float64)
+    power = power + still.square().sum(dtype=torch.float64) * moved.shape[1]
+    return torch.where(power == 0, 0.0, drift / power)
+
+
+def equivariance_error(
+    x_hat: Float[Tensor, "batch group dim"], matrices: Float[Tensor, "group dim dim"]
+) -> Float[Tensor, ""]:
+    """Return how far reconstructions are from moving with the group.
+
+    sum ||x_hat(gx) - rho(g) x_hat(x)||^2 / sum ||x_hat(gx) - mean||^2, over x and elements g != e
+
+    with the mean over all x_hat(gx) of the sum: the normalised MSE of rho(g) x_hat(x) as a guess of
+    x_hat(gx).
+
+    Args:
+        x_hat: Reconstruction of each input along its orbit, shape [batch, group, dim]; element 0
+            is the identity.
+        matrices: rho(g) for every g, shape [group, dim, dim].
+
+    Returns:
+        A float64 scalar, 0 for an equivariant map. A group of one element moves nothing and gives
+        0; constant reconstructions give 0 where rho fixes them and infinity where it does not.
+
+    Raises:
+        OrbitLensError: If there is no sample, or not one matrix for each element.
+
+    Example:
+        >>> turn = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> equivariance_error(torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]), turn).item()
+        0.0
+    """
+    _check_orbits("`x_hat`", x_hat)
+    if len(matrices) != x_hat.shape[1]:
+        raise OrbitLensError(
+            "`matrices`",
+            expected=f"one for each of the {x_hat.shape[1]} elements of the orbits",
+            received=len(matrices),
+            remedy="take orbits and matrices of one group",
+        )
+    if len(matrices) == 1:
+        return torch.zeros((), dtype=torch.float64, device=x_hat.device)
+    stats = ReconstructionStats()
+    for g in range(1, len(matrices)):
+        stats.update(x_hat[:, g], x_hat[:, 0] @ matrices[g].to(x_hat).T)
+    return stats.normalised_mse
+
+
+def _check_orbits(name: str, orbits: Tensor) -> None:
+    if orbits.shape[0] == 0 or orbits.shape[1] == 0:
+        raise OrbitLensError(
+            name,
+            expected="at least one sample and one element",
+            received=tuple(orbits.shape),
+            remedy="pass whole orbits, shape [batch, group, width]",
+        )

@@ -1,0 +1,112 @@
+"""Feature recovery: do the dictionary's rows point where the true features point?
+
+Source: the toy experiment of Erdogan & Lucic, arXiv 2511.09432 (MMCS after Hungarian matching).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, missing_extra
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """How well a dictionary recovers the true features.
+
+    Args:
+        score: Mean of `similarities`; 1 for a dictionary that holds every feature.
+        latents: The latent matched to each feature, -1 for none, shape [features].
+        similarities: Cosine of each feature and its latent, 0 for none, shape [features], float64.
+    """
+
+    score: float
+    latents: Int[Tensor, " features"]
+    similarities: Float[Tensor, " features"]
+
+
+def feature_recovery(
+    W_dec: Float[Tensor, "latents dim"],
+    features: Float[Tensor, "features dim"],
+    matrices: Float[Tensor, "group dim dim"] | None = None,
+) -> Recovery:
+    """Match latents to true features one to one, and return the mean cosine similarity (MMCS).
+
+    score = max over one-to-one matchings of  (1 / features) sum_f cos(W_dec[latent(f)], v_f)
+
+    With `matrices` the matching is modulo the group: cos becomes max_g cos(W_dec[j], rho(g) v_f).
+    A dictionary that is tied over the group needs this, and every dictionary that it is compared
+    with must then be given the same courtesy. The sign counts, because codes are not negative.
+
+    Args:
+        W_dec: Dictionary, one row per latent, shape [latents, dim]. Rows need no unit norm; the
+            similarity of a zero row is 0.
+        features: True features, shape [features, dim]. Where there are fewer latents than
+            features, those left over count 0.
+        matrices: rho(g) for every g, shape [group, dim, dim]; None for no group.
+
+    Returns:
+        The score with the matching that attains it.
+
+    Raises:
+        OrbitLensError: If there is no feature, or a value is not finite.
+        MissingExtraError: If scipy is not installed.
+
+    Example:
+        >>> recovery = feature_recovery(torch.eye(3), torch.tensor([[0.0, 2.0, 0.0]]))
+        >>> recovery.score, recovery.latents.tolist()
+        (1.0, [1])
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise missing_extra("scipy", extra="metrics") from None
+    _check(W_dec, features)
+    similarity = _similarity(
+        W_dec.detach().cpu().double(), features.detach().cpu().double(), matrices
+    )
+    rows, columns = linear_sum_assignment(similarity.numpy(), maximize=True)
+    matched_latents, matched_features = torch.from_numpy(rows), torch.from_numpy(columns)
+    latents = torch.full((len(features),), -1, dtype=torch.long)
+    latents[matched_features] = matched_latents
+    similarities = torch.zeros(len(features), dtype=torch.float64)
+    similarities[matched_features] = similarity[matched_latents, matched_features]
+    return Recovery(similarities.mean().item(), latents, similarities)
+
+
+def _similarity(
+    W_dec: Float[Tensor, "latents dim"],
+    features: Float[Tensor, "features dim"],
+    matrices: Float[Tensor, "group dim dim"] | None,
+) -> Float[Tensor, "latents features"]:
+    """Return all cosines, the best over the group where there is one."""
+    rows = _unit(W_dec)
+    if matrices is None:
+        return rows @ _unit(features).T
+    best = torch.full((len(W_dec), len(features)), -torch.inf, dtype=torch.float64)
+    for rho in matrices.detach().cpu().double():
+        best = torch.maximum(best, rows @ _unit(features @ rho.T).T)
+    return best
+
+
+def _unit(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+    """Scale rows to norm 1 and leave zero rows at zero."""
+    norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return rows / torch.where(norms == 0, 1.0, norms)
+
+
+def _check(W_dec: Tensor, features: Tensor) -> None:
+    if len(features) == 0:
+        raise OrbitLensError(
+            "`features`", expected="at least one row", received=0, remedy="pass the true features"
+        )
+    for name, rows in (("`W_dec`", W_dec), ("`features`", features)):
+        if not torch.isfinite(rows).all():
+            raise OrbitLensError(
+                name,
+                expected="finite values",
+                received="nan or infinity",
+                remedy="check that the training has not diverged",
+            )

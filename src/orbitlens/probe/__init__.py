@@ -1,0 +1,42 @@
+"""Probes: what are a few latents good for?
+
+    rank_latents, largest_mean_difference    choose latents for binary tasks
+    largest_between_class_variance           choose latents for classes
+    truncated_reconstruction                 what the chosen latents say, moved by the transport
+    infer_orientation                        the orientation of each sample, without an oracle
+    boosted_f1                               XGBoost on a binary task
+    logistic_scores, LogisticScores          logistic regression on classes
+    probe_tasks, ProbeSet, ProbeScores       the Shapes protocol over many tasks
+    Orientation                              whose orientation: oracle, inferred or none
+
+The probes need scikit-learn and xgboost (extra "probe"), which are loaded on first use.
+"""
+
+from orbitlens.probe.boosted import boosted_f1
+from orbitlens.probe.logistic import LogisticScores, logistic_predictions, logistic_scores
+from orbitlens.probe.orientation import infer_orientation
+from orbitlens.probe.scores import binary_f1
+from orbitlens.probe.selection import (
+    largest_between_class_variance,
+    largest_mean_difference,
+    rank_latents,
+)
+from orbitlens.probe.shapes_probing import Orientation, ProbeScores, ProbeSet, probe_tasks
+from orbitlens.probe.truncation import truncated_reconstruction
+
+__all__ = [
+    "LogisticScores",
+    "Orientation",
+    "ProbeScores",
+    "ProbeSet",
+    "binary_f1",
+    "boosted_f1",
+    "infer_orientation",
+    "largest_between_class_variance",
+    "largest_mean_difference",
+    "logistic_predictions",
+    "logistic_scores",
+    "probe_tasks",
+    "rank_latents",
+    "truncated_reconstruction",
+]

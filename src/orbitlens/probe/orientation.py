@@ -1,0 +1,47 @@
+"""Orientation without an oracle: which group element best explains a sample?
+
+A probe that is told the true element of each sample has been given half of the answer to any
+question about orientation. This estimate uses nothing but the activation and its reconstruction.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError
+
+
+def infer_orientation(
+    x: Float[Tensor, "n dim"],
+    x_hat: Float[Tensor, "n dim"],
+    matrices: Float[Tensor, "group dim dim"],
+) -> Int[Tensor, " n"]:
+    """Return the element that moves each reconstruction nearest to its activation.
+
+    g_hat[i] = argmin_g ||x_i - rho(g) x_hat_i||
+
+    Args:
+        x: Activations, shape [n, dim].
+        x_hat: Reconstructions before transport, D(E(x)), shape [n, dim].
+        matrices: rho(g) for every g, shape [group, dim, dim].
+
+    Returns:
+        One element per sample, shape [n]; the lowest of those that are equally near.
+
+    Raises:
+        OrbitLensError: If `x` and `x_hat` differ in shape.
+
+    Example:
+        >>> turn = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> infer_orientation(torch.tensor([[0.1, 2.0]]), torch.tensor([[2.0, 0.0]]), turn).tolist()
+        [1]
+    """
+    if x.shape != x_hat.shape:
+        raise OrbitLensError(
+            "`x_hat`",
+            expected=f"the shape of `x`, {tuple(x.shape)}",
+            received=tuple(x_hat.shape),
+            remedy="reconstruct every sample before transport",
+        )
+    distances = torch.stack([(x - x_hat @ rho.T).square().sum(dim=-1) for rho in matrices.to(x)])
+    return distances.argmin(dim=0)

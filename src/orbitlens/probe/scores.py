@@ -1,0 +1,29 @@
+"""F1 of a binary prediction."""
+
+from jaxtyping import Bool
+from torch import Tensor
+
+
+def binary_f1(predicted: Bool[Tensor, " n"], labels: Bool[Tensor, " n"]) -> float:
+    """Return the F1 of the positive class.
+
+    F1 = 2 TP / (2 TP + FP + FN)
+
+    The tasks of the Shapes experiment have up to 97% negatives, so that accuracy would reward a
+    probe that never finds anything.
+
+    Args:
+        predicted: What the probe says, shape [n].
+        labels: What is true, shape [n].
+
+    Returns:
+        A number from 0 to 1; 0 where nothing is positive and nothing is predicted to be.
+
+    Example:
+        >>> import torch
+        >>> predicted = torch.tensor([True, True, False, False])
+        >>> binary_f1(predicted, torch.tensor([True, False, True, False]))
+        0.5
+    """
+    positives = int(predicted.sum()) + int(labels.sum())
+    return 2 * int((predicted & labels).sum()) / positives if positives else 0.0

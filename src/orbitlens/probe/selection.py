@@ -1,0 +1,128 @@
+"""Selection: a probe sees the latents whose codes differ most between the classes."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError
+
+
+def rank_latents(
+    codes: Float[Tensor, "n latents"], labels: Bool[Tensor, "n tasks"]
+) -> Int[Tensor, "tasks latents"]:
+    """Rank the latents for many binary tasks at once, by their absolute class-mean difference.
+
+    difference[task, j] = |mean of z_j over positives - mean of z_j over negatives|
+
+    Source: the Shapes probes of Erdogan & Lucic, arXiv 2511.09432.
+
+    Args:
+        codes: Codes of the training samples, shape [n, latents].
+        labels: One column per task, shape [n, tasks].
+
+    Returns:
+        All latents of each task, the largest difference first, ties in the order of the latents.
+        A task without positives or without negatives has no difference and keeps that order.
+
+    Example:
+        >>> codes = torch.tensor([[1.0, 0.0], [1.0, 5.0]])
+        >>> rank_latents(codes, torch.tensor([[True], [False]])).tolist()
+        [[1, 0]]
+    """
+    values, positive = codes.detach().double(), labels.double()
+    positives = positive.sum(dim=0)[:, None]
+    negatives = len(codes) - positives
+    sums = positive.T @ values
+    difference = sums / positives - (values.sum(dim=0) - sums) / negatives
+    constant = (positives == 0) | (negatives == 0)
+    return _largest_first(torch.where(constant, 0.0, difference.abs()))
+
+
+def largest_mean_difference(
+    codes: Float[Tensor, "n latents"], labels: Bool[Tensor, " n"], t: int
+) -> Int[Tensor, " t"]:
+    """Return the t latents with the largest absolute class-mean difference.
+
+    Source: the Shapes probes of Erdogan & Lucic, arXiv 2511.09432.
+
+    Args:
+        codes: Codes of the training samples, shape [n, latents].
+        labels: The positives, shape [n].
+        t: How many to keep, from 1 to `latents`.
+
+    Returns:
+        Indices, the largest difference first, ties in the order of the latents, shape [t].
+
+    Raises:
+        OrbitLensError: If `t` is out of range.
+
+    Example:
+        >>> codes = torch.tensor([[0.0, 3.0, 1.0], [0.0, 1.0, 9.0]])
+        >>> largest_mean_difference(codes, torch.tensor([True, False]), t=2).tolist()
+        [2, 1]
+    """
+    check_kept_count("`t`", t, codes.shape[1])
+    return rank_latents(codes, labels[:, None])[0, :t]
+
+
+def largest_between_class_variance(
+    codes: Float[Tensor, "n latents"], labels: Int[Tensor, " n"], t: int
+) -> Int[Tensor, " t"]:
+    """Return the t latents whose class means differ most, for any number of classes.
+
+    variance[j] = sum_c (n_c / n) (mean of z_j over class c - mean of z_j)^2
+
+    Source: the GalaxyMNIST and MLL23 probes of Erdogan & Lucic, arXiv 2511.09432.
+
+    Args:
+        codes: Codes of the training samples, shape [n, latents].
+        labels: The class of each sample, shape [n]; any integers.
+        t: How many to keep, from 1 to `latents`.
+
+    Returns:
+        Indices, the largest variance first, ties in the order of the latents, shape [t].
+
+    Raises:
+        OrbitLensError: If `t` is out of range.
+
+    Example:
+        >>> codes = torch.tensor([[0.0, 3.0], [0.0, 1.0], [5.0, 1.0]])
+        >>> largest_between_class_variance(codes, torch.tensor([7, 7, 9]), t=1).tolist()
+        [0]
+    """
+    check_kept_count("`t`", t, codes.shape[1])
+    values = codes.detach().double()
+    _, classes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, classes, values)
+    deviations = sums / counts[:, None] - values.mean(dim=0)
+    return _largest_first((counts[:, None] * deviations.square()).sum(dim=0) / len(values))[:t]
+
+
+def check_kept_count(name: str, kept: int, latents: int) -> None:
+    """Raise unless `kept` latents can be chosen from `latents`.
+
+    Args:
+        name: What the caller calls `kept`.
+        kept: How many latents are to be kept.
+        latents: How many there are.
+
+    Raises:
+        OrbitLensError: If `kept` is below 1 or above `latents`.
+
+    Example:
+        >>> check_kept_count("`t`", 9, 8)
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: `t`: expected from 1 to 8 latents, received 9; ...
+    """
+    if not 1 <= kept <= latents:
+        raise OrbitLensError(
+            name,
+            expected=f"from 1 to {latents} latents",
+            received=kept,
+            remedy="keep as many as there are, or fewer",
+        )
+
+
+def _largest_first(values: Float[Tensor, "*tasks latents"]) -> Int[Tensor, "*tasks latents"]:
+    """Sort indices by decreasing value; a stable sort keeps ties in the order of the latents."""
+    return values.argsort(dim=-1, descending=True, stable=True)

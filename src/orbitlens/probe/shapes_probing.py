@@ -1,0 +1,238 @@
+"""The probing protocol of the Shapes experiment: many binary tasks, few latents, boosted trees.
+
+Source: Erdogan & Lucic, arXiv 2511.09432. For each task the latents are ranked on the training
+samples, the t best are kept, the truncated reconstruction is moved to each sample's orientation,
+and a boosted probe is fitted to it.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.probe.boosted import boosted_f1
+from orbitlens.probe.orientation import infer_orientation
+from orbitlens.probe.selection import check_kept_count, rank_latents
+from orbitlens.probe.truncation import truncated_reconstruction
+
+Orientation = Literal["oracle", "inferred", "none"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSet:
+    """What an SAE says about a set of samples, and what is true of them.
+
+    Args:
+        codes: Codes, shape [n, latents].
+        labels: One column per binary task, shape [n, tasks].
+        elements: The true orientation of each sample, shape [n]; needed by the oracle.
+        x: Activations, shape [n, dim]; needed to infer orientations.
+        x_hat: Full reconstructions before transport, D(E(x)), shape [n, dim]; needed likewise.
+    """
+
+    codes: Float[Tensor, "n latents"]
+    labels: Bool[Tensor, "n tasks"]
+    elements: Int[Tensor, " n"] | None = None
+    x: Float[Tensor, "n dim"] | None = None
+    x_hat: Float[Tensor, "n dim"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeScores:
+    """The scores of all tasks at all numbers of kept latents.
+
+    Args:
+        f1: F1 of the positive class on the test samples, shape [tasks, truncations], float64.
+        t: Latents kept, one number per column of `f1`.
+        families: The family of each task, one per row of `f1`.
+        kept: The latents of each task, the best first, shape [tasks, max(t)].
+        orientation_accuracy: Share of test samples whose inferred orientation is the true one;
+            None where none was inferred or the truth was not given. A sample that some element
+            leaves unchanged has several right answers, of which this counts one.
+    """
+
+    f1: Float[Tensor, "tasks truncations"]
+    t: tuple[int, ...]
+    families: tuple[str, ...]
+    kept: Int[Tensor, "tasks most"]
+    orientation_accuracy: float | None
+
+    @property
+    def by_family(self) -> dict[str, dict[int, float]]:
+        """Mean F1 over the tasks of each family, for each number of kept latents.
+
+        Families come in the order of their first task: `by_family["SO"][4]`.
+        """
+        means = {}
+        for family in dict.fromkeys(self.families):
+            tasks = [task for task, name in enumerate(self.families) if name == family]
+            means[family] = dict(zip(self.t, self.f1[tasks].mean(dim=0).tolist(), strict=True))
+        return means
+
+
+def probe_tasks(
+    train: ProbeSet,
+    test: ProbeSet,
+    *,
+    families: Sequence[str],
+    W_dec: Float[Tensor, "latents dim"] | None,
+    matrices: Float[Tensor, "group dim dim"] | None = None,
+    orientation: Orientation = "none",
+    t: Sequence[int] = (1, 2, 4, 8, 16),
+    seed: int = 0,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> ProbeScores:
+    """Score an SAE's latents on many binary tasks by the paper's protocol.
+
+    An SAE without a transport is probed with `matrices=None` and orientation "none". With one,
+    "oracle" is the paper's protocol, which moves each truncated reconstruction by the sample's true
+    element, and "inferred" is the one without an oracle, which moves it by
+    argmin_g ||x - rho(g) x_hat||. Report both.
+
+    Args:
+        train: Samples that rank the latents and fit the probes.
+        test: Samples that score them.
+        families: The family of each task, such as "S", "SO", "SP" or "SPO".
+        W_dec: Dictionary, shape [latents, dim]; None lets the probes see the kept codes themselves,
+            as for codes that are pooled over the group.
+        matrices: rho(g) for every g, shape [group, dim, dim]; None without a transport.
+        orientation: "oracle", "inferred" or "none".
+        t: Numbers of latents to keep.
+        seed: Seed of the probes.
+        workers: Tasks at work at once, each on one core. The scores do not depend on it.
+        progress: Called with (tasks done, tasks in all) after each task.
+
+    Returns:
+        F1 for each task and each t. A task whose training labels are all equal scores 0.
+
+    Raises:
+        OrbitLensError: If arguments do not fit together or a set lacks what the orientation needs.
+        MissingExtraError: If xgboost is not installed.
+
+    Example:
+        >>> codes = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+        >>> samples = ProbeSet(codes, labels=codes[:, 1:2] > 0.5)
+        >>> scores = probe_tasks(samples, samples, families=["S"], W_dec=torch.eye(3), t=[1])
+        >>> scores.kept.tolist(), scores.by_family
+        ([[1]], {'S': {1: 1.0}})
+    """
+    _check_tasks(train, test, families)
+    _check_budget(t, train.codes.shape[1], workers)
+    _check_orientation(train, test, W_dec, matrices, orientation)
+    true_elements = test.elements
+    if orientation == "inferred" and matrices is not None:
+        train, test = _inferred(train, matrices), _inferred(test, matrices)
+    kept = rank_latents(train.codes, train.labels)[:, : max(t)]
+
+    # Gradient mode belongs to a thread, so that a caller's no_grad would not reach the workers.
+    @torch.no_grad()
+    def score(task: int) -> list[float]:
+        return [
+            boosted_f1(
+                _features(train, W_dec, matrices, kept[task, :count]),
+                train.labels[:, task],
+                _features(test, W_dec, matrices, kept[task, :count]),
+                test.labels[:, task],
+                seed=seed,
+            )
+            for count in t
+        ]
+
+    f1 = []
+    with ThreadPoolExecutor(workers) as pool:
+        for done, scores in enumerate(pool.map(score, range(len(families))), start=1):
+            f1.append(scores)
+            if progress is not None:
+                progress(done, len(families))
+    accuracy = None
+    if orientation == "inferred" and true_elements is not None and test.elements is not None:
+        accuracy = (test.elements == true_elements).double().mean().item()
+    f1_table = torch.tensor(f1, dtype=torch.float64)
+    return ProbeScores(f1_table, tuple(t), tuple(families), kept, accuracy)
+
+
+def _inferred(samples: ProbeSet, matrices: Float[Tensor, "group dim dim"]) -> ProbeSet:
+    """Put inferred orientations in the place of the true ones."""
+    if samples.x is None or samples.x_hat is None:
+        raise _incomplete("`x` and `x_hat`", "inferred")
+    return replace(samples, elements=infer_orientation(samples.x, samples.x_hat, matrices))
+
+
+def _features(
+    samples: ProbeSet,
+    W_dec: Float[Tensor, "latents dim"] | None,
+    matrices: Float[Tensor, "group dim dim"] | None,
+    kept: Int[Tensor, " t"],
+) -> Float[Tensor, "n width"]:
+    """Return what a probe sees of the kept latents."""
+    if W_dec is None:
+        return samples.codes[:, kept]
+    elements = None if matrices is None else samples.elements
+    return truncated_reconstruction(
+        samples.codes, W_dec, kept, matrices=matrices, elements=elements
+    )
+
+
+def _check_tasks(train: ProbeSet, test: ProbeSet, families: Sequence[str]) -> None:
+    latents, tasks = train.codes.shape[1], len(families)
+    for name, samples in (("`train`", train), ("`test`", test)):
+        found = samples.codes.shape[1], samples.labels.shape[1]
+        if found != (latents, tasks) or tasks == 0:
+            raise OrbitLensError(
+                name,
+                expected=f"{latents} latents and a label for each of the {tasks} `families`",
+                received=f"{found[0]} latents and {found[1]} tasks",
+                remedy="take both sets from one SAE, and name one family per task, at least one",
+            )
+
+
+def _check_budget(t: Sequence[int], latents: int, workers: int) -> None:
+    if not t:
+        raise OrbitLensError(
+            "`t`", expected="at least one number", received=t, remedy="say how many latents to keep"
+        )
+    for count in t:
+        check_kept_count("`t`", count, latents)
+    if workers < 1:
+        raise OrbitLensError(
+            "`workers`", expected="at least 1", received=workers, remedy="use one for each core"
+        )
+
+
+def _check_orientation(
+    train: ProbeSet,
+    test: ProbeSet,
+    W_dec: Tensor | None,
+    matrices: Tensor | None,
+    orientation: Orientation,
+) -> None:
+    if orientation not in get_args(Orientation):
+        raise unknown_name("`orientation`", orientation, get_args(Orientation))
+    needed = orientation != "none"
+    if needed != (matrices is not None) or (needed and W_dec is None):
+        given = [
+            name for name, value in (("matrices", matrices), ("W_dec", W_dec)) if value is not None
+        ]
+        raise OrbitLensError(
+            "`orientation`",
+            expected="'none' without `matrices`, another with `matrices` and `W_dec`",
+            received=f"{orientation!r} with {' and '.join(given) or 'neither'}",
+            remedy="pass the transport's matrices if and only if reconstructions are to be moved",
+        )
+    if orientation == "oracle" and (train.elements is None or test.elements is None):
+        raise _incomplete("`elements`", orientation)
+
+
+def _incomplete(fields: str, orientation: Orientation) -> OrbitLensError:
+    return OrbitLensError(
+        f"{fields} of the probe sets",
+        expected=f"values for orientation {orientation!r}",
+        received=None,
+        remedy="fill them in, or choose another orientation",
+    )

@@ -1,0 +1,171 @@
+"""The Shapes protocol on planted codes, of which the answers are known."""
+
+from dataclasses import replace
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor
+
+from orbitlens import groups, reps
+from orbitlens.errors import OrbitLensError
+from orbitlens.probe import ProbeScores, ProbeSet, probe_tasks
+
+C4 = reps.regular(groups.cyclic(4)).matrices.float()
+# Latent j says that "shape" j is there; codes are invariant, and the turn is in the activations.
+W_DEC = torch.randn(3, 4, generator=torch.Generator().manual_seed(9))
+FAMILIES = ("S", "S", "SO", "SO")
+
+
+def samples(n: int, seed: int) -> ProbeSet:
+    """Tasks: shape 2; shape 0; shape 2 in orientation 1; shape 0 in orientation 3."""
+    generator = torch.Generator().manual_seed(seed)
+    there = torch.rand(n, 3, generator=generator) < 0.5
+    there[:, 1] = True
+    codes = there * (1 + 0.1 * torch.rand(n, 3, generator=generator))
+    elements = torch.randint(0, 4, (n,), generator=generator)
+    x_hat = codes @ W_DEC
+    x = torch.einsum("nij,nj->ni", C4[elements], x_hat)
+    two, zero = there[:, 2], there[:, 0]
+    labels = torch.stack([two, zero, two & (elements == 1), zero & (elements == 3)], dim=1)
+    return ProbeSet(codes, labels, elements=elements, x=x, x_hat=x_hat)
+
+
+def probed(orientation: str, *, matrices: Tensor | None = C4, **settings) -> ProbeScores:
+    arguments = {"families": FAMILIES, "W_dec": W_DEC, "t": (1, 2), **settings}
+    return probe_tasks(
+        samples(240, 0), samples(120, 1), matrices=matrices, orientation=orientation, **arguments
+    )
+
+
+@pytest.fixture(scope="module")
+def oracle() -> ProbeScores:
+    return probed("oracle")
+
+
+def test_the_planted_latent_is_kept_first(oracle: ProbeScores) -> None:
+    assert oracle.kept[:, 0].tolist() == [2, 0, 2, 0]
+
+
+def test_a_transport_makes_orientation_readable_from_invariant_codes(oracle: ProbeScores) -> None:
+    assert oracle.by_family["S"][1] == 1
+    assert oracle.by_family["SO"][1] > 0.95
+    still = probed("none", matrices=None)
+    assert still.by_family["S"][1] == 1
+    assert still.by_family["SO"][1] < 0.5
+
+
+def test_oracle_and_inferred_orientation_agree_on_clean_data(oracle: ProbeScores) -> None:
+    inferred = probed("inferred")
+    torch.testing.assert_close(inferred.f1, oracle.f1)
+    assert inferred.orientation_accuracy == 1
+    assert oracle.orientation_accuracy is None
+
+
+def test_inferred_orientation_asks_no_oracle() -> None:
+    def blind(part: ProbeSet) -> ProbeSet:
+        return replace(part, elements=None)
+
+    scores = probe_tasks(
+        blind(samples(240, 0)),
+        blind(samples(120, 1)),
+        families=FAMILIES,
+        W_dec=W_DEC,
+        matrices=C4,
+        orientation="inferred",
+        t=[1],
+    )
+    assert scores.by_family["SO"][1] > 0.95
+    assert scores.orientation_accuracy is None
+
+
+def test_orientation_accuracy_counts_the_samples_of_the_test_set() -> None:
+    train, test = samples(100, 0), samples(80, 1)
+    test.elements[:20] += 1
+    test.elements.remainder_(4)
+    scores = probe_tasks(
+        train,
+        test,
+        families=FAMILIES,
+        W_dec=W_DEC,
+        matrices=C4,
+        orientation="inferred",
+        t=[1],
+    )
+    assert scores.orientation_accuracy == 60 / 80
+
+
+def test_without_a_dictionary_the_probes_see_the_kept_codes() -> None:
+    scores = probed("none", matrices=None, W_dec=None)
+    assert scores.by_family["S"] == {1: 1.0, 2: 1.0}
+    assert scores.by_family["SO"][2] < 0.5
+
+
+def test_the_number_of_workers_changes_nothing(oracle: ProbeScores) -> None:
+    assert torch.equal(probed("oracle", workers=1).f1, oracle.f1)
+
+
+def test_progress_counts_all_tasks() -> None:
+    seen: list[tuple[int, int]] = []
+    probed("oracle", t=(1,), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_families_are_averaged_in_the_order_of_their_first_task() -> None:
+    scores = ProbeScores(
+        f1=torch.tensor([[0.2, 0.4], [1.0, 1.0], [0.4, 0.8]], dtype=torch.float64),
+        t=(1, 4),
+        families=("SP", "S", "SP"),
+        kept=torch.zeros(3, 4, dtype=torch.long),
+        orientation_accuracy=None,
+    )
+    assert list(scores.by_family) == ["SP", "S"]
+    assert scores.by_family["SP"] == pytest.approx({1: 0.3, 4: 0.6})
+
+
+def test_a_task_that_never_occurs_in_training_scores_zero() -> None:
+    train, test = samples(60, 0), samples(60, 1)
+    train.labels[:, 1] = False
+    scores = probe_tasks(train, test, families=FAMILIES, W_dec=W_DEC, t=[1])
+    assert scores.f1[0, 0] == 1
+    assert scores.f1[1, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"matrices": None}, "`orientation`: .* received 'oracle' with W_dec"),
+        ({"orientation": "none"}, "received 'none' with matrices and W_dec"),
+        ({"W_dec": None}, "received 'oracle' with matrices"),
+        ({"orientation": "guessed"}, "one of oracle, inferred, none, received 'guessed'"),
+        ({"families": ("S",)}, "each of the 1 `families`, received 3 latents and 4 tasks"),
+        ({"t": ()}, "`t`: expected at least one number"),
+        ({"t": (1, 4)}, "`t`: expected from 1 to 3 latents, received 4"),
+        ({"workers": 0}, "`workers`: expected at least 1, received 0"),
+    ],
+)
+def test_bad_arguments_are_rejected(change: dict, message: str, monkeypatch) -> None:
+    # As in a user's process, where annotations are not checked.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=message):
+        probed(**{"orientation": "oracle", **change})
+
+
+@pytest.mark.parametrize(
+    ("orientation", "missing", "message"),
+    [("oracle", "elements", "`elements` of the probe"), ("inferred", "x", "`x` and `x_hat`")],
+)
+def test_sets_without_what_the_orientation_needs_are_rejected(
+    orientation: str, missing: str, message: str
+) -> None:
+    train, test = samples(20, 0), samples(20, 1)
+    with pytest.raises(OrbitLensError, match=message):
+        probe_tasks(
+            train,
+            replace(test, **{missing: None}),
+            families=FAMILIES,
+            W_dec=W_DEC,
+            matrices=C4,
+            orientation=orientation,
+            t=[1],
+        )
