@@ -1,0 +1,245 @@
+"""The activation store: whole orbits on disk, read in rows that lie beside each other.
+
+A store is a Zarr 3 group with the array `activations`, [n, |G|, dim] or [n, |G|, positions, dim]
+float32, chunked so that an orbit is never torn apart, each chunk with its checksum; the array
+`labels` where there are labels; and attributes that say where the activations come from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+import zarr
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+from orbitlens.models.base import one_line
+
+_HELD_OUT_SHARE = 0.2
+REMAKE = "remove it and harvest the activations again"
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class ActivationStore:
+    """The activations of one layer over the orbits of n inputs.
+
+    Args:
+        path: Its folder; None for a store in memory.
+        group: The group that moved the inputs.
+        action: The name of the action that moved them, such as "images".
+        action_config: Settings of that action, such as the interpolation.
+        model: The name of the network.
+        layer: The dotted name of the layer.
+        digest: Fingerprint of the inputs.
+        labels: One class index per sample, or None.
+        class_names: Their names; empty where they have none.
+        moves: `moves[g, p]` is the position to which position p moves under element g; None where
+            positions stay, or where there is only one.
+        array: The activations, [n, |G|, dim] or [n, |G|, positions, dim] float32.
+
+    Example:
+        >>> from orbitlens.activations import store_from_array
+        >>> from orbitlens.groups import cyclic
+        >>> store = store_from_array(np.zeros((5, 3, 7), dtype=np.float32), group=cyclic(3))
+        >>> store
+        ActivationStore(in memory, n=5, group=C3, positions=1, dim=7)
+        >>> store.orbits(np.array([0, 4])).shape
+        torch.Size([2, 3, 7])
+    """
+
+    path: Path | None
+    group: Group
+    action: str
+    action_config: dict[str, Any]
+    model: str
+    layer: str
+    digest: str
+    labels: Int[np.ndarray, " n"] | None
+    class_names: tuple[str, ...]
+    moves: Int[np.ndarray, "group position"] | None
+    array: zarr.Array[Any]
+
+    @property
+    def n(self) -> int:
+        """Number of samples, that is of orbits per position."""
+        return int(self.array.shape[0])
+
+    @property
+    def positions(self) -> int:
+        """Positions per sample: tokens or places of a map; 1 where there are none."""
+        return int(self.array.shape[2]) if self.array.ndim == 4 else 1
+
+    @property
+    def dim(self) -> int:
+        """Width of an activation."""
+        return int(self.array.shape[-1])
+
+    def orbits(
+        self, indices: Int[np.ndarray, " n"] | None = None
+    ) -> Float[Tensor, "rows group dim"]:
+        """Return the orbits of the given samples, positions aligned.
+
+        Row i * positions + p holds, for each g, the activation at the place to which p moves under
+        g, so that psi(gx) at gp stands beside psi(x) at p.
+
+        Args:
+            indices: Samples in the order wanted; all of them by default.
+
+        Returns:
+            One row per sample and position, shape [rows, |G|, dim], float32.
+
+        Raises:
+            OrbitLensError: If an index is out of range, or a chunk of the store is damaged.
+        """
+        if indices is None:
+            return self._read(slice(None))
+        self._check_indices(indices)
+        return self._read(indices)
+
+    def chunks(
+        self, indices: Int[np.ndarray, " n"] | None = None, size: int = 4096
+    ) -> Iterator[Float[Tensor, "rows group dim"]]:
+        """Yield the rows of `orbits` in order, about `size` at a time.
+
+        Args:
+            indices: Samples in the order wanted; all of them by default.
+            size: Rows per piece; a piece holds whole samples, at least one.
+
+        Raises:
+            OrbitLensError: If an index is out of range, or a chunk of the store is damaged.
+        """
+        samples = max(1, size // self.positions)
+        stored = int(self.array.chunks[0])
+        if indices is not None:
+            self._check_indices(indices)
+            for start in range(0, len(indices), samples):
+                yield self._read(indices[start : start + samples])
+            return
+        if samples > stored:
+            samples -= samples % stored  # read each stored chunk once
+        for start in range(0, self.n, samples):
+            yield self._read(slice(start, start + samples))
+
+    def split(self) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]:
+        """Return the samples to fit on and the samples to measure on, see `split_samples`."""
+        return split_samples(self.n)
+
+    def require(
+        self, *, group: Group | None = None, model: str | None = None, layer: str | None = None
+    ) -> None:
+        """Check that this is the store that something else was fitted on.
+
+        Args:
+            group: The group expected; None accepts any.
+            model: The name of the network expected; None accepts any.
+            layer: The layer expected; None accepts any.
+
+        Raises:
+            OrbitLensError: If the store is of another group, model or layer; names both.
+        """
+        pairs = (
+            ("group", group, self.group),
+            ("model", model, self.model),
+            ("layer", layer, self.layer),
+        )
+        other = [(word, want, have) for word, want, have in pairs if want not in (None, have)]
+        if other:
+            raise OrbitLensError(
+                f"store of another {' and '.join(word for word, _, _ in other)}",
+                expected=", ".join(f"{word} {_name(want)}" for word, want, _ in other),
+                received=", ".join(f"{word} {_name(have)}" for word, _, have in other),
+                remedy="use the store that belongs to it, or fit it again on this one",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready summary, without the numbers."""
+        return {
+            "path": None if self.path is None else str(self.path),
+            "group": self.group.name,
+            "order": self.group.order,
+            "action": self.action,
+            "action_config": self.action_config,
+            "model": self.model,
+            "layer": self.layer,
+            "digest": self.digest,
+            "n": self.n,
+            "positions": self.positions,
+            "dim": self.dim,
+            "labelled": self.labels is not None,
+            "class_names": list(self.class_names),
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"ActivationStore({self.path or 'in memory'}, n={self.n}, group={self.group.name}, "
+            f"positions={self.positions}, dim={self.dim})"
+        )
+
+    def _check_indices(self, indices: Int[np.ndarray, " n"]) -> None:
+        if len(indices) and not (indices.min() >= 0 and indices.max() < self.n):
+            raise OrbitLensError(
+                "`indices`",
+                expected=f"samples in 0..{self.n - 1}",
+                received=f"indices in {indices.min()}..{indices.max()}",
+                remedy="choose among the samples of this store",
+            )
+
+    def _read(self, samples: slice | Int[np.ndarray, " n"]) -> Float[Tensor, "rows group dim"]:
+        try:
+            stored = (
+                self.array[samples] if isinstance(samples, slice) else self.array.oindex[samples]
+            )
+        except (ValueError, RuntimeError, OSError) as error:
+            raise OrbitLensError(
+                f"store {self.path}",
+                expected="chunks as they were written",
+                received=f"a damaged chunk ({one_line(error)})",
+                remedy=REMAKE,
+            ) from error
+        block = np.asarray(stored)
+        if block.ndim == 4:
+            places = np.arange(self.positions)[:, None] if self.moves is None else self.moves.T
+            aligned = block[:, np.arange(self.group.order), places]  # [n, positions, |G|, dim]
+            block = aligned.reshape(-1, self.group.order, self.dim)
+        return torch.from_numpy(block)
+
+
+def split_samples(
+    n: int,
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]:
+    """Return the samples to fit on and the samples to measure on, the same for everyone.
+
+    One fixed permutation (seed 0); its last 20 %, at least one sample, are held out. Both parts
+    are in rising order, the order in which they are read fastest.
+
+    Args:
+        n: Number of samples.
+
+    Returns:
+        Training samples and held-out samples.
+
+    Raises:
+        OrbitLensError: If there are fewer than two samples.
+
+    Example:
+        >>> train, held_out = split_samples(10)
+        >>> len(train), len(held_out)
+        (8, 2)
+    """
+    if n < 2:
+        raise OrbitLensError(
+            "samples", expected="at least 2 to split", received=n, remedy="add samples"
+        )
+    order = np.random.default_rng(0).permutation(n)
+    first_held_out = n - max(1, round(_HELD_OUT_SHARE * n))
+    return np.sort(order[:first_held_out]), np.sort(order[first_held_out:])
+
+
+def _name(value: object) -> str:
+    return value.name if isinstance(value, Group) else repr(value)

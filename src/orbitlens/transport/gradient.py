@@ -1,0 +1,84 @@
+"""The paper's transport: one matrix per generator, learned by gradient descent.
+
+Erdogan & Lucic, arXiv 2511.09432: || psi(g^p h^q x) - M^p R^q psi(x) ||^2 over x, p and q, from the
+identity, by Adam.
+"""
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore
+from orbitlens.groups import Group
+from orbitlens.typing import Float, Int, Matrices, Tensor
+
+
+def gradient(
+    store: ActivationStore,
+    train: Int[np.ndarray, " n"],
+    *,
+    epochs: int = 100,
+    batch_size: int = 64,
+    lr: float = 5e-4,
+    seed: int = 0,
+) -> Matrices:
+    """Learn one matrix per generator; every rho(g) is the product that the element's word spells.
+
+    Args:
+        store: Activations of orbits.
+        train: Samples to fit on, shape [n].
+        epochs: Passes over the training orbits, default 100.
+        batch_size: Orbits per step, default 64.
+        lr: Learning rate of Adam, default 5e-4.
+        seed: Seed of the order of the orbits, default 0.
+
+    Returns:
+        rho, shape [|G|, dim, dim], float32; rho(e) = I.
+    """
+    group, dim = store.group, store.dim
+    orbits = store.orbits(train)
+    # A common factor leaves the optimum where it is and makes the loss a share of the power.
+    power = orbits.square().mean().clamp_min(torch.finfo(orbits.dtype).tiny)
+    generators = torch.eye(dim).repeat(len(group.generators), 1, 1).requires_grad_()
+    optimizer = torch.optim.Adam([generators], lr=lr)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(orbits), generator=generator).split(batch_size):
+            target = orbits[batch]
+            predicted = spell(group, generators, target[:, 0])
+            loss = (target - predicted).square().mean() / power
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        return spell(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
+
+
+def spell(
+    group: Group, generators: Float[Tensor, "generators dim dim"], x: Float[Tensor, "batch dim"]
+) -> Float[Tensor, "batch group dim"]:
+    """Apply every element to x as its word says, M^p R^q x for an element g^p h^q.
+
+    Each suffix of a word is computed once, so all of C_n costs n - 1 products.
+
+    Args:
+        group: The group, with its words.
+        generators: One matrix per generator, shape [generators, dim, dim].
+        x: Activations of the canonical samples, shape [batch, dim].
+
+    Returns:
+        The predicted orbit of each sample, shape [batch, |G|, dim].
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> double = torch.tensor([[[2.0]]])
+        >>> spell(cyclic(3), double, torch.ones(1, 1)).flatten().tolist()
+        [1.0, 2.0, 4.0]
+    """
+    images: dict[tuple[int, ...], Tensor] = {(): x}
+
+    def image(word: tuple[int, ...]) -> Tensor:
+        if word not in images:
+            images[word] = image(word[1:]) @ generators[word[0]].T
+        return images[word]
+
+    return torch.stack([image(word) for word in group.words], dim=1)

@@ -1,0 +1,21 @@
+"""The trivial transport: the network is taken to be invariant."""
+
+import torch
+from numpy import ndarray
+
+from orbitlens.activations import ActivationStore
+from orbitlens.typing import Int, Matrices
+
+
+def identity(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
+    """Return rho(g) = I for every element.
+
+    Args:
+        store: Activations of orbits.
+        train: Unused; there is nothing to fit.
+
+    Returns:
+        Identity matrices, shape [|G|, dim, dim].
+    """
+    del train
+    return torch.eye(store.dim).repeat(store.group.order, 1, 1)

@@ -1,0 +1,36 @@
+"""The unconstrained transport in closed form, from one pass of cross-moments."""
+
+import torch
+from numpy import ndarray
+
+from orbitlens.activations import ActivationStore
+from orbitlens.transport.moments import cross_moments
+from orbitlens.typing import Int, Matrices
+
+
+def least_squares(
+    store: ActivationStore, train: Int[ndarray, " n"], *, ridge: float = 1e-6
+) -> Matrices:
+    """Fit each rho(g) by least squares over all pairs of an orbit.
+
+    rho(g) = argmin_M sum_{x,h} ||psi(gh x) - M psi(h x)||^2 + lambda ||M - I||_F^2
+           = (C(g) + lambda I) (C(e) + lambda I)^-1
+
+    The ridge pulls towards the identity, the paper's starting point, so directions without variance
+    stay where they are instead of being lost.
+
+    Args:
+        store: Activations of orbits.
+        train: Samples to fit on, shape [n].
+        ridge: lambda as a share of the mean eigenvalue of C(e), default 1e-6.
+
+    Returns:
+        rho, shape [|G|, dim, dim], float32; rho(e) = I.
+    """
+    moments = cross_moments(store.chunks(train), store.group, store.dim)
+    eye = torch.eye(store.dim, dtype=moments.dtype)
+    weight = ridge * moments[0].trace() / store.dim
+    # All-zero activations leave nothing to fit; a positive weight then gives the identity.
+    weight = weight if weight > 0 else torch.ones_like(weight)
+    penalised = moments + weight * eye
+    return torch.linalg.solve(penalised[0], penalised, left=False).float()

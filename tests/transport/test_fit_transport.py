@@ -1,0 +1,90 @@
+"""What a fitted transport reports."""
+
+import pytest
+import torch
+
+from orbitlens import groups
+from orbitlens.activations import store_from_array
+from orbitlens.data import toy
+from orbitlens.errors import OrbitLensError
+from orbitlens.transport import fit_transport, move, order_errors, transport_r2
+
+DATA = toy(n_features=16, orbit_size=4, n_samples=600, seed=0)
+STORE = store_from_array(DATA.orbits, group=DATA.group)
+
+
+@pytest.mark.parametrize("method", ["least_squares", "gradient"])
+def test_on_an_exact_action_r2_is_one_and_the_relation_holds(method: str) -> None:
+    settings = {"epochs": 60, "lr": 1e-2} if method == "gradient" else {}
+    rho = fit_transport(STORE, method, **settings)
+    assert rho.r2 > 0.999
+    assert rho.r2_per_element.min() > 0.999
+    assert rho.relation_error < 0.05
+    assert rho.order_errors["r"] < 0.05
+    assert rho.identity_r2 < 0
+
+
+def test_identity_transport_reports_the_identity_r2() -> None:
+    rho = fit_transport(STORE, "identity")
+    assert rho.r2 == rho.identity_r2
+    assert rho.relation_error == 0
+
+
+def test_an_invariant_network_gives_the_identity_and_r2_one() -> None:
+    start = torch.randn(200, 1, 6, generator=torch.Generator().manual_seed(0))
+    rho = fit_transport(store_from_array(start.expand(-1, 4, -1), group=groups.cyclic(4)))
+    torch.testing.assert_close(rho.matrices, torch.eye(6).repeat(4, 1, 1), atol=1e-4, rtol=0)
+    assert rho.r2 == pytest.approx(1.0)
+    assert rho.identity_r2 == pytest.approx(1.0)
+
+
+def test_activations_without_symmetry_have_no_transport() -> None:
+    noise = torch.randn(2000, 3, 4, generator=torch.Generator().manual_seed(0))
+    rho = fit_transport(store_from_array(noise, group=groups.cyclic(3)))
+    assert abs(rho.r2) < 0.05
+
+
+def test_the_trivial_group_is_predicted_for_free() -> None:
+    rho = fit_transport(store_from_array(torch.randn(10, 1, 3), group=groups.cyclic(1)))
+    assert rho.r2 == 1.0
+    assert rho.order_errors == {}
+
+
+def test_r2_is_measured_on_the_samples_given_and_by_hand() -> None:
+    # psi(gx) is 0 and 2 with mean 1; the identity predicts 1 and 1: residual 2, total 2.
+    orbits = torch.tensor([[[1.0], [0.0]], [[1.0], [2.0]], [[7.0], [7.0]]])
+    store = store_from_array(orbits, group=groups.cyclic(2))
+    import numpy as np
+
+    r2, per_element = transport_r2(store, np.array([0, 1]), torch.ones(2, 1, 1))
+    assert r2 == pytest.approx(0.0)
+    assert per_element.tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_moving_by_each_samples_own_element() -> None:
+    rho = fit_transport(STORE)
+    elements = torch.arange(4)
+    moved = rho(DATA.orbits[:4, 0], elements)
+    torch.testing.assert_close(moved, DATA.orbits[torch.arange(4), elements], atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        move(DATA.orbits[:4, 0], elements, DATA.matrices), moved, atol=1e-3, rtol=0
+    )
+
+
+def test_order_errors_by_hand() -> None:
+    matrices = torch.stack([torch.eye(2), 2 * torch.eye(2), torch.eye(2)])
+    assert order_errors(groups.cyclic(3), matrices) == {"r": pytest.approx(7.0)}
+
+
+def test_unknown_method_suggests_the_nearest() -> None:
+    with pytest.raises(OrbitLensError, match="did you mean 'gradient'"):
+        fit_transport(STORE, "gradiant")
+
+
+def test_a_transport_of_another_group_or_width_is_rejected() -> None:
+    rho = fit_transport(STORE)
+    rho.check_fits(groups.cyclic(4), 16)
+    with pytest.raises(OrbitLensError, match=r"expected group D4 and width 16, received C4 and 16"):
+        rho.check_fits(groups.dihedral(4), 16)
+    with pytest.raises(OrbitLensError, match="width 7"):
+        rho.check_fits(groups.cyclic(4), 7)
