@@ -1,0 +1,63 @@
+"""Sparse autoencoders that know the symmetries of the data.
+
+The code follows the data, in one direction:
+
+    data, models      inputs with a symmetry, and networks to look into
+    groups, reps      the group as data, its representations as algebra
+    actions           how the group moves inputs
+    activations       orbits of activations: harvest, store, read          harvest, open_store
+    transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport
+    sae, objectives   sparse autoencoders as parts, and what they minimise
+    fit               the one training loop                                fit
+    metrics           reconstruction, recovery, detection, equivariance
+    io                cfg.json and safetensors                             save, load
+
+Optional, imported by name only: `orbitlens.probe`, `orbitlens.report`, `orbitlens.pipeline` and
+`orbitlens.cli`.
+"""
+
+from orbitlens import (
+    actions,
+    data,
+    errors,
+    groups,
+    metrics,
+    models,
+    objectives,
+    reps,
+    sae,
+    transport,
+)
+from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
+from orbitlens.errors import OrbitLensError
+from orbitlens.fit import FitResult, fit
+from orbitlens.io import load, save
+from orbitlens.sae import SAE
+from orbitlens.transport import Transport, fit_transport
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SAE",
+    "ActivationStore",
+    "FitResult",
+    "OrbitLensError",
+    "Transport",
+    "actions",
+    "data",
+    "errors",
+    "fit",
+    "fit_transport",
+    "groups",
+    "harvest",
+    "load",
+    "metrics",
+    "models",
+    "objectives",
+    "open_store",
+    "reps",
+    "sae",
+    "save",
+    "store_from_array",
+    "transport",
+]

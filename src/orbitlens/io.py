@@ -1,0 +1,294 @@
+"""Save and load SAEs and transports: JSON beside safetensors, never pickle.
+
+An SAE folder holds `cfg.json` and `sae_weights.safetensors` in SAELens' layout: W_enc, b_enc,
+W_dec, b_dec (and W_hidden, b_hidden, threshold where there are any), so that an SAE with a linear
+encoder and TopK is one that SAELens reads. A transport folder holds `transport.json` and
+`transport.safetensors`. A folder is written under a temporary name and renamed.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+from orbitlens.sae import SAE, BatchTopK, MLPEncoder, TopK, batch_topk_sae, topk_sae
+from orbitlens.transport import Transport
+from orbitlens.typing import Tensor
+
+SCHEMA = 1
+_BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
+_SPARSITY_NAMES = {TopK: "topk", BatchTopK: "batchtopk"}
+
+
+def save(thing: SAE | Transport, path: str | Path) -> Path:
+    """Write an SAE or a transport to a new folder.
+
+    Args:
+        thing: What to save.
+        path: The folder; must not exist yet.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OrbitLensError: If the folder exists.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> import tempfile
+        >>> sae = ol.sae.topk_sae(d_in=4, d_sae=8, k=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     loaded = load(save(sae, Path(folder) / "sae"))
+        >>> bool((loaded.W_dec == sae.W_dec).all())
+        True
+    """
+    write = _write_sae if isinstance(thing, SAE) else _write_transport
+    with new_folder(path) as folder:
+        write(thing, folder)  # type: ignore[arg-type]
+    return Path(path)
+
+
+def load(path: str | Path) -> SAE | Transport:
+    """Read what `save` wrote.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The SAE, in evaluation mode, or the transport.
+
+    Raises:
+        OrbitLensError: If the folder holds neither, or a file in it is damaged.
+    """
+    folder = Path(path)
+    if (folder / "cfg.json").is_file():
+        return _read_sae(folder)
+    if (folder / "transport.json").is_file():
+        return _read_transport(folder)
+    raise OrbitLensError(
+        str(path),
+        expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
+        received="neither" if folder.is_dir() else "no such folder",
+        remedy="give the folder that `orbitlens.save` wrote",
+    )
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` only if the block ends without an error.
+
+    Args:
+        path: The folder to make; must not exist yet.
+
+    Yields:
+        A temporary sibling to write into.
+
+    Raises:
+        OrbitLensError: If the folder exists.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     with new_folder(Path(parent) / "new") as folder:
+        ...         _ = (folder / "file").write_text("text")
+        ...     (Path(parent) / "new" / "file").read_text()
+        'text'
+    """
+    path = Path(path)
+    if path.exists():
+        raise OrbitLensError(
+            str(path),
+            expected="a new folder",
+            received="one that exists",
+            remedy="remove it or choose another name",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    try:
+        # mkdtemp makes a private folder; a result is as readable as any other the user makes.
+        temporary.chmod(0o755)
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(record: Mapping[str, Any], path: str | Path) -> None:
+    r"""Write a JSON file under a temporary name and rename it.
+
+    Args:
+        record: JSON-ready values. Numbers that are not finite become null, as JSON has none.
+        path: The file.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json({"loss": float("nan")}, Path(folder) / "a.json")
+        ...     (Path(folder) / "a.json").read_text()
+        '{\n  "loss": null\n}\n'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    text = json.dumps(_finite(record), indent=2, allow_nan=False)
+    temporary.write_text(text + "\n")
+    os.replace(temporary, path)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OrbitLensError: If there is no such file or it is no JSON object.
+    """
+    try:
+        record = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise OrbitLensError(
+            str(path),
+            expected="a JSON file",
+            received=type(error).__name__,
+            remedy="the folder is incomplete or damaged; write it again",
+        ) from None
+    if not isinstance(record, dict):
+        raise OrbitLensError(
+            str(path),
+            expected="a JSON object",
+            received=type(record).__name__,
+            remedy="the file is not one that OrbitLens wrote",
+        )
+    return record
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value
+
+
+def _flat(sae: SAE) -> dict[str, Tensor]:
+    """Name the tensors as SAELens does, without the names of the parts."""
+    return {name.split(".", 1)[1]: tensor for name, tensor in sae.state_dict().items()}
+
+
+def _write_sae(sae: SAE, folder: Path) -> None:
+    hidden = sae.encoder.hidden if isinstance(sae.encoder, MLPEncoder) else None
+    write_json(
+        {
+            "schema": SCHEMA,
+            "architecture": _SPARSITY_NAMES[type(sae.sparsity)],
+            "d_in": sae.d_in,
+            "d_sae": sae.d_sae,
+            "k": sae.sparsity.k,
+            "hidden": hidden,
+            "dtype": "float32",
+            "device": "cpu",
+            "apply_b_dec_to_input": True,
+            "normalize_activations": "none",
+            "rescale_acts_by_decoder_norm": False,
+            "metadata": {"library": "orbitlens"},
+        },
+        folder / "cfg.json",
+    )
+    save_file(
+        {k: v.contiguous() for k, v in _flat(sae).items()}, folder / "sae_weights.safetensors"
+    )
+
+
+def _read_sae(folder: Path) -> SAE:
+    config = read_json(folder / "cfg.json")
+    _check_schema(folder, config)
+    architecture = config.get("architecture")
+    if architecture not in _BUILDERS:
+        raise OrbitLensError(
+            str(folder / "cfg.json"),
+            expected=f"`architecture` among {', '.join(_BUILDERS)}",
+            received=repr(architecture),
+            remedy="this version reads no other",
+        )
+    sae = _BUILDERS[architecture](
+        config["d_in"], config["d_sae"], config["k"], hidden=config.get("hidden")
+    )
+    tensors = _read_tensors(folder / "sae_weights.safetensors")
+    full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
+    _check_shapes(folder, tensors, _flat(sae))
+    sae.load_state_dict({full_names[name]: tensor for name, tensor in tensors.items()})
+    return sae.eval()
+
+
+def _write_transport(transport: Transport, folder: Path) -> None:
+    write_json(
+        {
+            "schema": SCHEMA,
+            "group": transport.group.to_dict(),
+            "method": transport.method,
+            "r2": transport.r2,
+            "identity_r2": transport.identity_r2,
+            "relation_error": transport.relation_error,
+            "order_errors": transport.order_errors,
+            "source": transport.source,
+        },
+        folder / "transport.json",
+    )
+    tensors = {
+        "matrices": transport.matrices,
+        "r2_per_element": transport.r2_per_element,
+        "identity_r2_per_element": transport.identity_r2_per_element,
+    }
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "transport.safetensors")
+
+
+def _read_transport(folder: Path) -> Transport:
+    record = read_json(folder / "transport.json")
+    _check_schema(folder, record)
+    tensors = _read_tensors(folder / "transport.safetensors")
+    fields: dict[str, Any] = {**record, **tensors, "group": Group.from_dict(record["group"])}
+    del fields["schema"]
+    return Transport(**fields)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise OrbitLensError(
+            str(path),
+            expected="a whole safetensors file",
+            received="no such file"
+            if isinstance(error, FileNotFoundError)
+            else f"damage ({error})",
+            remedy="the file is missing or truncated; copy or train it again",
+        ) from None
+
+
+def _check_schema(folder: Path, record: Mapping[str, Any]) -> None:
+    if record.get("schema", SCHEMA) > SCHEMA:
+        raise OrbitLensError(
+            str(folder),
+            expected=f"schema {SCHEMA} or older",
+            received=record["schema"],
+            remedy="a newer OrbitLens wrote it; upgrade",
+        )
+
+
+def _check_shapes(folder: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    found_shapes = {name: tuple(tensor.shape) for name, tensor in sorted(found.items())}
+    wanted_shapes = {name: tuple(tensor.shape) for name, tensor in sorted(wanted.items())}
+    if found_shapes != wanted_shapes:
+        raise OrbitLensError(
+            str(folder / "sae_weights.safetensors"),
+            expected=f"tensors {wanted_shapes}",
+            received=found_shapes,
+            remedy="cfg.json and the weights are not of the same SAE",
+        )

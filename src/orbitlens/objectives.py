@@ -1,0 +1,157 @@
+"""Objectives: pure functions, one value per sample; the caller averages.
+
+An objective names the tensors it needs as its arguments, and `fit` computes just these:
+
+    x         psi(x), the canonical sample       x_moved         psi(gx), g drawn at random
+    codes     E(psi(x))                          codes_moved     E(psi(gx))
+    x_hat     D(E(psi(x)))                       x_hat_moved     D(E(psi(gx)))
+
+Weights are keyword-only; bind another one with `functools.partial`. Source of the three invariance
+objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
+"""
+
+import torch
+
+from orbitlens.typing import Activations, Bool, Codes, Float, PerSample, Tensor
+
+
+def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
+    """The ordinary SAE on augmented data, || psi(gx) - D(E(psi(gx))) ||^2.
+
+    Args:
+        x_moved: psi(gx), shape [batch, dim].
+        x_hat_moved: D(E(psi(gx))), shape [batch, dim].
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> reconstruction(torch.ones(1, 3), torch.zeros(1, 3)).tolist()
+        [3.0]
+    """
+    return squared_distance(x_moved, x_hat_moved)
+
+
+def canonical(x: Activations, x_hat_moved: Activations) -> PerSample:
+    """Reconstruct the canonical sample from any other, || psi(x) - D(E(psi(gx))) ||^2.
+
+    Args:
+        x: psi(x), shape [batch, dim].
+        x_hat_moved: D(E(psi(gx))), shape [batch, dim].
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> canonical(torch.ones(1, 3), torch.zeros(1, 3)).tolist()
+        [3.0]
+    """
+    return squared_distance(x, x_hat_moved)
+
+
+def latent_invariance(
+    x: Activations,
+    x_hat: Activations,
+    codes: Codes,
+    codes_moved: Codes,
+    *,
+    weight: float = 1.0,
+) -> PerSample:
+    """Equal codes, || psi(x) - D(E(psi(x))) ||^2 + lambda || E(psi(x)) - E(psi(gx)) ||^2.
+
+    Transformed inputs train the encoder alone.
+
+    Args:
+        x: psi(x), shape [batch, dim].
+        x_hat: D(E(psi(x))), shape [batch, dim].
+        codes: E(psi(x)), shape [batch, latents].
+        codes_moved: E(psi(gx)), shape [batch, latents].
+        weight: lambda, default 1.
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> ones, zeros = torch.ones(1, 3), torch.zeros(1, 3)
+        >>> latent_invariance(ones, zeros, ones, zeros, weight=2.0).tolist()
+        [9.0]
+    """
+    return squared_distance(x, x_hat) + weight * squared_distance(codes, codes_moved)
+
+
+def output_invariance(
+    x: Activations, x_hat: Activations, x_hat_moved: Activations, *, weight: float = 1.0
+) -> PerSample:
+    """Equal outputs, || psi(x) - D(E(psi(x))) ||^2 + lambda || D(E(psi(x))) - D(E(psi(gx))) ||^2.
+
+    Transformed inputs train encoder and dictionary.
+
+    Args:
+        x: psi(x), shape [batch, dim].
+        x_hat: D(E(psi(x))), shape [batch, dim].
+        x_hat_moved: D(E(psi(gx))), shape [batch, dim].
+        weight: lambda, default 1.
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> ones, zeros = torch.ones(1, 3), torch.zeros(1, 3)
+        >>> output_invariance(ones, zeros, ones, weight=2.0).tolist()
+        [9.0]
+    """
+    return squared_distance(x, x_hat) + weight * squared_distance(x_hat, x_hat_moved)
+
+
+def dead_latent_revival(
+    residual: Activations,
+    pre: Codes,
+    dead: Bool[Tensor, " latents"],
+    directions: Float[Tensor, "latents dim"],
+    *,
+    k_aux: int,
+) -> PerSample:
+    """Let dead latents explain what the living leave over (the AuxK loss).
+
+    || r - sum_{i in top k_aux dead} a_i D_i ||^2 / || r ||^2 with the residual r held fixed and no
+    bias. No ReLU: a latent whose pre-activation is negative everywhere still gets a gradient.
+    Source: Gao et al., arXiv 2406.04093, Appendix A.2.
+
+    Args:
+        residual: Target minus reconstruction, shape [batch, dim]; detached here.
+        pre: Pre-activations, shape [batch, latents].
+        dead: Latents that have not fired for long, shape [latents].
+        directions: The dictionary, shape [latents, dim].
+        k_aux: Dead latents used per sample.
+
+    Returns:
+        One value per sample, shape [batch]; zero where no latent is dead.
+
+    Example:
+        >>> pre, eye = torch.tensor([[-2.0, 5.0]]), torch.eye(2)
+        >>> dead_latent_revival(torch.ones(1, 2), pre, torch.tensor([True, False]), eye, k_aux=1)
+        tensor([5.])
+    """
+    residual = residual.detach()
+    values, latents = torch.where(dead, pre, -torch.inf).topk(k_aux, dim=-1)
+    values = torch.where(values.isfinite(), values, torch.zeros_like(values))
+    explained = torch.zeros_like(pre).scatter(-1, latents, values) @ directions
+    power = residual.square().sum(-1).clamp_min(torch.finfo(residual.dtype).tiny)
+    return dead.any() * squared_distance(residual, explained) / power
+
+
+def squared_distance(a: Float[Tensor, "batch width"], b: Float[Tensor, "batch width"]) -> PerSample:
+    """Return || a - b ||^2 of each row.
+
+    Args:
+        a: Shape [batch, width].
+        b: Shape [batch, width].
+
+    Returns:
+        One value per row, shape [batch].
+
+    Example:
+        >>> squared_distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).tolist()
+        [25.0]
+    """
+    return (a - b).square().sum(-1)

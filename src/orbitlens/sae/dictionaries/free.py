@@ -1,0 +1,47 @@
+"""The free dictionary: any unit directions."""
+
+from typing import final
+
+import torch
+from torch import nn
+
+from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.typing import Float, Tensor
+
+
+@final
+class FreeDictionary(Dictionary):
+    """Learned directions of unit length, ||D_i|| = 1.
+
+    Args:
+        d_sae: Number of latents.
+        d_in: Width of the activations.
+        seed: Seed of the directions, default 0.
+
+    Example:
+        >>> FreeDictionary(8, 4).directions.norm(dim=1).allclose(torch.ones(8))
+        True
+    """
+
+    def __init__(self, d_sae: int, d_in: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.d_sae, self.d_in = d_sae, d_in
+        generator = torch.Generator().manual_seed(seed)
+        self.W_dec = nn.Parameter(torch.randn(d_sae, d_in, generator=generator))
+        self.b_dec = nn.Parameter(torch.zeros(d_in))
+        self.project_()
+
+    @property
+    def directions(self) -> Float[Tensor, "latents dim"]:
+        """The rows of W_dec, shape [d_sae, d_in]."""
+        return self.W_dec
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Give every direction unit length again."""
+        self.W_dec.div_(self.W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
+        self.b_dec.mul_(factor)

@@ -1,0 +1,98 @@
+"""Encoders: from an activation to one pre-activation per latent."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import nn
+
+from orbitlens.typing import Activations, Codes
+
+
+class Encoder(nn.Module, ABC):
+    """The interface: pre-activations a = E(x) that are homogeneous once biases are scaled."""
+
+    d_in: int
+    d_sae: int
+
+    @abstractmethod
+    def forward(self, x: Activations) -> Codes:
+        """Return pre-activations, shape [batch, d_sae]."""
+
+    @abstractmethod
+    def scale_(self, factor: float) -> None:
+        """Scale the biases, so that E_new(factor x) = factor E_old(x)."""
+
+
+@final
+class LinearEncoder(Encoder):
+    """One linear layer, a = x W_enc + b_enc.
+
+    Args:
+        d_in: Width of the activations.
+        d_sae: Number of latents.
+        seed: Seed of the weights, default 0.
+
+    Example:
+        >>> LinearEncoder(4, 8)(torch.zeros(2, 4)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, d_in: int, d_sae: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.d_in, self.d_sae = d_in, d_sae
+        generator = torch.Generator().manual_seed(seed)
+        self.W_enc = nn.Parameter(_uniform(d_in, d_sae, generator))
+        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+
+    def forward(self, x: Activations) -> Codes:
+        """Return pre-activations, shape [batch, d_sae]."""
+        return x @ self.W_enc + self.b_enc
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale the bias, so that E_new(factor x) = factor E_old(x)."""
+        self.b_enc.mul_(factor)
+
+
+@final
+class MLPEncoder(Encoder):
+    """The paper's encoder: two linear layers with a ReLU between them.
+
+    a = relu(x W_hidden + b_hidden) W_enc + b_enc. Source: Erdogan & Lucic, arXiv 2511.09432.
+
+    Args:
+        d_in: Width of the activations.
+        hidden: Width of the layer between (64 for the toy model, 128 otherwise in the paper).
+        d_sae: Number of latents.
+        seed: Seed of the weights, default 0.
+
+    Example:
+        >>> MLPEncoder(4, 16, 8)(torch.zeros(2, 4)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, d_in: int, hidden: int, d_sae: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.d_in, self.hidden, self.d_sae = d_in, hidden, d_sae
+        generator = torch.Generator().manual_seed(seed)
+        self.W_hidden = nn.Parameter(_uniform(d_in, hidden, generator))
+        self.b_hidden = nn.Parameter(torch.zeros(hidden))
+        self.W_enc = nn.Parameter(_uniform(hidden, d_sae, generator))
+        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+
+    def forward(self, x: Activations) -> Codes:
+        """Return pre-activations, shape [batch, d_sae]."""
+        return torch.relu(x @ self.W_hidden + self.b_hidden) @ self.W_enc + self.b_enc
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale both biases, so that E_new(factor x) = factor E_old(x)."""
+        self.b_hidden.mul_(factor)
+        self.b_enc.mul_(factor)
+
+
+def _uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
+    """He et al. (2015) uniform weights: the variance of a ReLU layer's input is kept."""
+    bound = (6.0 / fan_in) ** 0.5
+    return (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) * bound

@@ -1,0 +1,167 @@
+"""A sparse autoencoder is an encoder, a sparsity rule and a dictionary."""
+
+from typing import NamedTuple, final
+
+import torch
+from torch import nn
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.sae.dictionaries import Dictionary, FreeDictionary
+from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
+from orbitlens.sae.sparsity import BatchTopK, Sparsity, TopK
+from orbitlens.typing import Activations, Codes, Float, Tensor
+
+
+class SAEOutput(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        pre: Pre-activations, shape [batch, d_sae].
+        codes: Sparse non-negative codes z, shape [batch, d_sae].
+        x_hat: Reconstructions, shape [batch, d_in].
+    """
+
+    pre: Codes
+    codes: Codes
+    x_hat: Activations
+
+
+@final
+class SAE(nn.Module):
+    """The composition x -> E(x - b_dec) -> z -> x_hat = z D + b_dec.
+
+    Trained with an invariance objective and followed by a transport it is the paper's equivariant
+    SAE, psi(gx) ~ rho(g) D(E(psi(gx))); trained with `reconstruction` it is an ordinary one.
+
+    Args:
+        encoder: Activation to pre-activations.
+        sparsity: Pre-activations to codes.
+        dictionary: Codes to reconstruction.
+
+    Raises:
+        OrbitLensError: If the widths of the parts differ, or k exceeds the number of latents.
+
+    Example:
+        >>> sae = topk_sae(d_in=4, d_sae=8, k=2)
+        >>> codes = sae.encode(torch.randn(3, 4))
+        >>> codes.shape, sae.decode(codes).shape
+        (torch.Size([3, 8]), torch.Size([3, 4]))
+    """
+
+    def __init__(self, encoder: Encoder, sparsity: Sparsity, dictionary: Dictionary) -> None:
+        super().__init__()
+        widths = (encoder.d_in, encoder.d_sae)
+        if widths != (dictionary.d_in, dictionary.d_sae):
+            raise OrbitLensError(
+                "`dictionary`",
+                expected=f"(d_in, d_sae) = {widths} as in the encoder",
+                received=(dictionary.d_in, dictionary.d_sae),
+                remedy="build both parts with the same widths",
+            )
+        if sparsity.k > encoder.d_sae:
+            raise OrbitLensError(
+                "`k`",
+                expected=f"at most the number of latents, {encoder.d_sae}",
+                received=sparsity.k,
+                remedy="lower k or take more latents",
+            )
+        self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
+
+    @property
+    def d_in(self) -> int:
+        """Width of the activations."""
+        return self.encoder.d_in
+
+    @property
+    def d_sae(self) -> int:
+        """Number of latents."""
+        return self.encoder.d_sae
+
+    @property
+    def W_dec(self) -> Float[Tensor, "latents dim"]:  # noqa: N802
+        """One direction per latent, shape [d_sae, d_in]."""
+        return self.dictionary.directions
+
+    @property
+    def b_dec(self) -> Float[Tensor, " dim"]:
+        """The reconstruction of an empty code, shape [d_in]."""
+        return self.dictionary.b_dec
+
+    def forward(self, x: Activations) -> SAEOutput:
+        """Encode and decode.
+
+        Args:
+            x: Activations, shape [batch, d_in].
+
+        Returns:
+            Pre-activations, codes and reconstructions.
+        """
+        pre = self.encoder(x - self.b_dec)
+        codes = self.sparsity(pre)
+        return SAEOutput(pre=pre, codes=codes, x_hat=self.dictionary(codes))
+
+    def encode(self, x: Activations) -> Codes:
+        """Return the codes z of activations, shape [batch, d_sae]."""
+        return self(x).codes
+
+    def decode(self, codes: Codes) -> Activations:
+        """Return the reconstructions of codes, shape [batch, d_in]."""
+        return self.dictionary(codes)
+
+    def fold_scale_(self, scale: float) -> None:
+        """Turn an SAE trained on scale * x into the same SAE on x.
+
+        Every part is homogeneous of degree one once its biases and thresholds are scaled, so
+        dividing these by `scale` is all: f_new(x) = f_old(scale x) / scale for codes and
+        reconstructions alike. Directions keep their unit length.
+
+        Args:
+            scale: The factor that the training activations were multiplied with.
+        """
+        for part in (self.encoder, self.sparsity, self.dictionary):
+            part.scale_(1.0 / scale)
+
+
+def topk_sae(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:
+    """Build an SAE with TopK sparsity and a free dictionary.
+
+    Args:
+        d_in: Width of the activations.
+        d_sae: Number of latents.
+        k: Latents kept per sample.
+        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
+        seed: Seed of all weights, default 0.
+
+    Returns:
+        The untrained SAE. A linear encoder starts as the transpose of the dictionary.
+
+    Raises:
+        OrbitLensError: If k is below 1 or exceeds d_sae.
+
+    Example:
+        >>> sum(p.numel() for p in topk_sae(d_in=4, d_sae=8, k=2, hidden=16).parameters())
+        252
+    """
+    return _build(TopK(k), d_in, d_sae, hidden, seed)
+
+
+def batch_topk_sae(
+    d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0
+) -> SAE:
+    """Build an SAE with BatchTopK sparsity and a free dictionary; arguments as in `topk_sae`.
+
+    Example:
+        >>> float(batch_topk_sae(d_in=4, d_sae=8, k=2).sparsity.threshold)  # learned by `fit`
+        -1.0
+    """
+    return _build(BatchTopK(k), d_in, d_sae, hidden, seed)
+
+
+def _build(sparsity: Sparsity, d_in: int, d_sae: int, hidden: int | None, seed: int) -> SAE:
+    dictionary = FreeDictionary(d_sae, d_in, seed=seed)
+    if hidden is not None:
+        return SAE(MLPEncoder(d_in, hidden, d_sae, seed=seed), sparsity, dictionary)
+    encoder = LinearEncoder(d_in, d_sae, seed=seed)
+    with torch.no_grad():
+        encoder.W_enc.copy_(dictionary.W_dec.T)
+    return SAE(encoder, sparsity, dictionary)

@@ -1,0 +1,117 @@
+"""Sparsity rules: from pre-activations to a few non-negative codes."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import nn
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Codes, Tensor
+
+
+class Sparsity(nn.Module, ABC):
+    """The interface: which pre-activations survive, k of them per sample."""
+
+    k: int
+
+    @abstractmethod
+    def forward(self, pre: Codes) -> Codes:
+        """Return codes z >= 0, shape [batch, d_sae]."""
+
+    def observe_(self, codes: Codes) -> None:
+        """Learn from the codes of a training batch; the training loop calls it after each step."""
+        del codes
+
+    def scale_(self, factor: float) -> None:
+        """Scale what depends on the unit of the activations."""
+        del factor
+
+
+@final
+class TopK(Sparsity):
+    """Keep the k largest positive pre-activations of each sample.
+
+    z = TopK(relu(a)), at most k non-zeros per sample. Source: Gao et al., arXiv 2406.04093.
+
+    Args:
+        k: Latents kept per sample.
+
+    Raises:
+        OrbitLensError: If k is below 1.
+
+    Example:
+        >>> TopK(1)(torch.tensor([[1.0, 3.0, 2.0], [-1.0, -2.0, -3.0]])).tolist()
+        [[0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = _checked(k)
+
+    def forward(self, pre: Codes) -> Codes:
+        """Return codes with at most k non-zeros per sample, shape [batch, d_sae]."""
+        values, latents = pre.topk(self.k, dim=-1)
+        return torch.zeros_like(pre).scatter(-1, latents, torch.relu(values))
+
+
+@final
+class BatchTopK(Sparsity):
+    """Keep the k * batch largest positive pre-activations of the whole batch.
+
+    Samples share the budget while training. Afterwards a threshold decides, so that the code of a
+    sample does not depend on its batch-mates; the threshold is a running mean of the smallest code
+    kept, stored with the weights in float32. Source: Bussmann et al., arXiv 2412.06410.
+
+    Args:
+        k: Latents kept per sample, on average.
+        momentum: Share of the old threshold that a step keeps, default 0.99.
+
+    Raises:
+        OrbitLensError: If k is below 1.
+
+    Example:
+        >>> BatchTopK(1)(torch.tensor([[1.0, 3.0], [5.0, 4.0]])).tolist()
+        [[0.0, 0.0], [5.0, 4.0]]
+    """
+
+    threshold: Tensor
+
+    def __init__(self, k: int, *, momentum: float = 0.99) -> None:
+        super().__init__()
+        self.k = _checked(k)
+        self.momentum = momentum
+        self.register_buffer("threshold", torch.tensor(-1.0))
+
+    def forward(self, pre: Codes) -> Codes:
+        """Return codes, shape [batch, d_sae]: by budget in training, by threshold otherwise."""
+        positive = torch.relu(pre)
+        if not self.training:
+            return positive * (positive > self.threshold)
+        values, places = positive.flatten().topk(self.k * len(pre))
+        return torch.zeros_like(positive).flatten().scatter(0, places, values).view_as(pre)
+
+    @torch.no_grad()
+    def observe_(self, codes: Codes) -> None:
+        """Move the threshold towards the smallest code kept in this batch."""
+        kept = torch.where(codes > 0, codes, torch.inf).min()
+        # Negative until the first batch, so that the mean does not start from an arbitrary value.
+        updated = torch.where(
+            self.threshold < 0, kept, self.momentum * self.threshold + (1 - self.momentum) * kept
+        )
+        self.threshold.copy_(torch.where(kept.isfinite(), updated, self.threshold))
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale the threshold, unless none has been learned yet."""
+        self.threshold.copy_(
+            torch.where(self.threshold < 0, self.threshold, factor * self.threshold)
+        )
+
+
+def _checked(k: int) -> int:
+    if k < 1:
+        raise OrbitLensError(
+            "`k`", expected="at least 1", received=k, remedy="keep at least one latent"
+        )
+    return k

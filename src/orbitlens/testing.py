@@ -1,0 +1,262 @@
+"""Checks that anyone can inherit: one contract class per kind of part, and `assert_equivariant`.
+
+A part's own test file subclasses its contract with one method that builds the part, and gets the
+tests for free:
+
+    class TestTopK(SparsityContract):
+        def build(self) -> Sparsity:
+            return TopK(3)
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore, store_from_array
+from orbitlens.errors import OrbitLensError
+from orbitlens.fit import VIEWS, Objective
+from orbitlens.groups import Group, cyclic
+from orbitlens.reps import homomorphism_errors, regular
+from orbitlens.sae import Dictionary, Encoder, Sparsity
+from orbitlens.typing import Float, Int, Matrices, Tensor
+
+BATCH, DIM, LATENTS = 6, 5, 9
+
+
+def assert_equivariant(
+    function: Callable[[Float[Tensor, "batch dim"]], Float[Tensor, "batch out"]],
+    input_matrices: Matrices,
+    output_matrices: Float[Tensor, "group out out"],
+    x: Float[Tensor, "batch dim"],
+    *,
+    tolerance: float = 1e-4,
+) -> None:
+    """Check f(rho_in(g) x) = rho_out(g) f(x) for every element g.
+
+    Args:
+        function: f.
+        input_matrices: rho_in, shape [|G|, dim, dim].
+        output_matrices: rho_out, shape [|G|, out, out].
+        x: Inputs to try, shape [batch, dim].
+        tolerance: Largest ||difference|| / ||f(x)|| allowed, default 1e-4.
+
+    Raises:
+        OrbitLensError: Naming the element with the largest error.
+
+    Example:
+        >>> rho = regular(cyclic(3)).matrices
+        >>> assert_equivariant(torch.relu, rho, rho, torch.randn(4, 3, dtype=torch.float64))
+    """
+    plain = function(x)
+    scale = plain.norm().clamp_min(1e-12)
+    errors = torch.stack(
+        [
+            (function(x @ before.T) - plain @ after.T).norm() / scale
+            for before, after in zip(input_matrices, output_matrices, strict=True)
+        ]
+    )
+    worst = int(errors.argmax())
+    if errors[worst] > tolerance:
+        raise OrbitLensError(
+            "equivariance",
+            expected=f"a relative error of at most {tolerance:g}",
+            received=f"{errors[worst]:.3g} at element {worst}",
+            remedy="the function does not commute with these representations",
+        )
+
+
+def _random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class EncoderContract(ABC):
+    """What every encoder promises."""
+
+    @abstractmethod
+    def build(self, d_in: int, d_sae: int, seed: int) -> Encoder:
+        """Build the encoder under test."""
+
+    def test_gives_one_pre_activation_per_latent(self) -> None:
+        encoder = self.build(DIM, LATENTS, 0)
+        assert encoder(_random(BATCH, DIM)).shape == (BATCH, LATENTS)
+        assert (encoder.d_in, encoder.d_sae) == (DIM, LATENTS)
+
+    def test_the_seed_decides_the_weights(self) -> None:
+        x = _random(BATCH, DIM)
+        first, again, other = (self.build(DIM, LATENTS, seed)(x) for seed in (0, 0, 1))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+    def test_scaling_makes_it_homogeneous(self) -> None:
+        encoder, x = self.build(DIM, LATENTS, 0), _random(BATCH, DIM)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(0.1)
+        before = encoder(x)
+        encoder.scale_(3.0)
+        torch.testing.assert_close(encoder(3.0 * x), 3.0 * before, rtol=1e-4, atol=1e-5)
+
+
+class SparsityContract(ABC):
+    """What every sparsity rule promises."""
+
+    @abstractmethod
+    def build(self) -> Sparsity:
+        """Build the rule under test, with k at most LATENTS."""
+
+    def test_codes_are_non_negative_and_keep_the_values_of_pre_activations(self) -> None:
+        pre = _random(BATCH, LATENTS)
+        codes = self.build()(pre)
+        assert (codes >= 0).all()
+        torch.testing.assert_close(codes[codes > 0], pre[codes > 0])
+
+    def test_keeps_at_most_k_per_sample_on_average(self) -> None:
+        rule = self.build()
+        codes = rule(_random(BATCH, LATENTS))
+        assert 0 < (codes > 0).sum() <= rule.k * BATCH
+
+    def test_commutes_with_permutations_of_latents(self) -> None:
+        pre, order = _random(BATCH, LATENTS), torch.randperm(LATENTS)
+        torch.testing.assert_close(self.build()(pre)[:, order], self.build()(pre[:, order]))
+
+    def test_encoding_does_not_write_state(self) -> None:
+        rule = self.build()
+        before = {name: value.clone() for name, value in rule.state_dict().items()}
+        rule(_random(BATCH, LATENTS))
+        rule.eval()
+        rule(_random(BATCH, LATENTS))
+        assert all(torch.equal(value, before[name]) for name, value in rule.state_dict().items())
+
+    def test_after_training_a_row_alone_equals_its_row_in_a_batch(self) -> None:
+        rule, pre = self.build(), _random(BATCH, LATENTS)
+        rule.observe_(rule(pre))
+        rule.eval()
+        alone = torch.cat([rule(row[None]) for row in pre])
+        torch.testing.assert_close(alone, rule(pre))
+
+
+class DictionaryContract(ABC):
+    """What every dictionary promises."""
+
+    @abstractmethod
+    def build(self, d_sae: int, d_in: int, seed: int) -> Dictionary:
+        """Build the dictionary under test."""
+
+    def test_decoding_is_affine_in_the_codes(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        z, w = _random(BATCH, LATENTS), _random(BATCH, LATENTS, seed=1)
+        bias = dictionary(torch.zeros(BATCH, LATENTS))
+        torch.testing.assert_close(dictionary(z + w), dictionary(z) + dictionary(w) - bias)
+
+    def test_a_unit_code_gives_its_direction(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        torch.testing.assert_close(
+            dictionary(torch.eye(LATENTS)) - dictionary.b_dec, dictionary.directions
+        )
+
+    def test_reading_directions_does_not_write_and_projection_is_idempotent(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        with torch.no_grad():
+            for parameter in dictionary.parameters():
+                parameter.mul_(1.7)
+        before = {name: value.clone() for name, value in dictionary.state_dict().items()}
+        _ = dictionary.directions
+        assert all(torch.equal(v, before[name]) for name, v in dictionary.state_dict().items())
+        dictionary.project_()
+        once = dictionary.directions.clone()
+        dictionary.project_()
+        torch.testing.assert_close(dictionary.directions, once)
+
+    def test_scaling_makes_it_homogeneous(self) -> None:
+        dictionary, codes = self.build(LATENTS, DIM, 0), _random(BATCH, LATENTS)
+        with torch.no_grad():
+            dictionary.b_dec.add_(0.5)
+        before = dictionary(codes)
+        dictionary.scale_(3.0)
+        torch.testing.assert_close(dictionary(3.0 * codes), 3.0 * before, rtol=1e-4, atol=1e-5)
+
+
+class ObjectiveContract(ABC):
+    """What every objective promises: one value per sample, whatever the others are."""
+
+    @abstractmethod
+    def build(self) -> Objective:
+        """Return the objective under test."""
+
+    def views(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """Return random views for the arguments that the objective names."""
+        kinds = inspect.signature(self.build()).parameters.values()
+        names = [p.name for p in kinds if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+        return {
+            name: _random(
+                BATCH, LATENTS if name.startswith("codes") else DIM, seed=VIEWS.index(name)
+            ).to(dtype)
+            for name in names
+        }
+
+    def test_gives_one_non_negative_value_per_sample(self) -> None:
+        values = self.build()(**self.views())
+        assert values.shape == (BATCH,)
+        assert (values >= 0).all()
+
+    def test_each_value_depends_on_its_own_sample_alone(self) -> None:
+        values = self.build()(**self.views())
+        order = torch.randperm(BATCH)
+        torch.testing.assert_close(
+            self.build()(**{name: view[order] for name, view in self.views().items()}),
+            values[order],
+        )
+
+    def test_repeating_the_batch_leaves_the_mean(self) -> None:
+        repeated = {name: view.repeat(10, 1) for name, view in self.views().items()}
+        torch.testing.assert_close(
+            self.build()(**repeated).mean(), self.build()(**self.views()).mean()
+        )
+
+    def test_is_zero_where_all_views_agree(self) -> None:
+        same = {name: torch.ones_like(view) for name, view in self.views().items()}
+        assert self.build()(**same).abs().max() == 0
+
+    def test_gradient_agrees_with_finite_differences(self) -> None:
+        views = {n: v.requires_grad_() for n, v in self.views(torch.float64).items()}
+        assert torch.autograd.gradcheck(
+            lambda *values: self.build()(**dict(zip(views, values, strict=True))),
+            tuple(views.values()),
+        )
+
+
+class TransportContract(ABC):
+    """What every way of finding a transport promises, on data with an exact linear action."""
+
+    recovers = True
+
+    @abstractmethod
+    def build(self, store: ActivationStore, train: Int[np.ndarray, " n"]) -> Matrices:
+        """Fit the matrices under test."""
+
+    def store(self, group: Group) -> ActivationStore:
+        """Return orbits that the regular representation moves exactly."""
+        start = _random(400, group.order)
+        orbits = torch.einsum("gij,nj->ngi", regular(group).matrices.float(), start)
+        return store_from_array(orbits, group=group)
+
+    def fitted(self, group: Group) -> Matrices:
+        """Fit on the training part."""
+        store = self.store(group)
+        return self.build(store, store.split()[0])
+
+    def test_identity_element_gets_the_identity_matrix(self) -> None:
+        torch.testing.assert_close(self.fitted(cyclic(4))[0], torch.eye(4), atol=1e-4, rtol=0)
+
+    def test_recovers_the_exact_action(self) -> None:
+        matrices = self.fitted(cyclic(4))
+        exact = regular(cyclic(4)).matrices.float()
+        error = (matrices - exact).abs().max()
+        assert (error < 2e-2) == self.recovers
+
+    def test_is_a_representation_on_exact_data(self) -> None:
+        errors = homomorphism_errors(cyclic(4), self.fitted(cyclic(4)).double())
+        assert errors.max() < 5e-2

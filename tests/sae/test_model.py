@@ -1,0 +1,74 @@
+"""The composition."""
+
+import pytest
+import torch
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.sae import SAE, FreeDictionary, LinearEncoder, TopK, batch_topk_sae, topk_sae
+
+BUILDERS = [topk_sae, batch_topk_sae]
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("hidden", [None, 11])
+def test_forward_is_encode_then_decode(build, hidden: int | None) -> None:
+    sae, x = build(5, 8, 2, hidden=hidden), torch.randn(4, 5)
+    pre, codes, x_hat = sae(x)
+    assert pre.shape == codes.shape == (4, 8)
+    torch.testing.assert_close(sae.encode(x), codes)
+    torch.testing.assert_close(sae.decode(codes), x_hat)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("hidden", [None, 11])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_folding_the_scale_changes_the_unit_and_nothing_else(
+    build, hidden: int | None, scale: float
+) -> None:
+    sae, x = build(5, 8, 2, hidden=hidden), torch.randn(64, 5)
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape)
+        sae.dictionary.project_()
+    sae.sparsity.observe_(sae.encode(scale * torch.randn(64, 5)))
+    sae.eval()
+    before = sae(scale * x)
+    sae.fold_scale_(scale)
+    after = sae(x)
+    torch.testing.assert_close(after.codes * scale, before.codes, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.x_hat * scale, before.x_hat, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(8))
+
+
+def test_decoding_a_transported_dictionary_is_transporting_the_reconstruction() -> None:
+    sae, codes = topk_sae(4, 6, 2), torch.rand(3, 6)
+    with torch.no_grad():
+        sae.dictionary.b_dec += 1.0
+    rho = torch.linalg.qr(torch.randn(4, 4)).Q
+    moved_dictionary = codes @ (sae.W_dec @ rho.T) + sae.b_dec @ rho.T
+    torch.testing.assert_close(sae.decode(codes) @ rho.T, moved_dictionary)
+
+
+def test_a_linear_encoder_starts_as_the_transposed_dictionary() -> None:
+    sae = topk_sae(4, 6, 2)
+    assert isinstance(sae.encoder, LinearEncoder)
+    torch.testing.assert_close(sae.encoder.W_enc, sae.W_dec.T)
+
+
+def test_eval_then_train_restores_behaviour_and_both_return_the_sae() -> None:
+    sae, x = batch_topk_sae(4, 6, 2), torch.randn(9, 4)
+    before = sae.encode(x)
+    assert sae.eval() is sae
+    assert sae.train() is sae
+    torch.testing.assert_close(sae.encode(x), before)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_k_above_the_number_of_latents_is_rejected(build) -> None:
+    with pytest.raises(OrbitLensError, match="at most the number of latents, 8, received 9"):
+        build(4, 8, 9)
+
+
+def test_parts_of_different_widths_are_rejected() -> None:
+    with pytest.raises(OrbitLensError, match=r"\(4, 8\).*received \(5, 8\)"):
+        SAE(LinearEncoder(4, 8), TopK(2), FreeDictionary(8, 5))

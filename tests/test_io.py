@@ -1,0 +1,119 @@
+"""Saving and loading."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orbitlens.activations import store_from_array
+from orbitlens.data import toy
+from orbitlens.errors import OrbitLensError
+from orbitlens.io import load, new_folder, read_json, save, write_json
+from orbitlens.sae import SAE, batch_topk_sae, topk_sae
+from orbitlens.transport import Transport, fit_transport
+
+
+def transport() -> Transport:
+    data = toy(n_features=4, orbit_size=3, dim=6, n_samples=50, seed=0)
+    return fit_transport(store_from_array(data.orbits, group=data.group))
+
+
+@pytest.mark.parametrize("build", [topk_sae, batch_topk_sae])
+@pytest.mark.parametrize("hidden", [None, 7])
+def test_sae_round_trip_is_exact(tmp_path: Path, build, hidden: int | None) -> None:
+    sae, x = build(5, 8, 2, hidden=hidden, seed=3), torch.randn(6, 5)
+    sae.sparsity.observe_(sae.encode(x))
+    sae.eval()
+    loaded = load(save(sae, tmp_path / "sae"))
+    assert isinstance(loaded, SAE)
+    assert not loaded.training
+    assert torch.equal(loaded(x).x_hat, sae(x).x_hat)
+    assert loaded.sparsity.k == 2
+
+
+def test_transport_round_trip_is_exact(tmp_path: Path) -> None:
+    rho = transport()
+    loaded = load(save(rho, tmp_path / "rho"))
+    assert isinstance(loaded, Transport)
+    assert torch.equal(loaded.matrices, rho.matrices)
+    assert (loaded.group, loaded.r2, loaded.order_errors) == (rho.group, rho.r2, rho.order_errors)
+
+
+def test_a_linear_topk_sae_has_the_fields_and_tensors_of_saelens(tmp_path: Path) -> None:
+    folder = save(topk_sae(5, 8, 2), tmp_path / "sae")
+    config = json.loads((folder / "cfg.json").read_text())
+    assert (config["architecture"], config["d_in"], config["d_sae"], config["k"]) == (
+        "topk",
+        5,
+        8,
+        2,
+    )
+    shapes = {
+        name: tuple(t.shape) for name, t in load_file(folder / "sae_weights.safetensors").items()
+    }
+    assert shapes == {"W_enc": (5, 8), "b_enc": (8,), "W_dec": (8, 5), "b_dec": (5,)}
+
+
+def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
+    save(topk_sae(5, 8, 2), tmp_path / "sae")
+    with pytest.raises(OrbitLensError, match="a new folder, received one that exists"):
+        save(topk_sae(5, 8, 2), tmp_path / "sae")
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with new_folder(tmp_path / "new") as folder:
+            (folder / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sae_weights.safetensors", "cfg.json"])
+def test_a_truncated_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = save(topk_sae(5, 8, 2), tmp_path / "sae")
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OrbitLensError, match=name):
+        load(folder)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    folder = save(transport(), tmp_path / "rho")
+    (folder / "transport.safetensors").unlink()
+    with pytest.raises(OrbitLensError, match="no such file"):
+        load(folder)
+
+
+def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
+    small, large = save(topk_sae(5, 8, 2), tmp_path / "a"), save(topk_sae(5, 9, 2), tmp_path / "b")
+    (small / "sae_weights.safetensors").write_bytes(
+        (large / "sae_weights.safetensors").read_bytes()
+    )
+    with pytest.raises(OrbitLensError, match="not of the same SAE"):
+        load(small)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("architecture", "gated", "topk, batchtopk"), ("schema", 99, "upgrade")],
+)
+def test_what_this_version_cannot_read_is_said(
+    tmp_path: Path, field: str, value: object, message: str
+) -> None:
+    folder = save(topk_sae(5, 8, 2), tmp_path / "sae")
+    write_json({**read_json(folder / "cfg.json"), field: value}, folder / "cfg.json")
+    with pytest.raises(OrbitLensError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_a_folder_of_neither_is_rejected(tmp_path: Path, make: bool) -> None:
+    if make:
+        (tmp_path / "empty").mkdir()
+    with pytest.raises(OrbitLensError, match="neither" if make else "no such folder"):
+        load(tmp_path / "empty")

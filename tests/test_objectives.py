@@ -1,0 +1,84 @@
+"""Objectives: the contract, and numbers worked by hand."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from orbitlens import objectives
+from orbitlens.fit import Objective
+from orbitlens.testing import ObjectiveContract
+
+
+class TestReconstruction(ObjectiveContract):
+    def build(self) -> Objective:
+        return objectives.reconstruction
+
+
+class TestCanonical(ObjectiveContract):
+    def build(self) -> Objective:
+        return objectives.canonical
+
+
+class TestLatentInvariance(ObjectiveContract):
+    def build(self) -> Objective:
+        return partial(objectives.latent_invariance, weight=0.7)
+
+    def test_moved_inputs_leave_the_dictionary_alone(self) -> None:
+        assert "x_hat_moved" not in self.views()
+
+
+class TestOutputInvariance(ObjectiveContract):
+    def build(self) -> Objective:
+        return partial(objectives.output_invariance, weight=0.7)
+
+    def test_reconstruction_gets_gradient_from_both_terms(self) -> None:
+        views = {n: v.requires_grad_() for n, v in self.views().items()}
+        self.build()(**views).sum().backward()
+        expected = 2 * (views["x_hat"] - views["x"]) + 1.4 * (views["x_hat"] - views["x_hat_moved"])
+        torch.testing.assert_close(views["x_hat"].grad, expected)
+
+
+def test_dead_latents_get_gradient_and_living_ones_do_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pre = torch.randn(5, 4, generator=generator).sub(3).requires_grad_()
+    directions = torch.eye(4)
+    dead = torch.tensor([True, False, True, False])
+    objectives.dead_latent_revival(
+        torch.randn(5, 4), pre, dead, directions, k_aux=2
+    ).sum().backward()
+    assert pre.grad is not None
+    assert (pre.grad[:, dead] != 0).all()
+    assert (pre.grad[:, ~dead] == 0).all()
+
+
+def test_the_residual_gets_no_gradient() -> None:
+    residual = torch.randn(5, 4, requires_grad=True)
+    pre = torch.randn(5, 4, requires_grad=True)
+    dead = torch.ones(4, dtype=torch.bool)
+    objectives.dead_latent_revival(residual, pre, dead, torch.eye(4), k_aux=2).sum().backward()
+    assert residual.grad is None
+
+
+@pytest.mark.parametrize("k_aux", [1, 4])
+def test_without_dead_latents_revival_is_zero(k_aux: int) -> None:
+    pre = torch.randn(5, 4, requires_grad=True)
+    dead = torch.zeros(4, dtype=torch.bool)
+    values = objectives.dead_latent_revival(torch.randn(5, 4), pre, dead, torch.eye(4), k_aux=k_aux)
+    values.sum().backward()
+    assert values.tolist() == [0.0] * 5
+    assert pre.grad is not None
+    assert not pre.grad.any()
+
+
+def test_revival_uses_the_k_largest_dead_latents_by_hand() -> None:
+    # residual (2, 0); the dead latents 0 and 1 have a = (1, 5), latent 2 is alive. k_aux = 1 takes
+    # latent 1, direction (0, 1): error 2^2 + 5^2 = 29, power 4.
+    value = objectives.dead_latent_revival(
+        torch.tensor([[2.0, 0.0]]),
+        torch.tensor([[1.0, 5.0, 9.0]]),
+        torch.tensor([True, True, False]),
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        k_aux=1,
+    )
+    assert value.item() == pytest.approx(29 / 4)
