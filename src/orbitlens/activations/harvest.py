@@ -25,7 +25,7 @@ from orbitlens.activations.writer import (
 )
 from orbitlens.data.base import Inputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models.base import Prepare, as_they_are, one_line
 from orbitlens.models.layers import get_layer
 
 Progress = Callable[[int, int], None]
@@ -91,7 +91,7 @@ def harvest(
     device = _device(model, inputs)
     prepare = as_they_are if prepare is None else prepare
     with evaluating(model):
-        trial = prepare(inputs[:1].to(device))
+        trial = _made_ready(prepare, inputs[:1].to(device))
         check_called_once(model, submodule, trial, layer)
         layout = layout_of(
             layer_output(model, submodule, trial, layer),
@@ -157,6 +157,18 @@ def _check_inputs(inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size:
             remedy="choose for example 256",
         )
     action.check(inputs)
+
+
+def _made_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
+    try:
+        return prepare(inputs)
+    except Exception as error:
+        raise OrbitLensError(
+            f"`prepare` on inputs of shape {list(inputs.shape)}",
+            expected="a function that makes them ready for the network",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="correct it, or give inputs that it accepts",
+        ) from error
 
 
 def _device(model: nn.Module, inputs: Shaped[Tensor, "n *axes"]) -> torch.device:

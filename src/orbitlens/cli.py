@@ -1,0 +1,300 @@
+"""The command line: a thin layer over `orbitlens.pipeline`.
+
+Bad input ends in one line on standard error and exit code 2. Standard output holds the result: with
+--json the record and nothing else.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Never, get_args
+
+try:
+    import click
+except ImportError:
+    sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
+
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
+from orbitlens.pipeline.stages import OBJECTIVES
+
+Command = Callable[..., None]
+
+_DATA = ("n_samples", "image_size", "unreadable")
+_MODEL = ("model", "layer", "positions", "random_weights", "model_samples", "model_epochs")
+_GROUP = ("group", "interpolation")
+_SAE = ("d_sae", "k", "sparsity", "hidden", "weight", "epochs", "batch_size", "lr")
+_PROBE = ("probe_latents", "probe_samples", "probe_every", "workers")
+
+
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between them, as in 1,4,16."""
+
+    name = "n,n,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the numbers, or fail with what was given."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,4,16", param, ctx)
+
+
+def settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command one option per field of `RunConfig`, with its meaning and default."""
+    known = {entry.name: entry for entry in fields(RunConfig)}
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            entry = known[name]
+            kind = entry.type
+            if isinstance(kind, UnionType):
+                kind = get_args(kind)[0]
+            flag = "--" + name.replace("_", "-")
+            help_text = entry.metadata["help"]
+            if kind is bool:
+                option = click.option(flag, is_flag=True, default=entry.default, help=help_text)
+            else:
+                option = click.option(
+                    flag,
+                    type=kind if kind in (int, float, str) else _Numbers(),
+                    default=entry.default,
+                    show_default=entry.default not in (None, ()),
+                    help=help_text,
+                )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def common(out: str) -> Callable[[Command], Command]:
+    """Give a command the options that all verbs share."""
+
+    def decorate(command: Command) -> Command:
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="Print the result record alone."),
+            click.option("--resume", is_flag=True, help="Continue what was interrupted."),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path),
+                help=f"Folder to write; default {out}.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.group(help="Sparse autoencoders that know the symmetries of the data.")
+@click.version_option(package_name="orbitlens")
+def commands() -> None:
+    """Hold the verbs."""
+
+
+@click.command("run")
+@click.argument("source")
+@click.option("--quick", is_flag=True, help="A smaller run, for a first look.")
+@settings(*_GROUP, *_MODEL, *_DATA, "transport", *_SAE, *_PROBE, "features", "seed")
+@common("runs/SOURCE")
+@click.pass_context
+def run_command(
+    ctx: click.Context,
+    /,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    quick: bool,
+    **values: Any,
+) -> None:
+    """Take images through the whole pipeline and end with a page.
+
+    SOURCE is "shapes", "digits" or a folder of images (PNG, JPEG, TIFF), with one subfolder per
+    class if there are classes.
+    """
+    if quick:
+        default = click.core.ParameterSource.DEFAULT
+        values |= {k: v for k, v in QUICK.items() if ctx.get_parameter_source(k) == default}
+    out = out or Path("runs") / Path(values["source"]).name
+    metrics = run(RunConfig(**values), out, resume=resume, console=Console(quiet=as_json))
+    _print(as_json, metrics, [*_summary(metrics), f"page: {out / 'report' / 'index.html'}"])
+
+
+@click.command("harvest")
+@click.argument("source")
+@settings(*_GROUP, *_MODEL, *_DATA, "seed")
+@common("runs/SOURCE-harvest")
+def harvest_command(out: Path | None, resume: bool, as_json: bool, **values: Any) -> None:
+    """Store the activations of a model over the orbits of images."""
+    out = out or Path("runs") / f"{Path(values['source']).name}-harvest"
+    record = verbs.harvest(RunConfig(**values), out, resume=resume, console=Console(quiet=as_json))
+    _print(as_json, record, [f"store: {out / 'acts.zarr'}"])
+
+
+@click.command("transport")
+@click.argument("activations", type=click.Path(path_type=Path))
+@settings("transport", "seed")
+@common("runs/transport")
+def transport_command(
+    activations: Path, out: Path | None, resume: bool, as_json: bool, **values: Any
+) -> None:
+    """Fit how ACTIVATIONS (a harvest folder or a store) move when inputs are transformed."""
+    out = out or Path("runs/transport")
+    config = RunConfig(source="shapes", **values)
+    record = verbs.transport(
+        config, activations, out, resume=resume, console=Console(quiet=as_json)
+    )
+    _print(
+        as_json,
+        record,
+        [
+            f"R^2 {_number(record['r2'])}, of the identity {_number(record['identity_r2'])}, "
+            f"relation error {_number(record['relation_error'])}",
+            f"transport: {out / 'transport'}",
+        ],
+    )
+
+
+@click.command("train")
+@click.argument("activations", type=click.Path(path_type=Path))
+@click.option(
+    "--objective",
+    default="equivariant_canonical",
+    show_default=True,
+    help="One of " + ", ".join(OBJECTIVES) + ".",
+)
+@settings(*_SAE, "transport", "seed")
+@common("runs/OBJECTIVE")
+def train_command(
+    activations: Path,
+    objective: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Train one SAE on ACTIVATIONS (a harvest folder or a store)."""
+    if objective not in OBJECTIVES:
+        raise unknown_name("`objective`", objective, OBJECTIVES)
+    out = out or Path("runs") / objective
+    config = RunConfig(source="shapes", **values)
+    record = verbs.train(
+        config, activations, objective, out, resume=resume, console=Console(quiet=as_json)
+    )
+    _print(as_json, record, [f"SAE: {out / objective / 'sae'}"])
+
+
+@click.command("probe")
+@click.argument("activations", type=click.Path(path_type=Path))
+@click.option("--sae", required=True, type=click.Path(path_type=Path), help="A trained SAE.")
+@click.option(
+    "--rho", type=click.Path(path_type=Path), help="Its transport, for an equivariant SAE."
+)
+@settings(*_PROBE, "seed")
+@common("runs/probe")
+def probe_command(
+    activations: Path,
+    sae: Path,
+    rho: Path | None,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Probe a trained SAE on ACTIVATIONS whose labels, or shapes, are known."""
+    out = out or Path("runs/probe")
+    config = RunConfig(source="shapes", **values)
+    record = verbs.probe(
+        config, activations, sae, rho, out, resume=resume, console=Console(quiet=as_json)
+    )
+    _print(as_json, record, [_row(row) for row in record["rows"]])
+
+
+@click.command("report")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
+def report_command(folder: Path, as_json: bool) -> None:
+    """Draw the page of the run in FOLDER again."""
+    record = verbs.report(folder, console=Console(quiet=as_json))
+    _print(as_json, record, [f"page: {record['page']}"])
+
+
+COMMANDS = {
+    "run": run_command,
+    "harvest": harvest_command,
+    "transport": transport_command,
+    "train": train_command,
+    "probe": probe_command,
+    "report": report_command,
+}
+for _name, _command in COMMANDS.items():
+    commands.add_command(_command, _name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: Words of the command; those of the process by default.
+
+    Raises:
+        SystemExit: With 0 for success, 2 for bad input, 130 for an interruption.
+    """
+    try:
+        code = commands.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="orbitlens",
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        sys.exit(0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except OrbitLensError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except (KeyboardInterrupt, click.Abort):
+        print("orbitlens: interrupted; continue with --resume", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> Never:
+    print("orbitlens:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    sys.exit(2)
+
+
+def _print(as_json: bool, record: dict[str, Any], lines: Sequence[str]) -> None:
+    click.echo(json.dumps(record, indent=2) if as_json else "\n".join(lines))
+
+
+def _summary(metrics: dict[str, Any]) -> list[str]:
+    rho = metrics["transport"]
+    lines = [
+        f"transport R^2 {_number(rho['r2'])} (identity {_number(rho['identity_r2'])}, "
+        f"relation error {_number(rho['relation_error'])})"
+    ]
+    for name, sae in metrics["saes"].items():
+        error = sae["transported_normalised_mse"]
+        error = sae["normalised_mse"] if error is None else error
+        lines.append(f"{name:<22} normalised MSE {_number(error)}, l0 {_number(sae['l0'])}")
+    return lines
+
+
+def _row(row: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {_number(value) if isinstance(value, float) else value}"
+        for name, value in row.items()
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,24 @@
+"""Networks to look into.
+
+BaseModel          the record: network, layer, preparation of images
+MLPAutoencoder     the two base models of the Shapes experiment
+CNNAutoencoder
+train_autoencoder  trains them on images that the group moves at random
+layer_names        the layers a network has
+"""
+
+from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder
+from orbitlens.models.base import BaseModel
+from orbitlens.models.layers import layer_names
+from orbitlens.models.resolve import resolve_model
+from orbitlens.models.train_autoencoder import AutoencoderFit, train_autoencoder
+
+__all__ = [
+    "AutoencoderFit",
+    "BaseModel",
+    "CNNAutoencoder",
+    "MLPAutoencoder",
+    "layer_names",
+    "resolve_model",
+    "train_autoencoder",
+]

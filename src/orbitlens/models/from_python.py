@@ -1,0 +1,102 @@
+"""Networks of the user's own: "python:module:function" or "python:path/to/file.py:function"."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.models.base import BaseModel, Prepare, as_they_are, one_line
+from orbitlens.models.layers import default_layer
+
+_DEFAULT_LAYERS = ("encoder",)
+_FORM = "python:module:function or python:path/to/file.py:function"
+
+
+def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseModel:
+    """Return the network that a function of the user's own builds.
+
+    Args:
+        name: "module:function" or "path/to/file.py:function". The function takes no argument and
+            returns a network, or a network and the function that makes images ready for it.
+        layer: Layer to harvest; None takes the submodule `encoder` if there is one.
+        random_weights: Must be False: the function alone decides on the weights.
+
+    Raises:
+        OrbitLensError: If there is no such module or function, if it fails, or if it returns
+            something else.
+    """
+    subject = f"python:{name}"
+    if random_weights:
+        raise OrbitLensError(
+            subject,
+            expected="weights as its function sets them",
+            received="a wish for random weights",
+            remedy="leave out --random-weights, or draw them in the function",
+        )
+    where, _, function_name = name.rpartition(":")
+    if not where or not function_name:
+        raise OrbitLensError(
+            "`model`",
+            expected=_FORM,
+            received=repr(subject),
+            remedy="name the function that builds it",
+        )
+    source = _import(where, subject)
+    function = getattr(source, function_name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(source).items() if callable(value)]
+        raise unknown_name(f"function of {where}", function_name, functions)
+    module, prepare = _build(function, subject)
+    return BaseModel(
+        subject, module, layer or default_layer(module, _DEFAULT_LAYERS, subject), prepare
+    )
+
+
+def _import(where: str, subject: str) -> ModuleType:
+    try:
+        if not where.endswith(".py"):
+            return importlib.import_module(where)
+        module_name = f"orbitlens_user_{Path(where).stem}"
+        spec = importlib.util.spec_from_file_location(module_name, where)
+        if spec is None or spec.loader is None:
+            raise FileNotFoundError(where)
+        source = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = source  # dataclasses in the file look themselves up there
+        spec.loader.exec_module(source)
+    except Exception as error:
+        raise OrbitLensError(
+            subject,
+            expected=f"{where} to be imported",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="write an importable module, or the path of a .py file",
+        ) from error
+    return source
+
+
+def _build(function: Callable[[], Any], subject: str) -> tuple[nn.Module, Prepare]:
+    try:
+        built = function()
+    except Exception as error:
+        raise OrbitLensError(
+            subject,
+            expected="a function without arguments that returns a network",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="call it in Python to see where it fails",
+        ) from error
+    match built:
+        case nn.Module():
+            return built, as_they_are
+        case (nn.Module() as module, prepare) if callable(prepare):
+            return module, prepare
+    raise OrbitLensError(
+        subject,
+        expected="a torch.nn.Module, or a pair of it and a function that prepares images",
+        received=type(built).__name__,
+        remedy="return the network from the function",
+    )

@@ -1,0 +1,88 @@
+"""The layers of a network, by the dotted names of its submodules."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from torch import nn
+
+from orbitlens.errors import OrbitLensError, unknown_name
+
+_LISTED = 15
+
+
+def layer_names(module: nn.Module) -> tuple[str, ...]:
+    """Return the dotted names of all submodules, in the order in which they are registered.
+
+    Args:
+        module: Any network.
+
+    Example:
+        >>> layer_names(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))
+        ('0', '1')
+    """
+    return tuple(name for name, _ in module.named_modules(remove_duplicate=False) if name)
+
+
+def get_layer(module: nn.Module, name: str) -> nn.Module:
+    """Return the submodule called `name`.
+
+    Args:
+        module: Any network.
+        name: A dotted name out of `layer_names(module)`.
+
+    Raises:
+        OrbitLensError: If there is no such layer; lists the names most like it.
+
+    Example:
+        >>> get_layer(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), "1")
+        ReLU()
+    """
+    layers: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
+    if name and name in layers:
+        return layers[name]
+    raise unknown_layer(module, name)
+
+
+def default_layer(module: nn.Module, preferred: Iterable[str], subject: str) -> str:
+    """Return the first of the preferred layers that a network has.
+
+    Args:
+        module: Any network.
+        preferred: Dotted names, the best first.
+        subject: What the user asked for, for the message.
+
+    Raises:
+        OrbitLensError: If it has none of them; lists the layers to choose from.
+    """
+    names = layer_names(module)
+    for name in preferred:
+        if name in names:
+            return name
+    shown = ", ".join(names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    raise OrbitLensError(
+        f"`layer` of {subject}",
+        expected=f"one of {shown}{more}",
+        received="none, and there is no default for this network",
+        remedy="name the layer (--layer)",
+    )
+
+
+def unknown_layer(module: nn.Module, name: str) -> OrbitLensError:
+    """Return the error for a layer that a network does not have, listing those most like it."""
+    names, kind = layer_names(module), type(module).__name__
+    if not names:
+        return OrbitLensError(
+            f"`layer` of {kind}",
+            expected="a network with submodules",
+            received=f"{name!r} of one without any",
+            remedy="wrap it in nn.Sequential, where it is layer '0'",
+        )
+    if len(names) <= _LISTED:
+        return unknown_name(f"`layer` of {kind}", name, names)
+    nearest = set(get_close_matches(name, names, n=_LISTED, cutoff=0.0))
+    return unknown_name(
+        f"`layer` of {kind} (nearest {_LISTED} of {len(names)})",
+        name,
+        [known for known in names if known in nearest],
+    )

@@ -1,0 +1,145 @@
+"""Training an autoencoder on images that the group moves at random.
+
+Source: Erdogan & Lucic, arXiv 2511.09432: Adam, mean squared error, random group augmentation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from orbitlens.actions.base import Action
+from orbitlens.errors import OrbitLensError
+from orbitlens.models.base import one_line
+
+
+@dataclass(frozen=True)
+class AutoencoderFit:
+    """How the training went.
+
+    Args:
+        losses: Mean squared error per pixel of each epoch, over its augmented images.
+        seed: The seed that order and augmentation were drawn from.
+    """
+
+    losses: tuple[float, ...]
+    seed: int
+
+
+def train_autoencoder(
+    model: nn.Module,
+    images: Float[Tensor, "n channels height width"],
+    *,
+    action: Action | None,
+    epochs: int = 100,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    seed: int = 0,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> AutoencoderFit:
+    """Train a network, in place, to reproduce images moved by random elements of the group.
+
+        minimise || g x - model(g x) ||^2, one g per image and epoch
+
+    Source: Erdogan & Lucic, arXiv 2511.09432 (their settings are the defaults).
+
+    Args:
+        model: Maps images to images of the same shape; left in evaluation mode.
+        images: Training images, [n, channels, height, width].
+        action: How the group moves them; None trains on the images as they are.
+        epochs: Passes over the images.
+        batch_size: Images per step.
+        lr: Learning rate of Adam.
+        seed: Seed of order and augmentation.
+        progress: Called after each epoch with (epoch, epochs, loss), epochs counted from 1.
+
+    Returns:
+        The loss of every epoch.
+
+    Raises:
+        OrbitLensError: If there are no images, if they do not fit the network or the action, or
+            if a setting is out of range.
+
+    Example:
+        >>> from orbitlens.models import MLPAutoencoder
+        >>> model = MLPAutoencoder(size=4, dim=8)
+        >>> fit = train_autoencoder(model, torch.rand(32, 1, 4, 4), action=None, epochs=2)
+        >>> fit.losses[1] < fit.losses[0]
+        True
+    """
+    _check(model, images, action, epochs=epochs, batch_size=batch_size, lr=lr)
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    losses: list[float] = []
+    model.train()
+    for epoch in range(1, epochs + 1):
+        order = torch.randperm(len(images), generator=generator)
+        total = torch.zeros((), device=device)
+        for rows in order.split(batch_size):
+            batch = images[rows].to(device)
+            if action is not None:
+                elements = torch.randint(action.group.order, (len(rows),), generator=generator)
+                batch = _moved(batch, elements, action)
+            loss = mse_loss(model(batch), batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.detach() * len(rows)
+        losses.append(float(total) / len(images))
+        if progress is not None:
+            progress(epoch, epochs, losses[-1])
+    model.eval()
+    return AutoencoderFit(losses=tuple(losses), seed=seed)
+
+
+def _moved(
+    batch: Float[Tensor, "batch channels height width"],
+    elements: Int[Tensor, " batch"],
+    action: Action,
+) -> Float[Tensor, "batch channels height width"]:
+    moved = torch.empty_like(batch)
+    for element in elements.unique().tolist():
+        rows = (elements == element).nonzero().flatten().to(batch.device)
+        moved[rows] = action.apply(batch[rows], element)
+    return moved
+
+
+def _check(
+    model: nn.Module,
+    images: Float[Tensor, "n channels height width"],
+    action: Action | None,
+    **settings: float | int,
+) -> None:
+    for name, value in settings.items():
+        if not value > 0:
+            raise OrbitLensError(
+                f"`{name}`", expected="above 0", received=value, remedy="choose a positive number"
+            )
+    if len(images) == 0:
+        raise OrbitLensError(
+            "`images`", expected="at least one", received=0, remedy="add images to train on"
+        )
+    if action is not None:
+        action.check(images)
+    _check_reproduces_shape(model, images[:1])
+
+
+def _check_reproduces_shape(
+    model: nn.Module, image: Float[Tensor, "1 channels height width"]
+) -> None:
+    try:
+        with torch.inference_mode():
+            received = str(list(model.eval()(image.to(next(model.parameters()).device)).shape))
+    except (RuntimeError, ValueError) as error:
+        received = one_line(error)
+    if received != str(list(image.shape)):
+        raise OrbitLensError(
+            f"{type(model).__name__} on one image of shape {list(image.shape)}",
+            expected="a reconstruction of the same shape",
+            received=received,
+            remedy="resize the images, or build the network for their size and channels",
+        )

@@ -1,0 +1,181 @@
+"""The settings of a run: one frozen record, written next to the results as config.json."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from orbitlens import groups
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.transport import METHODS
+
+SPARSITIES = ("topk", "batchtopk")
+POSITIONS = ("auto", "cls", "mean", "all")
+AUTOENCODERS = ("mlp", "cnn")
+SOURCES = ("shapes", "digits")
+
+# What `quick` makes smaller: every stage still runs, on less.
+QUICK: dict[str, Any] = {
+    "n_samples": 1536,
+    "model_samples": 4096,
+    "model_epochs": 30,
+    "epochs": 150,
+    "probe_samples": 1000,
+    "probe_every": 6,
+    "features": 4,
+}
+
+
+def setting(default: Any, help: str) -> Any:
+    """Declare a field with the sentence that documents it on the command line and in the docs."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the result of `orbitlens run`; each field carries its meaning.
+
+    Raises:
+        OrbitLensError: If a value is out of range or an unknown name.
+
+    Example:
+        >>> RunConfig(source="shapes").resolved_model
+        'mlp'
+    """
+
+    source: str = field(metadata={"help": '"shapes", "digits" or a folder of images'})
+    group: str = setting("C4", "group that acts on the images: C4, D4, C8, ...")
+    interpolation: str | None = setting(
+        None, '"bilinear" lets groups act that move pixels off the grid'
+    )
+    model: str = setting(
+        "auto",
+        '"mlp" or "cnn" (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME or '
+        "python:MODULE:FUNCTION; auto is mlp for shapes and cnn otherwise",
+    )
+    layer: str | None = setting(
+        None, "dotted name of the layer; default the autoencoder's code, or the model's last layer"
+    )
+    positions: str = setting(
+        "auto", "auto, cls, mean or all: which tokens, or places of a map, become activations"
+    )
+    random_weights: bool = setting(False, "do not download weights; for trying out")
+    n_samples: int = setting(4096, "samples at most whose orbits are harvested")
+    image_size: int | None = setting(
+        None, "side in pixels that images are brought to; default 64, digits 32"
+    )
+    unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
+    model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
+    model_epochs: int = setting(100, "epochs of the autoencoder")
+    transport: str = setting("least_squares", "identity, gradient (the paper's) or least_squares")
+    d_sae: int = setting(128, "latents of each SAE")
+    k: int = setting(8, "latents active per activation")
+    sparsity: str = setting("topk", "topk or batchtopk")
+    hidden: int = setting(128, "width of the encoder's hidden layer; 0 for a linear encoder")
+    weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
+    epochs: int = setting(500, "epochs of each SAE")
+    batch_size: int = setting(256, "orbits per step of SAE training")
+    lr: float = setting(5e-4, "learning rate of SAE training")
+    seed: int = setting(0, "seed of everything random")
+    probe_latents: tuple[int, ...] = setting(
+        (), "latents that probes may look at; default 4 for shapes, 2 4 8 16 32 for class labels"
+    )
+    probe_samples: int = setting(2000, "training samples of each probe, at most")
+    probe_every: int = setting(1, "probe every n-th of the 180 tasks of shapes")
+    workers: int = setting(2, "threads that probe in parallel")
+    features: int = setting(6, "features shown per SAE")
+
+    def __post_init__(self) -> None:
+        groups.from_name(self.group)
+        for name, known in (
+            ("positions", POSITIONS),
+            ("sparsity", SPARSITIES),
+            ("transport", tuple(METHODS)),
+            ("unreadable", ("stop", "skip")),
+        ):
+            if getattr(self, name) not in known:
+                raise unknown_name(f"`{name}`", getattr(self, name), known)
+        self._check_ranges()
+        self._check_source()
+
+    def _check_ranges(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            at_least = 0 if entry.name in ("hidden", "seed", "features", "weight") else 1
+            if entry.name == "n_samples":
+                at_least = 2
+            if type(value) is int and value < at_least:
+                raise out_of_range(entry.name, f"at least {at_least}", value)
+        if not 0 < self.lr < float("inf"):
+            raise out_of_range("lr", "a positive number", self.lr)
+        if not 0 <= self.weight < float("inf"):
+            raise out_of_range("weight", "a number from 0", self.weight)
+        if self.k > self.d_sae:
+            raise OrbitLensError(
+                "`k`",
+                expected=f"at most d_sae = {self.d_sae}",
+                received=self.k,
+                remedy="lower k or raise d_sae",
+            )
+        if not all(1 <= t <= self.d_sae for t in self.probe_latents):
+            raise out_of_range("probe_latents", f"numbers in 1..{self.d_sae}", self.probe_latents)
+
+    def _check_source(self) -> None:
+        if self.source in SOURCES or Path(self.source).is_dir():
+            return
+        if Path(self.source).exists():
+            raise OrbitLensError(
+                "`source`",
+                expected="a folder of images",
+                received=f"the file {self.source}",
+                remedy="give the folder that holds it",
+            )
+        raise unknown_name("`source`", self.source, [*SOURCES, "or an existing folder of images"])
+
+    @property
+    def resolved_model(self) -> str:
+        """The model, with "auto" decided by the source."""
+        if self.model != "auto":
+            return self.model
+        return "mlp" if self.source == "shapes" else "cnn"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready record from which `from_dict` rebuilds the settings."""
+        return {**asdict(self), "probe_latents": list(self.probe_latents)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "RunConfig":
+        """Rebuild settings from `to_dict`.
+
+        Raises:
+            OrbitLensError: If the record has an unknown field or lacks the source.
+        """
+        known = {entry.name: entry for entry in fields(cls)}
+        for name in record:
+            if name not in known:
+                raise unknown_name("config.json", name, known)
+        required = [name for name, entry in known.items() if entry.default is MISSING]
+        for name in required:
+            if name not in record:
+                raise OrbitLensError(
+                    "config.json",
+                    expected=f"a field {name!r}",
+                    received=f"{sorted(record)}",
+                    remedy="the file is not of a run; start a new one",
+                )
+        values = dict(record)
+        if "probe_latents" in values:
+            values["probe_latents"] = tuple(values["probe_latents"])
+        return cls(**values)
+
+
+def out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
+    """Return the error for a number outside its range.
+
+    Example:
+        >>> print(out_of_range("k", "at least 1", 0))
+        `k`: expected at least 1, received 0; give a number in range
+    """
+    return OrbitLensError(
+        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
+    )

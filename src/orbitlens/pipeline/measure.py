@@ -1,0 +1,94 @@
+"""All figures of one SAE on held-out orbits, in one record."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from orbitlens.metrics import (
+    ReconstructionStats,
+    dead_latents,
+    equivariance_error,
+    invariance_error,
+    l0,
+)
+from orbitlens.probe.orientation import infer_orientation
+from orbitlens.sae import SAE
+from orbitlens.transport import Transport, move
+from orbitlens.typing import Float, Orbits, Tensor
+
+
+@torch.no_grad()
+def measure_sae(
+    sae: SAE,
+    orbits: Orbits,
+    transport: Transport,
+    *,
+    transported: bool,
+    splice: Callable[[Float[Tensor, "batch dim"]], Float[Tensor, "batch ..."]] | None = None,
+    inputs_moved: Float[Tensor, "batch ..."] | None = None,
+) -> dict[str, Any]:
+    """Measure reconstruction, sparsity, invariance and equivariance of an SAE.
+
+    Args:
+        sae: The trained SAE.
+        orbits: Held-out orbits, shape [batch, |G|, dim].
+        transport: The transport of the same layer.
+        transported: Whether the transport completes the SAE, x_hat(gx) = rho(g) D(E(psi(gx))), as
+            for the paper's three; a vanilla SAE reconstructs psi(gx) itself.
+        splice: The rest of an autoencoder, from the layer to the image; measures the base model's
+            error with the SAE spliced in.
+        inputs_moved: The images gx that belong to `splice`, shape [batch * |G|, ...].
+
+    Returns:
+        JSON-ready figures: mse, normalised_mse and explained_variance of D(E(psi(gx))) against
+        psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx))) with the true g,
+        and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0; dead_latents;
+        code_invariance_error; output_invariance_error; equivariance_error of what the SAE gives in
+        the end; orientation_accuracy, the share of g_hat that are g; spliced_mse.
+    """
+    n, order, _ = orbits.shape
+    flat = orbits.flatten(0, 1)
+    elements = torch.arange(order).repeat(n)
+    codes = sae.encode(flat)
+    x_hat = sae.decode(codes)
+    final = move(x_hat, elements, transport.matrices) if transported else x_hat
+    figures: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in sae.parameters()),
+        **_reconstruction(flat, x_hat),
+        **dict.fromkeys((f"transported_{name}" for name in _FIGURES), None),
+        **dict.fromkeys((f"inferred_{name}" for name in _FIGURES), None),
+        "l0": l0(codes).mean().item(),
+        "dead_latents": int(dead_latents(codes)),
+        "code_invariance_error": invariance_error(codes.unflatten(0, (n, order))).item(),
+        "output_invariance_error": invariance_error(x_hat.unflatten(0, (n, order))).item(),
+        "equivariance_error": equivariance_error(
+            final.unflatten(0, (n, order)), transport.matrices
+        ).item(),
+        "orientation_accuracy": None,
+        "spliced_mse": None,
+    }
+    if transported:
+        inferred = infer_orientation(flat, x_hat, transport.matrices)
+        figures |= _prefixed("transported_", _reconstruction(flat, final))
+        moved = move(x_hat, inferred, transport.matrices)
+        figures |= _prefixed("inferred_", _reconstruction(flat, moved))
+        figures["orientation_accuracy"] = (inferred == elements).float().mean().item()
+    if splice is not None and inputs_moved is not None:
+        figures["spliced_mse"] = (splice(final) - inputs_moved).square().mean().item()
+    return figures
+
+
+_FIGURES = ("mse", "normalised_mse", "explained_variance")
+
+
+def _reconstruction(
+    x: Float[Tensor, "batch dim"], x_hat: Float[Tensor, "batch dim"]
+) -> dict[str, float]:
+    stats = ReconstructionStats()
+    stats.update(x, x_hat)
+    return {name: getattr(stats, name).item() for name in _FIGURES}
+
+
+def _prefixed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
+    return {prefix + name: value for name, value in figures.items()}

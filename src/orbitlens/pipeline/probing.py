@@ -1,0 +1,194 @@
+"""Probing in a run: boosted probes on the tasks of Shapes, logistic probes on class labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore
+from orbitlens.data import shape_tasks
+from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.console import Tick
+from orbitlens.probe import (
+    Orientation,
+    ProbeSet,
+    largest_between_class_variance,
+    logistic_scores,
+    probe_tasks,
+)
+from orbitlens.sae import SAE
+from orbitlens.transport import Transport
+from orbitlens.typing import Elements, Float, Int, Tensor
+
+SHAPE_LATENTS = (4,)
+CLASS_LATENTS = (2, 4, 8, 16, 32)
+SHAPE_GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is known about the samples, for probes to find.
+
+    Args:
+        shape_ids: Which glyph stands in each quadrant, shape [n, 4]; None unless they are Shapes.
+        labels: One class per sample, shape [n], or None.
+    """
+
+    shape_ids: Int[np.ndarray, "n quadrant"] | None
+    labels: Int[np.ndarray, " n"] | None
+
+
+def probe_kind(truth: Truth, store: ActivationStore) -> str | None:
+    """Say which probes are possible: "shapes", "logistic" or None."""
+    if truth.shape_ids is not None:
+        plain = store.positions == 1 and store.group.name in SHAPE_GROUPS
+        return "shapes" if plain else None
+    labels = truth.labels
+    enough = labels is not None and len(np.unique(labels[store.split()[0]])) > 1
+    return "logistic" if enough else None
+
+
+def probe_sae(
+    config: RunConfig,
+    truth: Truth,
+    store: ActivationStore,
+    sae: SAE,
+    transport: Transport | None,
+    tick: Tick | None = None,
+) -> dict[str, Any] | None:
+    """Probe an SAE with the protocol that its data allow.
+
+    Probes train on training orbits, one random element each, and are scored on held-out orbits in
+    every orientation.
+
+    Args:
+        config: Settings of the run.
+        truth: What is known about the samples.
+        store: Their activations.
+        sae: The SAE.
+        transport: Its transport; None for an SAE without one.
+        tick: Progress.
+
+    Returns:
+        A JSON-ready record, or None if there is nothing to probe for.
+    """
+    kind = probe_kind(truth, store)
+    if kind == "shapes" and truth.shape_ids is not None:
+        return _probe_shapes(config, truth.shape_ids, store, sae, transport, tick)
+    if kind == "logistic" and truth.labels is not None:
+        return _probe_classes(config, truth.labels, store, sae)
+    return None
+
+
+@torch.no_grad()
+def _probe_shapes(
+    config: RunConfig,
+    shape_ids: Int[np.ndarray, "n quadrant"],
+    store: ActivationStore,
+    sae: SAE,
+    transport: Transport | None,
+    tick: Tick | None,
+) -> dict[str, Any]:
+    sets, families = [], []
+    for samples, elements in _oriented_samples(config, store):
+        tasks = shape_tasks(shape_ids[samples], elements.numpy(), store.group)
+        x = _activations(store, samples, elements)
+        output = sae(x)
+        sets.append(
+            ProbeSet(
+                codes=output.codes,
+                labels=torch.from_numpy(tasks.labels[:, :: config.probe_every].copy()),
+                elements=elements,
+                x=x,
+                x_hat=output.x_hat,
+            )
+        )
+        families = list(tasks.families[:: config.probe_every])
+    protocols: tuple[Orientation, ...] = ("none",) if transport is None else ("oracle", "inferred")
+    latents = config.probe_latents or SHAPE_LATENTS
+    rows = []
+    for orientation in protocols:
+        scores = probe_tasks(
+            *sets,
+            families=families,
+            W_dec=sae.W_dec,
+            matrices=None if transport is None else transport.matrices,
+            orientation=orientation,
+            t=latents,
+            seed=config.seed,
+            workers=config.workers,
+            progress=tick,
+        )
+        rows += [
+            {
+                "latents": count,
+                "task": family,
+                "orientation": orientation,
+                "f1": f1,
+                "tasks": families.count(family),
+            }
+            for family, by_count in scores.by_family.items()
+            for count, f1 in by_count.items()
+        ]
+    return {"kind": "shapes", "latents": list(latents), "rows": rows}
+
+
+@torch.no_grad()
+def _probe_classes(
+    config: RunConfig, labels: Int[np.ndarray, " n"], store: ActivationStore, sae: SAE
+) -> dict[str, Any]:
+    codes, targets = [], []
+    for samples, elements in _oriented_samples(config, store):
+        codes.append(pooled_codes(sae, store, samples, elements))
+        targets.append(torch.from_numpy(labels[samples]))
+    wanted = config.probe_latents or CLASS_LATENTS
+    latents = sorted({min(count, sae.d_sae) for count in wanted})
+    rows = []
+    for count in latents:
+        kept = largest_between_class_variance(codes[0], targets[0], count)
+        scores = logistic_scores(codes[0], targets[0], codes[1], targets[1], kept)
+        rows.append({"latents": count, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
+    return {"kind": "logistic", "classes": len(np.unique(labels)), "rows": rows}
+
+
+def pooled_codes(
+    sae: SAE, store: ActivationStore, samples: Int[np.ndarray, " n"], elements: Elements
+) -> Float[Tensor, "n latents"]:
+    """Encode samples in the given orientations; codes of several positions are averaged.
+
+    Args:
+        sae: The SAE.
+        store: Activations of orbits.
+        samples: Samples, shape [n].
+        elements: One element per sample, shape [n].
+
+    Returns:
+        Codes, shape [n, d_sae].
+    """
+    x = _activations(store, samples, elements.repeat_interleave(store.positions))
+    return sae.encode(x).unflatten(0, (len(samples), store.positions)).mean(1)
+
+
+def _oriented_samples(
+    config: RunConfig, store: ActivationStore
+) -> list[tuple[Int[np.ndarray, " n"], Elements]]:
+    """Choose training samples with one random element each, and held-out samples with every one."""
+    train, held_out = store.split()
+    generator = np.random.default_rng(config.seed)
+    chosen = np.sort(generator.permutation(train)[: config.probe_samples])
+    elements = generator.integers(store.group.order, size=len(chosen))
+    every = np.tile(np.arange(store.group.order), len(held_out))
+    return [
+        (chosen, torch.from_numpy(elements)),
+        (np.repeat(held_out, store.group.order), torch.from_numpy(every)),
+    ]
+
+
+def _activations(
+    store: ActivationStore, samples: Int[np.ndarray, " n"], elements: Elements
+) -> Float[Tensor, "rows dim"]:
+    unique, inverse = np.unique(samples, return_inverse=True)
+    orbits = store.orbits(unique).unflatten(0, (len(unique), store.positions))
+    rows = orbits[torch.from_numpy(inverse)].flatten(0, 1)
+    return rows[torch.arange(len(rows)), elements]

@@ -1,0 +1,232 @@
+"""The main job: from images and a group to an equivariant SAE and a page that shows it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore
+from orbitlens.fit import FitResult
+from orbitlens.io import read_json, write_json
+from orbitlens.pipeline import stages
+from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
+from orbitlens.pipeline.stages import OBJECTIVES, Job
+from orbitlens.report import FeatureCard, feature_cards, write_page
+from orbitlens.transport import Transport
+from orbitlens.typing import Float, Int, Tensor
+
+# Codes of all held-out orbits are held at once; beyond this many numbers fewer orbits are measured.
+_MOST_CODES = 50_000_000
+
+
+def run(
+    config: RunConfig, out: str | Path, *, resume: bool = False, console: Console | None = None
+) -> dict[str, Any]:
+    """Take images through the whole pipeline and write a run folder that ends with a page.
+
+    Args:
+        config: The settings.
+        out: The folder to write: config.json, metrics.json, log.txt, the autoencoder's weights,
+            acts.zarr, transport/, saes/NAME/ and report/index.html.
+        resume: Continue a run that was interrupted, with the same settings.
+        console: Where progress is shown; silent by default.
+
+    Returns:
+        The metrics, as written to metrics.json.
+
+    Raises:
+        OrbitLensError: If anything that the user gave is wrong; nothing is left behind.
+    """
+    console = console or Console(quiet=True)
+    folder = RunFolder(out, config.to_dict(), resume=resume)
+    with console.stage("load images"):
+        job = stages.prepare(config)
+    with folder.writing():
+        metrics = _stages(job, folder, console)
+        write_json(metrics, folder / "metrics.json")
+        with console.stage("draw the page"):
+            render(job, folder)
+        folder.log("page drawn")
+    return metrics
+
+
+def render(job: Job, folder: RunFolder) -> Path:
+    """Draw the page of a finished run from its folder.
+
+    Returns:
+        The path of the page.
+    """
+    store = stages.harvest_orbits(job, folder / "acts.zarr")
+    histories: dict[str, dict[str, list[float]]] = {}
+    cards: list[FeatureCard] = []
+    for name in OBJECTIVES:
+        result = stages.train_sae(job.config, name, store, folder / "saes" / name)
+        histories[name] = asdict(result.history)
+        if job.config.features:
+            cards += _feature_cards(job, name, result, store)
+    (folder / "report").mkdir(exist_ok=True)
+    metrics = read_json(folder / "metrics.json")
+    return write_page(folder / "report" / "index.html", metrics, histories, cards)
+
+
+def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
+    config = job.config
+    with console.stage("train the base model") as tick:
+        stages.train_model(job, folder / "model.safetensors", tick)
+    folder.log(f"base model {job.model.name} ready")
+    with console.stage("harvest orbits") as tick:
+        store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
+    folder.log(f"harvested {store}")
+    with console.stage("fit the transport"):
+        transport = stages.learn_transport(config, store, folder / "transport")
+    folder.log(f"transport R^2 {transport.r2:.4f}")
+    saes = {}
+    for name in OBJECTIVES:
+        with console.stage(f"train {name}") as tick:
+            result = stages.train_sae(config, name, store, folder / "saes" / name, tick)
+        path = folder / "saes" / name / "metrics.json"
+        if not path.exists():
+            with console.stage(f"probe {name}") as tick:
+                completes = transport if name != "vanilla" else None
+                figures = _measure(job, result, store, transport, transported=name != "vanilla")
+                figures["probe"] = probe_sae(
+                    config, _truth(job), store, result.sae, completes, tick
+                )
+            write_json({**_settings(config, name, result), **figures}, path)
+        saes[name] = read_json(path)
+        folder.log(f"{name} trained and measured")
+    return {
+        "config": config.to_dict(),
+        "group": {"name": store.group.name, "elements": list(store.group.element_names)},
+        "action": _describe_action(job),
+        "data": _describe_data(job, store),
+        "model": _describe_model(job, store),
+        "transport": describe_transport(transport),
+        "saes": saes,
+        "seconds": {name: round(value, 2) for name, value in console.seconds.items()},
+        "notes": _notes(job, store),
+    }
+
+
+def _measure(
+    job: Job, result: FitResult, store: ActivationStore, transport: Transport, *, transported: bool
+) -> dict[str, Any]:
+    samples = _measured(job.config, store)
+    splice: dict[str, Any] = {}
+    if job.decodes:
+        moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
+        splice = {"splice": job.model.module.get_submodule("decoder"), "inputs_moved": moved}
+    return measure_sae(
+        result.sae, store.orbits(samples), transport, transported=transported, **splice
+    )
+
+
+def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
+    held_out = store.split()[1]
+    most = _MOST_CODES // (store.positions * store.group.order * config.d_sae)
+    return held_out[: max(1, most)]
+
+
+def _truth(job: Job) -> Truth:
+    return Truth(job.source.shape_ids, job.source.inputs.labels)
+
+
+def _settings(config: RunConfig, name: str, result: FitResult) -> dict[str, Any]:
+    return {
+        "objective": name.removeprefix("equivariant_"),
+        "d_sae": config.d_sae,
+        "k": config.k,
+        "status": result.status,
+    }
+
+
+@torch.no_grad()
+def _feature_cards(
+    job: Job, name: str, result: FitResult, store: ActivationStore
+) -> list[FeatureCard]:
+    samples = _measured(job.config, store)
+    orbits = store.orbits(samples)
+    codes = result.sae.encode(orbits.flatten(0, 1))
+    shape = (len(samples), store.positions, store.group.order)
+    images = job.source.inputs.values[samples]
+
+    def images_of(
+        indices: Int[Tensor, " k"], element: int
+    ) -> Float[Tensor, "k channels height width"]:
+        return job.action.apply(images[indices], element)
+
+    return feature_cards(
+        codes.unflatten(0, shape).amax(1), images_of, sae=name, n_features=job.config.features
+    )
+
+
+def _describe_action(job: Job) -> dict[str, Any]:
+    action = job.action
+    error = 0.0 if action.exact else action.error(job.source.inputs.values[:64])
+    return {"name": action.name, "exact": action.exact, "error": error, **action.config}
+
+
+def _describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
+    train, held_out = store.split()
+    inputs = job.source.inputs
+    return {
+        "name": inputs.name,
+        "n": store.n,
+        "train": len(train),
+        "held_out": len(held_out),
+        "digest": inputs.digest,
+        "classes": list(inputs.class_names),
+        "skipped": list(inputs.skipped),
+    }
+
+
+@torch.no_grad()
+def _describe_model(job: Job, store: ActivationStore) -> dict[str, Any]:
+    mse = None
+    if job.trains_model:
+        held_out = job.source.inputs.values[_measured(job.config, store)]
+        moved = job.action.orbit(held_out).flatten(0, 1)
+        mse = (job.model.module(moved) - moved).square().mean().item()
+    return {
+        "name": job.model.name,
+        "layer": job.model.layer,
+        "dim": store.dim,
+        "positions": store.positions,
+        "mse": mse,
+    }
+
+
+def describe_transport(transport: Transport) -> dict[str, Any]:
+    """Return the figures of a transport, JSON-ready."""
+    return {
+        "method": transport.method,
+        "r2": transport.r2,
+        "identity_r2": transport.identity_r2,
+        "r2_per_element": transport.r2_per_element.tolist(),
+        "identity_r2_per_element": transport.identity_r2_per_element.tolist(),
+        "relation_error": transport.relation_error,
+        "order_errors": transport.order_errors,
+    }
+
+
+def _notes(job: Job, store: ActivationStore) -> list[str]:
+    notes = []
+    if job.source.inputs.skipped:
+        notes.append(f"{len(job.source.inputs.skipped)} files could not be read and were skipped.")
+    if probe_kind(_truth(job), store) is None:
+        notes.append("No probing: the images have no classes, or none that probes can be cut for.")
+    if not job.action.exact:
+        notes.append(
+            f"{job.action.group.name} moves pixels off the grid; images are interpolated, and the "
+            "error of the action is part of every figure."
+        )
+    measured = len(_measured(job.config, store))
+    if measured < len(store.split()[1]):
+        notes.append(f"SAEs were measured on the first {measured} held-out samples.")
+    return notes

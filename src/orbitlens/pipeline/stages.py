@@ -1,0 +1,279 @@
+"""The stages of a run, each a function that the single verbs of the command line call as well."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from orbitlens import actions, data, groups, objectives
+from orbitlens.actions import Action
+from orbitlens.activations import ActivationStore, harvest, open_store, split_samples
+from orbitlens.data import Inputs
+from orbitlens.errors import OrbitLensError
+from orbitlens.fit import FitResult, History, Objective, fit
+from orbitlens.io import load, new_folder, read_json, save, write_json
+from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, train_autoencoder
+from orbitlens.models.resolve import resolve_model
+from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
+from orbitlens.pipeline.console import Tick
+from orbitlens.sae import SAE, batch_topk_sae, topk_sae
+from orbitlens.transport import Transport, fit_transport
+from orbitlens.typing import Int
+
+OBJECTIVES: dict[str, Objective] = {
+    "vanilla": objectives.reconstruction,
+    "equivariant_canonical": objectives.canonical,
+    "equivariant_latent": objectives.latent_invariance,
+    "equivariant_output": objectives.output_invariance,
+}
+_WEIGHTED = ("equivariant_latent", "equivariant_output")
+_AUTOENCODERS: dict[str, Callable[..., MLPAutoencoder | CNNAutoencoder]] = dict(
+    zip(AUTOENCODERS, (MLPAutoencoder, CNNAutoencoder), strict=True)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a run looks at.
+
+    Args:
+        inputs: The images.
+        shape_ids: Which glyph stands in each quadrant, shape [n, 4]; None unless they are Shapes.
+    """
+
+    inputs: Inputs
+    shape_ids: Int[np.ndarray, "n quadrant"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that can be wrong about a run, loaded and checked before any work.
+
+    Args:
+        config: The settings.
+        source: The images.
+        action: How the group moves them.
+        model: The network, an autoencoder still untrained.
+    """
+
+    config: RunConfig
+    source: Source
+    action: Action
+    model: BaseModel
+
+    @property
+    def trains_model(self) -> bool:
+        """Whether the model is an autoencoder that the run trains."""
+        return self.config.resolved_model in _AUTOENCODERS
+
+    @property
+    def decodes(self) -> bool:
+        """Whether an SAE can be spliced in: the rest of the model leads back to the image."""
+        return self.trains_model and self.model.layer == "encoder"
+
+
+def prepare(config: RunConfig) -> Job:
+    """Load the images, build action and model, and check that they fit together.
+
+    Raises:
+        OrbitLensError: If anything that the user named is wrong.
+    """
+    source = load_source(config)
+    action = actions.images(groups.from_name(config.group), interpolation=config.interpolation)
+    action.check(source.inputs.values)
+    split_samples(len(source.inputs.values))
+    return Job(config, source, action, _build_model(config, source.inputs))
+
+
+def load_source(config: RunConfig) -> Source:
+    """Load the images that the settings name."""
+    if config.source == "shapes":
+        shapes = data.shapes(config.n_samples, seed=config.seed, size=config.image_size or 64)
+        return Source(shapes.inputs, shapes.shape_ids)
+    if config.source == "digits":
+        digits = data.digits(config.image_size or 32)
+        return Source(digits.subset(config.n_samples, seed=config.seed), None)
+    images = data.image_folder(
+        config.source,
+        size=config.image_size or 64,
+        unreadable=config.unreadable,
+        limit=config.n_samples,
+        seed=config.seed,
+    )
+    return Source(images, None)
+
+
+def _build_model(config: RunConfig, inputs: Inputs) -> BaseModel:
+    _, channels, size, _ = inputs.values.shape
+    if config.resolved_model in _AUTOENCODERS:
+        build = _AUTOENCODERS[config.resolved_model]
+        return BaseModel(
+            name=f"{inputs.name}-{config.resolved_model}",
+            module=build(size=size, channels=channels, seed=config.seed),
+            layer=config.layer or "encoder",
+        )
+    return resolve_model(
+        config.resolved_model,
+        layer=config.layer,
+        random_weights=config.random_weights,
+        image_shape=(channels, size, size),
+        seed=config.seed,
+    )
+
+
+def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
+    """Train the autoencoder, or load it if `path` has its weights; other models come trained.
+
+    Shapes are drawn anew; of other images the held-out part is kept out of training.
+    """
+    if not job.trains_model:
+        return
+    config, inputs, module = job.config, job.source.inputs, job.model.module
+    if path.exists():
+        module.load_state_dict(load_file(path))
+        return
+    if config.source == "shapes":
+        size = inputs.values.shape[-1]
+        drawn = data.shapes(config.model_samples, seed=config.seed + 1, size=size)
+        images = drawn.inputs.values
+    else:
+        images = inputs.values[split_samples(len(inputs.values))[0]]
+    train_autoencoder(
+        module,
+        images,
+        action=job.action,
+        epochs=config.model_epochs,
+        seed=config.seed,
+        progress=tick,
+    )
+    temporary = path.with_name(f".{path.name}.partial")
+    save_file(module.state_dict(), temporary)
+    os.replace(temporary, path)
+
+
+def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> ActivationStore:
+    """Harvest the orbits, or open the store if it is there."""
+    model, inputs = job.model, job.source.inputs
+    if path.exists():
+        store = open_store(path)
+        store.require(group=job.action.group, model=model.name, layer=model.layer)
+        return store
+    return harvest(
+        model.module,
+        layer=model.layer,
+        inputs=inputs.values,
+        action=job.action,
+        out=path,
+        labels=inputs.labels,
+        class_names=inputs.class_names,
+        positions=job.config.positions,
+        prepare=model.prepare,
+        name=model.name,
+        progress=tick,
+    )
+
+
+def learn_transport(config: RunConfig, store: ActivationStore, path: Path) -> Transport:
+    """Fit the transport, or load it if it is there."""
+    if path.exists():
+        return load_transport(path, store)
+    settings = {"seed": config.seed} if config.transport == "gradient" else {}
+    transport = fit_transport(store, config.transport, **settings)
+    save(transport, path)
+    return transport
+
+
+def load_transport(path: Path, store: ActivationStore) -> Transport:
+    """Load a transport and check that it belongs to a store.
+
+    Raises:
+        OrbitLensError: If the folder holds something else, or the transport is of another group,
+            width, model or layer.
+    """
+    transport = load(path)
+    if not isinstance(transport, Transport):
+        raise OrbitLensError(
+            str(path),
+            expected="a transport",
+            received="an SAE",
+            remedy="give the folder that `orbitlens transport` wrote",
+        )
+    transport.check_fits(store.group, store.dim)
+    source = f"{store.model}:{store.layer}"
+    if transport.source != source:
+        raise OrbitLensError(
+            "`transport`",
+            expected=f"one fitted on {source}",
+            received=f"one fitted on {transport.source}",
+            remedy="fit the transport on activations of this model and layer",
+        )
+    return transport
+
+
+def load_sae(path: Path, store: ActivationStore) -> SAE:
+    """Load an SAE and check that it belongs to a store.
+
+    Raises:
+        OrbitLensError: If the folder holds something else, or the SAE is of another width.
+    """
+    sae = load(path)
+    if not isinstance(sae, SAE):
+        raise OrbitLensError(
+            str(path),
+            expected="an SAE",
+            received="a transport",
+            remedy="give the folder that `orbitlens train` wrote",
+        )
+    if sae.d_in != store.dim:
+        raise OrbitLensError(
+            str(path),
+            expected=f"d_in = {store.dim}, the width of the store",
+            received=sae.d_in,
+            remedy="train the SAE on activations of this model and layer",
+        )
+    return sae
+
+
+def build_sae(config: RunConfig, d_in: int) -> SAE:
+    """Build the untrained SAE that the settings describe."""
+    build = {"topk": topk_sae, "batchtopk": batch_topk_sae}[config.sparsity]
+    return build(d_in, config.d_sae, config.k, hidden=config.hidden or None, seed=config.seed)
+
+
+def train_sae(
+    config: RunConfig,
+    name: str,
+    store: ActivationStore,
+    path: Path,
+    tick: Tick | None = None,
+) -> FitResult:
+    """Train one of `OBJECTIVES`, or load it with its history if it is there."""
+    if path.exists():
+        record = read_json(path / "history.json")
+        return FitResult(
+            sae=load_sae(path / "sae", store), history=History(**record.pop("history")), **record
+        )
+    objective = OBJECTIVES[name]
+    if name in _WEIGHTED:
+        objective = partial(objective, weight=config.weight)
+    result = fit(
+        build_sae(config, store.dim),
+        store,
+        objective=objective,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        seed=config.seed,
+        progress=tick,
+    )
+    with new_folder(path) as folder:
+        save(result.sae, folder / "sae")
+        write_json(
+            {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
+            folder / "history.json",
+        )
+    return result

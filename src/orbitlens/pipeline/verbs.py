@@ -1,0 +1,197 @@
+"""The single verbs: one stage each, from folder to folder.
+
+A harvest folder holds config.json, acts.zarr, the autoencoder's weights where one was trained,
+metrics.json and log.txt; the other verbs take it, or the path of any store, and write a folder of
+their own in the same form.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orbitlens.activations import ActivationStore, open_store
+from orbitlens.errors import OrbitLensError
+from orbitlens.io import read_json, write_json
+from orbitlens.pipeline import stages
+from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
+from orbitlens.pipeline.run import describe_transport, render
+from orbitlens.transport import fit_transport
+
+
+def harvest(config: RunConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
+    """Train or load the model and store the activations of its orbits.
+
+    Returns:
+        A description of the store.
+    """
+    folder = RunFolder(out, config.to_dict(), resume=resume)
+    job = stages.prepare(config)
+    with folder.writing():
+        with console.stage("train the base model") as tick:
+            stages.train_model(job, folder / "model.safetensors", tick)
+        with console.stage("harvest orbits") as tick:
+            store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
+        return _finish(folder, store.to_dict())
+
+
+def transport(
+    config: RunConfig, activations: Path, out: Path, *, resume: bool, console: Console
+) -> dict[str, Any]:
+    """Fit a transport and measure it on held-out orbits.
+
+    Returns:
+        Its figures.
+    """
+    store = locate_store(activations)
+    folder = RunFolder(out, _config(config, activations), resume=resume)
+    with folder.writing(), console.stage("fit the transport"):
+        return _finish(
+            folder, describe_transport(stages.learn_transport(config, store, folder / "transport"))
+        )
+
+
+def train(
+    config: RunConfig,
+    activations: Path,
+    objective: str,
+    out: Path,
+    *,
+    resume: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Train one SAE and measure it on held-out orbits, moved by a least-squares transport.
+
+    Returns:
+        Its figures.
+    """
+    store = locate_store(activations)
+    stages.build_sae(config, store.dim)
+    folder = RunFolder(out, {**_config(config, activations), "objective": objective}, resume=resume)
+    with folder.writing():
+        with console.stage(f"train {objective}") as tick:
+            result = stages.train_sae(config, objective, store, folder / objective, tick)
+        rho = fit_transport(store, config.transport)
+        figures = measure_sae(
+            result.sae, store.orbits(store.split()[1]), rho, transported=objective != "vanilla"
+        )
+        last = {name: values[-1] for name, values in asdict(result.history).items()}
+        return _finish(folder, {"status": result.status, **figures, "last_epoch": last})
+
+
+def probe(
+    config: RunConfig,
+    activations: Path,
+    sae: Path,
+    transport: Path | None,
+    out: Path,
+    *,
+    resume: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Probe a trained SAE for what is known about the samples.
+
+    Returns:
+        The scores.
+
+    Raises:
+        OrbitLensError: If nothing is known about the samples that probes could find.
+    """
+    store = locate_store(activations)
+    model = stages.load_sae(locate(sae, "cfg.json"), store)
+    rho = (
+        None
+        if transport is None
+        else stages.load_transport(locate(transport, "transport.json"), store)
+    )
+    truth = _truth(activations, store)
+    if probe_kind(truth, store) is None:
+        raise OrbitLensError(
+            str(activations),
+            expected="labels of at least two classes, or Shapes under a group of quarter turns",
+            received="neither",
+            remedy="sort the images into one subfolder per class and harvest them again",
+        )
+    folder = RunFolder(
+        out, _config(config, activations, sae=sae, transport=transport), resume=resume
+    )
+    with folder.writing(), console.stage("probe") as tick:
+        scores = probe_sae(config, truth, store, model, rho, tick)
+        return _finish(folder, scores or {})
+
+
+def report(run: Path, *, console: Console) -> dict[str, Any]:
+    """Draw the page of a finished run again.
+
+    Returns:
+        The path of the page.
+    """
+    if not (run / "metrics.json").is_file():
+        raise OrbitLensError(
+            str(run),
+            expected="the folder of a finished run",
+            received="no metrics.json there" if run.is_dir() else "no such folder",
+            remedy="give the --out of `orbitlens run`, or continue it with --resume",
+        )
+    record = read_json(run / "config.json")
+    job = stages.prepare(RunConfig.from_dict(record))
+    with console.stage("draw the page"):
+        page = render(job, RunFolder(run, record, resume=True))
+    return {"page": str(page)}
+
+
+def locate_store(path: Path) -> ActivationStore:
+    """Open a store given by its own path or by the folder of a run."""
+    return open_store(path / "acts.zarr" if (path / "acts.zarr").is_dir() else path)
+
+
+def locate(path: Path, marker: str) -> Path:
+    """Find the folder with a marker file: the path itself, or the only one below it.
+
+    Raises:
+        OrbitLensError: If there is none, or more than one.
+    """
+    if (path / marker).is_file():
+        return path
+    found = sorted(path.rglob(marker))
+    if len(found) != 1:
+        raise OrbitLensError(
+            str(path),
+            expected=f"a folder with one {marker}",
+            received=f"{len(found)} of them" if path.is_dir() else "no such folder",
+            remedy="give the folder itself" if found else "give what `train` or `transport` wrote",
+        )
+    return found[0].parent
+
+
+def _truth(activations: Path, store: ActivationStore) -> Truth:
+    """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
+    if not (activations / "config.json").is_file():
+        return Truth(shape_ids=None, labels=store.labels)
+    source = stages.load_source(RunConfig.from_dict(read_json(activations / "config.json")))
+    if len(source.inputs.values) != store.n:
+        raise OrbitLensError(
+            str(activations),
+            expected=f"the {store.n} samples of the store",
+            received=f"{len(source.inputs.values)} images",
+            remedy="the images have changed since; harvest them again",
+        )
+    return Truth(source.shape_ids, source.inputs.labels)
+
+
+def _config(config: RunConfig, activations: Path, **others: Path | None) -> dict[str, Any]:
+    paths = {"activations": activations, **others}
+    return {
+        **config.to_dict(),
+        **{name: None if path is None else str(path) for name, path in paths.items()},
+    }
+
+
+def _finish(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    write_json(metrics, folder / "metrics.json")
+    folder.log("done")
+    return dict(metrics)

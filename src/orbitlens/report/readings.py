@@ -1,0 +1,233 @@
+"""What the figures say, in plain words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orbitlens.report.features import FeatureCard
+from orbitlens.report.names import SaeStyle, element_label
+from orbitlens.report.numbers import figure, finite, percent, score
+from orbitlens.report.table import Record, completed
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One of the numbers at the head of the page.
+
+    Args:
+        title: What was measured.
+        value: The number.
+        context: What to hold it against.
+    """
+
+    title: str
+    value: str
+    context: str
+
+
+def part(metrics: Record, name: str) -> Record:
+    """Return a part of the metrics, empty where it is missing or None.
+
+    Example:
+        >>> part({"data": None}, "data")
+        {}
+    """
+    return metrics.get(name) or {}
+
+
+def title(metrics: Record) -> str:
+    """Name the run: its data and its group."""
+    data = part(metrics, "data").get("name") or part(metrics, "config").get("source") or "A run"
+    group = part(metrics, "group").get("name")
+    return f"{data} under {group}" if group else str(data)
+
+
+def summary(metrics: Record) -> str:
+    """Say in one sentence what was run; what is not known is left out.
+
+    Example:
+        >>> summary({"saes": {"vanilla": {}}, "group": {"name": "C2", "elements": ["e", "r"]}})
+        '1 sparse autoencoder was trained on activations along the orbits of C2 (2 elements).'
+    """
+    model, data, group = (part(metrics, name) for name in ("model", "data", "group"))
+    count = len(part(metrics, "saes"))
+    trained = f"{count} sparse autoencoder{' was' if count == 1 else 's were'} trained on "
+    width = f"{model['dim']}-dimensional " if model.get("dim") else ""
+    place = f" of layer {model['layer']}" if model.get("layer") else ""
+    place += f" of {model['name']}" if model.get("name") else ""
+    source = f" of {data['name']}" if data.get("name") else ""
+    samples = f", for {figure(data['n'])} samples{source}" if data.get("n") else ""
+    orbits = ""
+    if group.get("name"):
+        size = len(group.get("elements") or ())
+        orbits = f" along the orbits of {group['name']}" + (f" ({size} elements)" if size else "")
+    held_out = ""
+    if data.get("held_out"):
+        held_out = f"; every figure is on {figure(data['held_out'])} held-out samples"
+    return f"{trained}{width}activations{place}{samples}{orbits}{held_out}."
+
+
+def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]:
+    """Return the numbers at the head: transport, the best SAE, and orientations it infers."""
+    transport, saes = part(metrics, "transport"), part(metrics, "saes")
+    lines = []
+    if transport:
+        lines.append(
+            Headline(
+                "Transport R²",
+                score(transport.get("r2")),
+                f"{score(transport.get('identity_r2'))} without a transport (identity)",
+            )
+        )
+    key, best = best_sae(saes)
+    if best is not None:
+        moved = key.startswith("transported")
+        vanilla = part(saes, "vanilla").get("normalised_mse") if moved else None
+        lines.append(
+            Headline(
+                f"Lowest normalised MSE{', transported' if moved else ''}",
+                figure(saes[best][key]),
+                styles[best].label + (f"; vanilla {figure(vanilla)}" if vanilla else ""),
+            )
+        )
+        accuracy = saes[best].get("orientation_accuracy")
+        if accuracy is not None:
+            lines.append(
+                Headline(
+                    "Orientation found",
+                    percent(accuracy),
+                    f"of samples, by {styles[best].label}",
+                )
+            )
+    return lines
+
+
+def best_sae(saes: Record) -> tuple[str, str | None]:
+    """Find the SAE with the lowest normalised MSE, transported where any SAE is.
+
+    Args:
+        saes: The figures of each SAE.
+
+    Returns:
+        The figure that decided, and the name of the SAE: None where no SAE that completed has a
+        finite one.
+
+    Example:
+        >>> best_sae({"vanilla": {"normalised_mse": 0.1}, "a": {"transported_normalised_mse": 0.2}})
+        ('transported_normalised_mse', 'a')
+    """
+    for key in ("transported_normalised_mse", "normalised_mse"):
+        errors = {
+            name: error
+            for name, sae in saes.items()
+            if sae and completed(sae) and (error := finite(sae.get(key))) is not None
+        }
+        if errors:
+            return key, min(errors, key=lambda name: errors[name])
+    return "normalised_mse", None
+
+
+def transport_readings(transport: Record) -> list[str]:
+    """Say what R^2 and the relation error of a transport mean.
+
+    Example:
+        >>> transport_readings({"relation_error": 1e-7})[0].partition(":")[0]
+        'The matrices multiply as the group does'
+    """
+    sentences = []
+    r2, identity_r2 = finite(transport.get("r2")), finite(transport.get("identity_r2"))
+    if r2 is not None and identity_r2 is not None:
+        sentences.append(_read_r2(r2, identity_r2))
+    error = finite(transport.get("relation_error"))
+    if error is not None:
+        sentences.append(_read_relation_error(error))
+    return sentences
+
+
+def _read_r2(r2: float, identity_r2: float) -> str:
+    if r2 < 0.5:
+        return (
+            f"No fixed matrix per element predicts well how these activations move: R² is only "
+            f"{score(r2)}. Read what the equivariant SAEs show with care."
+        )
+    if identity_r2 >= 0.95:
+        return (
+            f"The layer hardly changes when its input is moved: without any transport R² is "
+            f"already {score(identity_r2)}. It is close to invariant."
+        )
+    if r2 - identity_r2 < 0.02:
+        return (
+            f"The transport adds little: {score(r2)} against {score(identity_r2)} for activations "
+            f"taken as they are."
+        )
+    return (
+        f"The activations move with the group, and one matrix per element predicts how: it "
+        f"explains {percent(r2)} of their variance, against {percent(max(identity_r2, 0.0))} "
+        f"when they are taken as unmoved."
+    )
+
+
+def _read_relation_error(error: float) -> str:
+    if error <= 1e-3:
+        return (
+            "The matrices multiply as the group does: they are a representation up to rounding, "
+            "and their inverses can be trusted."
+        )
+    if error <= 0.1:
+        return (
+            f"The matrices almost multiply as the group does: the product of two differs from the "
+            f"one it should be by at most {percent(error)} of the size of the identity."
+        )
+    return (
+        f"The matrices do not multiply as the group does: the product of two differs from the one "
+        f"it should be by up to {percent(error)} of the size of the identity. They predict single "
+        f"moves; along directions that carry little variance do not rely on their products or "
+        f"inverses."
+    )
+
+
+def notices(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[str]:
+    """Collect what a reader must know before trusting the figures."""
+    lines = [str(note) for note in metrics.get("notes") or ()]
+    for name, sae in part(metrics, "saes").items():
+        if not completed(sae or {}):
+            lines.append(
+                f"{styles[name].label}: training {sae['status']}; its figures mean little and "
+                f"compete for nothing."
+            )
+    action = part(metrics, "action")
+    if action.get("exact") is False:
+        lines.append(
+            f"The group moves these inputs by interpolation: two moves in turn differ from the one "
+            f"they make by up to {percent(action.get('error'))} of the input."
+        )
+    skipped = part(metrics, "data").get("skipped") or ()
+    if skipped:
+        shown = ", ".join(map(str, skipped[:5])) + (", …" if len(skipped) > 5 else "")
+        lines.append(f"{len(skipped)} of the files could not be read and were left out: {shown}")
+    return lines
+
+
+def feature_reading(card: FeatureCard, elements: list[str]) -> str:
+    """Say how evenly a latent fires over the group.
+
+    Example:
+        >>> import torch
+        >>> images, activations = torch.zeros(2, 1, 1, 4, 4), torch.ones(2, 1)
+        >>> rates = torch.tensor([0.5, 0.0])
+        >>> feature_reading(FeatureCard("vanilla", 0, rates, images, activations), ["e", "r"])
+        'fires mostly under e'
+    """
+    rates = card.firing_rates.tolist()
+    highest, lowest = max(rates), min(rates)
+    if len(rates) == 1:
+        return f"fires on {percent(highest)} of samples"
+    if lowest >= 0.8 * highest:
+        return "fires about equally in every orientation"
+    often = [
+        element_label(element)
+        for element, rate in zip(elements, rates, strict=True)
+        if rate >= highest / 2
+    ]
+    if len(often) <= len(rates) / 2:
+        return f"fires mostly under {', '.join(often)}"
+    return "fires more in some orientations than in others"

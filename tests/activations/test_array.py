@@ -1,0 +1,87 @@
+"""Arrays of any floating type become stores; whatever is wrong with one is said at the door."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orbitlens.activations import open_store, store_from_array
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import cyclic
+
+
+def test_every_floating_type_is_stored_as_float32() -> None:
+    values = np.arange(24.0).reshape(2, 3, 4)
+    arrays = [values.astype(kind) for kind in (np.float16, np.float32, np.float64, ">f8")]
+    arrays += [torch.tensor(values, dtype=kind) for kind in (torch.bfloat16, torch.float64)]
+    for array in arrays:
+        orbits = store_from_array(array, group=cyclic(3)).orbits()
+        assert orbits.dtype == torch.float32
+        assert np.array_equal(orbits.numpy(), values)
+
+
+def test_a_view_that_requires_gradients_is_stored() -> None:
+    array = torch.ones(4, 3, 2, requires_grad=True)[::2].transpose(1, 2)
+    assert store_from_array(array, group=cyclic(2)).orbits().shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 4, 2), (5, 3, 1, 1, 2), (0, 3, 2), (5, 3, 0)])
+def test_a_wrong_shape_names_the_right_one(shape: tuple[int, ...]) -> None:
+    with pytest.raises(OrbitLensError, match=r"shape \[n, 3, dim\] or \[n, 3, positions, dim\]"):
+        store_from_array(np.zeros(shape, np.float32), group=cyclic(3))
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3, 4), int), torch.zeros(2, 3, 4).bool()])
+def test_whole_numbers_are_refused(array: np.ndarray | torch.Tensor) -> None:
+    with pytest.raises(OrbitLensError, match=r"floating numbers, received (int64|torch\.bool)"):
+        store_from_array(array, group=cyclic(3))
+
+
+def test_the_first_value_that_is_not_finite_is_named_and_all_are_counted() -> None:
+    values = np.zeros((5, 3, 4))
+    values[3, 2, 1] = np.nan
+    values[4] = np.inf
+    message = r"13 NaN or infinite.*samples 0\.\.4.*sample 3, element 2, dimension 1"
+    with pytest.raises(OrbitLensError, match=message):
+        store_from_array(values, group=cyclic(3))
+
+
+def test_what_overflows_float32_is_not_finite() -> None:
+    values = np.zeros((2, 2, 2, 3))
+    values[1, 0, 1, 2] = 1e300
+    with pytest.raises(OrbitLensError, match="sample 1, element 0, position 1, dimension 2"):
+        store_from_array(values, group=cyclic(2))
+
+
+def test_labels_must_fit() -> None:
+    values = np.zeros((3, 2, 4))
+    with pytest.raises(OrbitLensError, match="one per sample, 3, received 2"):
+        store_from_array(values, group=cyclic(2), labels=np.array([0, 1]))
+    with pytest.raises(OrbitLensError, match=r"2 class names, received labels in 0\.\.2"):
+        store_from_array(
+            values, group=cyclic(2), labels=np.array([0, 1, 2]), class_names=("cat", "dog")
+        )
+
+
+def test_an_existing_path_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(OrbitLensError, match="existing one; remove it or choose another"):
+        store_from_array(np.zeros((3, 2, 4)), group=cyclic(2), out=tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_missing_parents_are_made_and_impossible_ones_reported(tmp_path: Path) -> None:
+    values = np.zeros((3, 2, 4))
+    store_from_array(values, group=cyclic(2), out=tmp_path / "a" / "b")
+    assert open_store(tmp_path / "a" / "b").n == 3
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OrbitLensError, match="a place that can be written"):
+        store_from_array(values, group=cyclic(2), out=tmp_path / "file" / "b")
+
+
+def test_digest_changes_with_the_numbers_unless_given() -> None:
+    zeros, ones = np.zeros((3, 2, 4)), np.ones((3, 2, 4))
+    digests = {store_from_array(a, group=cyclic(2)).digest for a in (zeros, ones, zeros)}
+    assert len(digests) == 2
+    assert store_from_array(ones, group=cyclic(2), digest="abc").digest == "abc"

@@ -1,0 +1,96 @@
+"""Models of timm and torchvision, run by `make test-vision` where these are installed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from orbitlens.actions import images
+from orbitlens.activations import harvest
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import cyclic
+from orbitlens.models import BaseModel, resolve_model
+
+pytestmark = pytest.mark.vision
+
+
+def resolve(name: str, **options: object) -> BaseModel:
+    pytest.importorskip(name.partition(":")[0])
+    return resolve_model(name, **{"image_shape": (1, 28, 28), "random_weights": True, **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "dim"),
+    [
+        ("timm:resnet10t", "fc", 512),
+        ("timm:vit_tiny_patch16_224", "head", 192),
+        ("timm:convnext_atto", "head.fc", 320),
+        ("torchvision:resnet18", "avgpool", 512),
+        ("torchvision:vit_b_16", "encoder.ln", 768),
+        ("torchvision:mobilenet_v2", "features", 1280),
+    ],
+)
+def test_the_default_layer_is_harvested(name: str, layer: str, dim: int) -> None:
+    base = resolve(name)
+    assert base.layer == layer
+    store = harvest(
+        base.module,
+        layer=base.layer,
+        inputs=torch.rand(1, 1, 28, 28),
+        action=images(cyclic(2)),
+        prepare=base.prepare,
+    )
+    assert (store.positions, store.dim) == (1, dim)
+
+
+def test_registers_of_timm_are_skipped() -> None:
+    base = resolve("timm:vit_small_patch14_reg4_dinov2", layer="patch_drop")
+    base.module.set_input_size((28, 28))
+    store = harvest(
+        base.module,
+        layer="norm",
+        inputs=torch.rand(1, 3, 28, 28),
+        action=images(cyclic(2)),
+        positions="all",
+    )
+    assert store.moves is not None
+    assert store.moves[1].tolist() == [0, 1, 2, 3, 4, 8, 7, 6, 5]
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:resnet18"])
+def test_random_weights_follow_the_seed(name: str) -> None:
+    weights = [resolve(name, seed=seed).module.state_dict() for seed in (0, 0, 1)]
+    key = next(key for key, value in weights[0].items() if value.ndim == 4)
+    assert torch.equal(weights[0][key], weights[1][key])
+    assert not torch.equal(weights[0][key], weights[2][key])
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("timm:resnet19", "resnet1"), ("torchvision:resnet19", "resnet18")]
+)
+def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(OrbitLensError, match=f"did you mean '{nearest}"):
+        resolve(name)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:resnet18"])
+def test_weights_that_cannot_be_downloaded_are_one_line(
+    name: str, monkeypatch, tmp_path: Path
+) -> None:
+    pytest.importorskip(name.partition(":")[0])
+    hub = pytest.importorskip("huggingface_hub")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("no\nroute")
+
+    monkeypatch.setattr(hub.HfApi, "model_info", fail)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", fail)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(OrbitLensError, match=r"ConnectionError: no route.*--random-weights"):
+        resolve(name, random_weights=False)
+
+
+def test_channels_must_fit() -> None:
+    with pytest.raises(OrbitLensError, match="1 or 3 channels, received 4"):
+        resolve("torchvision:resnet18", image_shape=(4, 8, 8))

@@ -1,0 +1,302 @@
+"""The page: complete, self-contained, escaped, and not broken by what is missing."""
+
+import copy
+import re
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orbitlens.errors import MissingExtraError
+from orbitlens.report import FeatureCard, write_page
+
+SECTIONS = ["transport", "saes", "probing", "training", "features", "settings"]
+CITATION = "https://arxiv.org/abs/2511.09432"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+HOSTILE = "</style></svg><script>alert(1)</script><img src=x onerror=alert(2)>\"'><b onclick=x>"
+
+
+class Page(HTMLParser):
+    """What a browser would find, with the mistakes that it would forgive."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.sections: dict[str, str] = {}
+        self.section = ""
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"] or ""
+            self.sections[self.section] = ""
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+        if tag == "section":
+            self.section = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self.section:
+            self.sections[self.section] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+
+@pytest.fixture
+def html(
+    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any], cards: list[FeatureCard]
+) -> str:
+    return write_page(tmp_path / "page.html", metrics, histories, cards).read_text(encoding="utf-8")
+
+
+def written(tmp_path: Path, metrics: Any, histories: Any = None, cards: Any = ()) -> Page:
+    path = write_page(tmp_path / "page.html", metrics, histories or {}, list(cards))
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def assert_well_formed(page: Page) -> None:
+    assert not page.unbalanced
+    assert not page.open
+    assert list(page.sections) == SECTIONS
+    repeated = [name for name, count in Counter(page.attributes("id")).items() if count > 1]
+    assert not repeated
+
+
+def test_every_section_is_there_and_every_link_inside_the_page_leads_somewhere(html: str) -> None:
+    page = Page(html)
+    assert_well_formed(page)
+    ids = set(page.attributes("id"))
+    targets = page.attributes("href") + page.attributes("xlink:href")
+    assert {target[1:] for target in targets if target.startswith("#")} <= ids
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= ids
+
+
+def test_the_page_loads_nothing(html: str) -> None:
+    page = Page(html)
+    loads = [*page.attributes("src"), *page.attributes("href"), *page.attributes("xlink:href")]
+    outside = {load for load in loads if not load.startswith(("#", "data:"))}
+    assert outside == {CITATION}
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "DOCTYPE svg" not in html
+
+
+def test_head_names_the_run_and_its_numbers(html: str) -> None:
+    text = Page(html).text
+    assert "shapes under C4" in text
+    assert "3 sparse autoencoders were trained on 256-dimensional activations" in text
+    assert "every figure is on 819 held-out samples" in text
+    assert "0.350 without a transport" in text
+    assert "Equivariant (canonical); vanilla 0.123" in text
+
+
+def test_features_are_readable_without_the_script(html: str) -> None:
+    galleries = [attrs for _, attrs in Page(html).tags if attrs.get("class") == "gallery"]
+    assert len(galleries) == 2
+    assert all("hidden" not in attrs for attrs in galleries)
+
+
+def test_features_show_element_activation_and_silence(html: str) -> None:
+    page = Page(html)
+    pictures = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert len(pictures) == 2 * 4 * 2
+    assert all((attrs["src"] or "").startswith("data:image/") for attrs in pictures)
+    assert pictures[0]["alt"] == "Image 1 for latent 7 under e, activation 3.25"
+    assert sum(attrs.get("class") == "silent" for _, attrs in page.tags) == 2 * 3
+    assert "fires mostly under e, r" in page.sections["features"]
+    assert "r³" in page.sections["features"]
+
+
+def test_tables_name_their_headers(html: str) -> None:
+    headers = [attrs for tag, attrs in Page(html).tags if tag == "th"]
+    assert headers
+    assert {attrs.get("scope") for attrs in headers} == {"col", "colgroup", "row"}
+
+
+def test_both_probing_protocols_are_shown(html: str) -> None:
+    probing = Page(html).sections["probing"]
+    assert probing.count("oracle") >= 2
+    assert probing.count("inferred") >= 2
+    assert "112 tasks" in probing
+
+
+def test_hostile_strings_stay_text(
+    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any], cards: list[FeatureCard]
+) -> None:
+    metrics["data"].update(name=HOSTILE, skipped=[HOSTILE], digest=HOSTILE)
+    metrics["model"].update(name=HOSTILE, layer=HOSTILE)
+    metrics["group"].update(name=HOSTILE, elements=["e", HOSTILE, "$r$", "$\\bad{"])
+    metrics["transport"].update(method=HOSTILE, order_errors={HOSTILE: 0.1})
+    metrics["config"][HOSTILE] = HOSTILE
+    metrics["seconds"][HOSTILE] = 1.0
+    metrics["notes"] = [HOSTILE]
+    metrics["saes"][HOSTILE] = {**copy.deepcopy(metrics["saes"]["vanilla"]), "status": HOSTILE}
+    metrics["saes"][HOSTILE]["probe"]["rows"][0].update(task=HOSTILE, orientation=HOSTILE)
+    histories[HOSTILE] = histories["vanilla"]
+    card = cards[0]
+    cards.append(FeatureCard(HOSTILE, 1, card.firing_rates, card.images, card.activations))
+
+    page = written(tmp_path, metrics, histories, cards)
+
+    assert_well_formed(page)
+    tags = Counter(tag for tag, _ in page.tags)
+    assert tags["script"] == 1
+    assert tags["b"] == 0
+    assert all(source.startswith("data:") for source in page.attributes("src"))
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert page.text.count("<script>alert(1)</script>") > 10
+
+
+def test_empty_metrics_give_a_page_that_says_so(tmp_path: Path) -> None:
+    page = written(tmp_path, {})
+    assert_well_formed(page)
+    assert "No transport was recorded" in page.sections["transport"]
+    assert "No SAE was recorded" in page.sections["saes"]
+    assert "Nothing was probed" in page.sections["probing"]
+    assert "No training history" in page.sections["training"]
+    assert "No features to show" in page.sections["features"]
+    assert "None" not in page.text
+
+
+def blank(value: Any) -> Any:
+    """Replace every leaf by None."""
+    if isinstance(value, dict):
+        return {key: blank(entry) for key, entry in value.items()}
+    return None
+
+
+@pytest.mark.parametrize(
+    "remove", ["config", "group", "action", "data", "model", "transport", "saes", "seconds"]
+)
+def test_any_part_may_be_missing_or_none(
+    remove: str, tmp_path: Path, metrics: dict[str, Any], cards: list[FeatureCard]
+) -> None:
+    without = {key: value for key, value in metrics.items() if key != remove}
+    for record in (without, {**metrics, remove: None}, {**metrics, remove: blank(metrics[remove])}):
+        page = written(tmp_path, record, cards=cards[:1])
+        assert_well_formed(page)
+        assert " None" not in page.text
+
+
+def test_without_labels_nothing_was_probed(
+    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any]
+) -> None:
+    for sae in metrics["saes"].values():
+        sae["probe"] = None
+    page = written(tmp_path, metrics, histories)
+    assert "Nothing was probed" in page.sections["probing"]
+    assert "0.0223" in page.sections["saes"]
+
+
+def test_a_diverged_sae_is_shown_and_wins_nothing(
+    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any]
+) -> None:
+    nan = float("nan")
+    metrics["saes"]["equivariant_canonical"].update(
+        status="diverged", mse=nan, transported_normalised_mse=nan, code_invariance_error=0.0
+    )
+    histories["equivariant_canonical"] = {
+        "loss": [1.0, float("inf")],
+        "explained_variance": [None, nan],
+        "dead_latents": [],
+    }
+    page = written(tmp_path, metrics, histories)
+    assert_well_formed(page)
+    assert "Equivariant (canonical): training diverged" in page.text
+    assert "not finite" in page.sections["saes"]
+    assert "Equivariant (latent); vanilla 0.123" in page.text
+
+
+def test_histories_of_any_length_are_drawn(tmp_path: Path) -> None:
+    histories = {"vanilla": {"loss": [3]}, "other": {"loss": [2.0, 1e-9, 5e12]}, "none": {}}
+    page = written(tmp_path, {}, histories)
+    assert_well_formed(page)
+    assert "Loss" in page.sections["training"]
+    assert "Dead latents" not in page.sections["training"]
+
+
+def test_the_same_run_gives_the_same_bytes_whatever_the_user_set(
+    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any], cards: list[FeatureCard]
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    first = write_page(tmp_path / "a.html", metrics, histories, cards).read_bytes()
+    with matplotlib.rc_context({"font.size": 31, "svg.fonttype": "path", "axes.grid": True}):
+        before = dict(matplotlib.rcParams)
+        second = write_page(tmp_path / "b.html", metrics, histories, cards).read_bytes()
+        assert dict(matplotlib.rcParams) == before
+    assert first == second
+
+
+def test_a_page_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, metrics: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_page(path, metrics, {}, [])
+    assert path.read_text() == "old"
+
+
+def test_a_page_goes_into_a_new_folder_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = write_page(tmp_path / "run" / "page.html", {}, {}, [])
+    assert path == tmp_path / "run" / "page.html"
+    assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]
+
+
+def test_a_file_name_that_is_not_unicode_does_not_lose_the_page(tmp_path: Path) -> None:
+    page = written(tmp_path, {"data": {"name": "cells", "skipped": ["bad\udcff.png"]}})
+    assert "1 of the files could not be read" in page.text
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib", "PIL"])
+def test_a_missing_library_is_named_with_its_extra(
+    library: str,
+    tmp_path: Path,
+    metrics: dict[str, Any],
+    histories: dict[str, Any],
+    cards: list[FeatureCard],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'orbitlens\[report\]'"):
+        write_page(tmp_path / "page.html", metrics, histories, cards)
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_the_room_loads_no_extra_and_writing_loads_no_pyplot(tmp_path: Path) -> None:
+    code = (
+        "import sys, orbitlens.report as report;"
+        "print([m for m in ('jinja2', 'matplotlib', 'PIL') if m in sys.modules]);"
+        f"report.write_page({str(tmp_path / 'p.html')!r}, "
+        "{'saes': {'a': {}}}, {'a': {'loss': [1.0, 2.0]}}, []);"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "False"]

@@ -1,0 +1,132 @@
+"""The sentences say what the figures say."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from orbitlens.report import FeatureCard
+from orbitlens.report.names import element_label, sae_styles
+from orbitlens.report.readings import (
+    best_sae,
+    feature_reading,
+    headlines,
+    notices,
+    summary,
+    transport_readings,
+)
+
+
+@pytest.mark.parametrize(
+    ("r2", "identity_r2", "says"),
+    [
+        (0.99, 0.3, "predicts how"),
+        (0.99, 0.97, "close to invariant"),
+        (0.7, 0.69, "adds little"),
+        (0.2, 0.1, "with care"),
+    ],
+)
+def test_transport_is_read_by_r2(r2: float, identity_r2: float, says: str) -> None:
+    (sentence,) = transport_readings({"r2": r2, "identity_r2": identity_r2})
+    assert says in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (1e-6, "can be trusted"),
+        (0.05, "almost multiply as the group does: .* at most 5.0%"),
+        (0.87, "do not multiply as the group does: .* up to 87.0%"),
+    ],
+)
+def test_relation_error_is_read_in_plain_words(error: float, says: str) -> None:
+    (sentence,) = transport_readings({"relation_error": error})
+    assert re.search(says, sentence)
+
+
+def test_figures_that_are_not_finite_are_not_read() -> None:
+    assert (
+        transport_readings({"r2": float("nan"), "identity_r2": 0.1, "relation_error": None}) == []
+    )
+
+
+def test_the_best_sae_is_judged_after_transport_among_those_that_completed() -> None:
+    saes: dict[str, Any] = {
+        "vanilla": {"normalised_mse": 0.001, "transported_normalised_mse": None},
+        "a": {"normalised_mse": 0.9, "transported_normalised_mse": 0.05},
+        "b": {"normalised_mse": 0.9, "transported_normalised_mse": 0.02, "status": "diverged"},
+        "c": {"normalised_mse": 0.9, "transported_normalised_mse": 0.04, "status": "completed"},
+    }
+    assert best_sae(saes) == ("transported_normalised_mse", "c")
+    assert best_sae({"vanilla": saes["vanilla"]}) == ("normalised_mse", "vanilla")
+    assert best_sae({"b": saes["b"], "d": None}) == ("normalised_mse", None)
+
+
+def test_a_run_with_a_vanilla_sae_alone_has_its_headline() -> None:
+    saes = {"vanilla": {"normalised_mse": 0.123}}
+    (line,) = headlines({"saes": saes}, sae_styles(saes))
+    assert (line.title, line.value, line.context) == ("Lowest normalised MSE", "0.123", "Vanilla")
+
+
+def test_the_summary_leaves_out_what_is_not_known(metrics: dict[str, Any]) -> None:
+    metrics["model"]["dim"] = None
+    metrics["data"]["held_out"] = None
+    sentence = summary(metrics)
+    assert "trained on activations of layer encoder of shapes-mlp" in sentence
+    assert "None" not in sentence
+    assert "held-out" not in sentence
+
+
+def test_what_casts_doubt_is_said(metrics: dict[str, Any]) -> None:
+    styles = sae_styles(metrics["saes"])
+    assert notices(metrics, styles) == []
+    metrics["action"].update(exact=False, error=0.031)
+    metrics["data"]["skipped"] = [f"{i}.png" for i in range(7)]
+    metrics["saes"]["equivariant_latent"]["status"] = "diverged"
+    metrics["notes"] = ["The weights are random."]
+    lines = notices(metrics, styles)
+    assert lines[0] == "The weights are random."
+    assert "Equivariant (latent): training diverged" in lines[1]
+    assert "3.1%" in lines[2]
+    assert lines[3].startswith("7 of the files")
+    assert lines[3].endswith("4.png, …")
+
+
+def card(*rates: float) -> FeatureCard:
+    order = len(rates)
+    images, activations = torch.zeros(order, 1, 1, 2, 2), torch.zeros(order, 1)
+    return FeatureCard("vanilla", 0, torch.tensor(rates), images, activations)
+
+
+@pytest.mark.parametrize(
+    ("rates", "says"),
+    [
+        ((0.30, 0.29, 0.31, 0.30), "about equally"),
+        ((0.30, 0.0, 0.31, 0.0), "mostly under e, r²"),
+        ((0.30, 0.3, 0.31, 0.1), "in some orientations"),
+    ],
+)
+def test_a_feature_is_read_by_where_it_fires(rates: tuple[float, ...], says: str) -> None:
+    assert says in feature_reading(card(*rates), ["e", "r", "r^2", "r^3"])
+
+
+def test_a_feature_without_a_group_is_read_by_how_often_it_fires() -> None:
+    assert feature_reading(card(0.25), ["e"]) == "fires on 25.0% of samples"
+
+
+def test_the_four_saes_of_a_run_look_the_same_on_every_page() -> None:
+    names = ["vanilla", "equivariant_canonical", "equivariant_latent", "equivariant_output"]
+    all_four = sae_styles(names)
+    assert len({style.slot for style in all_four.values()}) == 4
+    for name in names:
+        assert sae_styles(["mine", name, "yours"])[name] == all_four[name]
+    others = sae_styles(["mine", "yours"])
+    assert others["mine"].label == "mine"
+    assert others["mine"].slot != others["yours"].slot
+
+
+def test_powers_become_superscripts_and_nothing_else_changes() -> None:
+    assert element_label("r^12 s") == "r¹² s"
+    assert element_label("x^-1") == "x⁻¹"
+    assert element_label("rho2") == "rho2"

@@ -1,0 +1,118 @@
+"""The tables mark what is best among those who may compete, and show every protocol."""
+
+from typing import Any
+
+from orbitlens.report.names import sae_styles
+from orbitlens.report.probe_tables import probe_tables
+from orbitlens.report.sae_table import sae_table
+from orbitlens.report.table import Table
+
+
+def best(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row.cells if cell.best] for row in table.rows]
+
+
+def column(table: Table, heading: str) -> list[str]:
+    place = [entry.heading for entry in table.columns].index(heading)
+    return [row.cells[place].text for row in table.rows]
+
+
+def test_low_errors_and_high_accuracies_are_best() -> None:
+    saes = {
+        "a": {"mse": 0.1, "explained_variance": 0.5, "orientation_accuracy": 0.9, "l0": 8.0},
+        "b": {"mse": 0.2, "explained_variance": 0.7, "orientation_accuracy": 0.8, "l0": 4.0},
+    }
+    assert best(sae_table(saes, sae_styles(saes))) == [["0.100", "90.0%"], ["0.700"]]
+
+
+def test_equal_values_are_not_marked_and_a_tie_for_best_is() -> None:
+    saes: dict[str, Any] = {
+        "a": {"mse": 0.1, "dead_latents": 2},
+        "b": {"mse": 0.1, "dead_latents": 2},
+        "c": {"mse": 0.3, "dead_latents": 2},
+    }
+    assert best(sae_table(saes, sae_styles(saes))) == [["0.100"], ["0.100"], []]
+
+
+def test_figures_that_no_sae_has_are_left_out_and_single_gaps_are_dashes() -> None:
+    saes = {"a": {"mse": 0.1, "spliced_mse": None}, "b": {"mse": None}, "c": None}
+    table = sae_table(saes, sae_styles(saes))
+    assert [entry.heading for entry in table.columns] == ["MSE"]
+    assert [span.heading for span in table.spans] == ["Reconstruction, as it comes"]
+    assert column(table, "MSE") == ["0.100", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_an_sae_that_diverged_is_never_best() -> None:
+    saes = {
+        "a": {"mse": 0.01, "status": "diverged"},
+        "b": {"mse": 0.2, "status": "completed"},
+        "c": {"mse": 0.3},
+    }
+    table = sae_table(saes, sae_styles(saes))
+    assert best(table) == [[], ["0.200"], []]
+    assert "diverged" in table.rows[0].details
+
+
+def test_every_column_is_explained_in_the_legend(metrics: dict[str, Any]) -> None:
+    table = sae_table(metrics["saes"], sae_styles(metrics["saes"]))
+    assert {entry.heading for entry in table.columns} <= set(table.legend)
+    assert sum(span.columns for span in table.spans) == len(table.columns)
+    assert sum(entry.first for entry in table.columns) == len(table.spans)
+
+
+def shapes_row(latents: int, task: str, orientation: str, f1: float) -> dict[str, Any]:
+    return {"latents": latents, "task": task, "orientation": orientation, "f1": f1, "tasks": 8}
+
+
+def test_an_oracle_does_not_compete() -> None:
+    rows = {
+        "vanilla": [shapes_row(4, "S", "none", 0.6)],
+        "equivariant_canonical": [
+            shapes_row(4, "S", "oracle", 0.9),
+            shapes_row(4, "S", "inferred", 0.7),
+        ],
+    }
+    saes = {name: {"probe": {"kind": "shapes", "rows": found}} for name, found in rows.items()}
+    (table,) = probe_tables(saes, sae_styles(saes))
+    assert [cell.text for cell in table.rows[0].cells] == ["0.600", "0.900", "0.700"]
+    assert best(table) == [["0.700"]]
+    assert [(span.heading, span.columns) for span in table.spans] == [
+        ("Vanilla", 1),
+        ("Equivariant (canonical)", 2),
+    ]
+
+
+def test_task_families_come_in_the_order_of_the_paper_with_a_table_per_number_of_latents() -> None:
+    rows = [shapes_row(t, task, "none", 0.5) for t in (16, 2) for task in ("odd", "SPO", "S")]
+    saes = {"vanilla": {"probe": {"kind": "shapes", "rows": rows}}}
+    tables = probe_tables(saes, sae_styles(saes))
+    assert [[row.heading for row in table.rows] for table in tables] == [["S", "SPO", "odd"]] * 2
+    assert "2 latents" in tables[0].caption
+    assert "16 latents" in tables[1].caption
+
+
+def test_accuracy_and_macro_f1_are_separate_contests() -> None:
+    figures = {"vanilla": (0.9, 0.5), "equivariant_output": (0.8, 0.6)}
+    saes = {
+        name: {
+            "probe": {
+                "kind": "logistic",
+                "classes": 10,
+                "rows": [{"latents": 2, "accuracy": accuracy, "macro_f1": f1}],
+            }
+        }
+        for name, (accuracy, f1) in figures.items()
+    }
+    (table,) = probe_tables(saes, sae_styles(saes))
+    assert best(table) == [["0.900", "0.600"]]
+    assert "10 classes" in table.caption
+
+
+def test_an_sae_without_a_probe_has_no_column() -> None:
+    saes = {
+        "vanilla": {"probe": {"kind": "shapes", "rows": [shapes_row(4, "S", "none", 0.6)]}},
+        "equivariant_canonical": {"probe": None},
+        "equivariant_latent": {"probe": {"kind": "shapes", "rows": []}},
+    }
+    (table,) = probe_tables(saes, sae_styles(saes))
+    assert [span.heading for span in table.spans] == ["Vanilla"]
