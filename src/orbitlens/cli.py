@@ -4,7 +4,6 @@ Bad input ends in one line on standard error and exit code 2. Standard output ho
 --json the record and nothing else.
 """
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -18,6 +17,7 @@ except ImportError:
     sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
 
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.io import to_json
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
 from orbitlens.pipeline.stages import OBJECTIVES
 
@@ -273,7 +273,7 @@ def _fail(message: str) -> Never:
 
 
 def _print(as_json: bool, record: dict[str, Any], lines: Sequence[str]) -> None:
-    click.echo(json.dumps(record, indent=2) if as_json else "\n".join(lines))
+    click.echo(to_json(record) if as_json else "\n".join(lines))
 
 
 def _summary(metrics: dict[str, Any]) -> list[str]:

@@ -57,3 +57,14 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
         received=repr(name),
         remedy=f"did you mean {nearest[0]!r}?" if nearest else "choose one of these",
     )
+
+
+def one_line(error: BaseException) -> str:
+    r"""Return the message of someone else's error on one line, shortened.
+
+    Example:
+        >>> one_line(RuntimeError("no such\n  file"))
+        'no such file'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."

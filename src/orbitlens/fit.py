@@ -69,7 +69,7 @@ def fit(
     seed: int = 0,
     samples: Int[np.ndarray, " n"] | None = None,
     revival_weight: float = 1 / 32,
-    dead_after: int = 10,
+    dead_after: int = 1,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> FitResult:
     """Train an SAE on augmented orbits.
@@ -87,7 +87,7 @@ def fit(
         seed: Seed of the order of the orbits and of the elements drawn, default 0.
         samples: Samples to train on, shape [n]; default the training part of `store.split()`.
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none.
-        dead_after: Epochs without firing after which a latent counts as dead, default 10.
+        dead_after: Epochs without firing after which a latent counts as dead, default 1.
         progress: Called after each epoch with (epoch, epochs, loss).
 
     Returns:
@@ -231,7 +231,7 @@ def _revival(sae: SAE, step: _Step, dead: Bool[Tensor, " latents"]) -> PerSample
         step.primary.pre,
         dead,
         sae.W_dec,
-        k_aux=min(sae.d_sae, max(1, sae.d_in // 2)),
+        k_aux=sae.sparsity.k,
     )
 
 

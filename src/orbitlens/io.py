@@ -136,9 +136,21 @@ def write_json(record: Mapping[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.partial")
-    text = json.dumps(_finite(record), indent=2, allow_nan=False)
-    temporary.write_text(text + "\n")
+    temporary.write_text(to_json(record) + "\n")
     os.replace(temporary, path)
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Return a record as indented JSON; numbers that are not finite become null.
+
+    Args:
+        record: JSON-ready values.
+
+    Example:
+        >>> to_json({})
+        '{}'
+    """
+    return json.dumps(_finite(record), indent=2, allow_nan=False)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

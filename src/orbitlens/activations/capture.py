@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import one_line
+from orbitlens.errors import OrbitLensError, one_line
 
 
 class _LayerReachedError(BaseException):

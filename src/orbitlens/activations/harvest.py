@@ -24,8 +24,8 @@ from orbitlens.activations.writer import (
     write_store,
 )
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare, as_they_are, one_line
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.models.layers import get_layer
 
 Progress = Callable[[int, int], None]

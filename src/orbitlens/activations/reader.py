@@ -7,9 +7,8 @@ import numpy as np
 import zarr
 
 from orbitlens.activations.store import REMAKE, ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
-from orbitlens.models.base import one_line
 
 FORMAT = "orbitlens-activations"
 SCHEMA = 1

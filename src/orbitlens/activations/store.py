@@ -16,9 +16,8 @@ import zarr
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
-from orbitlens.models.base import one_line
 
 _HELD_OUT_SHARE = 0.2
 REMAKE = "remove it and harvest the activations again"

@@ -19,9 +19,8 @@ from zarr.storage import MemoryStore
 
 from orbitlens.activations.reader import FORMAT, SCHEMA, read_store
 from orbitlens.activations.store import ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
-from orbitlens.models.base import one_line
 
 _CHUNK_BYTES = 4 * 2**20
 

@@ -3,7 +3,8 @@
 BaseModel          the record: network, layer, preparation of images
 MLPAutoencoder     the two base models of the Shapes experiment
 CNNAutoencoder
-train_autoencoder  trains them on images that the group moves at random
+train_autoencoder  trains them on images that the group moves at random -> AutoencoderFit
+resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION" -> BaseModel
 layer_names        the layers a network has
 """
 

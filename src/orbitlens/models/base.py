@@ -52,14 +52,3 @@ def seeded_weights(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def one_line(error: BaseException) -> str:
-    r"""Return the message of someone else's error on one line, shortened.
-
-    Example:
-        >>> one_line(RuntimeError("no such\n  file"))
-        'no such file'
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else f"{text[:157]}..."

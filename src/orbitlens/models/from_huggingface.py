@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from orbitlens.errors import OrbitLensError, missing_extra
-from orbitlens.models.base import BaseModel, Prepare, one_line, seeded_weights
+from orbitlens.errors import OrbitLensError, missing_extra, one_line
+from orbitlens.models.base import BaseModel, Prepare, seeded_weights
 from orbitlens.models.hub import check_hub, hub_file
 from orbitlens.models.layers import default_layer
 from orbitlens.models.preparation import (

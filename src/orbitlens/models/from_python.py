@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.models.base import BaseModel, Prepare, as_they_are, one_line
+from orbitlens.errors import OrbitLensError, one_line, unknown_name
+from orbitlens.models.base import BaseModel, Prepare, as_they_are
 from orbitlens.models.layers import default_layer
 
 _DEFAULT_LAYERS = ("encoder",)

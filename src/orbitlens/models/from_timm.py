@@ -3,8 +3,8 @@
 from difflib import get_close_matches
 from typing import Any
 
-from orbitlens.errors import OrbitLensError, missing_extra, unknown_name
-from orbitlens.models.base import BaseModel, one_line, seeded_weights
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
+from orbitlens.models.base import BaseModel, seeded_weights
 from orbitlens.models.hub import hub_file
 from orbitlens.models.layers import default_layer
 from orbitlens.models.preparation import check_channels, image_preparation

@@ -2,8 +2,8 @@
 
 from difflib import get_close_matches
 
-from orbitlens.errors import OrbitLensError, missing_extra, unknown_name
-from orbitlens.models.base import BaseModel, one_line, seeded_weights
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
+from orbitlens.models.base import BaseModel, seeded_weights
 from orbitlens.models.layers import default_layer
 from orbitlens.models.preparation import (
     IMAGENET_MEAN,

@@ -5,8 +5,7 @@ Without that look the Hub's client tries again for half a minute where there is 
 
 from pathlib import Path
 
-from orbitlens.errors import OrbitLensError, missing_extra
-from orbitlens.models.base import one_line
+from orbitlens.errors import OrbitLensError, missing_extra, one_line
 
 _PATIENCE_S = 10.0
 

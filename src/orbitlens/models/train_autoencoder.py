@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from orbitlens.actions.base import Action
-from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import one_line
+from orbitlens.errors import OrbitLensError, one_line
 
 
 @dataclass(frozen=True)

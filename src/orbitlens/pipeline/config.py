@@ -12,14 +12,23 @@ from orbitlens.transport import METHODS
 SPARSITIES = ("topk", "batchtopk")
 POSITIONS = ("auto", "cls", "mean", "all")
 AUTOENCODERS = ("mlp", "cnn")
+MODELS = (
+    *AUTOENCODERS,
+    "auto",
+    "hf:NAME",
+    "timm:NAME",
+    "torchvision:NAME",
+    "python:MODULE:FUNCTION",
+)
 SOURCES = ("shapes", "digits")
 
 # What `quick` makes smaller: every stage still runs, on less.
 QUICK: dict[str, Any] = {
     "n_samples": 1536,
     "model_samples": 4096,
-    "model_epochs": 30,
+    "model_epochs": 20,
     "epochs": 150,
+    "batch_size": 64,
     "probe_samples": 1000,
     "probe_every": 6,
     "features": 4,
@@ -74,7 +83,7 @@ class RunConfig:
     hidden: int = setting(128, "width of the encoder's hidden layer; 0 for a linear encoder")
     weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
     epochs: int = setting(500, "epochs of each SAE")
-    batch_size: int = setting(256, "orbits per step of SAE training")
+    batch_size: int = setting(128, "orbits per step of SAE training")
     lr: float = setting(5e-4, "learning rate of SAE training")
     seed: int = setting(0, "seed of everything random")
     probe_latents: tuple[int, ...] = setting(
@@ -95,6 +104,8 @@ class RunConfig:
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(f"`{name}`", getattr(self, name), known)
+        if self.model not in MODELS and ":" not in self.model:
+            raise unknown_name("`model`", self.model, MODELS)
         self._check_ranges()
         self._check_source()
 

@@ -50,9 +50,15 @@ class RunFolder:
     def writing(self) -> Iterator[None]:
         """Create the folder; on bad input leave nothing of a run that did not exist before.
 
-        An interruption leaves what is done, for `resume` to continue.
+        An interruption leaves what is done, for `resume` to continue; what a killed process left
+        under temporary names is removed here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        for left_over in list(self.path.rglob(".*.partial*")):
+            if left_over.is_dir():
+                shutil.rmtree(left_over)
+            else:
+                left_over.unlink(missing_ok=True)
         if not (self / "config.json").exists():
             write_json(self.config, self / "config.json")
         try:

@@ -25,8 +25,8 @@ def measure_sae(
     transport: Transport,
     *,
     transported: bool,
-    splice: Callable[[Float[Tensor, "batch dim"]], Float[Tensor, "batch ..."]] | None = None,
-    inputs_moved: Float[Tensor, "batch ..."] | None = None,
+    splice: Callable[[Float[Tensor, "moved dim"]], Float[Tensor, "moved *axes"]] | None = None,
+    inputs_moved: Float[Tensor, "moved *axes"] | None = None,
 ) -> dict[str, Any]:
     """Measure reconstruction, sparsity, invariance and equivariance of an SAE.
 

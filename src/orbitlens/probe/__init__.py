@@ -6,6 +6,7 @@
     infer_orientation                        the orientation of each sample, without an oracle
     boosted_f1                               XGBoost on a binary task
     logistic_scores, LogisticScores          logistic regression on classes
+    logistic_predictions, binary_f1          the steps of these two, on their own
     probe_tasks, ProbeSet, ProbeScores       the Shapes protocol over many tasks
     Orientation                              whose orientation: oracle, inferred or none
 

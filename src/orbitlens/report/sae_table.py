@@ -1,7 +1,5 @@
 """The table of all SAEs."""
 
-# ruff: noqa: RUF001 - the explanations are mathematics
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,7 @@
 """The learned representation: how activations move when inputs do.
 
 Transport       the record: matrices, held-out R^2, relation error
-fit_transport   fit one by name and measure it on held-out orbits
+fit_transport   fit one by name (METHODS) and measure it on held-out orbits
 identity        rho(g) = I: the network is taken to be invariant
 gradient        the paper's: one matrix per generator, by Adam
 least_squares   closed form, from one pass of cross-moments

@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV   ?= .venv
+SOURCE ?= digits
+OUT    ?= runs/demo
+
+.PHONY: demo test test-vision format clean
+
+# The main job on real images: make demo, or make demo SOURCE=path/to/images
+demo: $(VENV)/ready
+	$(VENV)/bin/orbitlens run $(SOURCE) --out $(OUT)
+
+# Everything that CI checks.
+test: $(VENV)/ready
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/mypy
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2
+	sh tests/smoke_demo.sh $(VENV)/bin/orbitlens
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# torchvision and timm need a torch build that they were compiled for, so they get their own
+# environment with versions that match each other.
+test-vision: .venv-vision/ready
+	OMP_NUM_THREADS=1 .venv-vision/bin/python -m pytest -q -rs tests/models
+
+.venv-vision/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-vision
+	.venv-vision/bin/python -m pip install --quiet --upgrade pip
+	.venv-vision/bin/python -m pip install --quiet 'torch<2.13' --editable '.[dev,vision]'
+	touch $@
+
+format:
+	$(VENV)/bin/ruff check --fix src tests benchmarks
+	$(VENV)/bin/ruff format src tests benchmarks
+
+clean:
+	rm -rf .venv .venv-vision runs

@@ -1,0 +1,111 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import orbitlens
+from orbitlens import objectives, sae, transport
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "src" / "orbitlens").rglob("*.py"))
+ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
+HEAVY = {
+    *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
+    *("transformers", "timm", "torchvision", "huggingface_hub"),
+}
+
+
+def modules() -> list[object]:
+    names = [info.name for info in pkgutil.walk_packages(orbitlens.__path__, "orbitlens.")]
+    return [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+
+
+def test_importing_the_library_loads_no_optional_one() -> None:
+    program = "import orbitlens, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    names = set(loaded.stdout.decode().split())
+    assert "torch" in names
+    assert not names & HEAVY
+
+
+def test_files_are_short_and_folders_flat() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    assert max(lengths.values()) <= 500
+    assert statistics.median(lengths.values()) <= 180
+    depths = {len(path.relative_to(ROOT / "src" / "orbitlens").parts) for path in SOURCES}
+    assert max(depths) <= 3
+
+
+def test_the_root_has_at_most_25_names() -> None:
+    assert len(orbitlens.__all__) <= 25
+
+
+def test_every_class_is_abstract_or_final() -> None:
+    classes = {
+        value
+        for module in modules()
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__.startswith("orbitlens.")
+    }
+    for cls in classes:
+        for base in cls.__bases__:
+            if base in classes and not issubclass(base, Exception):
+                assert inspect.isabstract(base), f"{cls} has the concrete parent {base}"
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_the_map_of_a_room_names_every_export(room: Path) -> None:
+    tree = ast.parse((room / "__init__.py").read_text())
+    text = ast.get_docstring(tree) or ""
+    exports = [
+        element.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for element in ast.walk(node.value)
+        if isinstance(element, ast.Constant)
+    ]
+    if room.name != "orbitlens":
+        assert [name for name in exports if not re.search(rf"\b{name}\b", text)] == []
+
+
+def contract_tests() -> str:
+    return "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def test_every_public_part_has_a_contract_test() -> None:
+    kinds = {"Encoder": sae.Encoder, "Sparsity": sae.Sparsity, "Dictionary": sae.Dictionary}
+    wanted = [
+        (name, kind)
+        for kind, base in kinds.items()
+        for name in sae.__all__
+        if inspect.isclass(part := getattr(sae, name))
+        and issubclass(part, base)
+        and not inspect.isabstract(part)
+    ]
+    camel = lambda name: "".join(word.capitalize() for word in name.split("_"))  # noqa: E731
+    wanted += [
+        (camel(name), "Objective")
+        for name in ("reconstruction", "canonical", "latent_invariance", "output_invariance")
+        if hasattr(objectives, name)
+    ]
+    wanted += [(camel(name), "Transport") for name in transport.METHODS]
+    text = contract_tests()
+    missing = [n for n, kind in wanted if f"class Test{n}({kind}Contract)" not in text]
+    assert len(wanted) >= 12
+    assert missing == []
+
+
+def test_nothing_is_pickled() -> None:
+    banned = re.compile(
+        r"\bimport pickle|\bpickle\.(load|dump)|torch\.load\((?!.*weights_only=True)"
+    )
+    assert [path for path in SOURCES if banned.search(path.read_text())] == []
