@@ -5,7 +5,7 @@ Bad input ends in one line on standard error and exit code 2. Standard output ho
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
@@ -118,11 +118,9 @@ def run_command(
     SOURCE is "shapes", "digits" or a folder of images (PNG, JPEG, TIFF), with one subfolder per
     class if there are classes.
     """
-    if quick:
-        default = click.core.ParameterSource.DEFAULT
-        values |= {k: v for k, v in QUICK.items() if ctx.get_parameter_source(k) == default}
-    out = out or Path("runs") / Path(values["source"]).name
-    metrics = run(RunConfig(**values), out, resume=resume, console=Console(quiet=as_json))
+    config = _config(ctx, values, QUICK if quick else {})
+    out = out or Path("runs") / Path(config.source).name
+    metrics = run(config, out, resume=resume, console=Console(quiet=as_json))
     _print(as_json, metrics, [*_summary(metrics), f"page: {out / 'report' / 'index.html'}"])
 
 
@@ -130,10 +128,19 @@ def run_command(
 @click.argument("source")
 @settings(*_GROUP, *_MODEL, *_DATA, "seed")
 @common("runs/SOURCE-harvest")
-def harvest_command(out: Path | None, resume: bool, as_json: bool, **values: Any) -> None:
+@click.pass_context
+def harvest_command(
+    ctx: click.Context,
+    /,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
     """Store the activations of a model over the orbits of images."""
-    out = out or Path("runs") / f"{Path(values['source']).name}-harvest"
-    record = verbs.harvest(RunConfig(**values), out, resume=resume, console=Console(quiet=as_json))
+    config = _config(ctx, values, {})
+    out = out or Path("runs") / f"{Path(config.source).name}-harvest"
+    record = verbs.harvest(config, out, resume=resume, console=Console(quiet=as_json))
     _print(as_json, record, [f"store: {out / 'acts.zarr'}"])
 
 
@@ -146,7 +153,7 @@ def transport_command(
 ) -> None:
     """Fit how ACTIVATIONS (a harvest folder or a store) move when inputs are transformed."""
     out = out or Path("runs/transport")
-    config = RunConfig(source="shapes", **values)
+    config = RunConfig(**values)
     record = verbs.transport(
         config, activations, out, resume=resume, console=Console(quiet=as_json)
     )
@@ -183,7 +190,7 @@ def train_command(
     if objective not in OBJECTIVES:
         raise unknown_name("`objective`", objective, OBJECTIVES)
     out = out or Path("runs") / objective
-    config = RunConfig(source="shapes", **values)
+    config = RunConfig(**values)
     record = verbs.train(
         config, activations, objective, out, resume=resume, console=Console(quiet=as_json)
     )
@@ -209,7 +216,7 @@ def probe_command(
 ) -> None:
     """Probe a trained SAE on ACTIVATIONS whose labels, or shapes, are known."""
     out = out or Path("runs/probe")
-    config = RunConfig(source="shapes", **values)
+    config = RunConfig(**values)
     record = verbs.probe(
         config, activations, sae, rho, out, resume=resume, console=Console(quiet=as_json)
     )
@@ -265,6 +272,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("orbitlens: interrupted; continue with --resume", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _config(ctx: click.Context, values: Mapping[str, Any], presets: Mapping[str, Any]) -> RunConfig:
+    """What the user gave goes over the presets, and these over the defaults of the source."""
+    default = click.core.ParameterSource.DEFAULT
+    given = {k: v for k, v in values.items() if ctx.get_parameter_source(k) != default}
+    return RunConfig.for_source(**{**{k: presets[k] for k in presets if k in values}, **given})
 
 
 def _fail(message: str) -> Never:

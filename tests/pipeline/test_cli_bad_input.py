@@ -177,7 +177,7 @@ def seed_is_a_word(folder: Path) -> Case:
 
 
 def probe_latents_out_of_range(folder: Path) -> Case:
-    return run(folder, "--probe-latents", "4,99"), "numbers in 1..16"
+    return run(folder, "--probe-latents", "4,0"), "numbers from 1, received (4, 0)"
 
 
 def probe_latents_no_list(folder: Path) -> Case:
@@ -354,7 +354,7 @@ def report_of_an_unfinished_run(folder: Path) -> Case:
 def ol_config() -> dict[str, object]:
     from orbitlens.pipeline import RunConfig
 
-    return RunConfig(source="shapes").to_dict()
+    return RunConfig.for_source("shapes").to_dict()
 
 
 # -- stores, transports, SAEs --------------------------------------------------------------------

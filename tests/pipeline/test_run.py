@@ -56,7 +56,7 @@ def check_folder(out: Path, metrics: dict[str, Any]) -> None:
 
 
 def test_shapes_from_images_to_page(tmp_path: Path) -> None:
-    metrics = run(RunConfig(source="shapes", **TINY), tmp_path / "out")
+    metrics = run(RunConfig.for_source("shapes", **TINY), tmp_path / "out")
     check_folder(tmp_path / "out", metrics)
     assert metrics["transport"]["r2"] > metrics["transport"]["identity_r2"]
     assert len(metrics["transport"]["r2_per_element"]) == 4
@@ -72,7 +72,7 @@ def test_shapes_from_images_to_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("group", ["D4", "C2"])
 def test_digits_under_other_groups_with_batch_topk(tmp_path: Path, group: str) -> None:
     settings = TINY | {"image_size": 8, "sparsity": "batchtopk", "hidden": 0, "n_samples": 150}
-    metrics = run(RunConfig(source="digits", group=group, **settings), tmp_path / "out")
+    metrics = run(RunConfig.for_source("digits", group=group, **settings), tmp_path / "out")
     check_folder(tmp_path / "out", metrics)
     probe = metrics["saes"]["equivariant_latent"]["probe"]
     assert probe["kind"] == "logistic"
@@ -82,7 +82,7 @@ def test_digits_under_other_groups_with_batch_topk(tmp_path: Path, group: str) -
 @pytest.mark.parametrize("classes", [0, 2])
 def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: int) -> None:
     source = pictures(tmp_path, classes, 12)
-    metrics = run(RunConfig(source=str(source), **TINY), tmp_path / "out")
+    metrics = run(RunConfig.for_source(str(source), **TINY), tmp_path / "out")
     assert metrics["model"]["name"] == "images-cnn"
     assert metrics["data"]["classes"] == [f"class{i}" for i in range(classes)]
     assert (metrics["saes"]["vanilla"]["probe"] is None) == (classes == 0)
@@ -90,7 +90,7 @@ def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: in
 
 
 def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
-    config = RunConfig(source="shapes", group="C8", interpolation="bilinear", **TINY)
+    config = RunConfig.for_source("shapes", group="C8", interpolation="bilinear", **TINY)
     metrics = run(config, tmp_path / "out")
     assert not metrics["action"]["exact"]
     assert 0 < metrics["action"]["error"] < 1
@@ -98,7 +98,7 @@ def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
 
 
 def test_places_of_a_feature_map_are_samples(tmp_path: Path) -> None:
-    config = RunConfig(source="shapes", model="cnn", layer="encoder.2", positions="all", **TINY)
+    config = RunConfig.for_source("shapes", model="cnn", layer="encoder.2", positions="all", **TINY)
     metrics = run(config, tmp_path / "out")
     assert metrics["model"]["positions"] == 16
     assert metrics["model"]["dim"] == 32
@@ -126,7 +126,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str, calls: int) 
 def test_an_interrupted_run_resumes_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, calls: int
 ) -> None:
-    config = RunConfig(source="shapes", **TINY | {"probe_every": 90})
+    config = RunConfig.for_source("shapes", **TINY | {"probe_every": 90})
     whole = run(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         interrupt_after(patch, function, calls)
@@ -154,14 +154,14 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    config = RunConfig(source="shapes", **TINY)
+    config = RunConfig.for_source("shapes", **TINY)
     first = run(config, tmp_path / "out")
     again = run(config, tmp_path / "out", resume=True)
     assert again["saes"] == first["saes"]
 
 
 def test_quick_touches_settings_that_exist_and_are_smaller() -> None:
-    default = RunConfig(source="shapes")
+    default = RunConfig.for_source("shapes")
     for name, value in QUICK.items():
         if name == "probe_every":
             assert value > getattr(default, name)

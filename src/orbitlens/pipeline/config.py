@@ -1,7 +1,7 @@
 """The settings of a run: one frozen record, written next to the results as config.json."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,13 @@ MODELS = (
     "python:MODULE:FUNCTION",
 )
 SOURCES = ("shapes", "digits")
+
+# What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
+# before: 64 latents are twice the former, and do not hold the latter.
+BY_SOURCE: dict[str, dict[str, Any]] = {
+    "shapes": {"model": "mlp", "d_sae": 64, "probe_latents": (4,)},
+    "digits": {"image_size": 32},
+}
 
 # What `quick` makes smaller: every stage still runs, on less.
 QUICK: dict[str, Any] = {
@@ -48,19 +55,21 @@ class RunConfig:
         OrbitLensError: If a value is out of range or an unknown name.
 
     Example:
-        >>> RunConfig(source="shapes").resolved_model
+        >>> RunConfig.for_source("shapes", group="D4").model
         'mlp'
     """
 
-    source: str = field(metadata={"help": '"shapes", "digits" or a folder of images'})
+    source: str = setting(
+        "", '"shapes", "digits" or a folder of images; empty where activations are given'
+    )
     group: str = setting("C4", "group that acts on the images: C4, D4, C8, ...")
     interpolation: str | None = setting(
         None, '"bilinear" lets groups act that move pixels off the grid'
     )
     model: str = setting(
-        "auto",
+        "cnn",
         '"mlp" or "cnn" (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME or '
-        "python:MODULE:FUNCTION; auto is mlp for shapes and cnn otherwise",
+        "python:MODULE:FUNCTION; shapes: mlp",
     )
     layer: str | None = setting(
         None, "dotted name of the layer; default the autoencoder's code, or the model's last layer"
@@ -70,24 +79,22 @@ class RunConfig:
     )
     random_weights: bool = setting(False, "do not download weights; for trying out")
     n_samples: int = setting(4096, "samples at most whose orbits are harvested")
-    image_size: int | None = setting(
-        None, "side in pixels that images are brought to; default 64, digits 32"
-    )
+    image_size: int = setting(64, "side in pixels that images are brought to; digits: 32")
     unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
-    model_epochs: int = setting(100, "epochs of the autoencoder")
+    model_epochs: int = setting(50, "epochs of the autoencoder")
     transport: str = setting("least_squares", "identity, gradient (the paper's) or least_squares")
-    d_sae: int = setting(128, "latents of each SAE")
+    d_sae: int = setting(128, "latents of each SAE; shapes: 64")
     k: int = setting(8, "latents active per activation")
     sparsity: str = setting("topk", "topk or batchtopk")
     hidden: int = setting(128, "width of the encoder's hidden layer; 0 for a linear encoder")
     weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
-    epochs: int = setting(500, "epochs of each SAE")
+    epochs: int = setting(200, "epochs of each SAE")
     batch_size: int = setting(128, "orbits per step of SAE training")
     lr: float = setting(5e-4, "learning rate of SAE training")
     seed: int = setting(0, "seed of everything random")
     probe_latents: tuple[int, ...] = setting(
-        (), "latents that probes may look at; default 4 for shapes, 2 4 8 16 32 for class labels"
+        (2, 4, 8, 16, 32), "numbers of latents that probes may look at; shapes: 4"
     )
     probe_samples: int = setting(2000, "training samples of each probe, at most")
     probe_every: int = setting(1, "probe every n-th of the 180 tasks of shapes")
@@ -128,11 +135,11 @@ class RunConfig:
                 received=self.k,
                 remedy="lower k or raise d_sae",
             )
-        if not all(1 <= t <= self.d_sae for t in self.probe_latents):
-            raise out_of_range("probe_latents", f"numbers in 1..{self.d_sae}", self.probe_latents)
+        if not self.probe_latents or min(self.probe_latents) < 1:
+            raise out_of_range("probe_latents", "numbers from 1", self.probe_latents)
 
     def _check_source(self) -> None:
-        if self.source in SOURCES or Path(self.source).is_dir():
+        if self.source in ("", *SOURCES) or Path(self.source).is_dir():
             return
         if Path(self.source).exists():
             raise OrbitLensError(
@@ -143,12 +150,10 @@ class RunConfig:
             )
         raise unknown_name("`source`", self.source, [*SOURCES, "or an existing folder of images"])
 
-    @property
-    def resolved_model(self) -> str:
-        """The model, with "auto" decided by the source."""
-        if self.model != "auto":
-            return self.model
-        return "mlp" if self.source == "shapes" else "cnn"
+    @classmethod
+    def for_source(cls, source: str, **settings: Any) -> "RunConfig":
+        """Return the settings for a source: its own defaults, and what is given over them."""
+        return cls(source=source, **{**BY_SOURCE.get(source, {}), **settings})
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record from which `from_dict` rebuilds the settings."""
@@ -159,21 +164,12 @@ class RunConfig:
         """Rebuild settings from `to_dict`.
 
         Raises:
-            OrbitLensError: If the record has an unknown field or lacks the source.
+            OrbitLensError: If the record has an unknown field.
         """
         known = {entry.name: entry for entry in fields(cls)}
         for name in record:
             if name not in known:
                 raise unknown_name("config.json", name, known)
-        required = [name for name, entry in known.items() if entry.default is MISSING]
-        for name in required:
-            if name not in record:
-                raise OrbitLensError(
-                    "config.json",
-                    expected=f"a field {name!r}",
-                    received=f"{sorted(record)}",
-                    remedy="the file is not of a run; start a new one",
-                )
         values = dict(record)
         if "probe_latents" in values:
             values["probe_latents"] = tuple(values["probe_latents"])

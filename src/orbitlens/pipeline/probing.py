@@ -21,8 +21,6 @@ from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 from orbitlens.typing import Elements, Float, Int, Tensor
 
-SHAPE_LATENTS = (4,)
-CLASS_LATENTS = (2, 4, 8, 16, 32)
 SHAPE_GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
 
 
@@ -106,7 +104,7 @@ def _probe_shapes(
         )
         families = list(tasks.families[:: config.probe_every])
     protocols: tuple[Orientation, ...] = ("none",) if transport is None else ("oracle", "inferred")
-    latents = config.probe_latents or SHAPE_LATENTS
+    latents = _affordable(config, sae)
     rows = []
     for orientation in protocols:
         scores = probe_tasks(
@@ -131,7 +129,7 @@ def _probe_shapes(
             for family, by_count in scores.by_family.items()
             for count, f1 in by_count.items()
         ]
-    return {"kind": "shapes", "latents": list(latents), "rows": rows}
+    return {"kind": "shapes", "latents": latents, "rows": rows}
 
 
 @torch.no_grad()
@@ -142,14 +140,18 @@ def _probe_classes(
     for samples, elements in _oriented_samples(config, store):
         codes.append(pooled_codes(sae, store, samples, elements))
         targets.append(torch.from_numpy(labels[samples]))
-    wanted = config.probe_latents or CLASS_LATENTS
-    latents = sorted({min(count, sae.d_sae) for count in wanted})
+    latents = _affordable(config, sae)
     rows = []
     for count in latents:
         kept = largest_between_class_variance(codes[0], targets[0], count)
         scores = logistic_scores(codes[0], targets[0], codes[1], targets[1], kept)
         rows.append({"latents": count, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
     return {"kind": "logistic", "classes": len(np.unique(labels)), "rows": rows}
+
+
+def _affordable(config: RunConfig, sae: SAE) -> list[int]:
+    """An SAE with fewer latents than asked for is probed with all that it has."""
+    return sorted({min(count, sae.d_sae) for count in config.probe_latents})
 
 
 def pooled_codes(

@@ -68,7 +68,7 @@ class Job:
     @property
     def trains_model(self) -> bool:
         """Whether the model is an autoencoder that the run trains."""
-        return self.config.resolved_model in _AUTOENCODERS
+        return self.config.model in _AUTOENCODERS
 
     @property
     def decodes(self) -> bool:
@@ -92,14 +92,14 @@ def prepare(config: RunConfig) -> Job:
 def load_source(config: RunConfig) -> Source:
     """Load the images that the settings name."""
     if config.source == "shapes":
-        shapes = data.shapes(config.n_samples, seed=config.seed, size=config.image_size or 64)
+        shapes = data.shapes(config.n_samples, seed=config.seed, size=config.image_size)
         return Source(shapes.inputs, shapes.shape_ids)
     if config.source == "digits":
-        digits = data.digits(config.image_size or 32)
+        digits = data.digits(config.image_size)
         return Source(digits.subset(config.n_samples, seed=config.seed), None)
     images = data.image_folder(
         config.source,
-        size=config.image_size or 64,
+        size=config.image_size,
         unreadable=config.unreadable,
         limit=config.n_samples,
         seed=config.seed,
@@ -109,15 +109,15 @@ def load_source(config: RunConfig) -> Source:
 
 def _build_model(config: RunConfig, inputs: Inputs) -> BaseModel:
     _, channels, size, _ = inputs.values.shape
-    if config.resolved_model in _AUTOENCODERS:
-        build = _AUTOENCODERS[config.resolved_model]
+    if config.model in _AUTOENCODERS:
+        build = _AUTOENCODERS[config.model]
         return BaseModel(
-            name=f"{inputs.name}-{config.resolved_model}",
+            name=f"{inputs.name}-{config.model}",
             module=build(size=size, channels=channels, seed=config.seed),
             layer=config.layer or "encoder",
         )
     return resolve_model(
-        config.resolved_model,
+        config.model,
         layer=config.layer,
         random_weights=config.random_weights,
         image_shape=(channels, size, size),
