@@ -74,7 +74,7 @@ def test_dead_latents_are_revived() -> None:
     def dead_after(weight: float) -> int:
         sae = topk_sae(16, 32, 3, seed=0)
         with torch.no_grad():
-            sae.encoder.b_enc[:16] = -50.0
+            sae.encoder.b_enc[:16] = -10.0
         result = fit(sae, STORE, epochs=120, lr=3e-2, revival_weight=weight, dead_after=2)
         return result.history.dead_latents[-1]
 
@@ -114,3 +114,11 @@ def test_unit_scale_of_constant_activations_is_one() -> None:
 def test_the_trivial_group_trains_an_ordinary_sae() -> None:
     store = store_from_array(DATA.orbits[:, :1], group=cyclic(1))
     assert fit(topk_sae(16, 16, 3), store, epochs=2).status == "completed"
+
+
+def test_training_again_goes_on_from_where_it_was() -> None:
+    sae = fit(topk_sae(16, 16, 3), STORE, epochs=20, lr=3e-3).sae
+    x = DATA.orbits.flatten(0, 1)
+    before = (sae(x).x_hat - x).square().mean().item()
+    fit(sae, STORE, epochs=1, lr=1e-6)
+    assert (sae(x).x_hat - x).square().mean().item() == pytest.approx(before, rel=0.01)

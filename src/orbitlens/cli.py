@@ -26,6 +26,7 @@ Command = Callable[..., None]
 _DATA = ("n_samples", "image_size", "unreadable")
 _MODEL = ("model", "layer", "positions", "random_weights", "model_samples", "model_epochs")
 _GROUP = ("group", "interpolation")
+_RUN = ("seed", "device")
 _SAE = ("d_sae", "k", "sparsity", "hidden", "weight", "epochs", "batch_size", "lr")
 _PROBE = ("probe_latents", "probe_samples", "probe_every", "workers")
 
@@ -101,7 +102,7 @@ def commands() -> None:
 @click.command("run")
 @click.argument("source")
 @click.option("--quick", is_flag=True, help="A smaller run, for a first look.")
-@settings(*_GROUP, *_MODEL, *_DATA, "transport", *_SAE, *_PROBE, "features", "seed")
+@settings(*_GROUP, *_MODEL, *_DATA, "transport", *_SAE, *_PROBE, "features", *_RUN)
 @common("runs/SOURCE")
 @click.pass_context
 def run_command(
@@ -126,7 +127,7 @@ def run_command(
 
 @click.command("harvest")
 @click.argument("source")
-@settings(*_GROUP, *_MODEL, *_DATA, "seed")
+@settings(*_GROUP, *_MODEL, *_DATA, *_RUN)
 @common("runs/SOURCE-harvest")
 @click.pass_context
 def harvest_command(
@@ -176,7 +177,7 @@ def transport_command(
     show_default=True,
     help="One of " + ", ".join(OBJECTIVES) + ".",
 )
-@settings(*_SAE, "transport", "seed")
+@settings(*_SAE, "transport", *_RUN)
 @common("runs/OBJECTIVE")
 def train_command(
     activations: Path,

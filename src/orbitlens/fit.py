@@ -76,9 +76,11 @@ def fit(
 
     Activations are scaled to a mean square of one per dimension while training, and the scale is
     folded into the weights afterwards, so the SAE that comes back takes activations as they are.
+    An untrained bias starts at the mean activation; an SAE that was trained before goes on from
+    where it was.
 
     Args:
-        sae: The SAE; trained in place.
+        sae: The SAE; trained in place, on the device that it is on.
         store: Activations of orbits, element 0 the canonical sample.
         objective: A function of the views it names, see `orbitlens.objectives`.
         epochs: Passes over the training orbits, default 100.
@@ -115,17 +117,20 @@ def fit(
         )
     orbits = store.orbits(store.split()[0] if samples is None else samples)
     scale = unit_scale(orbits)
-    orbits = orbits * scale
-    with torch.no_grad():
-        sae.dictionary.b_dec.copy_(orbits.mean((0, 1)))
+    device = sae.b_dec.device
+    orbits = (orbits * scale).to(device)
+    sae.fold_scale_(1.0 / scale)
+    if not sae.b_dec.any():
+        with torch.no_grad():
+            sae.dictionary.b_dec.copy_(orbits.mean((0, 1)))
 
     optimizer = torch.optim.Adam(sae.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
-    epochs_silent = torch.zeros(sae.d_sae)
+    epochs_silent = torch.zeros(sae.d_sae, device=device)
     history, status = History(), "completed"
     sae.train()
     for epoch in range(1, epochs + 1):
-        stats = _EpochStats(sae.d_sae)
+        stats = _EpochStats(sae.d_sae, device)
         dead = epochs_silent >= dead_after
         revive = revival_weight > 0 and bool(dead.any())
         for batch in torch.randperm(len(orbits), generator=generator).split(batch_size):
@@ -238,9 +243,10 @@ def _revival(sae: SAE, step: _Step, dead: Bool[Tensor, " latents"]) -> PerSample
 class _EpochStats:
     """Running figures of one epoch, kept as tensors so that no step waits for them."""
 
-    def __init__(self, d_sae: int) -> None:
-        self.loss, self.active, self.samples = torch.zeros(()), torch.zeros(()), 0
-        self.fired = torch.zeros(d_sae, dtype=torch.bool)
+    def __init__(self, d_sae: int, device: torch.device) -> None:
+        self.loss, self.active = torch.zeros(2, device=device)
+        self.samples = 0
+        self.fired = torch.zeros(d_sae, dtype=torch.bool, device=device)
         self.reconstruction = ReconstructionStats()
 
     @torch.no_grad()

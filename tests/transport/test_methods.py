@@ -27,7 +27,7 @@ class TestLeastSquares(TransportContract):
 
 class TestGradient(TransportContract):
     def build(self, store: ActivationStore, train: np.ndarray) -> Matrices:
-        return gradient(store, train, epochs=150, lr=5e-3)
+        return gradient(store, train, epochs=150, lr=1e-2, batch_size=64)
 
 
 @pytest.mark.parametrize("name", ["C1", "C5", "D3", "D4", "C2xC3"])

@@ -5,12 +5,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from orbitlens import groups
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.transport import METHODS
 
 SPARSITIES = ("topk", "batchtopk")
 POSITIONS = ("auto", "cls", "mean", "all")
+DEVICES = ("auto", "cpu", "cuda")
 AUTOENCODERS = ("mlp", "cnn")
 MODELS = (
     *AUTOENCODERS,
@@ -93,6 +96,7 @@ class RunConfig:
     batch_size: int = setting(128, "orbits per step of SAE training")
     lr: float = setting(5e-4, "learning rate of SAE training")
     seed: int = setting(0, "seed of everything random")
+    device: str = setting("auto", "auto, cpu or cuda: where models run and SAEs are trained")
     probe_latents: tuple[int, ...] = setting(
         (2, 4, 8, 16, 32), "numbers of latents that probes may look at; shapes: 4"
     )
@@ -104,6 +108,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         groups.from_name(self.group)
         for name, known in (
+            ("device", DEVICES),
             ("positions", POSITIONS),
             ("sparsity", SPARSITIES),
             ("transport", tuple(METHODS)),
@@ -113,6 +118,13 @@ class RunConfig:
                 raise unknown_name(f"`{name}`", getattr(self, name), known)
         if self.model not in MODELS and ":" not in self.model:
             raise unknown_name("`model`", self.model, MODELS)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise OrbitLensError(
+                "`device`",
+                expected="auto or cpu",
+                received="'cuda', which this machine or this build of torch lacks",
+                remedy="leave the device at auto",
+            )
         self._check_ranges()
         self._check_source()
 
@@ -154,6 +166,12 @@ class RunConfig:
     def for_source(cls, source: str, **settings: Any) -> "RunConfig":
         """Return the settings for a source: its own defaults, and what is given over them."""
         return cls(source=source, **{**BY_SOURCE.get(source, {}), **settings})
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, with "auto" decided by what there is."""
+        cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+        return torch.device("cuda" if cuda else "cpu")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record from which `from_dict` rebuilds the settings."""

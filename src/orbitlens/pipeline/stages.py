@@ -143,7 +143,7 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
     else:
         images = inputs.values[split_samples(len(inputs.values))[0]]
     train_autoencoder(
-        module,
+        module.to(config.torch_device),
         images,
         action=job.action,
         epochs=config.model_epochs,
@@ -151,7 +151,7 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
         progress=tick,
     )
     temporary = path.with_name(f".{path.name}.partial")
-    save_file(module.state_dict(), temporary)
+    save_file(module.cpu().state_dict(), temporary)
     os.replace(temporary, path)
 
 
@@ -162,8 +162,8 @@ def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> Activation
         store = open_store(path)
         store.require(group=job.action.group, model=model.name, layer=model.layer)
         return store
-    return harvest(
-        model.module,
+    store = harvest(
+        model.module.to(job.config.torch_device),
         layer=model.layer,
         inputs=inputs.values,
         action=job.action,
@@ -175,6 +175,8 @@ def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> Activation
         name=model.name,
         progress=tick,
     )
+    model.module.cpu()
+    return store
 
 
 def learn_transport(config: RunConfig, store: ActivationStore, path: Path) -> Transport:
@@ -261,7 +263,7 @@ def train_sae(
     if name in _WEIGHTED:
         objective = partial(objective, weight=config.weight)
     result = fit(
-        build_sae(config, store.dim),
+        build_sae(config, store.dim).to(config.torch_device),
         store,
         objective=objective,
         epochs=config.epochs,
@@ -271,7 +273,7 @@ def train_sae(
         progress=tick,
     )
     with new_folder(path) as folder:
-        save(result.sae, folder / "sae")
+        save(result.sae.cpu(), folder / "sae")
         write_json(
             {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
             folder / "history.json",
