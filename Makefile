@@ -7,7 +7,7 @@ OUT    ?= runs/demo
 
 # The main job on real images: make demo, or make demo SOURCE=path/to/images
 demo: $(VENV)/ready
-	$(VENV)/bin/orbitlens run $(SOURCE) --out $(OUT)
+	$(VENV)/bin/orbitlens run $(SOURCE) --out $(OUT) $(if $(wildcard $(OUT)/config.json),--resume)
 
 # Everything that CI checks.
 test: $(VENV)/ready

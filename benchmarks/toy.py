@@ -31,9 +31,13 @@ def one_run(
     held_out = torch.from_numpy(store.split()[1])
     orbits = toy.orbits[held_out]
     figures = measure_sae(sae, orbits, rho, transported=name != "vanilla")
+    # One orientation per sample: no orbit is in both halves of a detection probe.
+    elements = torch.randint(
+        orbit_size, (len(orbits),), generator=torch.Generator().manual_seed(seed)
+    )
     with torch.no_grad():
-        codes = sae.encode(orbits.flatten(0, 1))
-    present = toy.present[held_out].repeat_interleave(orbit_size, dim=0)
+        codes = sae.encode(orbits[torch.arange(len(orbits)), elements])
+    present = toy.present[held_out]
     transported = figures["transported_mse"]
     return {
         "recovery": ol.metrics.feature_recovery(sae.W_dec.detach(), toy.features).score,
@@ -52,6 +56,9 @@ def main() -> int:
     parser.add_argument("--orbit-size", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=256)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds: expected at least 2, a spread needs them")
+    torch.set_num_threads(1)  # such small matrices are faster on one core
     means: dict[str, torch.Tensor] = {}
     spreads: dict[str, torch.Tensor] = {}
     print("| SAE | " + " | ".join(COLUMNS) + " |")

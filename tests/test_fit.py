@@ -64,10 +64,11 @@ def test_unit_rows_survive_training_and_folding() -> None:
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(8))
 
 
-def test_the_threshold_of_batch_topk_is_learned_and_holds_the_l0() -> None:
-    result = fit(batch_topk_sae(16, 16, 3), STORE, epochs=30, lr=3e-3)
+@pytest.mark.parametrize("epochs", [1, 5, 20])
+def test_the_threshold_of_batch_topk_holds_the_l0(epochs: int) -> None:
+    result = fit(batch_topk_sae(16, 16, 3), STORE, epochs=epochs, lr=3e-3)
     l0 = (result.sae.encode(DATA.orbits.flatten(0, 1)) > 0).float().sum(1).mean().item()
-    assert l0 == pytest.approx(result.history.l0[-1], abs=0.6)
+    assert l0 == pytest.approx(result.history.l0[-1], abs=0.4)
 
 
 def test_dead_latents_are_revived() -> None:
@@ -122,3 +123,13 @@ def test_training_again_goes_on_from_where_it_was() -> None:
     before = (sae(x).x_hat - x).square().mean().item()
     fit(sae, STORE, epochs=1, lr=1e-6)
     assert (sae(x).x_hat - x).square().mean().item() == pytest.approx(before, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch_size", 0), ("lr", -1.0)])
+def test_numbers_out_of_range_are_rejected(name: str, value: float) -> None:
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected above 0"):
+        fit(topk_sae(16, 8, 2), STORE, **{name: value})
+
+
+def test_unit_scale_does_not_blow_up_rounding() -> None:
+    assert unit_scale(torch.full((1000, 4, 8), 0.1)) == 1.0

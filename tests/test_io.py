@@ -24,7 +24,7 @@ def transport() -> Transport:
 @pytest.mark.parametrize("hidden", [None, 7])
 def test_sae_round_trip_is_exact(tmp_path: Path, build, hidden: int | None) -> None:
     sae, x = build(5, 8, 2, hidden=hidden, seed=3), torch.randn(6, 5)
-    sae.sparsity.observe_(sae.encode(x))
+    sae.sparsity.calibrate_(sae(x).pre)
     sae.eval()
     loaded = load(save(sae, tmp_path / "sae"))
     assert isinstance(loaded, SAE)

@@ -19,6 +19,7 @@ except ImportError:
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.io import to_json
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
+from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import OBJECTIVES
 
 Command = Callable[..., None]
@@ -27,11 +28,9 @@ _DATA = ("n_samples", "image_size", "unreadable")
 _MODEL = ("model", "layer", "positions", "random_weights", "model_samples", "model_epochs")
 _GROUP = ("group", "interpolation")
 _RUN = ("seed", "device")
-_SAE = ("d_sae", "k", "sparsity", "hidden", "weight", "epochs", "batch_size", "lr")
-_PROBE = ("probe_latents", "probe_samples", "probe_every", "workers")
 
 
-class _Numbers(click.ParamType[tuple[int, ...]]):
+class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """Whole numbers with commas between them, as in 1,4,16."""
 
     name = "n,n,..."
@@ -102,7 +101,7 @@ def commands() -> None:
 @click.command("run")
 @click.argument("source")
 @click.option("--quick", is_flag=True, help="A smaller run, for a first look.")
-@settings(*_GROUP, *_MODEL, *_DATA, "transport", *_SAE, *_PROBE, "features", *_RUN)
+@settings(*_GROUP, *_MODEL, *_DATA, "transport", *TRAINING[:-2], *PROBING[:-1], "features", *_RUN)
 @common("runs/SOURCE")
 @click.pass_context
 def run_command(
@@ -120,7 +119,7 @@ def run_command(
     class if there are classes.
     """
     config = _config(ctx, values, QUICK if quick else {})
-    out = out or Path("runs") / Path(config.source).name
+    out = out or Path("runs") / Path(config.source).resolve().name
     metrics = run(config, out, resume=resume, console=Console(quiet=as_json))
     _print(as_json, metrics, [*_summary(metrics), f"page: {out / 'report' / 'index.html'}"])
 
@@ -140,7 +139,7 @@ def harvest_command(
 ) -> None:
     """Store the activations of a model over the orbits of images."""
     config = _config(ctx, values, {})
-    out = out or Path("runs") / f"{Path(config.source).name}-harvest"
+    out = out or Path("runs") / f"{Path(config.source).resolve().name}-harvest"
     record = verbs.harvest(config, out, resume=resume, console=Console(quiet=as_json))
     _print(as_json, record, [f"store: {out / 'acts.zarr'}"])
 
@@ -177,7 +176,7 @@ def transport_command(
     show_default=True,
     help="One of " + ", ".join(OBJECTIVES) + ".",
 )
-@settings(*_SAE, "transport", *_RUN)
+@settings(*TRAINING)
 @common("runs/OBJECTIVE")
 def train_command(
     activations: Path,
@@ -204,7 +203,7 @@ def train_command(
 @click.option(
     "--rho", type=click.Path(path_type=Path), help="Its transport, for an equivariant SAE."
 )
-@settings(*_PROBE, "seed")
+@settings(*PROBING)
 @common("runs/probe")
 def probe_command(
     activations: Path,
@@ -268,7 +267,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OrbitLensError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _fail(
+            f"{error.filename or 'the system'}: expected a place to read and write, received "
+            f"{error.strerror or error}; choose another, or make room there"
+        )
+    except MemoryError as error:
+        _fail(
+            f"memory: expected enough of it, received {error or 'too little'}; lower n_samples, "
+            "image_size or d_sae"
+        )
     except (KeyboardInterrupt, click.Abort):
         print("orbitlens: interrupted; continue with --resume", file=sys.stderr)  # noqa: T201
         sys.exit(130)

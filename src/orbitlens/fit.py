@@ -17,9 +17,19 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics.reconstruction import ReconstructionStats
 from orbitlens.sae import SAE, SAEOutput
-from orbitlens.typing import Activations, Bool, Elements, Float, Int, Orbits, PerSample, Tensor
+from orbitlens.typing import (
+    Activations,
+    Bool,
+    Elements,
+    Float,
+    Int,
+    Orbits,
+    PerSample,
+    Tensor,
+)
 
 Objective = Callable[..., PerSample]
+_CALIBRATED = 2**15
 VIEWS = ("x", "x_moved", "codes", "codes_moved", "x_hat", "x_hat_moved")
 
 
@@ -88,7 +98,8 @@ def fit(
         lr: Learning rate of Adam, default 5e-4.
         seed: Seed of the order of the orbits and of the elements drawn, default 0.
         samples: Samples to train on, shape [n]; default the training part of `store.split()`.
-        revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none.
+        revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
+            many dead latents as the SAE keeps, k, explain the residual of a sample.
         dead_after: Epochs without firing after which a latent counts as dead, default 1.
         progress: Called after each epoch with (epoch, epochs, loss).
 
@@ -96,7 +107,8 @@ def fit(
         The SAE, its history and its status.
 
     Raises:
-        OrbitLensError: If the widths differ, or the objective names a view that does not exist.
+        OrbitLensError: If the widths differ, a number is out of range, or the objective names a
+            view that does not exist.
 
     Example:
         >>> import orbitlens as ol
@@ -108,6 +120,11 @@ def fit(
         ('completed', 5)
     """
     views = _views_of(objective)
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("lr", lr)):
+        if not 0 < value < math.inf:
+            raise OrbitLensError(
+                f"`{name}`", expected="above 0", received=value, remedy="give a number in range"
+            )
     if sae.d_in != store.dim:
         raise OrbitLensError(
             "`sae`",
@@ -137,14 +154,13 @@ def fit(
             elements = torch.randint(store.group.order, (len(batch),), generator=generator)
             step = _forward(sae, orbits[batch], elements, views)
             loss = objective(**{name: step.view(name) for name in views}).mean()
-            stats.update(loss.detach(), step.target.detach(), step.primary)
+            stats.update(loss.detach(), step)
             if revive:
                 loss = loss + revival_weight * _revival(sae, step, dead).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             sae.dictionary.project_()
-            sae.sparsity.observe_(step.primary.codes.detach())
         epochs_silent = torch.where(stats.fired, 0.0, epochs_silent + 1)
         stats.append_to(history)
         if progress is not None:
@@ -152,6 +168,7 @@ def fit(
         if not math.isfinite(history.loss[-1]):
             status = "diverged"
             break
+    sae.sparsity.calibrate_(_pre_activations(sae, orbits))
     sae.eval()
     sae.fold_scale_(scale)
     return FitResult(sae=sae, history=history, status=status, scale=scale)
@@ -170,8 +187,11 @@ def unit_scale(orbits: Orbits) -> float:
         >>> unit_scale(torch.tensor([[[1.0], [5.0]]]))
         0.5
     """
-    deviation = (orbits - orbits.mean((0, 1))).double().square().mean().sqrt().item()
-    return 1.0 / deviation if deviation > 0 else 1.0
+    mean = orbits.mean((0, 1), dtype=torch.float64).to(orbits.dtype)
+    deviation = (orbits - mean).square().mean(dtype=torch.float64).sqrt().item()
+    size = orbits.square().mean(dtype=torch.float64).sqrt().item()
+    # Below this share of its size, a deviation is float32 rounding.
+    return 1.0 / deviation if deviation > 1e-6 * size else 1.0
 
 
 @dataclass(frozen=True)
@@ -230,6 +250,13 @@ def _forward(sae: SAE, orbits: Orbits, elements: Elements, views: Sequence[str])
     )
 
 
+@torch.no_grad()
+def _pre_activations(sae: SAE, orbits: Orbits) -> Float[Tensor, "rows latents"]:
+    """Pre-activations in every orientation, of training orbits spread over at most so many."""
+    stride = -(-orbits.shape[:2].numel() // _CALIBRATED)
+    return sae(orbits[::stride].flatten(0, 1)).pre
+
+
 def _revival(sae: SAE, step: _Step, dead: Bool[Tensor, " latents"]) -> PerSample:
     return objectives.dead_latent_revival(
         step.target - step.primary.x_hat,
@@ -250,13 +277,15 @@ class _EpochStats:
         self.reconstruction = ReconstructionStats()
 
     @torch.no_grad()
-    def update(self, loss: Float[Tensor, ""], target: Activations, output: SAEOutput) -> None:
-        active = output.codes > 0
+    def update(self, loss: Float[Tensor, ""], step: _Step) -> None:
+        active = step.primary.codes > 0
         self.loss += loss * len(active)
         self.active += active.sum()
-        self.fired |= active.any(0)
         self.samples += len(active)
-        self.reconstruction.update(target, output.x_hat)
+        for output in (step.output, step.output_moved):
+            if output is not None:
+                self.fired |= (output.codes > 0).any(0)
+        self.reconstruction.update(step.target, step.primary.x_hat)
 
     def append_to(self, history: History) -> None:
         history.loss.append(self.loss.item() / self.samples)

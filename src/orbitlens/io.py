@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,39 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
-from orbitlens.sae import SAE, BatchTopK, MLPEncoder, TopK, batch_topk_sae, topk_sae
+from orbitlens.sae import (
+    BUILDERS,
+    SAE,
+    BatchTopK,
+    FreeDictionary,
+    LinearEncoder,
+    MLPEncoder,
+    TopK,
+)
 from orbitlens.transport import Transport
 from orbitlens.typing import Tensor
 
 SCHEMA = 1
-_BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
 _SPARSITY_NAMES = {TopK: "topk", BatchTopK: "batchtopk"}
 
 
-def save(thing: SAE | Transport, path: str | Path) -> Path:
+def save(
+    thing: SAE | Transport, path: str | Path, *, metadata: Mapping[str, Any] | None = None
+) -> Path:
     """Write an SAE or a transport to a new folder.
 
     Args:
         thing: What to save.
         path: The folder; must not exist yet.
+        metadata: JSON-ready notes to keep beside an SAE, such as the model and layer it is of.
 
     Returns:
         The folder.
 
     Raises:
-        OrbitLensError: If the folder exists.
+        OrbitLensError: If the folder exists, or the SAE has parts that this format does not know.
 
     Example:
         >>> import orbitlens as ol
@@ -51,9 +61,13 @@ def save(thing: SAE | Transport, path: str | Path) -> Path:
         >>> bool((loaded.W_dec == sae.W_dec).all())
         True
     """
-    write = _write_sae if isinstance(thing, SAE) else _write_transport
+    if isinstance(thing, SAE):
+        _check_known_parts(thing)
     with new_folder(path) as folder:
-        write(thing, folder)  # type: ignore[arg-type]
+        if isinstance(thing, SAE):
+            _write_sae(thing, folder, metadata or {})
+        else:
+            _write_transport(thing, folder)
     return Path(path)
 
 
@@ -194,7 +208,20 @@ def _flat(sae: SAE) -> dict[str, Tensor]:
     return {name.split(".", 1)[1]: tensor for name, tensor in sae.state_dict().items()}
 
 
-def _write_sae(sae: SAE, folder: Path) -> None:
+def _check_known_parts(sae: SAE) -> None:
+    parts = (sae.encoder, sae.sparsity, sae.dictionary)
+    known = ((LinearEncoder, MLPEncoder), tuple(_SPARSITY_NAMES), (FreeDictionary,))
+    for part, types in zip(parts, known, strict=True):
+        if not isinstance(part, types):
+            raise OrbitLensError(
+                "`thing`",
+                expected=f"an SAE with a part among {', '.join(kind.__name__ for kind in types)}",
+                received=type(part).__name__,
+                remedy="save the state_dict of an SAE with parts of your own",
+            )
+
+
+def _write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
     hidden = sae.encoder.hidden if isinstance(sae.encoder, MLPEncoder) else None
     write_json(
         {
@@ -209,29 +236,28 @@ def _write_sae(sae: SAE, folder: Path) -> None:
             "apply_b_dec_to_input": True,
             "normalize_activations": "none",
             "rescale_acts_by_decoder_norm": False,
-            "metadata": {"library": "orbitlens"},
+            "metadata": {"library": "orbitlens", **metadata},
         },
         folder / "cfg.json",
     )
-    save_file(
-        {k: v.contiguous() for k, v in _flat(sae).items()}, folder / "sae_weights.safetensors"
-    )
+    _write_tensors(_flat(sae), folder / "sae_weights.safetensors")
 
 
 def _read_sae(folder: Path) -> SAE:
     config = read_json(folder / "cfg.json")
     _check_schema(folder, config)
     architecture = config.get("architecture")
-    if architecture not in _BUILDERS:
+    if architecture not in BUILDERS:
         raise OrbitLensError(
             str(folder / "cfg.json"),
-            expected=f"`architecture` among {', '.join(_BUILDERS)}",
+            expected=f"`architecture` among {', '.join(BUILDERS)}",
             received=repr(architecture),
             remedy="this version reads no other",
         )
-    sae = _BUILDERS[architecture](
-        config["d_in"], config["d_sae"], config["k"], hidden=config.get("hidden")
-    )
+    with _complete(folder / "cfg.json"):
+        sae = BUILDERS[architecture](
+            config["d_in"], config["d_sae"], config["k"], hidden=config.get("hidden")
+        )
     tensors = _read_tensors(folder / "sae_weights.safetensors")
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
     _check_shapes(folder, tensors, _flat(sae))
@@ -258,16 +284,22 @@ def _write_transport(transport: Transport, folder: Path) -> None:
         "r2_per_element": transport.r2_per_element,
         "identity_r2_per_element": transport.identity_r2_per_element,
     }
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "transport.safetensors")
+    _write_tensors(tensors, folder / "transport.safetensors")
 
 
 def _read_transport(folder: Path) -> Transport:
     record = read_json(folder / "transport.json")
     _check_schema(folder, record)
     tensors = _read_tensors(folder / "transport.safetensors")
-    fields: dict[str, Any] = {**record, **tensors, "group": Group.from_dict(record["group"])}
-    del fields["schema"]
-    return Transport(**fields)
+    with _complete(folder / "transport.json"):
+        fields: dict[str, Any] = {**record, **tensors, "group": Group.from_dict(record["group"])}
+        del fields["schema"]
+        return Transport(**fields)
+
+
+def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -281,6 +313,20 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             if isinstance(error, FileNotFoundError)
             else f"damage ({error})",
             remedy="the file is missing or truncated; copy or train it again",
+        ) from None
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """Turn a field that is missing or of another type into an error that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise OrbitLensError(
+            str(path),
+            expected="every field that OrbitLens writes",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="the file is incomplete or of another program; write it again",
         ) from None
 
 

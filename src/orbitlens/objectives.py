@@ -12,6 +12,7 @@ objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
 
 import torch
 
+from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.typing import Activations, Bool, Codes, Float, PerSample, Tensor
 
 
@@ -29,7 +30,7 @@ def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
         >>> reconstruction(torch.ones(1, 3), torch.zeros(1, 3)).tolist()
         [3.0]
     """
-    return squared_distance(x_moved, x_hat_moved)
+    return squared_error(x_moved, x_hat_moved)
 
 
 def canonical(x: Activations, x_hat_moved: Activations) -> PerSample:
@@ -46,7 +47,7 @@ def canonical(x: Activations, x_hat_moved: Activations) -> PerSample:
         >>> canonical(torch.ones(1, 3), torch.zeros(1, 3)).tolist()
         [3.0]
     """
-    return squared_distance(x, x_hat_moved)
+    return squared_error(x, x_hat_moved)
 
 
 def latent_invariance(
@@ -76,7 +77,7 @@ def latent_invariance(
         >>> latent_invariance(ones, zeros, ones, zeros, weight=2.0).tolist()
         [9.0]
     """
-    return squared_distance(x, x_hat) + weight * squared_distance(codes, codes_moved)
+    return squared_error(x, x_hat) + weight * squared_error(codes, codes_moved)
 
 
 def output_invariance(
@@ -100,7 +101,7 @@ def output_invariance(
         >>> output_invariance(ones, zeros, ones, weight=2.0).tolist()
         [9.0]
     """
-    return squared_distance(x, x_hat) + weight * squared_distance(x_hat, x_hat_moved)
+    return squared_error(x, x_hat) + weight * squared_error(x_hat, x_hat_moved)
 
 
 def dead_latent_revival(
@@ -137,21 +138,4 @@ def dead_latent_revival(
     values = torch.where(values.isfinite(), values, torch.zeros_like(values))
     explained = torch.zeros_like(pre).scatter(-1, latents, values) @ directions
     power = residual.square().sum(-1).clamp_min(torch.finfo(residual.dtype).tiny)
-    return dead.any() * squared_distance(residual, explained) / power
-
-
-def squared_distance(a: Float[Tensor, "batch width"], b: Float[Tensor, "batch width"]) -> PerSample:
-    """Return || a - b ||^2 of each row.
-
-    Args:
-        a: Shape [batch, width].
-        b: Shape [batch, width].
-
-    Returns:
-        One value per row, shape [batch].
-
-    Example:
-        >>> squared_distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).tolist()
-        [25.0]
-    """
-    return (a - b).square().sum(-1)
+    return dead.any() * squared_error(residual, explained) / power

@@ -130,9 +130,15 @@ class SparsityContract(ABC):
         rule(_random(BATCH, LATENTS))
         assert all(torch.equal(value, before[name]) for name, value in rule.state_dict().items())
 
+    def test_after_calibration_k_codes_per_sample_are_kept_on_average(self) -> None:
+        rule, pre = self.build(), _random(200, LATENTS).abs()
+        rule.calibrate_(pre)
+        rule.eval()
+        assert (rule(pre) > 0).sum() == rule.k * 200
+
     def test_after_training_a_row_alone_equals_its_row_in_a_batch(self) -> None:
         rule, pre = self.build(), _random(BATCH, LATENTS)
-        rule.observe_(rule(pre))
+        rule.calibrate_(pre)
         rule.eval()
         alone = torch.cat([rule(row[None]) for row in pre])
         torch.testing.assert_close(alone, rule(pre))

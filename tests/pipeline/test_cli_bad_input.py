@@ -157,7 +157,7 @@ def k_larger_than_the_dictionary(folder: Path) -> Case:
 
 
 def k_of_zero(folder: Path) -> Case:
-    return run(folder, "--k", "0"), "`k`: expected at least 1, received 0"
+    return run(folder, "--k", "0"), "`k`: expected 1 to"
 
 
 def epochs_of_zero(folder: Path) -> Case:
@@ -189,7 +189,7 @@ def image_size_of_shapes(folder: Path) -> Case:
 
 
 def a_single_sample(folder: Path) -> Case:
-    return run(folder, "--n-samples", "1"), "at least 2, received 1"
+    return run(folder, "--n-samples", "1"), "`n_samples`: expected 2 to"
 
 
 # -- images --------------------------------------------------------------------------------------
@@ -450,6 +450,73 @@ def k_above_d_sae_when_training(folder: Path) -> Case:
     return words, "at most d_sae = 4"
 
 
+def sae_of_another_model(folder: Path) -> Case:
+    other = ol.save(ol.sae.topk_sae(6, 8, 2), folder / "sae", metadata={"model_name": "shapes-cnn"})
+    words = ["probe", store(folder, labels=labels()), "--sae", str(other)]
+    return [*words, "--out", f"{folder}/out"], "an SAE of model_name 'array'"
+
+
+def sae_with_fields_missing(folder: Path) -> Case:
+    path = Path(sae(folder), "cfg.json")
+    path.write_text('{"architecture": "topk"}')
+    words = ["probe", store(folder, labels=labels()), "--sae", str(path.parent)]
+    return [*words, "--out", f"{folder}/out"], "every field that OrbitLens writes"
+
+
+def half_turns_for_flips(folder: Path) -> Case:
+    orbits = torch.randn(20, 2, 6)
+    flips = folder / "flips"
+    ol.store_from_array(orbits, group=ol.groups.dihedral(1), labels=labels(), out=flips)
+    words = ["probe", str(flips), "--sae", sae(folder), "--rho", rho(folder, order=2)]
+    return [*words, "--out", f"{folder}/out"], "group D1"
+
+
+def report_of_a_harvest(folder: Path) -> Case:
+    (folder / "h").mkdir()
+    (folder / "h" / "metrics.json").write_text("{}")
+    return ["report", f"{folder}/h"], "no SAEs there"
+
+
+def seed_beyond_every_generator(folder: Path) -> Case:
+    return run(folder, "--seed", "100000000000000000000"), "`seed`: expected 0 to"
+
+
+def group_of_a_million_elements(folder: Path) -> Case:
+    return run(folder, "--group", "C999xC999"), "at most 4096 elements"
+
+
+def more_shapes_than_there_are(folder: Path) -> Case:
+    return run(folder, "--n-samples", "5000"), "4096"
+
+
+def latents_beyond_memory(folder: Path) -> Case:
+    return run(folder, "--d-sae", "2000000000"), "`d_sae`"
+
+
+def folder_with_other_files(folder: Path) -> Case:
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.txt").write_text("years of work")
+    return run(folder), "one that holds other files"
+
+
+def builder_that_exits(folder: Path) -> Case:
+    (folder / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    return run(folder, "--model", f"python:{folder}/exits.py:build"), "SystemExit"
+
+
+def positions_that_fail_late_in_a_folder_beside_others(folder: Path) -> Case:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "thesis.txt").write_text("years of work")
+    words = harvest(folder, "flat", "--layer", "0", "--positions", "cls")
+    words[words.index("--out") + 1] = f"{folder}/missing/../notes/new"
+    return words, "cls"
+
+
+def positions_that_fail_late_in_an_empty_folder(folder: Path) -> Case:
+    (folder / "out").mkdir()
+    return harvest(folder, "flat", "--layer", "0", "--positions", "cls"), "cls"
+
+
 CASES = [
     value
     for value in list(globals().values())
@@ -487,6 +554,25 @@ def test_ends_in_one_line_and_leaves_nothing(
     assert err.count("\n") == 1
     assert expected in err
     assert files_below(tmp_path) == before
+
+
+def test_images_that_changed_since_are_noticed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(8):
+        image(tmp_path / "images" / f"{i}.png", (20 + i, 20))
+    words = ["run", f"{tmp_path}/images", *QUICK, "--image-size", "16", "--out", f"{tmp_path}/out"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--json"])
+    assert ended.value.code == 0
+    (tmp_path / "images" / "3.png").unlink()
+    for again in (["report", f"{tmp_path}/out"], [*words, "--resume"]):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*again, "--json"])
+        assert ended.value.code == 2
+        assert "the images have changed since" in capfd.readouterr().err
+    assert (tmp_path / "out" / "metrics.json").exists()
 
 
 def test_there_are_at_least_forty_cases() -> None:

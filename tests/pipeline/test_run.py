@@ -86,7 +86,7 @@ def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: in
     assert metrics["model"]["name"] == "images-cnn"
     assert metrics["data"]["classes"] == [f"class{i}" for i in range(classes)]
     assert (metrics["saes"]["vanilla"]["probe"] is None) == (classes == 0)
-    assert bool(metrics["notes"]) == (classes == 0)
+    assert any("No probing" in note for note in metrics["notes"]) == (classes == 0)
 
 
 def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
@@ -145,10 +145,10 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "out", {}, resume=False)
     (tmp_path / "out" / "saes" / ".vanilla.partial-abc").mkdir(parents=True)
     (tmp_path / "out" / ".model.safetensors.partial").write_text("half")
-    with folder.writing():
+    io.write_json({}, tmp_path / "out" / "config.json")
+    with RunFolder(tmp_path / "out", {}, resume=True).writing():
         pass
     assert {path.name for path in (tmp_path / "out").rglob("*")} == {"config.json", "saes"}
 
@@ -180,7 +180,46 @@ def test_a_folder_keeps_what_stood_in_it(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "empty", {}, resume=False)
     with pytest.raises(io.OrbitLensError), folder.writing():
         raise io.OrbitLensError("x", expected="a", received="b", remedy="c")
-    assert (tmp_path / "empty").is_dir()
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_late_error_keeps_the_stages_that_are_done(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out", {}, resume=False)
+
+    def fails_late() -> None:
+        with folder.writing():
+            (folder / "model.safetensors").write_text("hours of work")
+            raise io.OrbitLensError("x", expected="a", received="b", remedy="c")
+
+    with pytest.raises(io.OrbitLensError):
+        fails_late()
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    RunFolder(tmp_path / "out", {}, resume=True)
+
+
+def test_held_out_shapes_are_no_training_images_of_the_autoencoder(tmp_path: Path) -> None:
+    settings = TINY | {"n_samples": 4096, "model_samples": 6000}
+    job = stages.prepare(RunConfig.for_source("shapes", **settings))
+    images = stages._training_images(job)
+    held_out = job.source.inputs.values[stages.split_samples(4096)[1]]
+    assert len(images) == 6000
+    trained = {image.numpy().tobytes() for image in images}
+    assert not any(image.numpy().tobytes() in trained for image in held_out)
+
+
+def test_a_diverged_sae_is_reported_and_not_probed(tmp_path: Path) -> None:
+    config = RunConfig.for_source("digits", **TINY | {"image_size": 8, "lr": 1e30})
+    metrics = run(config, tmp_path / "out")
+    assert metrics["saes"]["vanilla"]["status"] == "diverged"
+    assert metrics["saes"]["vanilla"]["probe"] is None
+    assert "diverged" in (tmp_path / "out" / "report" / "index.html").read_text()
+
+
+def test_one_training_sample_for_probes_gives_no_probes(tmp_path: Path) -> None:
+    config = RunConfig.for_source("digits", **TINY | {"image_size": 8, "probe_samples": 1})
+    metrics = run(config, tmp_path / "out")
+    assert metrics["saes"]["vanilla"]["probe"] is None
+    assert metrics["notes"]
 
 
 def test_console_shows_stages_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:

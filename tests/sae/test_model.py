@@ -30,7 +30,7 @@ def test_folding_the_scale_changes_the_unit_and_nothing_else(
         for parameter in sae.parameters():
             parameter += 0.05 * torch.randn(parameter.shape)
         sae.dictionary.project_()
-    sae.sparsity.observe_(sae.encode(scale * torch.randn(64, 5)))
+    sae.sparsity.calibrate_(sae(scale * torch.randn(64, 5)).pre)
     sae.eval()
     before = sae(scale * x)
     sae.fold_scale_(scale)

@@ -60,19 +60,17 @@ class TestBatchTopK(SparsityContract):
         codes = BatchTopK(1)(torch.tensor([[1.0, 2.0], [9.0, 8.0]]))
         assert codes.tolist() == [[0.0, 0.0], [9.0, 8.0]]
 
-    def test_threshold_follows_the_smallest_code_kept(self) -> None:
-        rule = BatchTopK(1, momentum=0.5)
-        rule.observe_(torch.tensor([[4.0, 0.0]]))
-        assert rule.threshold.item() == 4.0
-        rule.observe_(torch.tensor([[2.0, 7.0]]))
-        assert rule.threshold.item() == 3.0
-        rule.eval()
-        assert rule(torch.tensor([[2.9, 3.1]])).tolist() == [[0.0, pytest.approx(3.1)]]
-
-    def test_an_empty_batch_of_codes_leaves_the_threshold(self) -> None:
+    def test_threshold_is_the_largest_value_left_out(self) -> None:
         rule = BatchTopK(1)
-        rule.observe_(torch.zeros(2, 2))
-        assert rule.threshold.item() == -1.0
+        rule.calibrate_(torch.tensor([[4.0, 1.0], [3.0, 2.0]]))
+        assert rule.threshold.item() == 2.0
+        rule.eval()
+        assert rule(torch.tensor([[2.0, 2.1]])).tolist() == [[0.0, pytest.approx(2.1)]]
+
+    def test_a_budget_for_everything_keeps_every_positive_value(self) -> None:
+        rule = BatchTopK(2)
+        rule.calibrate_(torch.tensor([[4.0, 1.0], [-3.0, 2.0]]))
+        assert rule.threshold.item() == 0.0
 
     def test_threshold_is_saved_with_the_weights(self) -> None:
         assert "threshold" in BatchTopK(1).state_dict()

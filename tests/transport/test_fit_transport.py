@@ -88,3 +88,20 @@ def test_a_transport_of_another_group_or_width_is_rejected() -> None:
         rho.check_fits(groups.dihedral(4), 16)
     with pytest.raises(OrbitLensError, match="width 7"):
         rho.check_fits(groups.cyclic(4), 7)
+
+
+def test_without_variance_r2_says_whether_the_prediction_is_exact() -> None:
+    constant = torch.tensor([[[1.0], [2.0]]]).repeat(10, 1, 1)
+    store = store_from_array(constant, group=groups.cyclic(2))
+    assert fit_transport(store, "identity").r2 == float("-inf")
+
+
+def test_moving_by_an_element_that_does_not_exist_is_rejected() -> None:
+    with pytest.raises(OrbitLensError, match=r"elements in 0\.\.3, received 0\.\.9"):
+        move(DATA.orbits[:2, 0], torch.tensor([0, 9]), DATA.matrices)
+
+
+def test_a_transport_of_half_turns_is_none_of_flips() -> None:
+    turned = store_from_array(torch.randn(20, 2, 3), group=groups.cyclic(2))
+    with pytest.raises(OrbitLensError, match="group D1"):
+        fit_transport(turned).check_fits(groups.dihedral(1), 3)

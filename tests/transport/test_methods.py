@@ -74,13 +74,17 @@ def test_cross_moments_are_independent_of_the_chunks() -> None:
     orbits = torch.randn(20, 6, 4, generator=torch.Generator().manual_seed(0))
     whole = cross_moments([orbits], group, 4)
     pieces = cross_moments(orbits.split(7), group, 4)
-    torch.testing.assert_close(whole, pieces)
+    torch.testing.assert_close(whole.products, pieces.products)
+    torch.testing.assert_close(whole.total, pieces.total)
+    assert whole.variance == pytest.approx(
+        orbits.double().flatten(0, 1).var(0, False).mean().item()
+    )
 
 
 def test_cross_moments_agree_with_the_sum_over_pairs() -> None:
     group = groups.dihedral(3)
     orbits = torch.randn(5, 6, 2, generator=torch.Generator().manual_seed(0)).double()
-    moments = cross_moments([orbits], group, 2)
+    moments = cross_moments([orbits], group, 2).products
     for g in range(6):
         brute = torch.zeros(2, 2, dtype=torch.float64)
         for orbit in orbits:
@@ -96,3 +100,19 @@ def test_spelling_with_true_generators_gives_every_element(name: str) -> None:
     x = torch.randn(3, group.order, dtype=torch.float64)
     spelled = spell(group, matrices[list(group.generators)], x)
     torch.testing.assert_close(spelled, torch.einsum("gij,bj->bgi", matrices, x))
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])
+def test_least_squares_does_not_mind_a_large_mean(offset: float) -> None:
+    group = groups.cyclic(4)
+    start = torch.randn(400, 4, generator=torch.Generator().manual_seed(0)) + offset
+    store = store_from_array(
+        torch.einsum("gij,nj->ngi", regular(group).matrices.float(), start), group=group
+    )
+    matrices = least_squares(store, store.split()[0])
+    torch.testing.assert_close(matrices, regular(group).matrices.float(), atol=1e-2, rtol=0)
+
+
+def test_gradient_of_the_trivial_group_is_the_identity() -> None:
+    store = store_from_array(torch.randn(10, 1, 3), group=groups.cyclic(1))
+    torch.testing.assert_close(gradient(store, np.arange(10)), torch.eye(3)[None])

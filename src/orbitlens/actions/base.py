@@ -147,7 +147,9 @@ def family(group: Group) -> tuple[int, bool] | None:
     candidates = {(group.order, False): cyclic(group.order)}
     if group.order % 2 == 0:
         candidates[group.order // 2, True] = dihedral(group.order // 2)
-    found = {key: named for key, named in candidates.items() if named == group}
+    found = {
+        key: named for key, named in candidates.items() if np.array_equal(named.table, group.table)
+    }
     if len(found) > 1:
         found = {key: named for key, named in found.items() if named.name == group.name}
     return next(iter(found), None)

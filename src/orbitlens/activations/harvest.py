@@ -103,7 +103,8 @@ def harvest(
         )
 
         def forward(moved: Shaped[Tensor, "moved *axes"]) -> Float[Tensor, "moved *position dim"]:
-            return layout.take(layer_output(model, submodule, prepare(moved.to(device)), layer))
+            ready = _made_ready(prepare, moved.to(device))
+            return layout.take(layer_output(model, submodule, ready, layer))
 
         return write_store(
             _blocks(forward, inputs, action, batch_size, progress),
@@ -161,7 +162,10 @@ def _check_inputs(inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size:
 
 def _made_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
     try:
-        return prepare(inputs)
+        ready = prepare(inputs)
+        if not isinstance(ready, Tensor):
+            raise TypeError(f"it returned {type(ready).__name__}, not a tensor")
+        return ready
     except Exception as error:
         raise OrbitLensError(
             f"`prepare` on inputs of shape {list(inputs.shape)}",

@@ -115,10 +115,13 @@ class Group:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Group) and np.array_equal(self.table, other.table)
+        """Same name and table: a half turn (C2) is no flip (D1), though both square to e."""
+        if not isinstance(other, Group) or self.name != other.name:
+            return False
+        return np.array_equal(self.table, other.table)
 
     def __hash__(self) -> int:
-        return hash(self.table.tobytes())
+        return hash((self.name, self.table.tobytes()))
 
     def __repr__(self) -> str:
         return f"Group({self.name}, order={self.order})"

@@ -1,5 +1,6 @@
 """Names of groups as users write them."""
 
+import math
 import re
 from functools import reduce
 
@@ -9,6 +10,7 @@ from orbitlens.groups.cyclic import cyclic
 from orbitlens.groups.dihedral import dihedral
 from orbitlens.groups.product import product
 
+_LARGEST = 4096
 _FAMILIES = {"C": cyclic, "D": dihedral}
 
 
@@ -36,4 +38,12 @@ def from_name(name: str) -> Group:
                 remedy="write for example C4 (quarter turns), D4 (with flips) or C2xC2",
             )
         factors.append(_FAMILIES[match[1]](int(match[2])))
+    order = math.prod(factor.order for factor in factors)
+    if order > _LARGEST:
+        raise OrbitLensError(
+            "`group`",
+            expected=f"at most {_LARGEST} elements",
+            received=f"{order} of {name}",
+            remedy="choose a smaller group",
+        )
     return reduce(product, factors)

@@ -2,8 +2,10 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,17 +61,22 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
 
 
 def _import(where: str, subject: str) -> ModuleType:
+    # An installed script does not look for modules in the folder where the user stands.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         if not where.endswith(".py"):
-            return importlib.import_module(where)
+            with redirect_stdout(sys.stderr):
+                return importlib.import_module(where)
         module_name = f"orbitlens_user_{Path(where).stem}"
         spec = importlib.util.spec_from_file_location(module_name, where)
         if spec is None or spec.loader is None:
             raise FileNotFoundError(where)
         source = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = source  # dataclasses in the file look themselves up there
-        spec.loader.exec_module(source)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(source)
+    except (Exception, SystemExit) as error:
         raise OrbitLensError(
             subject,
             expected=f"{where} to be imported",
@@ -81,8 +88,9 @@ def _import(where: str, subject: str) -> ModuleType:
 
 def _build(function: Callable[[], Any], subject: str) -> tuple[nn.Module, Prepare]:
     try:
-        built = function()
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            built = function()
+    except (Exception, SystemExit) as error:
         raise OrbitLensError(
             subject,
             expected="a function without arguments that returns a network",

@@ -8,22 +8,30 @@ from typing import Any
 import torch
 
 from orbitlens import groups
+from orbitlens.activations.positions import CHOICES
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.sae import BUILDERS
 from orbitlens.transport import METHODS
 
-SPARSITIES = ("topk", "batchtopk")
-POSITIONS = ("auto", "cls", "mean", "all")
 DEVICES = ("auto", "cpu", "cuda")
 AUTOENCODERS = ("mlp", "cnn")
 MODELS = (
     *AUTOENCODERS,
-    "auto",
     "hf:NAME",
     "timm:NAME",
     "torchvision:NAME",
     "python:MODULE:FUNCTION",
 )
 SOURCES = ("shapes", "digits")
+_PRETRAINED = ("hf:", "timm:", "torchvision:")
+_LARGEST = {"seed": 2**31 - 2, "image_size": 4096, "d_sae": 2**22, "n_samples": 10**8}
+
+# The settings of two stages, for the verbs that run them alone.
+TRAINING = (
+    *("d_sae", "k", "sparsity", "hidden", "weight", "epochs", "batch_size", "lr"),
+    *("seed", "device"),
+)
+PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 
 # What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
 # before: 64 latents are twice the former, and do not hold the latter.
@@ -81,8 +89,12 @@ class RunConfig:
         "auto", "auto, cls, mean or all: which tokens, or places of a map, become activations"
     )
     random_weights: bool = setting(False, "do not download weights; for trying out")
-    n_samples: int = setting(4096, "samples at most whose orbits are harvested")
-    image_size: int = setting(64, "side in pixels that images are brought to; digits: 32")
+    n_samples: int = setting(
+        4096, "samples at most whose orbits are harvested; shapes have no more"
+    )
+    image_size: int = setting(
+        64, "side in pixels that images are brought to; digits: 32, pretrained models: 224"
+    )
     unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
     model_epochs: int = setting(50, "epochs of the autoencoder")
@@ -109,8 +121,8 @@ class RunConfig:
         groups.from_name(self.group)
         for name, known in (
             ("device", DEVICES),
-            ("positions", POSITIONS),
-            ("sparsity", SPARSITIES),
+            ("positions", CHOICES),
+            ("sparsity", tuple(BUILDERS)),
             ("transport", tuple(METHODS)),
             ("unreadable", ("stop", "skip")),
         ):
@@ -134,12 +146,17 @@ class RunConfig:
             at_least = 0 if entry.name in ("hidden", "seed", "features", "weight") else 1
             if entry.name == "n_samples":
                 at_least = 2
-            if type(value) is int and value < at_least:
-                raise out_of_range(entry.name, f"at least {at_least}", value)
+            at_most = _LARGEST.get(entry.name, 10**9)
+            if type(value) is int and not at_least <= value <= at_most:
+                raise out_of_range(entry.name, f"{at_least} to {at_most}", value)
         if not 0 < self.lr < float("inf"):
             raise out_of_range("lr", "a positive number", self.lr)
         if not 0 <= self.weight < float("inf"):
             raise out_of_range("weight", "a number from 0", self.weight)
+        if self.source == "shapes" and self.n_samples > 4096:
+            raise out_of_range(
+                "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
+            )
         if self.k > self.d_sae:
             raise OrbitLensError(
                 "`k`",
@@ -164,8 +181,17 @@ class RunConfig:
 
     @classmethod
     def for_source(cls, source: str, **settings: Any) -> "RunConfig":
-        """Return the settings for a source: its own defaults, and what is given over them."""
-        return cls(source=source, **{**BY_SOURCE.get(source, {}), **settings})
+        """Return the settings for a source: its own defaults, and what is given over them.
+
+        A pretrained model gets images of 224 pixels unless another size is asked for. The path of
+        a folder is made absolute, so that config.json rebuilds the run from anywhere.
+        """
+        defaults = dict(BY_SOURCE.get(source, {}))
+        if settings.get("model", "").startswith(_PRETRAINED):
+            defaults["image_size"] = 224
+        if source not in ("", *SOURCES) and Path(source).is_dir():
+            source = str(Path(source).resolve())
+        return cls(source=source, **{**defaults, **settings})
 
     @property
     def torch_device(self) -> torch.device:

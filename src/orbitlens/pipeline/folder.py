@@ -10,6 +10,8 @@ from typing import Any, final
 from orbitlens.errors import OrbitLensError
 from orbitlens.io import read_json, write_json
 
+_RECORDS = ("config.json", "log.txt")
+
 
 @final
 class RunFolder:
@@ -25,53 +27,74 @@ class RunFolder:
         resume: Continue the run that the folder holds.
 
     Raises:
-        OrbitLensError: If the folder holds a run and `resume` is not set, if there is nothing to
+        OrbitLensError: If the folder is not empty and `resume` is not set, if there is nothing to
             resume, or if the run to resume has other settings.
     """
 
     def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = Path(path)
+        # Resolved at once: what a failure removes must be this very folder, whatever "..".
+        self.path = Path(path).resolve()
         self.config = dict(config)
-        self._existed = self.path.exists()
+        self._resume = resume
         if resume:
             self._check_same_run()
-        elif self.path.is_file() or (self._existed and any(self.path.iterdir())):
-            raise OrbitLensError(
-                f"`--out` {path}",
-                expected="a new or empty folder",
-                received="one that already holds a run" if self.path.is_dir() else "a file",
-                remedy="choose another, or continue the run with --resume",
-            )
+        elif self.path.exists():
+            self._check_empty()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Create the folder; on bad input leave nothing of a run that did not exist before.
+        """Create the folder; on bad input remove what this run has put there.
 
-        An interruption leaves what is done, for `resume` to continue; what a killed process left
-        under temporary names is removed here.
+        What a finished stage has written is whole and stays, for `resume` to continue; what a
+        killed process left under temporary names is removed when resuming.
         """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        for left_over in list(self.path.rglob(".*.partial*")):
-            if left_over.is_dir():
-                shutil.rmtree(left_over)
-            else:
-                left_over.unlink(missing_ok=True)
+        if self._resume:
+            self._remove_left_overs()
         if not (self / "config.json").exists():
             write_json(self.config, self / "config.json")
         try:
             yield
         except OrbitLensError:
-            if not self._existed:
-                shutil.rmtree(self.path, ignore_errors=True)
+            if all(entry.name in _RECORDS for entry in self.path.iterdir()):
+                for name in _RECORDS:
+                    (self / name).unlink(missing_ok=True)
+                for folder in made:
+                    folder.rmdir()
             raise
 
     def log(self, message: str) -> None:
         """Add a line with the time to log.txt."""
-        with (self / "log.txt").open("a") as file:
+        with (self / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+
+    def _remove_left_overs(self) -> None:
+        for left_over in list(self.path.rglob(".*.partial*")):
+            if left_over.is_dir():
+                shutil.rmtree(left_over)
+            else:
+                left_over.unlink(missing_ok=True)
+
+    def _check_empty(self) -> None:
+        if self.path.is_dir():
+            names = sorted(entry.name for entry in self.path.iterdir())
+            names = [name for name in names if not name.startswith(".config.json.partial")]
+            if not names:
+                return
+        is_run = (self / "config.json").is_file()
+        received = "one that already holds a run" if is_run else "one that holds other files"
+        raise OrbitLensError(
+            f"`--out` {self.path}",
+            expected="a new or empty folder",
+            received=received if self.path.is_dir() else "a file",
+            remedy="choose another, or continue the run with --resume"
+            if is_run
+            else "choose another",
+        )
 
     def _check_same_run(self) -> None:
         if not (self / "config.json").is_file():

@@ -61,7 +61,10 @@ def measure_sae(
         "l0": l0(codes).mean().item(),
         "dead_latents": int(dead_latents(codes)),
         "code_invariance_error": invariance_error(codes.unflatten(0, (n, order))).item(),
-        "output_invariance_error": invariance_error(x_hat.unflatten(0, (n, order))).item(),
+        # About the mean: a large bias alone would make any reconstruction look invariant.
+        "output_invariance_error": invariance_error(
+            (x_hat - x_hat.mean(0)).unflatten(0, (n, order))
+        ).item(),
         "equivariance_error": equivariance_error(
             final.unflatten(0, (n, order)), transport.matrices
         ).item(),

@@ -37,13 +37,14 @@ class Truth:
     labels: Int[np.ndarray, " n"] | None
 
 
-def probe_kind(truth: Truth, store: ActivationStore) -> str | None:
+def probe_kind(config: RunConfig, truth: Truth, store: ActivationStore) -> str | None:
     """Say which probes are possible: "shapes", "logistic" or None."""
     if truth.shape_ids is not None:
         plain = store.positions == 1 and store.group.name in SHAPE_GROUPS
         return "shapes" if plain else None
     labels = truth.labels
-    enough = labels is not None and len(np.unique(labels[store.split()[0]])) > 1
+    chosen, _ = _oriented_samples(config, store)[0]
+    enough = labels is not None and len(np.unique(labels[chosen])) > 1
     return "logistic" if enough else None
 
 
@@ -71,7 +72,7 @@ def probe_sae(
     Returns:
         A JSON-ready record, or None if there is nothing to probe for.
     """
-    kind = probe_kind(truth, store)
+    kind = probe_kind(config, truth, store)
     if kind == "shapes" and truth.shape_ids is not None:
         return _probe_shapes(config, truth.shape_ids, store, sae, transport, tick)
     if kind == "logistic" and truth.labels is not None:
@@ -168,7 +169,7 @@ def pooled_codes(
     Returns:
         Codes, shape [n, d_sae].
     """
-    x = _activations(store, samples, elements.repeat_interleave(store.positions))
+    x = _activations(store, samples, elements)
     return sae.encode(x).unflatten(0, (len(samples), store.positions)).mean(1)
 
 
@@ -190,7 +191,7 @@ def _oriented_samples(
 def _activations(
     store: ActivationStore, samples: Int[np.ndarray, " n"], elements: Elements
 ) -> Float[Tensor, "rows dim"]:
+    """Activations of samples, each in its own orientation, position by position."""
     unique, inverse = np.unique(samples, return_inverse=True)
     orbits = store.orbits(unique).unflatten(0, (len(unique), store.positions))
-    rows = orbits[torch.from_numpy(inverse)].flatten(0, 1)
-    return rows[torch.arange(len(rows)), elements]
+    return orbits[torch.from_numpy(inverse), :, elements].flatten(0, 1)

@@ -1,13 +1,15 @@
 """The main job: from images and a group to an equivariant SAE and a page that shows it."""
 
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from orbitlens.activations import ActivationStore
+from orbitlens.activations import ActivationStore, open_store
+from orbitlens.errors import missing_extra
 from orbitlens.fit import FitResult
 from orbitlens.io import read_json, write_json
 from orbitlens.pipeline import stages
@@ -21,8 +23,10 @@ from orbitlens.report import FeatureCard, feature_cards, write_page
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 
-# Codes of all held-out orbits are held at once; beyond this many numbers fewer orbits are measured.
-_MOST_CODES = 50_000_000
+# Codes and activations of held-out orbits are in memory at once; beyond this many numbers a random
+# part of the orbits is measured.
+_MOST_NUMBERS = 50_000_000
+_LIBRARIES = {"sklearn": "probe", "xgboost": "probe", "jinja2": "report", "matplotlib": "report"}
 
 
 def run(
@@ -44,6 +48,9 @@ def run(
         OrbitLensError: If anything that the user gave is wrong; nothing is left behind.
     """
     console = console or Console(quiet=True)
+    for library, extra in _LIBRARIES.items():
+        if find_spec(library) is None:
+            raise missing_extra(library, extra=extra)
     folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.stage("load images"):
         job = stages.prepare(config)
@@ -61,14 +68,18 @@ def render(job: Job, folder: RunFolder) -> Path:
 
     Returns:
         The path of the page.
+
+    Raises:
+        OrbitLensError: If part of the run is missing or damaged.
     """
-    store = stages.harvest_orbits(job, folder / "acts.zarr")
+    store = open_store(folder / "acts.zarr")
+    stages.check_images(store, job.source.inputs)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
     for name in OBJECTIVES:
-        result = stages.train_sae(job.config, name, store, folder / "saes" / name)
+        result = stages.load_fit(folder / "saes" / name, store)
         histories[name] = asdict(result.history)
-        if job.config.features:
+        if job.config.features and result.status == "completed":
             cards += _feature_cards(job, name, result, store)
     (folder / "report").mkdir(exist_ok=True)
     metrics = read_json(folder / "metrics.json")
@@ -83,8 +94,8 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     with console.stage("harvest orbits") as tick:
         store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
     folder.log(f"harvested {store}")
-    with console.stage("fit the transport"):
-        transport = stages.learn_transport(config, store, folder / "transport")
+    with console.stage("fit the transport") as tick:
+        transport = stages.learn_transport(config, store, folder / "transport", tick)
     folder.log(f"transport R^2 {transport.r2:.4f}")
     saes = {}
     for name in OBJECTIVES:
@@ -95,9 +106,11 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
             with console.stage(f"probe {name}") as tick:
                 completes = transport if name != "vanilla" else None
                 figures = _measure(job, result, store, transport, transported=name != "vanilla")
-                figures["probe"] = probe_sae(
-                    config, _truth(job), store, result.sae, completes, tick
-                )
+                figures["probe"] = None
+                if result.status == "completed":
+                    figures["probe"] = probe_sae(
+                        config, _truth(job), store, result.sae, completes, tick
+                    )
             write_json({**_settings(config, name, result), **figures}, path)
         saes[name] = read_json(path)
         folder.log(f"{name} trained and measured")
@@ -109,7 +122,7 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
         "model": _describe_model(job, store),
         "transport": describe_transport(transport),
         "saes": saes,
-        "seconds": {name: round(value, 2) for name, value in console.seconds.items()},
+        "seconds": _seconds(folder, console),
         "notes": _notes(job, store),
     }
 
@@ -129,8 +142,20 @@ def _measure(
 
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
     held_out = store.split()[1]
-    most = _MOST_CODES // (store.positions * store.group.order * config.d_sae)
-    return held_out[: max(1, most)]
+    per_sample = store.positions * store.group.order * max(config.d_sae, store.dim)
+    most = max(1, _MOST_NUMBERS // per_sample)
+    if most >= len(held_out):
+        return held_out
+    return np.sort(np.random.default_rng(config.seed).choice(held_out, most, replace=False))
+
+
+def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
+    """Time per stage; what a finished run took stays when it is resumed."""
+    before = folder / "metrics.json"
+    spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
+    return {
+        name: max(round(value, 2), spent.get(name, 0.0)) for name, value in console.seconds.items()
+    }
 
 
 def _truth(job: Job) -> Truth:
@@ -217,16 +242,14 @@ def describe_transport(transport: Transport) -> dict[str, Any]:
 
 def _notes(job: Job, store: ActivationStore) -> list[str]:
     notes = []
-    if job.source.inputs.skipped:
-        notes.append(f"{len(job.source.inputs.skipped)} files could not be read and were skipped.")
-    if probe_kind(_truth(job), store) is None:
+    if probe_kind(job.config, _truth(job), store) is None:
         notes.append("No probing: the images have no classes, or none that probes can be cut for.")
-    if not job.action.exact:
-        notes.append(
-            f"{job.action.group.name} moves pixels off the grid; images are interpolated, and the "
-            "error of the action is part of every figure."
-        )
     measured = len(_measured(job.config, store))
     if measured < len(store.split()[1]):
-        notes.append(f"SAEs were measured on the first {measured} held-out samples.")
+        notes.append(f"SAEs were measured on {measured} held-out samples drawn at random.")
+    if job.source.shape_ids is not None and store.group.name.startswith("D"):
+        notes.append(
+            "Under flips some Shapes are mirror images of others, so about a tenth of the held-out "
+            "orbits also occur in training, with another canonical sample."
+        )
     return notes

@@ -1,10 +1,12 @@
 """The stages of a run, each a function that the single verbs of the command line call as well."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file, save_file
@@ -20,9 +22,9 @@ from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, train_au
 from orbitlens.models.resolve import resolve_model
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
-from orbitlens.sae import SAE, batch_topk_sae, topk_sae
+from orbitlens.sae import BUILDERS, SAE
 from orbitlens.transport import Transport, fit_transport
-from orbitlens.typing import Int
+from orbitlens.typing import Float, Int, Tensor
 
 OBJECTIVES: dict[str, Objective] = {
     "vanilla": objectives.reconstruction,
@@ -128,23 +130,17 @@ def _build_model(config: RunConfig, inputs: Inputs) -> BaseModel:
 def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
     """Train the autoencoder, or load it if `path` has its weights; other models come trained.
 
-    Shapes are drawn anew; of other images the held-out part is kept out of training.
+    The held-out images are kept out of its training.
     """
     if not job.trains_model:
         return
-    config, inputs, module = job.config, job.source.inputs, job.model.module
+    config, module = job.config, job.model.module
     if path.exists():
         module.load_state_dict(load_file(path))
         return
-    if config.source == "shapes":
-        size = inputs.values.shape[-1]
-        drawn = data.shapes(config.model_samples, seed=config.seed + 1, size=size)
-        images = drawn.inputs.values
-    else:
-        images = inputs.values[split_samples(len(inputs.values))[0]]
     train_autoencoder(
         module.to(config.torch_device),
-        images,
+        _training_images(job),
         action=job.action,
         epochs=config.model_epochs,
         seed=config.seed,
@@ -155,12 +151,26 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
     os.replace(temporary, path)
 
 
+def _training_images(job: Job) -> Float[Tensor, "n channels height width"]:
+    """Images to train an autoencoder on: new shapes, or the training part of other images."""
+    config, values = job.config, job.source.inputs.values
+    train, held_out = split_samples(len(values))
+    if job.source.shape_ids is None:
+        return values[train]
+    spare = config.model_samples + config.model_samples // 2
+    drawn = data.shapes(spare, seed=config.seed + 1, size=values.shape[-1])
+    known = {tuple(ids) for ids in job.source.shape_ids[held_out].tolist()}
+    new = [i for i, ids in enumerate(drawn.shape_ids.tolist()) if tuple(ids) not in known]
+    return drawn.inputs.values[new[: config.model_samples]]
+
+
 def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> ActivationStore:
     """Harvest the orbits, or open the store if it is there."""
     model, inputs = job.model, job.source.inputs
     if path.exists():
         store = open_store(path)
         store.require(group=job.action.group, model=model.name, layer=model.layer)
+        check_images(store, inputs)
         return store
     store = harvest(
         model.module.to(job.config.torch_device),
@@ -179,11 +189,29 @@ def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> Activation
     return store
 
 
-def learn_transport(config: RunConfig, store: ActivationStore, path: Path) -> Transport:
+def check_images(store: ActivationStore, inputs: Inputs) -> None:
+    """Check that a store was harvested from these images.
+
+    Raises:
+        OrbitLensError: If the images have changed since.
+    """
+    if store.digest != inputs.digest:
+        raise OrbitLensError(
+            f"images of {store}",
+            expected=f"those that were harvested, digest {store.digest}",
+            received=f"{len(inputs.values)} with digest {inputs.digest}",
+            remedy="the images have changed since; start a new run",
+        )
+
+
+def learn_transport(
+    config: RunConfig, store: ActivationStore, path: Path, tick: Tick | None = None
+) -> Transport:
     """Fit the transport, or load it if it is there."""
     if path.exists():
         return load_transport(path, store)
-    settings = {"seed": config.seed} if config.transport == "gradient" else {}
+    steps = config.transport == "gradient"
+    settings = {"seed": config.seed, "progress": tick} if steps else {}
     transport = fit_transport(store, config.transport, **settings)
     save(transport, path)
     return transport
@@ -220,7 +248,8 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
     """Load an SAE and check that it belongs to a store.
 
     Raises:
-        OrbitLensError: If the folder holds something else, or the SAE is of another width.
+        OrbitLensError: If the folder holds something else, or the SAE is of another width, group,
+            model or layer.
     """
     sae = load(path)
     if not isinstance(sae, SAE):
@@ -237,13 +266,50 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
             received=sae.d_in,
             remedy="train the SAE on activations of this model and layer",
         )
+    noted = read_json(path / "cfg.json").get("metadata", {})
+    for name, value in _origin(store).items():
+        if name in noted and noted[name] != value:
+            raise OrbitLensError(
+                str(path),
+                expected=f"an SAE of {name} {value!r}, as the store",
+                received=f"one of {name} {noted[name]!r}",
+                remedy="train the SAE on activations of this group, model and layer",
+            )
     return sae
+
+
+def _origin(store: ActivationStore) -> dict[str, Any]:
+    return {"group": store.group.name, "model_name": store.model, "hook_name": store.layer}
 
 
 def build_sae(config: RunConfig, d_in: int) -> SAE:
     """Build the untrained SAE that the settings describe."""
-    build = {"topk": topk_sae, "batchtopk": batch_topk_sae}[config.sparsity]
+    build = BUILDERS[config.sparsity]
     return build(d_in, config.d_sae, config.k, hidden=config.hidden or None, seed=config.seed)
+
+
+def load_fit(path: Path, store: ActivationStore) -> FitResult:
+    """Load a trained SAE with its history.
+
+    Raises:
+        OrbitLensError: If it is not there, damaged, or of another store.
+    """
+    sae = load_sae(path / "sae", store)
+    record = read_json(path / "history.json")
+    try:
+        # JSON has no NaN: a loss that diverged is null there.
+        curves = {
+            name: [math.nan if value is None else value for value in values]
+            for name, values in record.pop("history").items()
+        }
+        return FitResult(sae=sae, history=History(**curves), **record)
+    except (KeyError, TypeError, AttributeError):
+        raise OrbitLensError(
+            str(path / "history.json"),
+            expected="history, status and scale",
+            received=sorted(record),
+            remedy="the file is incomplete; train the SAE again",
+        ) from None
 
 
 def train_sae(
@@ -255,10 +321,7 @@ def train_sae(
 ) -> FitResult:
     """Train one of `OBJECTIVES`, or load it with its history if it is there."""
     if path.exists():
-        record = read_json(path / "history.json")
-        return FitResult(
-            sae=load_sae(path / "sae", store), history=History(**record.pop("history")), **record
-        )
+        return load_fit(path, store)
     objective = OBJECTIVES[name]
     if name in _WEIGHTED:
         objective = partial(objective, weight=config.weight)
@@ -273,7 +336,8 @@ def train_sae(
         progress=tick,
     )
     with new_folder(path) as folder:
-        save(result.sae.cpu(), folder / "sae")
+        origin = {"objective": name, **_origin(store)}
+        save(result.sae.cpu(), folder / "sae", metadata=origin)
         write_json(
             {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
             folder / "history.json",

@@ -5,7 +5,7 @@ metrics.json and log.txt; the other verbs take it, or the path of any store, and
 their own in the same form.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.io import read_json, write_json
 from orbitlens.pipeline import stages
-from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae
@@ -48,11 +48,10 @@ def transport(
         Its figures.
     """
     store = locate_store(activations)
-    folder = RunFolder(out, _config(config, activations), resume=resume)
-    with folder.writing(), console.stage("fit the transport"):
-        return _finish(
-            folder, describe_transport(stages.learn_transport(config, store, folder / "transport"))
-        )
+    folder = RunFolder(out, _config(config, ("transport", "seed"), activations), resume=resume)
+    with folder.writing(), console.stage("fit the transport") as tick:
+        rho = stages.learn_transport(config, store, folder / "transport", tick)
+        return _finish(folder, describe_transport(rho))
 
 
 def train(
@@ -71,11 +70,14 @@ def train(
     """
     store = locate_store(activations)
     stages.build_sae(config, store.dim)
-    folder = RunFolder(out, {**_config(config, activations), "objective": objective}, resume=resume)
+    folder = RunFolder(
+        out, {**_config(config, TRAINING, activations), "objective": objective}, resume=resume
+    )
     with folder.writing():
         with console.stage(f"train {objective}") as tick:
             result = stages.train_sae(config, objective, store, folder / objective, tick)
-        rho = fit_transport(store, config.transport)
+        with console.stage("fit the transport"):
+            rho = fit_transport(store)
         figures = measure_sae(
             result.sae, store.orbits(store.split()[1]), rho, transported=objective != "vanilla"
         )
@@ -109,7 +111,7 @@ def probe(
         else stages.load_transport(locate(transport, "transport.json"), store)
     )
     truth = _truth(activations, store)
-    if probe_kind(truth, store) is None:
+    if probe_kind(config, truth, store) is None:
         raise OrbitLensError(
             str(activations),
             expected="labels of at least two classes, or Shapes under a group of quarter turns",
@@ -117,7 +119,7 @@ def probe(
             remedy="sort the images into one subfolder per class and harvest them again",
         )
     folder = RunFolder(
-        out, _config(config, activations, sae=sae, transport=transport), resume=resume
+        out, _config(config, PROBING, activations, sae=sae, transport=transport), resume=resume
     )
     with folder.writing(), console.stage("probe") as tick:
         scores = probe_sae(config, truth, store, model, rho, tick)
@@ -130,18 +132,23 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
     Returns:
         The path of the page.
     """
-    if not (run / "metrics.json").is_file():
+    if not (run / "metrics.json").is_file() or not (run / "saes").is_dir():
+        received = "no such folder"
+        if run.is_dir():
+            received = (
+                "no SAEs there" if (run / "metrics.json").is_file() else "no metrics.json there"
+            )
         raise OrbitLensError(
             str(run),
             expected="the folder of a finished run",
-            received="no metrics.json there" if run.is_dir() else "no such folder",
+            received=received,
             remedy="give the --out of `orbitlens run`, or continue it with --resume",
         )
     record = read_json(run / "config.json")
     job = stages.prepare(RunConfig.from_dict(record))
     with console.stage("draw the page"):
-        page = render(job, RunFolder(run, record, resume=True))
-    return {"page": str(page)}
+        render(job, RunFolder(run, record, resume=True))
+    return {"page": str(run / "report" / "index.html")}
 
 
 def locate_store(path: Path) -> ActivationStore:
@@ -170,23 +177,22 @@ def locate(path: Path, marker: str) -> Path:
 
 def _truth(activations: Path, store: ActivationStore) -> Truth:
     """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
-    if not (activations / "config.json").is_file():
+    record = (store.path or activations).resolve().parent / "config.json"
+    if not record.is_file() or read_json(record).get("source") != "shapes":
         return Truth(shape_ids=None, labels=store.labels)
-    source = stages.load_source(RunConfig.from_dict(read_json(activations / "config.json")))
-    if len(source.inputs.values) != store.n:
-        raise OrbitLensError(
-            str(activations),
-            expected=f"the {store.n} samples of the store",
-            received=f"{len(source.inputs.values)} images",
-            remedy="the images have changed since; harvest them again",
-        )
-    return Truth(source.shape_ids, source.inputs.labels)
+    source = stages.load_source(RunConfig.from_dict(read_json(record)))
+    stages.check_images(store, source.inputs)
+    return Truth(source.shape_ids, labels=None)
 
 
-def _config(config: RunConfig, activations: Path, **others: Path | None) -> dict[str, Any]:
+def _config(
+    config: RunConfig, used: Sequence[str], activations: Path, **others: Path | None
+) -> dict[str, Any]:
+    """The settings that a verb uses, and the absolute paths of what it reads."""
     paths = {"activations": activations, **others}
+    paths = {name: path if path is None else path.resolve() for name, path in paths.items()}
     return {
-        **config.to_dict(),
+        **{name: value for name, value in config.to_dict().items() if name in used},
         **{name: None if path is None else str(path) for name, path in paths.items()},
     }
 

@@ -1,5 +1,6 @@
 """A sparse autoencoder is an encoder, a sparsity rule and a dictionary."""
 
+from collections.abc import Callable
 from typing import NamedTuple, final
 
 import torch
@@ -152,9 +153,12 @@ def batch_topk_sae(
 
     Example:
         >>> float(batch_topk_sae(d_in=4, d_sae=8, k=2).sparsity.threshold)  # learned by `fit`
-        -1.0
+        0.0
     """
     return _build(BatchTopK(k), d_in, d_sae, hidden, seed)
+
+
+BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
 
 
 def _build(sparsity: Sparsity, d_in: int, d_sae: int, hidden: int | None, seed: int) -> SAE:

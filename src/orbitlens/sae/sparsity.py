@@ -19,9 +19,9 @@ class Sparsity(nn.Module, ABC):
     def forward(self, pre: Codes) -> Codes:
         """Return codes z >= 0, shape [batch, d_sae]."""
 
-    def observe_(self, codes: Codes) -> None:
-        """Learn from the codes of a training batch; the training loop calls it after each step."""
-        del codes
+    def calibrate_(self, pre: Codes) -> None:
+        """Learn from pre-activations of trained weights; the training loop calls it at its end."""
+        del pre
 
     def scale_(self, factor: float) -> None:
         """Scale what depends on the unit of the activations."""
@@ -60,12 +60,12 @@ class BatchTopK(Sparsity):
     """Keep the k * batch largest positive pre-activations of the whole batch.
 
     Samples share the budget while training. Afterwards a threshold decides, so that the code of a
-    sample does not depend on its batch-mates; the threshold is a running mean of the smallest code
-    kept, stored with the weights in float32. Source: Bussmann et al., arXiv 2412.06410.
+    sample does not depend on its batch-mates: the value above which k pre-activations per sample
+    lie, on average over the training set. It is stored with the weights in float32. Source:
+    Bussmann et al., arXiv 2412.06410.
 
     Args:
         k: Latents kept per sample, on average.
-        momentum: Share of the old threshold that a step keeps, default 0.99.
 
     Raises:
         OrbitLensError: If k is below 1.
@@ -77,11 +77,10 @@ class BatchTopK(Sparsity):
 
     threshold: Tensor
 
-    def __init__(self, k: int, *, momentum: float = 0.99) -> None:
+    def __init__(self, k: int) -> None:
         super().__init__()
         self.k = _checked(k)
-        self.momentum = momentum
-        self.register_buffer("threshold", torch.tensor(-1.0))
+        self.register_buffer("threshold", torch.tensor(0.0))
 
     def forward(self, pre: Codes) -> Codes:
         """Return codes, shape [batch, d_sae]: by budget in training, by threshold otherwise."""
@@ -92,21 +91,16 @@ class BatchTopK(Sparsity):
         return torch.zeros_like(positive).flatten().scatter(0, places, values).view_as(pre)
 
     @torch.no_grad()
-    def observe_(self, codes: Codes) -> None:
-        """Move the threshold towards the smallest code kept in this batch."""
-        kept = torch.where(codes > 0, codes, torch.inf).min()
-        # Negative until the first batch, so that the mean does not start from an arbitrary value.
-        updated = torch.where(
-            self.threshold < 0, kept, self.momentum * self.threshold + (1 - self.momentum) * kept
-        )
-        self.threshold.copy_(torch.where(kept.isfinite(), updated, self.threshold))
+    def calibrate_(self, pre: Codes) -> None:
+        """Set the threshold to the largest pre-activation that the budget leaves out."""
+        ranked = torch.relu(pre).flatten().topk(min(self.k * len(pre) + 1, pre.numel())).values
+        exhausted = len(ranked) <= self.k * len(pre)
+        self.threshold.copy_(torch.zeros(()) if exhausted else ranked[-1])
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
-        """Scale the threshold, unless none has been learned yet."""
-        self.threshold.copy_(
-            torch.where(self.threshold < 0, self.threshold, factor * self.threshold)
-        )
+        """Scale the threshold."""
+        self.threshold.mul_(factor)
 
 
 def _checked(k: int) -> int:

@@ -8,7 +8,7 @@ least_squares   closed form, from one pass of cross-moments
 move            rho(g_i) x_i, each sample by its own element
 transport_r2    R^2 of given matrices on given orbits
 order_errors    ||M^n - I|| of each generator
-cross_moments   sum psi(ghx) psi(hx)^T over orbits
+cross_moments   sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
 from orbitlens.transport.base import Transport, move
@@ -16,10 +16,11 @@ from orbitlens.transport.fit_transport import METHODS, fit_transport, order_erro
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
 from orbitlens.transport.least_squares import least_squares
-from orbitlens.transport.moments import cross_moments
+from orbitlens.transport.moments import CrossMoments, cross_moments
 
 __all__ = [
     "METHODS",
+    "CrossMoments",
     "Transport",
     "cross_moments",
     "fit_transport",

@@ -87,11 +87,21 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
     Returns:
         The moved activations, shape [batch, dim].
 
+    Raises:
+        OrbitLensError: If an element is not one of the group.
+
     Example:
         >>> swap = torch.stack([torch.eye(2), torch.eye(2).flip(0)])
         >>> move(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), swap).tolist()
         [[1.0, 2.0], [4.0, 3.0]]
     """
+    if len(elements) and not 0 <= elements.min() <= elements.max() < len(matrices):
+        raise OrbitLensError(
+            "`elements`",
+            expected=f"elements in 0..{len(matrices) - 1}",
+            received=f"{int(elements.min())}..{int(elements.max())}",
+            remedy="number them as in group.element_names",
+        )
     moved = torch.empty_like(x)
     for g in range(len(matrices)):
         rows = elements == g

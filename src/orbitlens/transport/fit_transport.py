@@ -1,5 +1,6 @@
 """Fit a transport and measure it on orbits that it has not seen."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,8 +80,8 @@ def transport_r2(
         matrices: rho(g) for every element, shape [|G|, dim, dim].
 
     Returns:
-        R^2 over all elements but the identity (1 for the trivial group), and R^2 per element of
-        shape [|G|].
+        R^2 over all elements but the identity, and R^2 per element of shape [|G|]. Where the target
+        has no variance it is 1 for an exact prediction and minus infinity otherwise.
     """
     stats = [ReconstructionStats() for _ in range(store.group.order)]
     for orbits in store.chunks(samples):
@@ -88,7 +89,7 @@ def transport_r2(
             element.update(orbits[:, g], orbits[:, 0] @ matrices[g].T)
     residual = sum(element.residual.item() for element in stats[1:])
     total = sum(element.total.item() for element in stats[1:])
-    r2 = 1.0 - residual / total if total else 1.0
+    r2 = 1.0 - residual / total if total else (1.0 if residual == 0 else -math.inf)
     return r2, torch.stack([element.explained_variance for element in stats]).float()
 
 

@@ -4,6 +4,8 @@ Erdogan & Lucic, arXiv 2511.09432: || psi(g^p h^q x) - M^p R^q psi(x) ||^2 over 
 identity, by Adam.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -20,6 +22,7 @@ def gradient(
     batch_size: int = 16,
     lr: float = 2e-3,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Matrices:
     """Learn one matrix per generator; every rho(g) is the product that the element's word spells.
 
@@ -30,11 +33,14 @@ def gradient(
         batch_size: Orbits per step, default 16.
         lr: Learning rate of Adam, default 2e-3, falling to zero along a cosine.
         seed: Seed of the order of the orbits, default 0.
+        progress: Called after each epoch with (epoch, epochs).
 
     Returns:
         rho, shape [|G|, dim, dim], float32; rho(e) = I.
     """
     group, dim = store.group, store.dim
+    if not group.generators:
+        return torch.eye(dim)[None]
     orbits = store.orbits(train)
     # A common factor leaves the optimum where it is and makes the loss a share of the power.
     power = orbits.square().mean().clamp_min(torch.finfo(orbits.dtype).tiny)
@@ -43,7 +49,7 @@ def gradient(
     # At a constant rate Adam's noise in M grows through the powers M^p; letting it fade helps all.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         for batch in torch.randperm(len(orbits), generator=generator).split(batch_size):
             target = orbits[batch]
             predicted = spell(group, generators, target[:, 0])
@@ -52,6 +58,8 @@ def gradient(
             loss.backward()
             optimizer.step()
         schedule.step()
+        if progress is not None:
+            progress(epoch, epochs)
     with torch.no_grad():
         return spell(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
 

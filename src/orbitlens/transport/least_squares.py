@@ -22,15 +22,14 @@ def least_squares(
     Args:
         store: Activations of orbits.
         train: Samples to fit on, shape [n].
-        ridge: lambda as a share of the mean eigenvalue of C(e), default 1e-6.
+        ridge: lambda as a share of the mean variance of a dimension, times the number of
+            activations; default 1e-6.
 
     Returns:
         rho, shape [|G|, dim, dim], float32; rho(e) = I.
     """
     moments = cross_moments(store.chunks(train), store.group, store.dim)
-    eye = torch.eye(store.dim, dtype=moments.dtype)
-    weight = ridge * moments[0].trace() / store.dim
-    # All-zero activations leave nothing to fit; a positive weight then gives the identity.
-    weight = weight if weight > 0 else torch.ones_like(weight)
-    penalised = moments + weight * eye
+    # Activations without variance leave nothing to fit; a positive weight then gives the identity.
+    weight = ridge * moments.variance * moments.n or 1.0
+    penalised = moments.products + weight * torch.eye(store.dim, dtype=torch.float64)
     return torch.linalg.solve(penalised[0], penalised, left=False).float()
