@@ -298,7 +298,7 @@ def load_fit(path: Path, store: ActivationStore) -> FitResult:
     record = read_json(path / "history.json")
     try:
         # JSON has no NaN: a loss that diverged is null there.
-        curves = {
+        curves: dict[str, Any] = {
             name: [math.nan if value is None else value for value in values]
             for name, values in record.pop("history").items()
         }
