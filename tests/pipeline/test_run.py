@@ -158,6 +158,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     first = run(config, tmp_path / "out")
     again = run(config, tmp_path / "out", resume=True)
     assert again["saes"] == first["saes"]
+    assert all(again["seconds"][name] >= spent for name, spent in first["seconds"].items())
 
 
 def test_quick_touches_settings_that_exist_and_are_smaller() -> None:

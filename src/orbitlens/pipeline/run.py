@@ -14,7 +14,7 @@ from orbitlens.fit import FitResult
 from orbitlens.io import read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
@@ -45,7 +45,8 @@ def run(
         The metrics, as written to metrics.json.
 
     Raises:
-        OrbitLensError: If anything that the user gave is wrong; nothing is left behind.
+        OrbitLensError: If anything that the user gave is wrong. Nothing is left behind then, or,
+            late in a run, whole stages alone, which `resume` goes on from.
     """
     console = console or Console(quiet=True)
     for library, extra in _LIBRARIES.items():
@@ -104,14 +105,7 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
         path = folder / "saes" / name / "metrics.json"
         if not path.exists():
             with console.stage(f"probe {name}") as tick:
-                completes = transport if name != "vanilla" else None
-                figures = _measure(job, result, store, transport, transported=name != "vanilla")
-                figures["probe"] = None
-                if result.status == "completed":
-                    figures["probe"] = probe_sae(
-                        config, _truth(job), store, result.sae, completes, tick
-                    )
-            write_json({**_settings(config, name, result), **figures}, path)
+                write_json(_measure(job, name, result, store, transport, tick), path)
         saes[name] = read_json(path)
         folder.log(f"{name} trained and measured")
     return {
@@ -128,16 +122,35 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
 
 
 def _measure(
-    job: Job, result: FitResult, store: ActivationStore, transport: Transport, *, transported: bool
+    job: Job,
+    name: str,
+    result: FitResult,
+    store: ActivationStore,
+    transport: Transport,
+    tick: Tick,
 ) -> dict[str, Any]:
+    """Everything that metrics.json says of one SAE."""
     samples = _measured(job.config, store)
+    transported = name != "vanilla"
     splice: dict[str, Any] = {}
     if job.decodes:
         moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
         splice = {"splice": job.model.module.get_submodule("decoder"), "inputs_moved": moved}
-    return measure_sae(
+    figures = measure_sae(
         result.sae, store.orbits(samples), transport, transported=transported, **splice
     )
+    probe = None
+    if result.status == "completed":
+        completes = transport if transported else None
+        probe = probe_sae(job.config, _truth(job), store, result.sae, completes, tick)
+    return {
+        "objective": name.removeprefix("equivariant_"),
+        "d_sae": job.config.d_sae,
+        "k": job.config.k,
+        "status": result.status,
+        **figures,
+        "probe": probe,
+    }
 
 
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
@@ -153,22 +166,12 @@ def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
     """Time per stage; what a finished run took stays when it is resumed."""
     before = folder / "metrics.json"
     spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
-    return {
-        name: max(round(value, 2), spent.get(name, 0.0)) for name, value in console.seconds.items()
-    }
+    now = {name: round(value, 2) for name, value in console.seconds.items()}
+    return {**spent, **{name: max(now[name], spent.get(name, 0.0)) for name in now}}
 
 
 def _truth(job: Job) -> Truth:
     return Truth(job.source.shape_ids, job.source.inputs.labels)
-
-
-def _settings(config: RunConfig, name: str, result: FitResult) -> dict[str, Any]:
-    return {
-        "objective": name.removeprefix("equivariant_"),
-        "d_sae": config.d_sae,
-        "k": config.k,
-        "status": result.status,
-    }
 
 
 @torch.no_grad()
