@@ -161,7 +161,7 @@ def transport_command(
         as_json,
         record,
         [
-            f"R^2 {_number(record['r2'])}, of the identity {_number(record['identity_r2'])}, "
+            f"R^2 {_r2(record['r2'])}, of the identity {_r2(record['identity_r2'])}, "
             f"relation error {_number(record['relation_error'])}",
             f"transport: {out / 'transport'}",
         ],
@@ -301,7 +301,7 @@ def _print(as_json: bool, record: dict[str, Any], lines: Sequence[str]) -> None:
 def _summary(metrics: dict[str, Any]) -> list[str]:
     rho = metrics["transport"]
     lines = [
-        f"transport R^2 {_number(rho['r2'])} (identity {_number(rho['identity_r2'])}, "
+        f"transport R^2 {_r2(rho['r2'])} (identity {_r2(rho['identity_r2'])}, "
         f"relation error {_number(rho['relation_error'])})"
     ]
     for name, sae in metrics["saes"].items():
@@ -320,3 +320,8 @@ def _row(row: dict[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+def _r2(value: float | None) -> str:
+    """Four places: the difference between 0.998 and 0.9998 matters."""
+    return "-" if value is None else f"{value:.4f}"
