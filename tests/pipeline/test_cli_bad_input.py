@@ -456,6 +456,12 @@ def sae_of_another_model(folder: Path) -> Case:
     return [*words, "--out", f"{folder}/out"], "an SAE of model_name 'array'"
 
 
+def transport_of_a_vanilla_sae(folder: Path) -> Case:
+    plain = ol.save(ol.sae.topk_sae(6, 8, 2), folder / "sae", metadata={"objective": "vanilla"})
+    words = ["probe", store(folder, labels=labels()), "--sae", str(plain), "--rho", rho(folder)]
+    return [*words, "--out", f"{folder}/out"], "a vanilla SAE reconstructs what it is given"
+
+
 def sae_with_fields_missing(folder: Path) -> Case:
     path = Path(sae(folder), "cfg.json")
     path.write_text('{"architecture": "topk"}')

@@ -104,7 +104,16 @@ def probe(
         OrbitLensError: If nothing is known about the samples that probes could find.
     """
     store = locate_store(activations)
-    model = stages.load_sae(locate(sae, "cfg.json"), store)
+    sae_folder = locate(sae, "cfg.json")
+    model = stages.load_sae(sae_folder, store)
+    objective = read_json(sae_folder / "cfg.json").get("metadata", {}).get("objective")
+    if transport is not None and objective == "vanilla":
+        raise OrbitLensError(
+            "`--rho`",
+            expected="none, as a vanilla SAE reconstructs what it is given",
+            received=str(transport),
+            remedy="leave it out, or give an equivariant SAE",
+        )
     rho = (
         None
         if transport is None
