@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from orbitlens.activations import store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
-from orbitlens.io import load, new_folder, read_json, save, write_json
+from orbitlens.files import new_folder, read_json, write_json
+from orbitlens.io import load, save
 from orbitlens.sae import SAE, batch_topk_sae, topk_sae
 from orbitlens.transport import Transport, fit_transport
 

@@ -10,7 +10,7 @@ The code follows the data, in one direction:
     sae, objectives   sparse autoencoders as parts, and what they minimise
     fit               the one training loop                                fit
     metrics           reconstruction, recovery, detection, equivariance
-    io                cfg.json and safetensors                             save, load
+    io, files         cfg.json and safetensors, whole or not there         save, load
 
 Optional, imported by name only: `orbitlens.probe`, `orbitlens.report`, `orbitlens.pipeline` and
 `orbitlens.cli`.

@@ -17,7 +17,7 @@ except ImportError:
     sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
 
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.io import to_json
+from orbitlens.files import to_json
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import OBJECTIVES

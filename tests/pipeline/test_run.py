@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from orbitlens import io
+from orbitlens import files, io
 from orbitlens.activations import open_store
 from orbitlens.cli import main
+from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline import Console, RunConfig, RunFolder, run, stages
 from orbitlens.pipeline.config import QUICK
 from orbitlens.sae import SAE
@@ -46,7 +47,7 @@ def pictures(folder: Path, classes: int, n: int) -> Path:
 
 def check_folder(out: Path, metrics: dict[str, Any]) -> None:
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
-    assert RunConfig.from_dict(io.read_json(out / "config.json")).to_dict() == metrics["config"]
+    assert RunConfig.from_dict(files.read_json(out / "config.json")).to_dict() == metrics["config"]
     assert set(metrics["saes"]) == SAES
     assert all(isinstance(io.load(out / "saes" / name / "sae"), SAE) for name in SAES)
     assert open_store(out / "acts.zarr").digest == metrics["data"]["digest"]
@@ -147,7 +148,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
     (tmp_path / "out" / "saes" / ".vanilla.partial-abc").mkdir(parents=True)
     (tmp_path / "out" / ".model.safetensors.partial").write_text("half")
-    io.write_json({}, tmp_path / "out" / "config.json")
+    files.write_json({}, tmp_path / "out" / "config.json")
     with RunFolder(tmp_path / "out", {}, resume=True).writing():
         pass
     assert {path.name for path in (tmp_path / "out").rglob("*")} == {"config.json", "saes"}
@@ -179,8 +180,8 @@ def test_every_setting_has_a_meaning() -> None:
 def test_a_folder_keeps_what_stood_in_it(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     folder = RunFolder(tmp_path / "empty", {}, resume=False)
-    with pytest.raises(io.OrbitLensError), folder.writing():
-        raise io.OrbitLensError("x", expected="a", received="b", remedy="c")
+    with pytest.raises(OrbitLensError), folder.writing():
+        raise OrbitLensError("x", expected="a", received="b", remedy="c")
     assert list((tmp_path / "empty").iterdir()) == []
 
 
@@ -190,9 +191,9 @@ def test_a_late_error_keeps_the_stages_that_are_done(tmp_path: Path) -> None:
     def fails_late() -> None:
         with folder.writing():
             (folder / "model.safetensors").write_text("hours of work")
-            raise io.OrbitLensError("x", expected="a", received="b", remedy="c")
+            raise OrbitLensError("x", expected="a", received="b", remedy="c")
 
-    with pytest.raises(io.OrbitLensError):
+    with pytest.raises(OrbitLensError):
         fails_late()
     assert (tmp_path / "out" / "model.safetensors").exists()
     RunFolder(tmp_path / "out", {}, resume=True)

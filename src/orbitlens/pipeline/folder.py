@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.io import read_json, write_json
+from orbitlens.files import read_json, write_json
 
 _RECORDS = ("config.json", "log.txt")
 

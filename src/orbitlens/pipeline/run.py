@@ -10,8 +10,8 @@ import torch
 
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import missing_extra
+from orbitlens.files import read_json, write_json
 from orbitlens.fit import FitResult
-from orbitlens.io import read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console, Tick

@@ -16,8 +16,9 @@ from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, harvest, open_store, split_samples
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_folder, read_json, write_json
 from orbitlens.fit import FitResult, History, Objective, fit
-from orbitlens.io import load, new_folder, read_json, save, write_json
+from orbitlens.io import load, save
 from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, train_autoencoder
 from orbitlens.models.resolve import resolve_model
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig

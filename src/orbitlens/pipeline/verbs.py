@@ -12,7 +12,7 @@ from typing import Any
 
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import OrbitLensError
-from orbitlens.io import read_json, write_json
+from orbitlens.files import read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
