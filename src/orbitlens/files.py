@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         A temporary sibling to write into.
 
     Raises:
-        OrbitLensError: If the folder exists.
+        OrbitLensError: If the folder exists, or cannot be made there.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as parent:
@@ -33,22 +33,78 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         'text'
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise OrbitLensError(
             str(path),
             expected="a new folder",
             received="one that exists",
             remedy="remove it or choose another name",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    with one_line_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:
         # mkdtemp makes a private folder; a result is as readable as any other the user makes.
         temporary.chmod(0o755)
         yield temporary
-        os.replace(temporary, path)
+        with one_line_errors(path):
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path that takes the place of `path` only if the block ends without an error.
+
+    Args:
+        path: The file to write; replaced if it exists.
+
+    Yields:
+        A temporary sibling to write.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with new_file(Path(folder) / "a.txt") as file:
+        ...         _ = file.write_text("text")
+        ...     [entry.name for entry in Path(folder).iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_line_errors(path: str | Path) -> Iterator[None]:
+    """Turn what the system says of a place that cannot be written into one line.
+
+    Args:
+        path: The place.
+
+    Raises:
+        OrbitLensError: For every OSError of the block.
+
+    Example:
+        >>> with one_line_errors("runs/a"):
+        ...     raise OSError("No space left on device")
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: runs/a: expected a place that can be written, received No
+        space left on device; free space there or choose another path
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OrbitLensError(
+            str(path),
+            expected="a place that can be written",
+            received=one_line(error),
+            remedy="free space there or choose another path",
+        ) from error
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
@@ -64,10 +120,8 @@ def write_json(record: Mapping[str, Any], path: str | Path) -> None:
         ...     (Path(folder) / "a.json").read_text()
         '{\n  "loss": null\n}\n'
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(to_json(record) + "\n")
-    os.replace(temporary, path)
+    with new_file(path) as file:
+        file.write_text(to_json(record) + "\n")
 
 
 def to_json(record: Mapping[str, Any]) -> str:

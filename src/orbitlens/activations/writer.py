@@ -3,11 +3,7 @@
 Everything goes to a hidden folder beside the target, which takes the target's name at the very end.
 """
 
-import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,8 @@ from zarr.storage import MemoryStore
 
 from orbitlens.activations.reader import FORMAT, SCHEMA, read_store
 from orbitlens.activations.store import ActivationStore
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_folder, one_line_errors
 from orbitlens.groups import Group
 
 _CHUNK_BYTES = 4 * 2**20
@@ -77,18 +74,10 @@ def write_store(
         root = zarr.create_group(MemoryStore(), zarr_format=3)
         _fill(root, blocks, n, labels, attributes)
         return read_store(root, None)
-    check_out(out)
-    partial = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
-    try:
-        with _one_line_errors(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(out) as partial:
+        with one_line_errors(out):
             root = zarr.create_group(partial, zarr_format=3)
         _fill(root, blocks, n, labels, attributes, out)
-        with _one_line_errors(out):
-            os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return read_store(zarr.open_group(out, mode="r"), out)
 
 
@@ -178,7 +167,7 @@ def _fill(
     array = _create(root, "activations", (n, *orbit_shape), (rows, *orbit_shape), "float32", out)
     start = 0
     for block in _regroup(first, blocks, rows):
-        with _one_line_errors(out):
+        with one_line_errors(out or "memory"):
             array[start : start + len(block)] = block
         start += len(block)
     root.attrs["complete"] = True
@@ -219,16 +208,3 @@ def _regroup(
             pending, held = [joined[whole:]], held - whole
     if held:
         yield np.concatenate(pending)
-
-
-@contextmanager
-def _one_line_errors(out: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OrbitLensError(
-            f"`out` {out}",
-            expected="a place that can be written",
-            received=one_line(error),
-            remedy="free space there or choose another path",
-        ) from error

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
+from orbitlens.activations import ActivationStore
 from orbitlens.metrics import (
     ReconstructionStats,
     dead_latents,
@@ -15,7 +17,30 @@ from orbitlens.metrics import (
 from orbitlens.probe.orientation import infer_orientation
 from orbitlens.sae import SAE
 from orbitlens.transport import Transport, move
-from orbitlens.typing import Float, Orbits, Tensor
+from orbitlens.typing import Float, Int, Orbits, Tensor
+
+# Codes and activations of held-out orbits are in memory at once; beyond this many numbers a random
+# part of the orbits is measured.
+_MOST_NUMBERS = 50_000_000
+
+
+def measured_samples(store: ActivationStore, *, d_sae: int, seed: int) -> Int[np.ndarray, " n"]:
+    """Choose the held-out samples to measure an SAE on: all of them, if they fit into memory.
+
+    Args:
+        store: Activations of orbits.
+        d_sae: Number of latents.
+        seed: Seed of the choice, where there is one.
+
+    Returns:
+        Samples in rising order, shape [n].
+    """
+    held_out = store.split()[1]
+    per_sample = store.positions * store.group.order * max(d_sae, store.dim)
+    most = max(1, _MOST_NUMBERS // per_sample)
+    if most >= len(held_out):
+        return held_out
+    return np.sort(np.random.default_rng(seed).choice(held_out, most, replace=False))
 
 
 @torch.no_grad()

@@ -16,16 +16,13 @@ from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.stages import OBJECTIVES, Job
 from orbitlens.report import FeatureCard, feature_cards, write_page
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 
-# Codes and activations of held-out orbits are in memory at once; beyond this many numbers a random
-# part of the orbits is measured.
-_MOST_NUMBERS = 50_000_000
 _LIBRARIES = {"sklearn": "probe", "xgboost": "probe", "jinja2": "report", "matplotlib": "report"}
 
 
@@ -154,12 +151,7 @@ def _measure(
 
 
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
-    held_out = store.split()[1]
-    per_sample = store.positions * store.group.order * max(config.d_sae, store.dim)
-    most = max(1, _MOST_NUMBERS // per_sample)
-    if most >= len(held_out):
-        return held_out
-    return np.sort(np.random.default_rng(config.seed).choice(held_out, most, replace=False))
+    return measured_samples(store, d_sae=config.d_sae, seed=config.seed)
 
 
 def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """The stages of a run, each a function that the single verbs of the command line call as well."""
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, harvest, open_store, split_samples
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_folder, read_json, write_json
+from orbitlens.files import new_file, new_folder, read_json, write_json
 from orbitlens.fit import FitResult, History, Objective, fit
 from orbitlens.io import load, save
 from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, train_autoencoder
@@ -147,9 +146,8 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
         seed=config.seed,
         progress=tick,
     )
-    temporary = path.with_name(f".{path.name}.partial")
-    save_file(module.cpu().state_dict(), temporary)
-    os.replace(temporary, path)
+    with new_file(path) as file:
+        save_file(module.cpu().state_dict(), file)
 
 
 def _training_images(job: Job) -> Float[Tensor, "n channels height width"]:

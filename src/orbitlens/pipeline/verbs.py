@@ -17,7 +17,7 @@ from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.run import describe_transport, render
 from orbitlens.transport import fit_transport
@@ -78,8 +78,9 @@ def train(
             result = stages.train_sae(config, objective, store, folder / objective, tick)
         with console.stage("fit the transport"):
             rho = fit_transport(store)
+        samples = measured_samples(store, d_sae=config.d_sae, seed=config.seed)
         figures = measure_sae(
-            result.sae, store.orbits(store.split()[1]), rho, transported=objective != "vanilla"
+            result.sae, store.orbits(samples), rho, transported=objective != "vanilla"
         )
         last = {name: values[-1] for name, values in asdict(result.history).items()}
         return _finish(folder, {"status": result.status, **figures, "last_epoch": last})

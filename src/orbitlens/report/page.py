@@ -1,12 +1,12 @@
 """The page itself: one HTML file with everything in it, to open from disk or send by mail."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import missing_extra
+from orbitlens.files import new_file
 from orbitlens.report import readings
 from orbitlens.report.features import FeatureCard
 from orbitlens.report.gallery import galleries
@@ -59,10 +59,9 @@ def write_page(
     path = Path(path)
     page = _template().render(_view(metrics, histories, cards))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    # A lone surrogate, as in a file name that is not UTF-8, must not lose the page.
-    temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-    os.replace(temporary, path)
+    with new_file(path) as file:
+        # A lone surrogate, as in a file name that is not UTF-8, must not lose the page.
+        file.write_text(page, encoding="utf-8", errors="replace", newline="\n")
     return path
 
 
