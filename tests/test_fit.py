@@ -104,7 +104,7 @@ def test_another_width_is_rejected() -> None:
 
 @pytest.mark.parametrize("objective", [lambda x, y: x, lambda x, codes: x])
 def test_an_objective_of_other_arguments_is_rejected(objective) -> None:
-    with pytest.raises(OrbitLensError, match="x_hat_moved, with x_hat or x_hat_moved"):
+    with pytest.raises(OrbitLensError, match="with x_hat, x_hat_moved or x_hat_orbit"):
         fit(topk_sae(16, 8, 2), STORE, objective=objective)
 
 

@@ -12,7 +12,7 @@ from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder, read_json, write_json
 from orbitlens.io import load, save
-from orbitlens.sae import SAE, batch_topk_sae, topk_sae
+from orbitlens.sae import SAE, archetypal_sae, batch_topk_sae, crosscoder_sae, topk_sae
 from orbitlens.transport import Transport, fit_transport
 
 
@@ -34,6 +34,28 @@ def test_sae_round_trip_is_exact(tmp_path: Path, build, hidden: int | None) -> N
     assert loaded.sparsity.k == 2
 
 
+@pytest.mark.parametrize("hidden", [None, 7])
+@pytest.mark.parametrize("name", ["archetypal", "crosscoder"])
+def test_round_trip_of_a_baseline_is_exact(tmp_path: Path, name: str, hidden: int | None) -> None:
+    if name == "archetypal":
+        sae = archetypal_sae(torch.randn(20, 5), 8, 2, hidden=hidden, delta=0.3, seed=3)
+    else:
+        sae = crosscoder_sae(5, 8, 2, 3, hidden=hidden, seed=3)
+    with torch.no_grad():
+        for parameter in sae.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    sae.dictionary.project_()
+    loaded = load(save(sae.eval(), tmp_path / "sae"))
+    assert isinstance(loaded, SAE)
+    assert read_json(tmp_path / "sae" / "cfg.json")["dictionary"] == name
+    assert type(loaded.dictionary) is type(sae.dictionary)
+    found, wanted = loaded.state_dict(), sae.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    setting = "delta" if name == "archetypal" else "group_order"
+    assert getattr(loaded.dictionary, setting) == getattr(sae.dictionary, setting)
+
+
 def test_transport_round_trip_is_exact(tmp_path: Path) -> None:
     rho = transport()
     loaded = load(save(rho, tmp_path / "rho"))
@@ -51,6 +73,7 @@ def test_a_linear_topk_sae_has_the_fields_and_tensors_of_saelens(tmp_path: Path)
         8,
         2,
     )
+    assert "dictionary" not in config
     shapes = {
         name: tuple(t.shape) for name, t in load_file(folder / "sae_weights.safetensors").items()
     }
@@ -101,7 +124,12 @@ def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
-    [("architecture", "gated", "topk, batchtopk"), ("schema", 99, "upgrade")],
+    [
+        ("architecture", "gated", "topk, batchtopk"),
+        ("dictionary", "orbit", "free, archetypal, crosscoder"),
+        ("dictionary", "crosscoder", "group_order"),
+        ("schema", 99, "upgrade"),
+    ],
 )
 def test_what_this_version_cannot_read_is_said(
     tmp_path: Path, field: str, value: object, message: str

@@ -1,13 +1,14 @@
-"""The one training loop.
+"""The one training loop, of one SAE or of many.
 
 Each step draws a batch of orbits and one group element per orbit, computes the tensors that the
-objective names, and takes one step of Adam. The same seed gives the same bits.
+objective names, and takes one step of Adam. The same seed gives the same bits. Many SAEs of equal
+shapes train as a stack, each with its own seed, objective and history, and share every operation.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -15,40 +16,15 @@ import torch
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
-from orbitlens.metrics.reconstruction import ReconstructionStats
-from orbitlens.sae import SAE, SAEOutput
-from orbitlens.typing import (
-    Activations,
-    Bool,
-    Elements,
-    Float,
-    Int,
-    Orbits,
-    PerSample,
-    Tensor,
-)
+from orbitlens.sae import SAE
+from orbitlens.stack import stack_key, unstack_
+from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
+from orbitlens.typing import Int
+from orbitlens.views import VIEWS, Objective, views_of
 
-Objective = Callable[..., PerSample]
+__all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
+
 _CALIBRATED = 2**15
-VIEWS = ("x", "x_moved", "codes", "codes_moved", "x_hat", "x_hat_moved")
-
-
-@dataclass(frozen=True)
-class History:
-    """What happened, one entry per epoch.
-
-    Args:
-        loss: Mean objective, without the term that revives dead latents.
-        l0: Mean number of active latents per sample.
-        explained_variance: 1 - sum ||target - x_hat||^2 / sum ||target - mean||^2 over the epoch,
-            measured before each step; the target is what the objective reconstructs.
-        dead_latents: Latents that fired for no training sample of the epoch.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    l0: list[float] = field(default_factory=list)
-    explained_variance: list[float] = field(default_factory=list)
-    dead_latents: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -68,47 +44,86 @@ class FitResult:
     scale: float
 
 
+@overload
 def fit(
     sae: SAE,
     store: ActivationStore,
     *,
-    objective: Objective = objectives.reconstruction,
+    objective: Objective = ...,
+    epochs: int = ...,
+    batch_size: int = ...,
+    lr: float = ...,
+    seed: int = ...,
+    samples: Int[np.ndarray, " n"] | None = ...,
+    revival_weight: float = ...,
+    dead_after: int = ...,
+    progress: Callable[[int, int, float], None] | None = ...,
+) -> FitResult: ...
+
+
+@overload
+def fit(
+    sae: Sequence[SAE],
+    store: ActivationStore | Sequence[ActivationStore],
+    *,
+    objective: Objective | Sequence[Objective] = ...,
+    epochs: int = ...,
+    batch_size: int = ...,
+    lr: float = ...,
+    seed: int | Sequence[int] = ...,
+    samples: Int[np.ndarray, " n"] | None = ...,
+    revival_weight: float = ...,
+    dead_after: int = ...,
+    progress: Callable[[int, int, float], None] | None = ...,
+) -> list[FitResult]: ...
+
+
+def fit(
+    sae: SAE | Sequence[SAE],
+    store: ActivationStore | Sequence[ActivationStore],
+    *,
+    objective: Objective | Sequence[Objective] = objectives.reconstruction,
     epochs: int = 100,
     batch_size: int = 256,
     lr: float = 5e-4,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     samples: Int[np.ndarray, " n"] | None = None,
     revival_weight: float = 1 / 32,
     dead_after: int = 1,
     progress: Callable[[int, int, float], None] | None = None,
-) -> FitResult:
-    """Train an SAE on augmented orbits.
+) -> FitResult | list[FitResult]:
+    """Train an SAE, or a list of SAEs at once, on augmented orbits.
 
     Activations are scaled to a mean square of one per dimension while training, and the scale is
     folded into the weights afterwards, so the SAE that comes back takes activations as they are.
     An untrained bias starts at the mean activation; an SAE that was trained before goes on from
     where it was.
 
+    Given a list, the members with equal parts, shapes and k, whose objectives name the same
+    views, form one stack. Each gets what it would get alone with its seed, to rounding; small
+    SAEs get it several times faster. A store, objective or seed that is not a list is for all.
+
     Args:
-        sae: The SAE; trained in place, on the device that it is on.
-        store: Activations of orbits, element 0 the canonical sample.
-        objective: A function of the views it names, see `orbitlens.objectives`.
+        sae: The SAE, or a list; trained in place, on the device that it is on.
+        store: Activations of orbits, element 0 the canonical sample; or one store for each SAE,
+            all with equally many training samples.
+        objective: A function of the views it names, see `orbitlens.objectives`; or one for each.
         epochs: Passes over the training orbits, default 100.
         batch_size: Orbits per step, default 256.
         lr: Learning rate of Adam, default 5e-4.
-        seed: Seed of the order of the orbits and of the elements drawn, default 0.
+        seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each.
         samples: Samples to train on, shape [n]; default the training part of `store.split()`.
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
             many dead latents as the SAE keeps, k, explain the residual of a sample.
         dead_after: Epochs without firing after which a latent counts as dead, default 1.
-        progress: Called after each epoch with (epoch, epochs, loss).
+        progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
 
     Returns:
-        The SAE, its history and its status.
+        The SAE, its history and its status; for a list, one result for each SAE, in its order.
 
     Raises:
-        OrbitLensError: If the widths differ, a number is out of range, or the objective names a
-            view that does not exist.
+        OrbitLensError: If the widths differ, a number is out of range, an objective names a view
+            that does not exist, or lists differ in length.
 
     Example:
         >>> import orbitlens as ol
@@ -118,177 +133,124 @@ def fit(
         >>> result = fit(sae, store, objective=ol.objectives.canonical, epochs=5)
         >>> result.status, len(result.history.loss)
         ('completed', 5)
+        >>> saes = [ol.sae.topk_sae(d_in=16, d_sae=16, k=3, seed=seed) for seed in range(3)]
+        >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
+        ['completed', 'completed', 'completed']
     """
-    views = _views_of(objective)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("lr", lr)):
+    _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr)
+    saes = [sae] if isinstance(sae, SAE) else list(sae)
+    members = _members(
+        saes,
+        _one_each("store", store, len(saes)),
+        _one_each("objective", objective, len(saes)),
+        _one_each("seed", seed, len(saes)),
+        samples,
+    )
+    stacks = [StackTraining(group, lr) for group in _grouped(members)]
+    for epoch in range(1, epochs + 1):
+        for stack in stacks:
+            stack.start_epoch(dead_after)
+        for start in range(0, members[0].data.n, batch_size):
+            for stack in stacks:
+                stack.step(slice(start, start + batch_size), revival_weight)
+        for stack in stacks:
+            stack.end_epoch()
+        if progress is not None:
+            progress(epoch, epochs, float(np.mean([m.history.loss[-1] for m in members])))
+        if all(member.diverged for member in members):
+            break
+    for stack in stacks:
+        unstack_(stack.sae, [member.sae for member in stack.members])
+    results = [_finished(member) for member in members]
+    return results[0] if isinstance(sae, SAE) else results
+
+
+def _check_numbers(**numbers: int | float) -> None:
+    for name, value in numbers.items():
         if not 0 < value < math.inf:
             raise OrbitLensError(
                 f"`{name}`", expected="above 0", received=value, remedy="give a number in range"
             )
-    if sae.d_in != store.dim:
+
+
+_T = TypeVar("_T")
+
+
+def _one_each(name: str, value: _T | Sequence[_T], count: int) -> list[_T]:
+    if not isinstance(value, Sequence):
+        return [value] * count
+    if len(value) != count or count == 0:
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"one for all, or one for each of the {count} SAEs",
+            received=len(value),
+            remedy="give lists of equal length, at least one SAE",
+        )
+    return list(value)
+
+
+def _members(
+    saes: Sequence[SAE],
+    stores: Sequence[ActivationStore],
+    chosen: Sequence[Objective],
+    seeds: Sequence[int],
+    samples: Int[np.ndarray, " n"] | None,
+) -> list[Member]:
+    """Check that SAEs and stores fit together, read each store once, and prepare the SAEs."""
+    if not saes or len({id(sae) for sae in saes}) != len(saes):
         raise OrbitLensError(
             "`sae`",
-            expected=f"d_in = {store.dim}, the width of the store",
-            received=sae.d_in,
-            remedy=f"build the SAE with d_in={store.dim}",
+            expected="at least one SAE, each of them once",
+            received=f"{len(saes)}, {len({id(sae) for sae in saes})} of them different",
+            remedy="build one SAE for each member",
         )
-    orbits = store.orbits(store.split()[0] if samples is None else samples)
-    scale = unit_scale(orbits)
-    device = sae.b_dec.device
-    orbits = (orbits * scale).to(device)
-    sae.fold_scale_(1.0 / scale)
-    if not sae.b_dec.any():
-        with torch.no_grad():
-            sae.dictionary.b_dec.copy_(orbits.mean((0, 1)))
-
-    optimizer = torch.optim.Adam(sae.parameters(), lr=lr)
-    generator = torch.Generator().manual_seed(seed)
-    epochs_silent = torch.zeros(sae.d_sae, device=device)
-    history, status = History(), "completed"
-    sae.train()
-    for epoch in range(1, epochs + 1):
-        stats = _EpochStats(sae.d_sae, device)
-        dead = epochs_silent >= dead_after
-        revive = revival_weight > 0 and bool(dead.any())
-        for batch in torch.randperm(len(orbits), generator=generator).split(batch_size):
-            elements = torch.randint(store.group.order, (len(batch),), generator=generator)
-            step = _forward(sae, orbits[batch], elements, views)
-            loss = objective(**{name: step.view(name) for name in views}).mean()
-            stats.update(loss.detach(), step)
-            if revive:
-                loss = loss + revival_weight * _revival(sae, step, dead).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            sae.dictionary.project_()
-        epochs_silent = torch.where(stats.fired, 0.0, epochs_silent + 1)
-        stats.append_to(history)
-        if progress is not None:
-            progress(epoch, epochs, history.loss[-1])
-        if not math.isfinite(history.loss[-1]):
-            status = "diverged"
-            break
-    sae.sparsity.calibrate_(_pre_activations(sae, orbits))
-    sae.eval()
-    sae.fold_scale_(scale)
-    return FitResult(sae=sae, history=history, status=status, scale=scale)
-
-
-def unit_scale(orbits: Orbits) -> float:
-    """Return the factor that brings activations to a mean square of one about their mean.
-
-    Args:
-        orbits: Activations, shape [batch, group, dim].
-
-    Returns:
-        The factor; 1 for activations without variance.
-
-    Example:
-        >>> unit_scale(torch.tensor([[[1.0], [5.0]]]))
-        0.5
-    """
-    mean = orbits.mean((0, 1), dtype=torch.float64).to(orbits.dtype)
-    deviation = (orbits - mean).square().mean(dtype=torch.float64).sqrt().item()
-    size = orbits.square().mean(dtype=torch.float64).sqrt().item()
-    # Below this share of its size, a deviation is float32 rounding.
-    return 1.0 / deviation if deviation > 1e-6 * size else 1.0
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The tensors of one step; an output that the objective does not name is not computed."""
-
-    x: Activations
-    x_moved: Activations
-    output: SAEOutput | None
-    output_moved: SAEOutput | None
-    reconstructs_moved: bool
-
-    def view(self, name: str) -> Float[Tensor, "batch width"]:
-        if name in ("x", "x_moved"):
-            return self.x if name == "x" else self.x_moved
-        output = self.output_moved if name.endswith("_moved") else self.output
-        value: Tensor = getattr(output, name.removesuffix("_moved"))
-        return value
-
-    @property
-    def primary(self) -> SAEOutput:
-        """The output that is compared with a target: of the canonical sample if there is one."""
-        output = self.output or self.output_moved
-        if output is None:
-            raise RuntimeError("an objective names at least one output")
-        return output
-
-    @property
-    def target(self) -> Activations:
-        """What the primary output should be."""
-        return self.x_moved if self.reconstructs_moved else self.x
-
-
-def _views_of(objective: Objective) -> tuple[str, ...]:
-    """Read from the signature which views an objective needs."""
-    parameters = inspect.signature(objective).parameters.values()
-    names = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
-    if not set(names) <= set(VIEWS) or not {"x_hat", "x_hat_moved"} & set(names):
+    for sae, store in zip(saes, stores, strict=True):
+        if sae.d_in != store.dim:
+            raise OrbitLensError(
+                "`sae`",
+                expected=f"d_in = {store.dim}, the width of the store",
+                received=sae.d_in,
+                remedy=f"build the SAE with d_in={store.dim}",
+            )
+    views = [views_of(objective) for objective in chosen]
+    data = {id(store): TrainingData.read(store, samples, saes[0].b_dec.device) for store in stores}
+    if len({part.n for part in data.values()}) != 1:
         raise OrbitLensError(
-            "`objective`",
-            expected=f"a function of some of {', '.join(VIEWS)}, with x_hat or x_hat_moved",
-            received=f"({', '.join(names)})",
-            remedy="name its arguments after the views and make weights keyword-only",
+            "`store`",
+            expected="stores with equally many training samples",
+            received=sorted({part.n for part in data.values()}),
+            remedy="train SAEs of stores of other sizes apart",
         )
-    return names
+    members = []
+    for sae, store, objective, names, seed in zip(saes, stores, chosen, views, seeds, strict=True):
+        own = data[id(store)]
+        sae.fold_scale_(1.0 / own.scale)
+        if not sae.b_dec.any():
+            sae.dictionary.center_(own.orbits.mean(0))
+        generator = torch.Generator().manual_seed(seed)
+        members.append(Member(sae, own, objective, names, generator))
+    return members
 
 
-def _forward(sae: SAE, orbits: Orbits, elements: Elements, views: Sequence[str]) -> _Step:
-    x, x_moved = orbits[:, 0], orbits[torch.arange(len(orbits)), elements]
-    return _Step(
-        x=x,
-        x_moved=x_moved,
-        output=sae(x) if {"codes", "x_hat"} & set(views) else None,
-        output_moved=sae(x_moved) if {"codes_moved", "x_hat_moved"} & set(views) else None,
-        reconstructs_moved="x" not in views,
-    )
+def _grouped(members: Sequence[Member]) -> list[list[Member]]:
+    """Members that can share every operation, those of one objective side by side."""
+    groups: dict[object, list[Member]] = {}
+    rank = {id(member.objective): place for place, member in reversed(list(enumerate(members)))}
+    for member in sorted(members, key=lambda member: rank[id(member.objective)]):
+        order = member.data.order if "orbit" in member.names else 0
+        key = (stack_key(member.sae), member.names, order)
+        groups.setdefault(key, []).append(member)
+    return list(groups.values())
 
 
-@torch.no_grad()
-def _pre_activations(sae: SAE, orbits: Orbits) -> Float[Tensor, "rows latents"]:
-    """Pre-activations in every orientation, of training orbits spread over at most so many."""
-    stride = -(-orbits.shape[:2].numel() // _CALIBRATED)
-    return sae(orbits[::stride].flatten(0, 1)).pre
-
-
-def _revival(sae: SAE, step: _Step, dead: Bool[Tensor, " latents"]) -> PerSample:
-    return objectives.dead_latent_revival(
-        step.target - step.primary.x_hat,
-        step.primary.pre,
-        dead,
-        sae.W_dec,
-        k_aux=sae.sparsity.k,
-    )
-
-
-class _EpochStats:
-    """Running figures of one epoch, kept as tensors so that no step waits for them."""
-
-    def __init__(self, d_sae: int, device: torch.device) -> None:
-        self.loss, self.active = torch.zeros(2, device=device)
-        self.samples = 0
-        self.fired = torch.zeros(d_sae, dtype=torch.bool, device=device)
-        self.reconstruction = ReconstructionStats()
-
-    @torch.no_grad()
-    def update(self, loss: Float[Tensor, ""], step: _Step) -> None:
-        active = step.primary.codes > 0
-        self.loss += loss * len(active)
-        self.active += active.sum()
-        self.samples += len(active)
-        for output in (step.output, step.output_moved):
-            if output is not None:
-                self.fired |= (output.codes > 0).any(0)
-        self.reconstruction.update(step.target, step.primary.x_hat)
-
-    def append_to(self, history: History) -> None:
-        history.loss.append(self.loss.item() / self.samples)
-        history.l0.append(self.active.item() / self.samples)
-        history.explained_variance.append(self.reconstruction.explained_variance.item())
-        history.dead_latents.append(int((~self.fired).sum()))
+def _finished(member: Member) -> FitResult:
+    """Calibrate the sparsity rule and fold the scale."""
+    sae, data = member.sae, member.data
+    if sae.sparsity.learns:
+        stride = -(-data.n * data.order // _CALIBRATED)
+        with torch.no_grad():
+            sae.sparsity.calibrate_(sae.train()(data.orbits[::stride].flatten(0, 1)).pre)
+    sae.eval()
+    sae.fold_scale_(data.scale)
+    status = "diverged" if member.diverged else "completed"
+    return FitResult(sae=sae, history=member.history, status=status, scale=data.scale)

@@ -2,15 +2,18 @@
 
 An SAE folder holds `cfg.json` and `sae_weights.safetensors` in SAELens' layout: W_enc, b_enc,
 W_dec, b_dec (and W_hidden, b_hidden, threshold where there are any), so that an SAE with a linear
-encoder and TopK is one that SAELens reads. A transport folder holds `transport.json` and
+encoder and TopK is one that SAELens reads. An SAE with another dictionary than the free one names
+it, with its settings, in `dictionary`, and holds that dictionary's tensors in place of W_dec. A
+transport folder holds `transport.json` and
 `transport.safetensors`. A folder is written under a temporary name and renamed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -18,19 +21,22 @@ from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import new_folder, read_json, write_json
 from orbitlens.groups import Group
 from orbitlens.sae import (
-    BUILDERS,
     SAE,
+    ArchetypalDictionary,
     BatchTopK,
+    CrosscoderDictionary,
+    Dictionary,
     FreeDictionary,
     LinearEncoder,
     MLPEncoder,
     TopK,
 )
+from orbitlens.sae.builders import compose
 from orbitlens.transport import Transport
 from orbitlens.typing import Tensor
 
 SCHEMA = 1
-_SPARSITY_NAMES = {TopK: "topk", BatchTopK: "batchtopk"}
+_SPARSITY_RULES = {"topk": TopK, "batchtopk": BatchTopK}
 
 
 def save(
@@ -100,7 +106,11 @@ def _flat(sae: SAE) -> dict[str, Tensor]:
 
 def _check_known_parts(sae: SAE) -> None:
     parts = (sae.encoder, sae.sparsity, sae.dictionary)
-    known = ((LinearEncoder, MLPEncoder), tuple(_SPARSITY_NAMES), (FreeDictionary,))
+    known = (
+        (LinearEncoder, MLPEncoder),
+        tuple(_SPARSITY_RULES.values()),
+        (FreeDictionary, ArchetypalDictionary, CrosscoderDictionary),
+    )
     for part, types in zip(parts, known, strict=True):
         if not isinstance(part, types):
             raise OrbitLensError(
@@ -116,7 +126,10 @@ def _write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
     write_json(
         {
             "schema": SCHEMA,
-            "architecture": _SPARSITY_NAMES[type(sae.sparsity)],
+            "architecture": next(
+                name for name, rule in _SPARSITY_RULES.items() if isinstance(sae.sparsity, rule)
+            ),
+            **_dictionary_settings(sae.dictionary),
             "d_in": sae.d_in,
             "d_sae": sae.d_sae,
             "k": sae.sparsity.k,
@@ -136,23 +149,60 @@ def _write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
 def _read_sae(folder: Path) -> SAE:
     config = read_json(folder / "cfg.json")
     _check_schema(folder, config)
-    architecture = config.get("architecture")
-    if architecture not in BUILDERS:
-        raise OrbitLensError(
-            str(folder / "cfg.json"),
-            expected=f"`architecture` among {', '.join(BUILDERS)}",
-            received=repr(architecture),
-            remedy="this version reads no other",
-        )
+    rule = _known(folder, config, "architecture", _SPARSITY_RULES)
+    build = _known(folder, {"dictionary": "free", **config}, "dictionary", _DICTIONARIES)
     with _complete(folder / "cfg.json"):
-        sae = BUILDERS[architecture](
-            config["d_in"], config["d_sae"], config["k"], hidden=config.get("hidden")
-        )
+        sae = compose(rule(config["k"]), build(config), hidden=config.get("hidden"), seed=0)
     tensors = _read_tensors(folder / "sae_weights.safetensors")
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
     _check_shapes(folder, tensors, _flat(sae))
     sae.load_state_dict({full_names[name]: tensor for name, tensor in tensors.items()})
     return sae.eval()
+
+
+def _dictionary_settings(dictionary: Dictionary) -> dict[str, Any]:
+    """What rebuilds a dictionary besides its widths; nothing for the one that SAELens knows."""
+    match dictionary:
+        case ArchetypalDictionary():
+            n_candidates = len(dictionary.candidates)
+            return {
+                "dictionary": "archetypal",
+                "n_candidates": n_candidates,
+                "delta": dictionary.delta,
+            }
+        case CrosscoderDictionary():
+            return {"dictionary": "crosscoder", "group_order": dictionary.group_order}
+        case _:
+            return {}
+
+
+def _empty_archetypal(config: Mapping[str, Any]) -> Dictionary:
+    """The dictionary without its candidates, which are in the file; these hold their place."""
+    candidates = torch.arange(float(config["n_candidates"]))[:, None].expand(-1, config["d_in"])
+    return ArchetypalDictionary(candidates, config["d_sae"], delta=config["delta"])
+
+
+_DICTIONARIES: dict[str, Callable[[Mapping[str, Any]], Dictionary]] = {
+    "free": lambda config: FreeDictionary(config["d_sae"], config["d_in"]),
+    "archetypal": _empty_archetypal,
+    "crosscoder": lambda config: CrosscoderDictionary(
+        config["d_sae"], config["d_in"], config["group_order"]
+    ),
+}
+
+_T = TypeVar("_T")
+
+
+def _known(folder: Path, config: Mapping[str, Any], key: str, known: Mapping[str, _T]) -> _T:
+    """Look up what a field names."""
+    if config.get(key) not in known:
+        raise OrbitLensError(
+            str(folder / "cfg.json"),
+            expected=f"`{key}` among {', '.join(known)}",
+            received=repr(config.get(key)),
+            remedy="this version reads no other",
+        )
+    return known[config[key]]
 
 
 def _write_transport(transport: Transport, folder: Path) -> None:

@@ -5,6 +5,7 @@ An objective names the tensors it needs as its arguments, and `fit` computes jus
     x         psi(x), the canonical sample       x_moved         psi(gx), g drawn at random
     codes     E(psi(x))                          codes_moved     E(psi(gx))
     x_hat     D(E(psi(x)))                       x_hat_moved     D(E(psi(gx)))
+    orbit     psi(gx) for every g                x_hat_orbit     its reconstruction from E(psi(x))
 
 Weights are keyword-only; bind another one with `functools.partial`. Source of the three invariance
 objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
@@ -13,7 +14,7 @@ objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
 import torch
 
 from orbitlens.metrics.reconstruction import squared_error
-from orbitlens.typing import Activations, Bool, Codes, Float, PerSample, Tensor
+from orbitlens.typing import Activations, Bool, Codes, Float, Orbits, PerSample, Tensor
 
 
 def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
@@ -102,6 +103,28 @@ def output_invariance(
         [9.0]
     """
     return squared_error(x, x_hat) + weight * squared_error(x_hat, x_hat_moved)
+
+
+def orbit_reconstruction(orbit: Orbits, x_hat_orbit: Orbits) -> PerSample:
+    """Reconstruct a whole orbit from its canonical sample, mean_g || psi(gx) - D_g(E(psi(x))) ||^2.
+
+    The group crosscoder's; it needs a dictionary with one block for each element. Source: Gorton,
+    arXiv 2410.24184. The mean over g instead of the sum keeps the unit of the other objectives.
+
+    Args:
+        orbit: psi(gx) for every g, shape [batch, |G|, dim].
+        x_hat_orbit: D_g(E(psi(x))), shape [batch, |G|, dim].
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> orbit_reconstruction(torch.ones(1, 2, 3), torch.zeros(1, 2, 3)).tolist()
+        [3.0]
+    """
+    return (
+        squared_error(orbit.flatten(0, 1), x_hat_orbit.flatten(0, 1)).view(orbit.shape[:2]).mean(-1)
+    )
 
 
 def dead_latent_revival(

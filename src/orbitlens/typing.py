@@ -7,6 +7,7 @@ Every public signature spells its shapes with these words; the tests check them 
     dim       width of an activation, d_in    latents   width of a code, d_sae
     hidden    width of an encoder's layer     position  tokens, or places of a feature map
     features  true features of a toy model    channels, height, width, length   axes of inputs
+    *stack    nothing, or one axis of SAEs that are trained as one
 """
 
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,8 @@ Codes = Float[Tensor, "batch latents"]
 PerSample = Float[Tensor, " batch"]
 Matrices = Float[Tensor, "group dim dim"]
 Elements = Int[Tensor, " batch"]
+StackedActivations = Float[Tensor, "*stack batch dim"]
+StackedCodes = Float[Tensor, "*stack batch latents"]
 
 __all__ = [
     "Activations",
@@ -29,5 +32,7 @@ __all__ = [
     "Matrices",
     "Orbits",
     "PerSample",
+    "StackedActivations",
+    "StackedCodes",
     "Tensor",
 ]

@@ -28,7 +28,7 @@ def test_the_matrices_are_an_orthogonal_faithful_representation(orbit_size: int,
 
 
 @every_size
-@pytest.mark.parametrize("canonical", ["fixed", "random"])
+@pytest.mark.parametrize("canonical", ["fixed", "random", "random_orbits"])
 def test_every_orbit_is_closed_under_the_matrices(
     orbit_size: int, dim: int, canonical: str
 ) -> None:
@@ -49,17 +49,30 @@ def test_element_zero_of_a_fixed_orbit_is_the_sum_of_the_features_present() -> N
 
 def test_a_random_orbit_is_the_fixed_one_started_elsewhere() -> None:
     fixed = toy(orbit_size=8, n_samples=400, seed=3)
-    random = toy(orbit_size=8, n_samples=400, canonical="random", seed=3)
+    random = toy(orbit_size=8, n_samples=400, canonical="random_orbits", seed=3)
     assert torch.equal(fixed.present, random.present)
     assert torch.equal(fixed.features, random.features)
-    starts = []
+    starts: dict[tuple[bool, ...], int] = {}
     for x, y, present in zip(fixed.orbits, random.orbits, fixed.present, strict=True):
+        if not present.any():
+            continue
         matches = [h for h in range(8) if torch.equal(y, x.roll(-h, dims=0))]
-        assert matches
-        if present.any():
-            starts.append(matches[0])
-    counts = torch.bincount(torch.tensor(starts), minlength=8)
-    assert counts.min() > len(starts) / 8 / 2
+        assert matches == [starts.setdefault(tuple(present.tolist()), matches[0])]
+    counts = torch.bincount(torch.tensor(list(starts.values())), minlength=8)
+    assert counts.min() > len(starts) / 8 / 3
+
+
+def test_a_random_feature_is_the_fixed_one_moved() -> None:
+    fixed = toy(orbit_size=8, n_samples=100, seed=3)
+    random = toy(orbit_size=8, n_samples=100, canonical="random", seed=3)
+    assert torch.equal(fixed.present, random.present)
+    moved = torch.einsum("gij,fj->gfi", fixed.matrices, fixed.features)
+    distance = (moved - random.features).norm(dim=-1)
+    assert distance.min(dim=0).values.max() < 1e-5
+    assert len(set(distance.argmin(dim=0).tolist())) > 4
+    torch.testing.assert_close(
+        random.orbits[:, 0], random.present.float() @ random.features, atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("n_features", [1, 8, 16])

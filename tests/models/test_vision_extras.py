@@ -1,5 +1,6 @@
 """Models of timm and torchvision, run by `make test-vision` where these are installed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from orbitlens.activations import harvest
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.models import BaseModel, resolve_model
+
+REPOSITORY = "hf_hub:owner/encoder"
 
 pytestmark = pytest.mark.vision
 
@@ -94,3 +97,64 @@ def test_weights_that_cannot_be_downloaded_are_one_line(
 def test_channels_must_fit() -> None:
     with pytest.raises(OrbitLensError, match="1 or 3 channels, received 4"):
         resolve("torchvision:resnet18", image_shape=(4, 8, 8))
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path: Path) -> Path:
+    """An encoder in the cache of a Hub that is out of reach, its weights as Zoobot gives them."""
+    timm = pytest.importorskip("timm")
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--owner--encoder"
+    folder = repository / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    settings = {"input_size": [3, 32, 32], "mean": [0.25] * 3, "std": [0.5] * 3, "num_classes": 0}
+    config = {"architecture": "convnext_pico", "num_classes": 0, "pretrained_cfg": settings}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = timm.create_model("convnext_pico", num_classes=0).state_dict()
+    torch.save(weights, folder / "pytorch_model.bin")
+    return folder
+
+
+def test_an_encoder_from_the_hub_comes_with_its_weights_and_its_settings(cached: Path) -> None:
+    base = resolve(f"timm:{REPOSITORY}", layer="stages.2", random_weights=False)
+    expected = torch.load(cached / "pytorch_model.bin", weights_only=True)
+    assert torch.equal(base.module.state_dict()["stem.0.weight"], expected["stem.0.weight"])
+    prepared = base.prepare(torch.full((1, 1, 8, 8), 0.75))
+    assert torch.equal(prepared, torch.ones(1, 3, 32, 32))
+    store = harvest(
+        base.module,
+        layer="stages.2",
+        inputs=torch.rand(1, 3, 32, 32),
+        action=images(cyclic(4)),
+        positions="all",
+    )
+    assert (store.positions, store.dim) == (4, 256)
+
+
+def test_random_weights_of_an_encoder_from_the_hub_need_its_settings_only(cached: Path) -> None:
+    (cached / "pytorch_model.bin").unlink()
+    assert resolve(f"timm:{REPOSITORY}").layer == "head.fc"
+    with pytest.raises(OrbitLensError, match=r"'owner/encoder' in the cache.*--random-weights"):
+        resolve(f"timm:{REPOSITORY}", random_weights=False)
+
+
+@pytest.mark.parametrize("repository", ["hf_hub:", "hf_hub:no name", "hf-hub:owner/other"])
+def test_a_repository_that_is_not_there_is_one_line(repository: str, cached: Path) -> None:
+    with pytest.raises(OrbitLensError, match=f"^timm:{repository}: expected") as caught:
+        resolve(f"timm:{repository}", random_weights=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_repository_without_a_timm_model_is_named(cached: Path) -> None:
+    missing = cached.parent.parent / ".no_exist" / cached.name
+    missing.mkdir(parents=True)
+    for filename in ("model.safetensors", "pytorch_model.bin", "config.json"):
+        (missing / filename).touch()
+        (cached / filename).unlink(missing_ok=True)
+        if filename != "model.safetensors":
+            with pytest.raises(OrbitLensError, match="'owner/encoder', which lacks these"):
+                resolve(f"timm:{REPOSITORY}", random_weights=False)

@@ -10,6 +10,7 @@ from xgboost import XGBClassifier
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.probe import binary_f1, boosted_f1
+from orbitlens.probe.boosted import boosted_f1_by_task
 
 
 def sparse_task(n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -36,7 +37,13 @@ def test_it_agrees_with_the_classifier_of_xgboost(seed: int) -> None:
     test_x, test_y = sparse_task(200, seed + 10)
     assert len(np.unique(train_x.numpy(), axis=0)) < 100
     reference = XGBClassifier(
-        n_estimators=100, max_depth=6, learning_rate=0.3, reg_lambda=1, tree_method="hist", n_jobs=1
+        n_estimators=100,
+        max_depth=6,
+        learning_rate=0.3,
+        reg_lambda=1,
+        tree_method="hist",
+        max_bin=64,
+        n_jobs=1,
     )
     reference.fit(train_x.numpy(), train_y.numpy())
     predicted = torch.from_numpy(reference.predict(test_x.numpy())) == 1
@@ -50,6 +57,18 @@ def test_order_of_samples_and_number_of_threads_change_nothing() -> None:
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
     assert boosted_f1(train_x[order], train_y[order], test_x, test_y) == expected
     assert boosted_f1(train_x, train_y, test_x, test_y, threads=2) == expected
+
+
+def test_tasks_scored_together_score_as_each_does_alone() -> None:
+    train_x, labels = sparse_task(300, 0)
+    test_x, test_labels = sparse_task(300, 1)
+    train_y = torch.stack([labels, train_x[:, 0] > 0.3, labels & False, ~labels], dim=1)
+    test_y = torch.stack([test_labels, test_x[:, 0] > 0.3, test_labels, ~test_labels], dim=1)
+    together = boosted_f1_by_task(train_x, train_y, test_x, test_y)
+    alone = [boosted_f1(train_x, train_y[:, k], test_x, test_y[:, k]) for k in range(4)]
+    assert together == alone
+    assert len(set(together)) == 4
+    assert together[2] == 0
 
 
 @pytest.mark.parametrize("label", [False, True])

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from orbitlens import groups, reps
 from orbitlens.errors import OrbitLensError
-from orbitlens.probe import ProbeScores, ProbeSet, probe_tasks
+from orbitlens.probe import (
+    ProbeScores,
+    ProbeSet,
+    boosted_f1,
+    probe_tasks,
+    truncated_reconstruction,
+)
 
 C4 = reps.regular(groups.cyclic(4)).matrices.float()
 # Latent j says that "shape" j is there; codes are invariant, and the turn is in the activations.
@@ -51,7 +57,8 @@ def test_a_transport_makes_orientation_readable_from_invariant_codes(oracle: Pro
     assert oracle.by_family["S"][1] == 1
     assert oracle.by_family["SO"][1] > 0.95
     still = probed("none", matrices=None)
-    assert still.by_family["S"][1] == 1
+    # 64 bins put the smallest of 120 codes in one bin with 0.
+    assert still.by_family["S"][1] > 0.99
     assert still.by_family["SO"][1] < 0.5
 
 
@@ -97,7 +104,7 @@ def test_orientation_accuracy_counts_the_samples_of_the_test_set() -> None:
 
 def test_without_a_dictionary_the_probes_see_the_kept_codes() -> None:
     scores = probed("none", matrices=None, W_dec=None)
-    assert scores.by_family["S"] == {1: 1.0, 2: 1.0}
+    assert min(scores.by_family["S"].values()) > 0.99
     assert scores.by_family["SO"][2] < 0.5
 
 
@@ -105,9 +112,80 @@ def test_the_number_of_workers_changes_nothing(oracle: ProbeScores) -> None:
     assert torch.equal(probed("oracle", workers=1).f1, oracle.f1)
 
 
-def test_progress_counts_all_tasks() -> None:
+def crowded(n: int, seed: int) -> ProbeSet:
+    """Six latents and seven noisy tasks, of which several keep the same latents."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = (torch.randn(n, 6, generator=generator) - 0.3).relu()
+    elements = torch.randint(0, 4, (n,), generator=generator)
+    cut = torch.tensor([[0.1, 0.4, 0.8, 0.1, 0.4, 0.1, 0.4]])
+    labels = codes[:, [0, 0, 0, 1, 1, 2, 3]] > cut
+    noise = torch.rand(labels.shape, generator=generator) < 0.15
+    return ProbeSet(codes, labels ^ noise, elements=elements)
+
+
+CROWDED = {
+    "families": ("S",) * 7,
+    # Of the multiples of a latent, those of one sign; of both; of both and of none.
+    "W_dec": torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    * torch.tensor([[1, 1, 1, 1], [1, 1, 0, 1]]).repeat(3, 1),
+    "t": (1, 2, 3),
+}
+CROWDED["W_dec"][2].abs_()
+
+
+@pytest.mark.parametrize("orientation", ["none", "oracle"])
+def test_every_score_is_that_of_a_probe_fitted_alone(orientation: str) -> None:
+    train, test = crowded(250, 0), crowded(200, 1)
+    matrices = C4 if orientation == "oracle" else None
+    scores = probe_tasks(train, test, matrices=matrices, orientation=orientation, **CROWDED)
+    kept_sets = {tuple(sorted(row[:2])) for row in scores.kept.tolist()}
+    assert len(kept_sets) < 7
+
+    def features(part: ProbeSet, kept: Tensor) -> Tensor:
+        elements = None if matrices is None else part.elements
+        return truncated_reconstruction(
+            part.codes, CROWDED["W_dec"], kept, matrices=matrices, elements=elements
+        )
+
+    for task in range(7):
+        for column, count in enumerate(scores.t):
+            kept = scores.kept[task, :count].sort().values
+            alone = boosted_f1(
+                features(train, kept),
+                train.labels[:, task],
+                features(test, kept),
+                test.labels[:, task],
+            )
+            assert scores.f1[task, column] == alone
+    assert 0.3 < scores.f1.min() < scores.f1.max() < 1
+
+
+def test_a_score_depends_on_no_other_task_and_not_on_the_workers() -> None:
+    train, test = crowded(250, 0), crowded(200, 1)
+    scores = probe_tasks(train, test, workers=1, **CROWDED)
+    some = [5, 1, 3]
+    fewer = probe_tasks(
+        replace(train, labels=train.labels[:, some]),
+        replace(test, labels=test.labels[:, some]),
+        workers=3,
+        **{**CROWDED, "families": ("S",) * 3},
+    )
+    assert torch.equal(fewer.f1, scores.f1[some])
+
+
+def test_a_latent_with_an_empty_row_is_worth_nothing() -> None:
+    train, test = crowded(100, 0), crowded(100, 1)
+    empty = {**CROWDED, "W_dec": torch.zeros(6, 4), "t": (1,)}
+    scores = probe_tasks(train, test, **empty)
+    constant = train.labels.double().mean(dim=0) > 0.5
+    positives = test.labels.double().mean(dim=0)
+    torch.testing.assert_close(scores.f1[:, 0], constant * 2 * positives / (1 + positives))
+
+
+@pytest.mark.parametrize("t", [(1,), (1, 2)])
+def test_progress_counts_all_tasks(t: tuple[int, ...]) -> None:
     seen: list[tuple[int, int]] = []
-    probed("oracle", t=(1,), progress=lambda done, total: seen.append((done, total)))
+    probed("oracle", t=t, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

@@ -4,9 +4,29 @@ import pytest
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, FreeDictionary, LinearEncoder, TopK, batch_topk_sae, topk_sae
+from orbitlens.sae import (
+    SAE,
+    FreeDictionary,
+    LinearEncoder,
+    TopK,
+    archetypal_sae,
+    batch_topk_sae,
+    crosscoder_sae,
+    topk_sae,
+)
+from orbitlens.stack import stack_saes
 
-BUILDERS = [topk_sae, batch_topk_sae]
+
+def archetypal(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:
+    candidates = torch.randn(20, d_in, generator=torch.Generator().manual_seed(7))
+    return archetypal_sae(candidates, d_sae, k, hidden=hidden, seed=seed)
+
+
+def crosscoder(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:
+    return crosscoder_sae(d_in, d_sae, k, 3, hidden=hidden, seed=seed)
+
+
+BUILDERS = [topk_sae, batch_topk_sae, archetypal, crosscoder]
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -32,12 +52,12 @@ def test_folding_the_scale_changes_the_unit_and_nothing_else(
         sae.dictionary.project_()
     sae.sparsity.calibrate_(sae(scale * torch.randn(64, 5)).pre)
     sae.eval()
-    before = sae(scale * x)
+    before, directions = sae(scale * x), sae.W_dec.clone()
     sae.fold_scale_(scale)
     after = sae(x)
     torch.testing.assert_close(after.codes * scale, before.codes, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(after.x_hat * scale, before.x_hat, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(8))
+    assert torch.equal(sae.W_dec, directions)
 
 
 def test_decoding_a_transported_dictionary_is_transporting_the_reconstruction() -> None:
@@ -49,8 +69,9 @@ def test_decoding_a_transported_dictionary_is_transporting_the_reconstruction() 
     torch.testing.assert_close(sae.decode(codes) @ rho.T, moved_dictionary)
 
 
-def test_a_linear_encoder_starts_as_the_transposed_dictionary() -> None:
-    sae = topk_sae(4, 6, 2)
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_linear_encoder_starts_as_the_transposed_dictionary(build) -> None:
+    sae = build(4, 6, 2)
     assert isinstance(sae.encoder, LinearEncoder)
     torch.testing.assert_close(sae.encoder.W_enc, sae.W_dec.T)
 
@@ -72,3 +93,30 @@ def test_k_above_the_number_of_latents_is_rejected(build) -> None:
 def test_parts_of_different_widths_are_rejected() -> None:
     with pytest.raises(OrbitLensError, match=r"\(4, 8\).*received \(5, 8\)"):
         SAE(LinearEncoder(4, 8), TopK(2), FreeDictionary(8, 5))
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("hidden", [None, 11])
+def test_a_stacked_call_equals_the_calls_alone(build, hidden: int | None) -> None:
+    members, x = (
+        [build(5, 8, 2, hidden=hidden, seed=seed) for seed in range(3)],
+        torch.randn(3, 6, 5),
+    )
+    for member in members:
+        with torch.no_grad():
+            for parameter in member.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape)
+    stacked = stack_saes(members)
+    stacked.dictionary.project_()
+    for output, member, own in zip(stacked(x).x_hat, members, x, strict=True):
+        member.dictionary.project_()
+        torch.testing.assert_close(output, member(own).x_hat, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stacked_crosscoder_reconstructs_the_orbits_of_its_members() -> None:
+    members, codes = [crosscoder(5, 8, 2, seed=seed) for seed in range(2)], torch.rand(2, 6, 8)
+    for member in members:
+        member.dictionary.center_(torch.randn(3, 5))
+    orbits = stack_saes(members).dictionary.orbit(codes)
+    for orbit, member, own in zip(orbits, members, codes, strict=True):
+        torch.testing.assert_close(orbit, member.dictionary.orbit(own), rtol=1e-4, atol=1e-5)

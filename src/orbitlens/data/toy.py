@@ -18,6 +18,7 @@ from orbitlens.groups import Group, cyclic
 _STEPS = 500
 _STEP_SIZE = 0.01
 _POWER = 8
+_CANONICAL = ("fixed", "random", "random_orbits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,19 +53,22 @@ def toy(
 
         x = sum_i alpha_i v_i,   alpha_i ~ Bernoulli(1 / N),   orbits[:, g] = M^g x
 
-    The N features are orthonormal if N <= dim, else their largest overlap is minimised. M turns
+    The N features v_i are orthonormal if N <= dim, else their largest overlap is minimised. M turns
     planes of a random orthonormal basis; the real irreducible representations of C_n occur as
     evenly as `dim` allows, frequency 1 always, so that the action is faithful and M^g x is about
     as far from x as an unrelated sample. Features and M depend on the seed alone, not on
-    `n_samples` or `canonical`. Erdogan & Lucic, arXiv 2511.09432, experiment 1.
+    `n_samples`. Erdogan & Lucic, arXiv 2511.09432, experiment 1.
 
     Args:
         n_features: N, the number of true features.
         orbit_size: |G|, the order of the cyclic group.
         dim: Dimension of an activation.
         n_samples: Number of orbits.
-        canonical: "fixed": element 0 of every orbit is x. "random": every orbit starts at a
-            random element h, `orbits[:, g] = M^(g + h) x`; the true features are still those of x.
+        canonical: Which sample of an orbit is element 0. "fixed": the sum of the orthonormal
+            v_i. "random": every feature starts at a random element h_i of its own orbit, and the
+            true features are the M^h_i v_i. "random_orbits": every orbit, that is every distinct
+            x, starts at a random element h, `orbits[:, g] = M^(g + h) x`, and the true features
+            are those of x; there is then no dictionary of N directions that holds them all.
         seed: The same seed gives the same bits.
 
     Returns:
@@ -80,15 +84,19 @@ def toy(
         (torch.Size([100, 8, 16]), True)
     """
     _check_sizes(n_features, orbit_size, dim, n_samples)
-    if canonical not in ("fixed", "random"):
-        raise unknown_name("`canonical`", canonical, ["fixed", "random"])
+    if canonical not in _CANONICAL:
+        raise unknown_name("`canonical`", canonical, _CANONICAL)
     generator = torch.Generator().manual_seed(seed)
     features = _unit_features(n_features, dim, generator)
     matrices = _turns(orbit_size, dim, generator)
     present = torch.rand(n_samples, n_features, generator=generator) < 1 / n_features
-    orbits = torch.einsum("gij,nj->ngi", matrices, present.double() @ features)
     if canonical == "random":
-        start = torch.randint(orbit_size, (n_samples, 1), generator=generator)
+        starts = torch.randint(orbit_size, (n_features,), generator=generator)
+        features = torch.einsum("fij,fj->fi", matrices[starts], features)
+    orbits = torch.einsum("gij,nj->ngi", matrices, present.double() @ features)
+    if canonical == "random_orbits":
+        distinct, orbit = present.unique(dim=0, return_inverse=True)
+        start = torch.randint(orbit_size, (len(distinct), 1), generator=generator)[orbit]
         elements = (start + torch.arange(orbit_size)) % orbit_size
         orbits = orbits.take_along_dim(elements[:, :, None], dim=1)
     return ToyData(

@@ -1,6 +1,7 @@
-"""Models of the timm library: "timm:NAME"."""
+"""Models of the timm library: "timm:NAME", and of its kind on the Hub: "timm:hf_hub:OWNER/NAME"."""
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
@@ -9,7 +10,8 @@ from orbitlens.models.hub import hub_file
 from orbitlens.models.layers import default_layer
 from orbitlens.models.preparation import check_channels, image_preparation
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_HUB = ("hf_hub", "hf-hub")
 
 
 def from_timm(
@@ -23,7 +25,8 @@ def from_timm(
     """Return a model of timm, without its classifier.
 
     Args:
-        name: Such as "vit_base_patch16_224" or "resnet18.a1_in1k".
+        name: Such as "vit_base_patch16_224" or "resnet18.a1_in1k", or a repository of a timm model
+            on the Hub, such as "hf_hub:mwalmsley/zoobot-encoder-convnext_pico".
         layer: Layer to harvest; None takes the pooled features, the classifier's input.
         random_weights: Whether to draw the weights instead of loading them.
         image_shape: Channels, height and width of the images it will be shown.
@@ -37,10 +40,15 @@ def from_timm(
     except ImportError:
         raise missing_extra("timm", extra="timm") from None
     subject = f"timm:{name}"
-    if not timm.is_model(name):
+    prefix, _, repo = name.partition(":")
+    if prefix not in _HUB and not timm.is_model(name):
         raise unknown_name("timm model", name, get_close_matches(name, timm.list_models(), 5, 0.0))
     try:
-        source = {} if random_weights else _weights(timm, name, subject)
+        source = {}
+        if prefix in _HUB:
+            name = f"local-dir:{_hub_folder(repo, random_weights, subject)}"
+        elif not random_weights:
+            source = _weights(timm, name, subject)
         with seeded_weights(seed):
             module = timm.create_model(name, pretrained=not random_weights, num_classes=0, **source)
     except OrbitLensError:
@@ -71,5 +79,30 @@ def _weights(timm: Any, name: str, subject: str) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         return {}
-    path = hub_file(config.hf_hub_id, config.hf_hub_filename or _WEIGHTS, subject=subject)
+    path = hub_file(config.hf_hub_id, config.hf_hub_filename or _WEIGHTS[0], subject=subject)
     return {} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}}
+
+
+def _hub_folder(repo: str, random_weights: bool, subject: str) -> Path:
+    """Return the folder of a repository in the cache, fetched with the patience of `hub_file`."""
+    settings = hub_file(repo, "config.json", subject=subject)
+    if settings is None:
+        raise _no_timm_model(repo, subject)
+    if random_weights or any((settings.parent / filename).exists() for filename in _WEIGHTS):
+        return settings.parent
+    fetched = (hub_file(repo, filename, subject=subject) for filename in _WEIGHTS)
+    weights = next((path for path in fetched if path is not None), None)
+    if weights is None:
+        raise _no_timm_model(repo, subject)
+    # New weights may belong to a newer version, which has settings of its own.
+    hub_file(repo, "config.json", subject=subject)
+    return weights.parent
+
+
+def _no_timm_model(repo: str, subject: str) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected=f"a repository with config.json and {' or '.join(_WEIGHTS)}",
+        received=f"{repo!r}, which lacks these",
+        remedy="check that it holds a timm model",
+    )

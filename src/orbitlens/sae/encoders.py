@@ -1,4 +1,7 @@
-"""Encoders: from an activation to one pre-activation per latent."""
+"""Encoders: from an activation to one pre-activation per latent.
+
+Parts of an SAE compute on the last axes of their tensors, so that SAEs can be trained as a stack.
+"""
 
 from abc import ABC, abstractmethod
 from typing import final
@@ -6,7 +9,7 @@ from typing import final
 import torch
 from torch import nn
 
-from orbitlens.typing import Activations, Codes
+from orbitlens.typing import StackedActivations, StackedCodes
 
 
 class Encoder(nn.Module, ABC):
@@ -16,7 +19,7 @@ class Encoder(nn.Module, ABC):
     d_sae: int
 
     @abstractmethod
-    def forward(self, x: Activations) -> Codes:
+    def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
 
     @abstractmethod
@@ -45,9 +48,9 @@ class LinearEncoder(Encoder):
         self.W_enc = nn.Parameter(_uniform(d_in, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
-    def forward(self, x: Activations) -> Codes:
+    def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
-        return x @ self.W_enc + self.b_enc
+        return x @ self.W_enc + self.b_enc.unsqueeze(-2)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -81,9 +84,10 @@ class MLPEncoder(Encoder):
         self.W_enc = nn.Parameter(_uniform(hidden, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
-    def forward(self, x: Activations) -> Codes:
+    def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
-        return torch.relu(x @ self.W_hidden + self.b_hidden) @ self.W_enc + self.b_enc
+        hidden = torch.relu(x @ self.W_hidden + self.b_hidden.unsqueeze(-2))
+        return hidden @ self.W_enc + self.b_enc.unsqueeze(-2)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:

@@ -1,16 +1,21 @@
 """A sparse autoencoder is an encoder, a sparsity rule and a dictionary."""
 
-from collections.abc import Callable
 from typing import NamedTuple, final
 
-import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae.dictionaries import Dictionary, FreeDictionary
-from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
-from orbitlens.sae.sparsity import BatchTopK, Sparsity, TopK
-from orbitlens.typing import Activations, Codes, Float, Tensor
+from orbitlens.sae.dictionaries import Dictionary
+from orbitlens.sae.encoders import Encoder
+from orbitlens.sae.sparsity import Sparsity
+from orbitlens.typing import (
+    Activations,
+    Codes,
+    Float,
+    StackedActivations,
+    StackedCodes,
+    Tensor,
+)
 
 
 class SAEOutput(NamedTuple):
@@ -22,9 +27,9 @@ class SAEOutput(NamedTuple):
         x_hat: Reconstructions, shape [batch, d_in].
     """
 
-    pre: Codes
-    codes: Codes
-    x_hat: Activations
+    pre: StackedCodes
+    codes: StackedCodes
+    x_hat: StackedActivations
 
 
 @final
@@ -43,6 +48,8 @@ class SAE(nn.Module):
         OrbitLensError: If the widths of the parts differ, or k exceeds the number of latents.
 
     Example:
+        >>> import torch
+        >>> from orbitlens.sae import topk_sae
         >>> sae = topk_sae(d_in=4, d_sae=8, k=2)
         >>> codes = sae.encode(torch.randn(3, 4))
         >>> codes.shape, sae.decode(codes).shape
@@ -79,16 +86,16 @@ class SAE(nn.Module):
         return self.encoder.d_sae
 
     @property
-    def W_dec(self) -> Float[Tensor, "latents dim"]:  # noqa: N802
+    def W_dec(self) -> Float[Tensor, "*stack latents dim"]:  # noqa: N802
         """One direction per latent, shape [d_sae, d_in]."""
         return self.dictionary.directions
 
     @property
-    def b_dec(self) -> Float[Tensor, " dim"]:
+    def b_dec(self) -> Float[Tensor, "*stack dim"]:
         """The reconstruction of an empty code, shape [d_in]."""
         return self.dictionary.b_dec
 
-    def forward(self, x: Activations) -> SAEOutput:
+    def forward(self, x: StackedActivations) -> SAEOutput:
         """Encode and decode.
 
         Args:
@@ -97,7 +104,7 @@ class SAE(nn.Module):
         Returns:
             Pre-activations, codes and reconstructions.
         """
-        pre = self.encoder(x - self.b_dec)
+        pre = self.encoder(x - self.b_dec.unsqueeze(-2))
         codes = self.sparsity(pre)
         return SAEOutput(pre=pre, codes=codes, x_hat=self.dictionary(codes))
 
@@ -121,51 +128,3 @@ class SAE(nn.Module):
         """
         for part in (self.encoder, self.sparsity, self.dictionary):
             part.scale_(1.0 / scale)
-
-
-def topk_sae(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:
-    """Build an SAE with TopK sparsity and a free dictionary.
-
-    Args:
-        d_in: Width of the activations.
-        d_sae: Number of latents.
-        k: Latents kept per sample.
-        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
-        seed: Seed of all weights, default 0.
-
-    Returns:
-        The untrained SAE. A linear encoder starts as the transpose of the dictionary.
-
-    Raises:
-        OrbitLensError: If k is below 1 or exceeds d_sae.
-
-    Example:
-        >>> sum(p.numel() for p in topk_sae(d_in=4, d_sae=8, k=2, hidden=16).parameters())
-        252
-    """
-    return _build(TopK(k), d_in, d_sae, hidden, seed)
-
-
-def batch_topk_sae(
-    d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0
-) -> SAE:
-    """Build an SAE with BatchTopK sparsity and a free dictionary; arguments as in `topk_sae`.
-
-    Example:
-        >>> float(batch_topk_sae(d_in=4, d_sae=8, k=2).sparsity.threshold)  # learned by `fit`
-        0.0
-    """
-    return _build(BatchTopK(k), d_in, d_sae, hidden, seed)
-
-
-BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
-
-
-def _build(sparsity: Sparsity, d_in: int, d_sae: int, hidden: int | None, seed: int) -> SAE:
-    dictionary = FreeDictionary(d_sae, d_in, seed=seed)
-    if hidden is not None:
-        return SAE(MLPEncoder(d_in, hidden, d_sae, seed=seed), sparsity, dictionary)
-    encoder = LinearEncoder(d_in, d_sae, seed=seed)
-    with torch.no_grad():
-        encoder.W_enc.copy_(dictionary.W_dec.T)
-    return SAE(encoder, sparsity, dictionary)

@@ -7,19 +7,21 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.typing import Codes, Tensor
+from orbitlens.typing import StackedCodes, Tensor
 
 
 class Sparsity(nn.Module, ABC):
     """The interface: which pre-activations survive, k of them per sample."""
 
     k: int
+    learns = False
+    """Whether `calibrate_` learns something, so that the training loop computes what it needs."""
 
     @abstractmethod
-    def forward(self, pre: Codes) -> Codes:
+    def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes z >= 0, shape [batch, d_sae]."""
 
-    def calibrate_(self, pre: Codes) -> None:
+    def calibrate_(self, pre: StackedCodes) -> None:
         """Learn from pre-activations of trained weights; the training loop calls it at its end."""
         del pre
 
@@ -49,7 +51,7 @@ class TopK(Sparsity):
         super().__init__()
         self.k = _checked(k)
 
-    def forward(self, pre: Codes) -> Codes:
+    def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes with at most k non-zeros per sample, shape [batch, d_sae]."""
         values, latents = pre.topk(self.k, dim=-1)
         return torch.zeros_like(pre).scatter(-1, latents, torch.relu(values))
@@ -76,22 +78,24 @@ class BatchTopK(Sparsity):
     """
 
     threshold: Tensor
+    learns = True
 
     def __init__(self, k: int) -> None:
         super().__init__()
         self.k = _checked(k)
         self.register_buffer("threshold", torch.tensor(0.0))
 
-    def forward(self, pre: Codes) -> Codes:
+    def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes, shape [batch, d_sae]: by budget in training, by threshold otherwise."""
         positive = torch.relu(pre)
         if not self.training:
-            return positive * (positive > self.threshold)
-        values, places = positive.flatten().topk(self.k * len(pre))
-        return torch.zeros_like(positive).flatten().scatter(0, places, values).view_as(pre)
+            return positive * (positive > self.threshold[..., None, None])
+        batches = positive.flatten(-2)
+        values, places = batches.topk(self.k * pre.shape[-2], dim=-1)
+        return torch.zeros_like(batches).scatter(-1, places, values).view_as(pre)
 
     @torch.no_grad()
-    def calibrate_(self, pre: Codes) -> None:
+    def calibrate_(self, pre: StackedCodes) -> None:
         """Set the threshold to the largest pre-activation that the budget leaves out."""
         ranked = torch.relu(pre).flatten().topk(min(self.k * len(pre) + 1, pre.numel())).values
         exhausted = len(ranked) <= self.k * len(pre)

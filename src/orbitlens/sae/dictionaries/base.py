@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import nn
 
-from orbitlens.typing import Activations, Codes, Float, Tensor
+from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
 class Dictionary(nn.Module, ABC):
@@ -16,17 +17,22 @@ class Dictionary(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def directions(self) -> Float[Tensor, "latents dim"]:
+    def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """One direction per latent, D, shape [d_sae, d_in]."""
 
     @abstractmethod
     def project_(self) -> None:
         """Restore the constraints on the directions; the training loop calls it after each step."""
 
+    @torch.no_grad()
+    def center_(self, orbit_means: Float[Tensor, "group dim"]) -> None:
+        """Start the bias at the mean activation, given the mean of every element's."""
+        self.b_dec.copy_(orbit_means.mean(0))
+
     @abstractmethod
     def scale_(self, factor: float) -> None:
         """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
 
-    def forward(self, codes: Codes) -> Activations:
+    def forward(self, codes: StackedCodes) -> StackedActivations:
         """Return reconstructions, shape [batch, d_in]."""
-        return codes @ self.directions + self.b_dec
+        return codes @ self.directions + self.b_dec.unsqueeze(-2)

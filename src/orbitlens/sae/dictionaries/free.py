@@ -32,7 +32,7 @@ class FreeDictionary(Dictionary):
         self.project_()
 
     @property
-    def directions(self) -> Float[Tensor, "latents dim"]:
+    def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """The rows of W_dec, shape [d_sae, d_in]."""
         return self.W_dec
 

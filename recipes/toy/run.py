@@ -1,0 +1,199 @@
+"""The toy model: does an SAE find the true features, and do its latents detect them?
+
+Source: Erdogan & Lucic, arXiv 2511.09432, experiment 1: Table 3, Figures 2 and 8.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import orbitlens as ol
+from orbitlens.metrics import feature_detection, feature_recovery
+from orbitlens.reproduce import COLUMNS, Column, Job, Recipe, build_column, main, summarise
+from orbitlens.sae import kmeans_candidates
+from orbitlens.transport import move
+
+DIM, HIDDEN, K, CLUSTERS = 16, 64, 3, 256
+FULL = {
+    "n_features": [8, 16, 18, 32],
+    "orbit_sizes": [4, 8, 16, 32],
+    "seeds": 3,
+    "n_samples": 10_000,
+    "train_samples": 4096,
+    "epochs": 256,
+    "batch_size": 128,
+    "columns": list(COLUMNS),
+}
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        **FULL,
+        "n_features": [8],
+        "orbit_sizes": [4],
+        "seeds": 2,
+        "n_samples": 400,
+        "train_samples": 256,
+        "epochs": 2,
+    },
+    "small": {**FULL, "orbit_sizes": [4], "epochs": 128},
+    "medium": {**FULL, "orbit_sizes": [4, 32]},
+    "full": FULL,
+}
+METRICS = {
+    "mse": "std",
+    "recovery": "std",
+    "detection_top1": "std",
+    "detection_top4": "std",
+    "transported_mse": "std",
+    "recovery_modulo": "std",
+    "explained_variance": "std",
+}
+
+
+def jobs(settings: Mapping[str, Any]) -> list[Job]:
+    """One job for each column and number of features: everything in it trains as one stack."""
+    return [
+        Job(f"{column}-{n}", {**settings, "column": column, "n": n})
+        for n in settings["n_features"]
+        for column in settings["columns"]
+    ]
+
+
+def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Train and measure one column at one number of features."""
+    del folder
+    column, n = COLUMNS[arguments["column"]], arguments["n"]
+    cells = [
+        (canonical, orbit_size, seed)
+        for canonical in ("fixed", "random", "random_orbits")
+        for orbit_size in arguments["orbit_sizes"]
+        for seed in range(arguments["seeds"])
+        # The third reading is there to show what it does, not to fill a table.
+        if canonical != "random_orbits" or (column.transported and orbit_size == 4)
+    ]
+    toys = [
+        ol.data.toy(
+            n_features=n,
+            orbit_size=orbit_size,
+            dim=DIM,
+            n_samples=arguments["n_samples"],
+            canonical=canonical,
+            seed=seed,
+        )
+        for canonical, orbit_size, seed in cells
+    ]
+    stores = [ol.store_from_array(toy.orbits, group=toy.group) for toy in toys]
+    saes = [
+        build_column(
+            column,
+            DIM,
+            n,
+            K,
+            hidden=HIDDEN,
+            group_order=store.group.order,
+            candidates=_candidates(store, seed) if column.dictionary == "archetypal" else None,
+            seed=seed,
+        )
+        for store, (_, _, seed) in zip(stores, cells, strict=True)
+    ]
+    ol.fit(
+        saes,
+        stores,
+        objective=column.objective,
+        epochs=arguments["epochs"],
+        batch_size=arguments["batch_size"],
+        samples=stores[0].split()[0][: arguments["train_samples"]],
+        seed=[seed for _, _, seed in cells],
+    )
+    return [
+        {
+            "sae": column.name,
+            "n_features": n,
+            "orbit_size": orbit_size,
+            "canonical": canonical,
+            "seed": seed,
+            **measure(column, sae, toy, store, seed),
+        }
+        for (canonical, orbit_size, seed), sae, toy, store in zip(
+            cells, saes, toys, stores, strict=True
+        )
+    ]
+
+
+def _candidates(store: ol.ActivationStore, seed: int) -> torch.Tensor:
+    rows = store.orbits(store.split()[0]).flatten(0, 1)
+    chosen = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:8192]]
+    return kmeans_candidates(chosen, min(CLUSTERS, len(chosen.unique(dim=0))), seed=seed)
+
+
+@torch.no_grad()
+def measure(
+    column: Column, sae: ol.SAE, toy: ol.data.ToyData, store: ol.ActivationStore, seed: int
+) -> dict[str, float]:
+    """Measure an SAE on held-out orbits, each in one random orientation."""
+    held_out = torch.from_numpy(store.split()[1])
+    generator = torch.Generator().manual_seed(seed)
+    elements = torch.randint(toy.group.order, (len(held_out),), generator=generator)
+    x, present = toy.orbits[held_out, elements], toy.present[held_out]
+    output = sae(x)
+    final = output.x_hat
+    if column.transported:
+        final = move(output.x_hat, elements, ol.fit_transport(store).matrices)
+    if column.dictionary == "crosscoder":
+        # Its own way to an oriented sample: the code of the canonical one, the element's block.
+        codes = sae.encode(toy.orbits[held_out, 0])
+        final = sae.dictionary.orbit(codes)[torch.arange(len(x)), elements]
+    return {
+        "mse": (output.x_hat - x).square().mean().item(),
+        "transported_mse": (final - x).square().mean().item(),
+        "explained_variance": ol.metrics.explained_variance(x, final).item(),
+        "recovery": feature_recovery(sae.W_dec, toy.features).score,
+        "recovery_modulo": feature_recovery(sae.W_dec, toy.features, toy.matrices).score,
+        "detection_top1": feature_detection(output.codes, present, m=1, seed=seed),
+        "detection_top4": feature_detection(output.codes, present, m=4, seed=seed),
+    }
+
+
+def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds."""
+    return summarise(records, ["sae", "n_features", "orbit_size", "canonical"], METRICS)
+
+
+def plot(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Figures 2 and 8: the metrics against the number of features, and against the orbit size."""
+    from orbitlens.reproduce.plots import line_panels
+
+    fixed = [row for row in rows if row["canonical"] == "fixed"]
+    line_panels(
+        [row for row in fixed if row["orbit_size"] == 4],
+        folder / "figure2.png",
+        x=("n_features", "true features N"),
+        series="sae",
+        metrics=METRICS,
+        title="Toy model, orbit size 4: mean and standard deviation over seeds",
+    )
+    line_panels(
+        [row for row in fixed if row["n_features"] == fixed[0]["n_features"]]
+        if len({row["n_features"] for row in fixed}) == 1
+        else [row for row in fixed if row["n_features"] == 16],
+        folder / "figure8.png",
+        x=("orbit_size", "orbit size |G|"),
+        series="sae",
+        metrics=METRICS,
+        title="Toy model, N = 16: mean and standard deviation over seeds",
+    )
+
+
+RECIPE = Recipe(
+    folder=Path(__file__).resolve().parent,
+    budgets=BUDGETS,
+    jobs=jobs,
+    compute=compute,
+    summarise=results,
+    where={"orbit_size": 4, "canonical": "random"},
+    plot=plot,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

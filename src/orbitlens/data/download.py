@@ -1,0 +1,158 @@
+"""Files from the internet: a cache folder, and downloads whose checksum is verified."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import urlopen
+
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.files import new_file, one_line_errors
+
+_SCHEMES = ("https", "http", "file")
+_CHUNK = 1 << 20
+_PATIENCE_S = 30.0
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
+
+    Returns:
+        An absolute path, which need not exist.
+
+    Example:
+        >>> cache_folder().is_absolute()
+        True
+    """
+    chosen = os.environ.get("ORBITLENS_CACHE")
+    folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "orbitlens"
+    return folder.absolute()
+
+
+def fetch(
+    url: str,
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+) -> Path:
+    """Return a file with a known checksum, downloaded unless it is there already.
+
+    What arrives is written under a temporary name, summed as it comes, and takes its place only
+    if the sum is right. A file that is there is summed and never replaced or removed.
+
+    Args:
+        url: Where the file comes from: https, http or file.
+        path: Where it belongs; folders are made as needed.
+        sha256: Its SHA-256 sum, in hexadecimal.
+        md5: Its MD5 sum, where the publisher gives no other.
+        size: Its size in bytes if that is known; said to the user if the download fails.
+
+    Returns:
+        The path.
+
+    Raises:
+        OrbitLensError: If not exactly one sum is given, if the URL is of another kind or cannot be
+            reached, if the sum of the file there or of what arrives is another one, or if nothing
+            can be written there.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> md5 = "1cb251ec0d568de6a929b520c4aed8d1"
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "published").write_text("text")
+        ...     url = (Path(folder) / "published").as_uri()
+        ...     fetch(url, Path(folder) / "mine", md5=md5).read_text()
+        'text'
+    """
+    path = Path(path)
+    algorithm, wanted = _checksum(sha256, md5)
+    _check_url(url)
+    if path.exists():
+        _check_existing(path, algorithm, wanted)
+        return path
+    with one_line_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as partial:
+            _download(url, partial, path, algorithm, wanted, size)
+    return path
+
+
+def _checksum(sha256: str | None, md5: str | None) -> tuple[str, str]:
+    if sha256 is not None and md5 is None:
+        return "sha256", sha256.lower()
+    if md5 is not None and sha256 is None:
+        return "md5", md5.lower()
+    raise OrbitLensError(
+        "checksum",
+        expected="one of `sha256` and `md5`",
+        received="neither" if md5 is None else "both",
+        remedy="give the one that the publisher gives",
+    )
+
+
+def _check_url(url: str) -> None:
+    if url.partition(":")[0] not in _SCHEMES:
+        raise OrbitLensError(
+            "`url`",
+            expected=f"one that begins with {', '.join(_SCHEMES)}",
+            received=repr(url),
+            remedy="give the whole address",
+        )
+
+
+def _check_existing(path: Path, algorithm: str, wanted: str) -> None:
+    try:
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise OrbitLensError(
+            str(path),
+            expected="a file that can be read",
+            received=one_line(error),
+            remedy="check the path and its permissions",
+        ) from error
+    if received != wanted:
+        raise OrbitLensError(
+            f"{path}, which is there already",
+            expected=f"the {algorithm} sum {wanted}",
+            received=received,
+            remedy="it was left as it is; move it away to have it downloaded",
+        )
+
+
+def _download(
+    url: str, partial: Path, path: Path, algorithm: str, wanted: str, size: int | None
+) -> None:
+    # MD5 guards against damage here, as its publishers meant it; it is no proof of origin.
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    count = 0
+    with partial.open("wb") as file:
+        for chunk in _chunks(url, path, size):
+            digest.update(chunk)
+            count += len(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != wanted:
+        raise OrbitLensError(
+            f"download of {url}",
+            expected=f"the {algorithm} sum {wanted}",
+            received=f"{digest.hexdigest()} of {count:,} bytes, which were removed",
+            remedy="try again; if it happens twice, the publisher has changed the file",
+        )
+
+
+def _chunks(url: str, path: Path, size: int | None) -> Iterator[bytes]:
+    try:
+        with urlopen(url, timeout=_PATIENCE_S) as response:  # noqa: S310 - schemes are checked
+            while chunk := response.read(_CHUNK):
+                yield chunk
+    except (OSError, HTTPException) as error:
+        about = "" if size is None else f" ({size / 1e6:,.1f} MB)"
+        raise OrbitLensError(
+            str(path),
+            expected=f"to download it from {url}{about}",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="check the network, or get the file by other means and put it there",
+        ) from error

@@ -1,0 +1,112 @@
+"""Our figures beside the published ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orbitlens.errors import OrbitLensError
+
+_SPREADS = ("std", "stderr")
+_LOWER_IS_BETTER = ("mse", "r2_identity")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of ours beside the published one.
+
+    Args:
+        key: What was measured.
+        metric: Which figure of it.
+        ours: Our mean.
+        our_spread: Its spread.
+        paper: The published mean.
+        paper_spread: Its spread.
+        verdict: "within the spread" if the means differ by at most the sum of the spreads, else
+            "better" or "worse"; "not measured" if ours is missing.
+    """
+
+    key: Mapping[str, Any]
+    metric: str
+    ours: float | None
+    our_spread: float | None
+    paper: float
+    paper_spread: float
+    verdict: str
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.ours is None else self.ours - self.paper
+
+
+def compare(
+    results: Sequence[Mapping[str, Any]],
+    expected: Sequence[Mapping[str, Any]],
+    *,
+    where: Mapping[str, Any],
+) -> list[Comparison]:
+    """Join our results with a published table.
+
+    A published figure is a pair of columns NAME_mean and NAME_std or NAME_stderr; the other columns
+    say what was measured, and are the keys of the join.
+
+    Args:
+        results: Our rows; they may have more columns than the published table.
+        expected: The published rows.
+        where: The values of our further columns that correspond to the published setting.
+
+    Returns:
+        One comparison for each published figure, row by row.
+
+    Raises:
+        OrbitLensError: If two of our rows have the same key.
+
+    Example:
+        >>> ours = [{"sae": "a", "canonical": "random", "f1_mean": 0.5, "f1_std": 0.1}]
+        >>> paper = [{"sae": "a", "f1_mean": 0.3, "f1_std": 0.05}]
+        >>> compare(ours, paper, where={"canonical": "random"})[0].verdict
+        'better'
+    """
+    metrics = {
+        name.removesuffix("_mean"): next(s for s in _SPREADS if f"{name[:-5]}_{s}" in expected[0])
+        for name in expected[0]
+        if name.endswith("_mean")
+    }
+    figures = {f"{m}_{end}" for m, spread in metrics.items() for end in ("mean", spread)}
+    keys = [name for name in expected[0] if name not in figures]
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in results:
+        if all(row.get(name) == value for name, value in where.items()):
+            key = tuple(row[name] for name in keys)
+            if key in found:
+                raise OrbitLensError(
+                    "`where`",
+                    expected="one row of ours for each published row",
+                    received=f"several for {dict(zip(keys, key, strict=True))}",
+                    remedy="give the value of every further column of the results",
+                )
+            found[key] = row
+    return [
+        _compared({name: row[name] for name in keys}, metric, spread, row, found.get(key, {}))
+        for row in expected
+        for key in [tuple(row[name] for name in keys)]
+        for metric, spread in metrics.items()
+    ]
+
+
+def _compared(
+    key: Mapping[str, Any],
+    metric: str,
+    spread: str,
+    row: Mapping[str, Any],
+    found: Mapping[str, Any],
+) -> Comparison:
+    mean, own = found.get(f"{metric}_mean"), found.get(f"{metric}_{spread}")
+    paper, paper_spread = row[f"{metric}_mean"], row[f"{metric}_{spread}"]
+    if mean is None or own is None:
+        verdict = "not measured"
+    elif abs(mean - paper) <= own + paper_spread:
+        verdict = "within the spread"
+    else:
+        verdict = "better" if (mean > paper) != (metric in _LOWER_IS_BETTER) else "worse"
+    return Comparison(key, metric, mean, own, paper, paper_spread, verdict)

@@ -1,0 +1,54 @@
+"""Where the recipes are: beside the package in a checkout, inside it in an installation."""
+
+from pathlib import Path
+
+from orbitlens.errors import OrbitLensError, unknown_name
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PLACES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
+
+
+def names() -> list[str]:
+    """Return the names of the recipes, in alphabetical order.
+
+    Raises:
+        OrbitLensError: If there are no recipes.
+
+    Example:
+        >>> "toy" in names()
+        True
+    """
+    return sorted(path.parent.name for path in _folder().glob("*/run.py"))
+
+
+def locate(name: str) -> Path:
+    """Return the folder of a recipe.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The folder with its run.py, README.md, expected.csv and results.csv.
+
+    Raises:
+        OrbitLensError: If there is no such recipe.
+
+    Example:
+        >>> locate("toy").name
+        'toy'
+    """
+    if name not in names():
+        raise unknown_name("recipe", name, names())
+    return _folder() / name
+
+
+def _folder() -> Path:
+    for place in _PLACES:
+        if place.is_dir():
+            return place
+    raise OrbitLensError(
+        "recipes",
+        expected=f"a folder {_PLACES[0]}, or recipes/ in a checkout",
+        received="neither",
+        remedy="install OrbitLens again, or work in a checkout",
+    )

@@ -1,0 +1,79 @@
+"""Plots of the recipes: one panel per metric, one line per SAE."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orbitlens.errors import missing_extra
+from orbitlens.files import new_file
+
+_STYLES = {
+    "vanilla": ("#555555", "-"),
+    "vanilla_wide": ("#555555", "--"),
+    "archetypal": ("#b07aa1", "-"),
+    "archetypal_wide": ("#b07aa1", "--"),
+    "crosscoder": ("#e8a33d", "-"),
+    "equivariant_canonical": ("#1f77b4", "-"),
+    "equivariant_latent": ("#2a9d4a", "-"),
+    "equivariant_output": ("#d1495b", "-"),
+}
+_COLUMNS = 4
+
+
+def line_panels(
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    x: tuple[str, str],
+    series: str,
+    metrics: Mapping[str, str],
+    title: str,
+) -> None:
+    """Draw one panel for each metric, with a line and its spread for each series.
+
+    Args:
+        rows: Rows of results.csv; each metric has NAME_mean and NAME_std or NAME_stderr.
+        path: The PNG file.
+        x: The field along the axis, and its label.
+        series: The field that tells lines apart.
+        metrics: The metrics, each with the kind of its spread.
+        title: What the figure shows.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", extra="report") from None
+    columns = min(_COLUMNS, len(metrics))
+    lines = -(-len(metrics) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.8), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flat
+    field, label = x
+    ticks = sorted({row[field] for row in rows})
+    for axis, (metric, spread) in zip(axes, metrics.items(), strict=False):
+        for name in dict.fromkeys(row[series] for row in rows):
+            points = sorted(
+                (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"])
+                for row in rows
+                if row[series] == name and row[f"{metric}_mean"] is not None
+            )
+            if points:
+                colour, style = _STYLES.get(name, (None, "-"))
+                at, mean, error = zip(*points, strict=True)
+                axis.errorbar(
+                    at, mean, error, label=name, color=colour, linestyle=style, marker="o", ms=3,
+                    lw=1.3, elinewidth=0.8,
+                )  # fmt: skip
+        axis.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
+        axis.set_xlabel(label)
+        axis.set_title(metric.replace("_", " "), fontsize=10)
+        axis.grid(alpha=0.25)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    for axis in figure.axes[len(metrics) :]:
+        axis.remove()
+    figure.suptitle(title, fontsize=11)
+    with new_file(path) as file:
+        figure.savefig(file, dpi=150, format="png")

@@ -1,0 +1,118 @@
+"""Tables as CSV files, and means over repetitions."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_file
+
+Row = dict[str, Any]
+
+
+def read_table(path: str | Path) -> list[Row]:
+    """Read a CSV file; cells that are numbers become numbers.
+
+    Args:
+        path: The file; its first line names the columns.
+
+    Returns:
+        One record for each further line.
+
+    Raises:
+        OrbitLensError: If the file cannot be read or a line has too few or too many cells.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restkey="", restval=None))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OrbitLensError(
+            str(path), expected="a CSV file", received=str(error), remedy="give another file"
+        ) from None
+    for number, row in enumerate(rows, start=2):
+        if "" in row or None in row.values():
+            raise OrbitLensError(
+                f"{path}, line {number}",
+                expected="as many cells as columns",
+                received=row,
+                remedy="the file is damaged; write it again",
+            )
+    return [{name: _number(cell) for name, cell in row.items()} for row in rows]
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write records of equal fields as a CSV file, whole or not at all.
+
+    Floating point numbers are written with six significant digits.
+
+    Args:
+        rows: The records, at least one.
+        path: The file; an existing one is replaced.
+    """
+    with new_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def summarise(
+    records: Iterable[Mapping[str, Any]], by: Sequence[str], metrics: Mapping[str, str]
+) -> list[Row]:
+    """Mean and spread of repeated measurements.
+
+    std is the standard deviation of the sample, sqrt(sum (x - mean)^2 / (n - 1)), and stderr is
+    std / sqrt(n). Both are 0 for a single measurement.
+
+    Args:
+        records: Measurements.
+        by: The fields that say what was measured; records that agree in them are repetitions.
+        metrics: The fields that hold figures, and for each "std" or "stderr".
+
+    Returns:
+        One row for each combination, in order of first appearance: the fields `by`, `NAME_mean` and
+        `NAME_std` or `NAME_stderr` for each metric, and `n`, the number of repetitions. A figure
+        that some repetition lacks is empty.
+
+    Example:
+        >>> summarise([{"sae": "a", "f1": 1.0}, {"sae": "a", "f1": 3.0}], ["sae"], {"f1": "stderr"})
+        [{'sae': 'a', 'f1_mean': 2.0, 'f1_stderr': 1.0, 'n': 2}]
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(tuple(record[name] for name in by), []).append(record)
+    rows = []
+    for key, repetitions in groups.items():
+        row: Row = dict(zip(by, key, strict=True))
+        for name, spread in metrics.items():
+            values = [repetition[name] for repetition in repetitions]
+            row[f"{name}_mean"], row[f"{name}_{spread}"] = _mean_and_spread(values, spread)
+        rows.append({**row, "n": len(repetitions)})
+    return rows
+
+
+def _mean_and_spread(
+    values: Sequence[float | None], spread: str
+) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None, None
+    n = len(known)
+    mean = math.fsum(known) / n
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / max(n - 1, 1))
+    return mean, std / math.sqrt(n) if spread == "stderr" else std
+
+
+def _number(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell or None
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,158 @@
+"""SAEs ready to train: the paper's, and the baselines that it is held against.
+
+Erdogan & Lucic, arXiv 2511.09432, compare narrow SAEs, with as many latents as the equivariant one,
+with wide ones of four times as many. Width is an argument, so a wide SAE is the same call with
+4 * d_sae; all take the paper's two-layer encoder with `hidden`.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from orbitlens.sae.dictionaries import (
+    ArchetypalDictionary,
+    CrosscoderDictionary,
+    Dictionary,
+    FreeDictionary,
+)
+from orbitlens.sae.encoders import LinearEncoder, MLPEncoder
+from orbitlens.sae.model import SAE
+from orbitlens.sae.sparsity import BatchTopK, Sparsity, TopK
+from orbitlens.typing import Float, Tensor
+
+
+def topk_sae(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:
+    """Build an SAE with TopK sparsity and a free dictionary.
+
+    Args:
+        d_in: Width of the activations.
+        d_sae: Number of latents.
+        k: Latents kept per sample.
+        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
+        seed: Seed of all weights, default 0.
+
+    Returns:
+        The untrained SAE. A linear encoder starts as the transpose of the dictionary.
+
+    Raises:
+        OrbitLensError: If k is below 1 or exceeds d_sae.
+
+    Example:
+        >>> sum(p.numel() for p in topk_sae(d_in=4, d_sae=8, k=2, hidden=16).parameters())
+        252
+    """
+    return compose(TopK(k), FreeDictionary(d_sae, d_in, seed=seed), hidden=hidden, seed=seed)
+
+
+def batch_topk_sae(
+    d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0
+) -> SAE:
+    """Build an SAE with BatchTopK sparsity and a free dictionary; arguments as in `topk_sae`.
+
+    Example:
+        >>> float(batch_topk_sae(d_in=4, d_sae=8, k=2).sparsity.threshold)  # learned by `fit`
+        0.0
+    """
+    return compose(BatchTopK(k), FreeDictionary(d_sae, d_in, seed=seed), hidden=hidden, seed=seed)
+
+
+def archetypal_sae(
+    candidates: Float[Tensor, "candidates dim"],
+    d_sae: int,
+    k: int,
+    *,
+    hidden: int | None = None,
+    delta: float = 1.0,
+    seed: int = 0,
+) -> SAE:
+    """Build an archetypal SAE: TopK sparsity, mixtures of data as directions.
+
+    Trained with `objectives.reconstruction` it is the baseline of Erdogan & Lucic, arXiv
+    2511.09432; the dictionary is that of Fel et al., arXiv 2502.12892.
+
+    Args:
+        candidates: What directions are mixtures of, shape [candidates, d_in]; mostly centroids of
+            the training activations, see `kmeans_candidates`.
+        d_sae: Number of latents.
+        k: Latents kept per sample.
+        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
+        delta: How far a direction may leave the mixtures, see `ArchetypalDictionary`; default 1.
+        seed: Seed of all weights, default 0.
+
+    Returns:
+        The untrained SAE. A linear encoder starts as the transpose of the dictionary.
+
+    Raises:
+        OrbitLensError: If k is below 1 or exceeds d_sae, all candidates are the same, or delta is
+            negative.
+
+    Example:
+        >>> sae = archetypal_sae(torch.randn(20, 4), d_sae=8, k=2)
+        >>> sae.dictionary.weights.shape
+        torch.Size([8, 20])
+    """
+    dictionary = ArchetypalDictionary(candidates, d_sae, delta=delta, seed=seed)
+    return compose(TopK(k), dictionary, hidden=hidden, seed=seed)
+
+
+def crosscoder_sae(
+    d_in: int, d_sae: int, k: int, group_order: int, *, hidden: int | None = None, seed: int = 0
+) -> SAE:
+    """Build a group crosscoder: TopK sparsity, one block of directions per group element.
+
+    Trained with `objectives.orbit_reconstruction` it is the baseline of Erdogan & Lucic, arXiv
+    2511.09432; the dictionary is that of Gorton, arXiv 2410.24184.
+
+    Args:
+        d_in: Width of the activations.
+        d_sae: Number of latents.
+        k: Latents kept per sample.
+        group_order: Number of group elements, |G|; element 0 is the identity.
+        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
+        seed: Seed of all weights, default 0.
+
+    Returns:
+        The untrained SAE. A linear encoder starts as the transpose of the identity's block.
+
+    Raises:
+        OrbitLensError: If k is below 1 or exceeds d_sae, or the order is below 1.
+
+    Example:
+        >>> sae = crosscoder_sae(d_in=4, d_sae=8, k=2, group_order=6)
+        >>> sae.dictionary.orbit(sae.encode(torch.randn(3, 4))).shape
+        torch.Size([3, 6, 4])
+    """
+    dictionary = CrosscoderDictionary(d_sae, d_in, group_order, seed=seed)
+    return compose(TopK(k), dictionary, hidden=hidden, seed=seed)
+
+
+BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
+
+
+def compose(sparsity: Sparsity, dictionary: Dictionary, *, hidden: int | None, seed: int) -> SAE:
+    """Put an encoder before a sparsity rule and a dictionary.
+
+    Args:
+        sparsity: Pre-activations to codes.
+        dictionary: Codes to reconstructions; its widths are the encoder's.
+        hidden: Width of the encoder's hidden layer; None for a linear encoder, which starts as the
+            transpose of the dictionary.
+        seed: Seed of the encoder's weights.
+
+    Returns:
+        The untrained SAE.
+
+    Raises:
+        OrbitLensError: If k exceeds the number of latents.
+
+    Example:
+        >>> compose(TopK(2), FreeDictionary(8, 4), hidden=16, seed=0).encoder.hidden
+        16
+    """
+    d_in, d_sae = dictionary.d_in, dictionary.d_sae
+    if hidden is not None:
+        return SAE(MLPEncoder(d_in, hidden, d_sae, seed=seed), sparsity, dictionary)
+    encoder = LinearEncoder(d_in, d_sae, seed=seed)
+    with torch.no_grad():
+        encoder.W_enc.copy_(dictionary.directions.mT)
+    return SAE(encoder, sparsity, dictionary)
