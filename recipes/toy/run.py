@@ -160,11 +160,13 @@ def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return summarise(records, ["sae", "n_features", "orbit_size", "canonical"], METRICS)
 
 
-def plot(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
+def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
     """Figures 2 and 8: the metrics against the number of features, and against the orbit size."""
     from orbitlens.reproduce.plots import line_panels
 
-    fixed = [row for row in rows if row["canonical"] == "fixed"]
+    fixed = [row for row in tables["results.csv"] if row["canonical"] == "fixed"]
+    sizes = [row["n_features"] for row in fixed]
+    shown = 16 if 16 in sizes else sizes[0]
     line_panels(
         [row for row in fixed if row["orbit_size"] == 4],
         folder / "figure2.png",
@@ -174,14 +176,12 @@ def plot(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
         title="Toy model, orbit size 4: mean and standard deviation over seeds",
     )
     line_panels(
-        [row for row in fixed if row["n_features"] == fixed[0]["n_features"]]
-        if len({row["n_features"] for row in fixed}) == 1
-        else [row for row in fixed if row["n_features"] == 16],
+        [row for row in fixed if row["n_features"] == shown],
         folder / "figure8.png",
         x=("orbit_size", "orbit size |G|"),
         series="sae",
         metrics=METRICS,
-        title="Toy model, N = 16: mean and standard deviation over seeds",
+        title=f"Toy model, N = {shown}: mean and standard deviation over seeds",
     )
 
 
@@ -190,7 +190,7 @@ RECIPE = Recipe(
     budgets=BUDGETS,
     jobs=jobs,
     compute=compute,
-    summarise=results,
+    tables={"results.csv": results},
     where={"orbit_size": 4, "canonical": "random"},
     plot=plot,
 )

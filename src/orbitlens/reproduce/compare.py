@@ -7,7 +7,8 @@ from typing import Any
 from orbitlens.errors import OrbitLensError
 
 _SPREADS = ("std", "stderr")
-_LOWER_IS_BETTER = ("mse", "r2_identity")
+_LOWER_IS_BETTER = ("mse",)
+_NEITHER = ("r2_identity",)  # describes the network, not us
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Comparison:
         paper: The published mean.
         paper_spread: Its spread.
         verdict: "within the spread" if the means differ by at most the sum of the spreads, else
-            "better" or "worse"; "not measured" if ours is missing.
+            "better" or "worse", or "different" for a figure that is neither; "not measured" if ours
+            is missing.
     """
 
     key: Mapping[str, Any]
@@ -107,6 +109,8 @@ def _compared(
         verdict = "not measured"
     elif abs(mean - paper) <= own + paper_spread:
         verdict = "within the spread"
+    elif metric in _NEITHER:
+        verdict = "different"
     else:
         verdict = "better" if (mean > paper) != (metric in _LOWER_IS_BETTER) else "worse"
     return Comparison(key, metric, mean, own, paper, paper_spread, verdict)

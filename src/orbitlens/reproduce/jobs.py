@@ -2,9 +2,10 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ class Job:
     Args:
         name: Names its file, so it must be unique and free of slashes.
         arguments: What `compute` is called with; plain numbers, words and lists of them.
+        phase: All jobs of a phase end before the next begins, which may use their files.
     """
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any]
+    phase: int = 0
 
 
 def run_jobs(
@@ -56,30 +59,37 @@ def run_jobs(
     done = folder / "jobs"
     done.mkdir(parents=True, exist_ok=True)
     paths = {job.name: done / f"{job.name}.json" for job in jobs}
-    waiting = [job for job in jobs if not paths[job.name].exists()]
-    progress(len(jobs) - len(waiting), len(jobs))
-    if waiting and workers == 1:
-        for count, job in enumerate(waiting, len(jobs) - len(waiting) + 1):
-            _do(compute, job, folder, paths[job.name])
-            progress(count, len(jobs))
-    elif waiting:
-        # A forked process would inherit the locks of torch's threads.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(
-            min(workers, len(waiting)), context, initializer=torch.set_num_threads, initargs=(1,)
-        )
-        try:
-            futures = [pool.submit(_do, compute, job, folder, paths[job.name]) for job in waiting]
-            for count, future in enumerate(as_completed(futures), len(jobs) - len(waiting) + 1):
-                future.result()
-                progress(count, len(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for phase in sorted({job.phase for job in jobs}):
+        waiting = [job for job in jobs if job.phase == phase and not paths[job.name].exists()]
+        for _ in _finished(waiting, partial(_do, compute, folder), workers):
+            progress(sum(path.exists() for path in paths.values()), len(jobs))
+    progress(len(jobs), len(jobs))
     return [record for job in jobs for record in read_json(paths[job.name])["records"]]
 
 
-def _do(compute: Compute, job: Job, folder: Path, path: Path) -> None:
+def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> Iterator[None]:
+    """Do jobs side by side, each in one thread, and yield whenever one ends."""
+    if workers == 1:
+        for job in jobs:
+            yield do(job)
+    elif jobs:
+        # A forked process would inherit the locks of torch's threads.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(
+            min(workers, len(jobs)), context, initializer=torch.set_num_threads, initargs=(1,)
+        )
+        try:
+            for future in as_completed([pool.submit(do, job) for job in jobs]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _do(compute: Compute, folder: Path, job: Job) -> None:
     start = time.perf_counter()
     records = compute(job.arguments, folder)
     seconds = round(time.perf_counter() - start, 1)
-    write_json({"arguments": dict(job.arguments), "seconds": seconds, "records": records}, path)
+    write_json(
+        {"arguments": dict(job.arguments), "seconds": seconds, "records": records},
+        folder / "jobs" / f"{job.name}.json",
+    )

@@ -27,18 +27,19 @@ class Recipe:
         budgets: The settings of "smoke", "small", "medium" and "full".
         jobs: Lists the parts of the work, from the settings.
         compute: Does one part; at the top level of run.py, as other processes call it.
-        summarise: Turns the records of all jobs into the rows of results.csv.
-        where: Which of these rows the published table is compared with.
-        plot: Draws the figures into a folder, from the rows of results.csv.
+        tables: For each file, what turns the records of all jobs into its rows; "results.csv" is
+            the one that is compared with expected.csv.
+        where: Which rows of results.csv the published table is compared with.
+        plot: Draws the figures into a folder, from the rows of each table.
     """
 
     folder: Path
     budgets: Mapping[str, Mapping[str, Any]]
     jobs: Callable[[Mapping[str, Any]], list[Job]]
     compute: Compute
-    summarise: Callable[[Sequence[Record]], list[Row]]
+    tables: Mapping[str, Callable[[Sequence[Record]], list[Row]]]
     where: Mapping[str, Any] = field(default_factory=dict)
-    plot: Callable[[Sequence[Row], Path], None] | None = None
+    plot: Callable[[Mapping[str, list[Row]], Path], None] | None = None
 
 
 def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
@@ -118,13 +119,14 @@ def reproduce(
         records = run_jobs(
             recipe.jobs(settings), recipe.compute, out, workers=workers, progress=tick
         )
-    rows = recipe.summarise(records)
-    write_table(records, out / "records.csv")
-    write_table(rows, out / "results.csv")
+    tables = {file: table(records) for file, table in recipe.tables.items()}
+    for file, table in {"records.csv": records, **tables}.items():
+        write_table(table, out / file)
+    rows = tables["results.csv"]
     compared = compare(rows, read_table(recipe.folder / "expected.csv"), where=recipe.where)
     write_table([_row(each) for each in compared], out / "comparison.csv")
     if recipe.plot is not None:
-        recipe.plot(rows, out)
+        recipe.plot(tables, out)
     return compared, rows
 
 

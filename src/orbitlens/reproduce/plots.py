@@ -57,7 +57,7 @@ def line_panels(
             points = sorted(
                 (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"])
                 for row in rows
-                if row[series] == name and row[f"{metric}_mean"] is not None
+                if row[series] == name and row.get(f"{metric}_mean") is not None
             )
             if points:
                 colour, style = _STYLES.get(name, (None, "-"))
@@ -74,6 +74,70 @@ def line_panels(
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     for axis in figure.axes[len(metrics) :]:
         axis.remove()
+    figure.suptitle(title, fontsize=11)
+    with new_file(path) as file:
+        figure.savefig(file, dpi=150, format="png")
+
+
+def bar_panels(
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    panel: tuple[str, ...],
+    series: str,
+    group: str,
+    metrics: Sequence[str],
+    title: str,
+) -> None:
+    """Draw one row of panels for each metric, with bars on a logarithmic axis.
+
+    Args:
+        rows: Rows of a table; each metric has NAME_mean and NAME_stderr.
+        path: The PNG file.
+        panel: The fields that tell panels apart.
+        series: The field that tells bars of one group apart.
+        group: The field that groups bars.
+        metrics: The metrics.
+        title: What the figure shows.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", extra="report") from None
+    panels = list(dict.fromkeys(tuple(row[name] for name in panel) for row in rows))
+    names = list(dict.fromkeys(row[series] for row in rows))
+    groups = sorted({row[group] for row in rows})
+    size = (3.4 * len(panels), 2.9 * len(metrics) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(metrics), len(panels), squeeze=False, sharey="row")
+    for metric, line in zip(metrics, axes, strict=True):
+        for key, axis in zip(panels, line, strict=True):
+            for place, name in enumerate(names):
+                own = [
+                    row
+                    for row in rows
+                    if row[series] == name and tuple(row[n] for n in panel) == key
+                ]
+                colour, style = _STYLES.get(name, (None, "-"))
+                axis.bar(
+                    [groups.index(row[group]) + (place - len(names) / 2) / (len(names) + 1)
+                     for row in own],
+                    [row[f"{metric}_mean"] for row in own],
+                    yerr=[row[f"{metric}_stderr"] for row in own],
+                    width=0.9 / (len(names) + 1),
+                    label=name,
+                    color=colour,
+                    alpha=1.0 if style == "-" else 0.5,
+                )  # fmt: skip
+            axis.set_yscale("log")
+            axis.set_xticks(range(len(groups)), [f"{group} {value}" for value in groups])
+            axis.set_title(" ".join(map(str, key)), fontsize=10)
+        line[0].set_ylabel(metric.replace("_", " "))
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(title, fontsize=11)
     with new_file(path) as file:
         figure.savefig(file, dpi=150, format="png")

@@ -43,16 +43,18 @@ def read_table(path: str | Path) -> list[Row]:
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write records of equal fields as a CSV file, whole or not at all.
+    """Write records as a CSV file, whole or not at all.
 
-    Floating point numbers are written with six significant digits.
+    Floating point numbers are written with six significant digits; a field that a record lacks is
+    an empty cell.
 
     Args:
         rows: The records, at least one.
         path: The file; an existing one is replaced.
     """
     with new_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        fields = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({name: _cell(value) for name, value in row.items()})

@@ -1,0 +1,116 @@
+"""How the activations of the Shapes autoencoders move: the R^2 of the transport.
+
+Source: Erdogan & Lucic, arXiv 2511.09432, Table 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orbitlens as ol
+from orbitlens.reproduce import Job, Recipe, main, summarise
+from orbitlens.reproduce.shapes import shapes_base
+from orbitlens.typing import Tensor
+
+FULL = {
+    "models": ["mlp", "cnn"],
+    "groups": ["C4", "D4"],
+    "seeds": 3,
+    "model_epochs": 100,
+    "model_samples": 10_000,
+    "n_samples": 4096,
+}
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {**FULL, "seeds": 2, "model_epochs": 1, "model_samples": 200, "n_samples": 200},
+    "small": {**FULL, "models": ["mlp"], "seeds": 1, "model_epochs": 50},
+    "medium": {**FULL, "seeds": 1},
+    "full": FULL,
+}
+METHODS = ("gradient", "least_squares")
+METRICS = {"r2_trained": "stderr", "r2_identity": "stderr", "relation_error": "stderr"}
+
+
+def jobs(settings: Mapping[str, Any]) -> list[Job]:
+    """One job for each network."""
+    return [
+        Job(
+            f"{model}-{group}-seed{seed}",
+            {**settings, "model": model, "group": group, "seed": seed},
+        )
+        for seed in range(settings["seeds"])
+        for model in settings["models"]
+        for group in settings["groups"]
+    ]
+
+
+def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Train one network, fit its transports and measure them on held-out orbits."""
+    base = shapes_base(
+        folder,
+        model=arguments["model"],
+        group=arguments["group"],
+        seed=arguments["seed"],
+        model_epochs=arguments["model_epochs"],
+        model_samples=arguments["model_samples"],
+        n_samples=arguments["n_samples"],
+    )
+    records = []
+    for method in METHODS:
+        settings = {"seed": arguments["seed"]} if method == "gradient" else {}
+        rho = ol.fit_transport(base.store, method, **settings)
+        held_out = base.store.orbits(base.store.split()[1])
+        for definition, r2 in DEFINITIONS.items():
+            for element, name in enumerate(["all", *base.store.group.element_names[1:]]):
+                chosen = slice(1, None) if name == "all" else slice(element, element + 1)
+                target = held_out[:, chosen].double()
+                moved = held_out[:, 0].double() @ rho.matrices[chosen].double().mT
+                still = held_out[:, :1].double().expand_as(target)
+                records.append(
+                    {
+                        "dataset": "Shapes",
+                        "model": arguments["model"].upper(),
+                        "group": arguments["group"],
+                        "method": method,
+                        "definition": definition,
+                        "element": name,
+                        "seed": arguments["seed"],
+                        "r2_trained": r2(target, moved.transpose(0, 1)),
+                        "r2_identity": r2(target, still),
+                        "relation_error": rho.relation_error,
+                    }
+                )
+    return records
+
+
+def strict(target: Tensor, prediction: Tensor) -> float:
+    """1 - SSE / SST about the mean of each feature under each element."""
+    deviation = (target - target.mean(0)).square().sum()
+    return float(1 - (target - prediction).square().sum() / deviation)
+
+
+def scalar_mean(target: Tensor, prediction: Tensor) -> float:
+    """1 - SSE / SST about one number, the mean of all entries: constant features count as power."""
+    deviation = (target - target.mean()).square().sum()
+    return float(1 - (target - prediction).square().sum() / deviation)
+
+
+DEFINITIONS = {"strict": strict, "scalar_mean": scalar_mean}
+
+
+def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard error over seeds."""
+    keys = ["dataset", "model", "group", "method", "definition", "element"]
+    return summarise(records, keys, METRICS)
+
+
+RECIPE = Recipe(
+    folder=Path(__file__).resolve().parent,
+    budgets=BUDGETS,
+    jobs=jobs,
+    compute=compute,
+    tables={"results.csv": results},
+    where={"method": "gradient", "definition": "strict", "element": "all"},
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

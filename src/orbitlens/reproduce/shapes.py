@@ -1,0 +1,66 @@
+"""What the Shapes recipes share: trained base models and their activations, made once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orbitlens.activations import ActivationStore
+from orbitlens.files import new_folder
+from orbitlens.models import BaseModel
+from orbitlens.pipeline import RunConfig, stages
+from orbitlens.typing import Float, Int, Tensor
+
+BASES = "shapes-models"
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A trained base model and its activations on orbits of Shapes.
+
+    Args:
+        model: The network.
+        images: The canonical images, shape [n, 1, size, size].
+        shape_ids: Which glyph stands in each quadrant, shape [n, 4].
+        store: Activations of their orbits.
+        job: The action and the settings.
+    """
+
+    model: BaseModel
+    images: Float[Tensor, "n channels height width"]
+    shape_ids: Int[np.ndarray, "n quadrant"]
+    store: ActivationStore
+    job: stages.Job
+
+
+def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: Any) -> Base:
+    """Train a base model on Shapes and harvest its activations, or open what is there.
+
+    Args:
+        folder: The folder of a recipe's run; base models are kept in `shapes-models` beside it, so
+            that recipes share them.
+        model: "mlp" or "cnn".
+        group: "C4" or "D4"; also the augmentation of the model's training.
+        seed: Seed of the model, its images and the images that are harvested.
+        settings: Further settings of `RunConfig`: model_epochs, model_samples, n_samples.
+
+    Returns:
+        The model, its images and its activations.
+    """
+    config = RunConfig.for_source("shapes", model=model, group=group, seed=seed, **settings)
+    name = "-".join(
+        [model, group, f"seed{seed}", f"{config.model_epochs}epochs", f"{config.model_samples}"]
+    )
+    place = folder.parent / BASES / f"{name}images-{config.n_samples}orbits"
+    job = stages.prepare(config)
+    if not place.exists():
+        with new_folder(place) as part:
+            stages.train_model(job, part / "model.safetensors")
+            stages.harvest_orbits(job, part / "acts.zarr")
+    stages.train_model(job, place / "model.safetensors")
+    store = stages.harvest_orbits(job, place / "acts.zarr")
+    shape_ids = job.source.shape_ids
+    if shape_ids is None:
+        raise RuntimeError("Shapes know their glyphs")
+    return Base(job.model, job.source.inputs.values, shape_ids, store, job)
