@@ -38,7 +38,8 @@ def views_of(objective: Objective) -> tuple[str, ...]:
     if not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
         raise OrbitLensError(
             "`objective`",
-            expected=f"a function of some of {', '.join(VIEWS)}, with x_hat, x_hat_moved or x_hat_orbit",
+            expected=f"a function of some of {', '.join(VIEWS)}, "
+            "with x_hat, x_hat_moved or x_hat_orbit",
             received=f"({', '.join(names)})",
             remedy="name its arguments after the views and make weights keyword-only",
         )

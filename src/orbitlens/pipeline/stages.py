@@ -78,13 +78,17 @@ class Job:
         return self.trains_model and self.model.layer == "encoder"
 
 
-def prepare(config: RunConfig) -> Job:
+def prepare(config: RunConfig, source: Source | None = None) -> Job:
     """Load the images, build action and model, and check that they fit together.
+
+    Args:
+        config: The settings.
+        source: The images; None loads those that the settings name.
 
     Raises:
         OrbitLensError: If anything that the user named is wrong.
     """
-    source = load_source(config)
+    source = source or load_source(config)
     action = actions.images(groups.from_name(config.group), interpolation=config.interpolation)
     action.check(source.inputs.values)
     split_samples(len(source.inputs.values))

@@ -46,7 +46,8 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
     """Run a recipe from the command line and leave its results in a folder.
 
     The folder gets settings.json, jobs/, records.csv with one line for each repetition,
-    results.csv with mean and spread, comparison.csv beside the published values, and the figures.
+    results.csv with mean and spread, comparison.csv beside the published values if there are any,
+    and the figures.
     Run again, it goes on where it stopped.
 
     Args:
@@ -123,8 +124,10 @@ def reproduce(
     for file, table in {"records.csv": records, **tables}.items():
         write_table(table, out / file)
     rows = tables["results.csv"]
-    compared = compare(rows, read_table(recipe.folder / "expected.csv"), where=recipe.where)
-    write_table([_row(each) for each in compared], out / "comparison.csv")
+    expected = recipe.folder / "expected.csv"
+    compared = compare(rows, read_table(expected), where=recipe.where) if expected.exists() else []
+    if compared:
+        write_table([_row(each) for each in compared], out / "comparison.csv")
     if recipe.plot is not None:
         recipe.plot(tables, out)
     return compared, rows
@@ -137,13 +140,16 @@ def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
         compared: What `compare` returned.
 
     Returns:
-        A head, one line for each figure, and a count of the verdicts.
+        A head, one line for each figure, and a count of the verdicts; where nothing was published,
+        one line that says so.
 
     Example:
         >>> same = Comparison({"sae": "a"}, "f1", 0.5, 0.1, 0.45, 0.1, "within the spread")
         >>> print(comparison_lines([same])[1])
         a f1    0.500 +- 0.100    0.450 +- 0.100    +0.050  within the spread
     """
+    if not compared:
+        return ["nothing published to compare with"]
     labels = [" ".join([*map(str, each.key.values()), each.metric]) for each in compared]
     width = max(map(len, labels))
     lines = [f"{'':<{width}} {'ours':>17} {'paper':>17} {'difference':>10}  verdict"]

@@ -26,13 +26,18 @@ METHODS: dict[str, Callable[..., Matrices]] = {
 
 
 def fit_transport(
-    store: ActivationStore, method: str = "least_squares", **settings: Any
+    store: ActivationStore,
+    method: str = "least_squares",
+    *,
+    split: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]] | None = None,
+    **settings: Any,
 ) -> Transport:
     """Fit rho on the training orbits of a store and measure it on its held-out orbits.
 
     Args:
-        store: Activations of orbits; `store.split()` says which are held out.
+        store: Activations of orbits.
         method: "identity", "gradient" (the paper's) or "least_squares" (closed form, default).
+        split: Samples to fit on and samples to measure on; default `store.split()`.
         settings: Keyword arguments of the method.
 
     Returns:
@@ -51,7 +56,7 @@ def fit_transport(
     """
     if method not in METHODS:
         raise unknown_name("`method` of the transport", method, METHODS)
-    train, held_out = store.split()
+    train, held_out = store.split() if split is None else split
     matrices = METHODS[method](store, train, **settings)
     r2, per_element = transport_r2(store, held_out, matrices)
     identity_r2, identity_per_element = transport_r2(store, held_out, identity(store, train))

@@ -1,0 +1,75 @@
+"""The pipeline of the galaxy and blood experiments on real images that come with scikit-learn.
+
+Source: the protocol of Erdogan & Lucic, arXiv 2511.09432, experiments 3 and 4; digits are not in
+the paper.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orbitlens as ol
+from orbitlens.reproduce import COLUMNS, Recipe, main
+from orbitlens.reproduce.classes import TABLES, class_jobs, class_records, plot_classes
+
+FULL = {
+    "dataset": "digits",
+    "label": "CNN",
+    "model": "cnn",
+    "layer": None,
+    "positions": "auto",
+    "image_size": 32,
+    "model_epochs": 50,
+    "groups": ["C4", "D4"],
+    "topks": [8, 16, 32],
+    "columns": list(COLUMNS),
+    "probe_latents": [2, 4, 8, 16, 32],
+    "seeds": 3,
+    "latents": 128,
+    "epochs": 100,
+    "batch_size": 64,
+    "clusters": 1024,
+    "sae_samples": None,
+    "train_count": None,
+}
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        **FULL,
+        "groups": ["C4"],
+        "topks": [8],
+        "columns": ["vanilla", "archetypal", "crosscoder", "equivariant_canonical"],
+        "probe_latents": [2, 8],
+        "seeds": 1,
+        "model_epochs": 1,
+        "latents": 16,
+        "epochs": 1,
+        "clusters": 32,
+    },
+    "small": {**FULL, "groups": ["C4"], "topks": [8], "seeds": 1},
+    "medium": {**FULL, "seeds": 1},
+    "full": FULL,
+}
+
+
+def images(arguments: Mapping[str, Any], folder: Path) -> ol.data.Inputs:
+    """Load the digits."""
+    del folder
+    return ol.data.digits(arguments["image_size"])
+
+
+def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Do one job on digits."""
+    return class_records(arguments, folder, images)
+
+
+RECIPE = Recipe(
+    folder=Path(__file__).resolve().parent,
+    budgets=BUDGETS,
+    jobs=class_jobs,
+    compute=compute,
+    tables=TABLES,
+    plot=plot_classes,
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,0 +1,306 @@
+"""What the recipes on images with classes share: transport, SAEs, and probes into the classes.
+
+Source: Erdogan & Lucic, arXiv 2511.09432, experiments 3 and 4: Table 1, Figures 5 and 6.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from orbitlens.activations import ActivationStore
+from orbitlens.data import Inputs
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_file, new_folder
+from orbitlens.fit import fit
+from orbitlens.io import load, save
+from orbitlens.pipeline import RunConfig, stages
+from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.probing import pooled_codes
+from orbitlens.probe import largest_between_class_variance, logistic_scores
+from orbitlens.reproduce.columns import COLUMNS, Column, build_column
+from orbitlens.reproduce.jobs import Job, Record
+from orbitlens.reproduce.tables import Row, summarise
+from orbitlens.sae import SAE, kmeans_candidates
+from orbitlens.transport import Transport, fit_transport
+from orbitlens.typing import Float, Int, Tensor
+
+Images = Callable[[Mapping[str, Any], Path], Inputs]
+
+HIDDEN = 128
+_CLUSTERED = 8192
+_MEASURED = 2**17
+
+
+def class_jobs(settings: Mapping[str, Any]) -> list[Job]:
+    """List the networks with their transports, then the SAEs.
+
+    Args:
+        settings: groups, seeds, topks and columns, besides what `class_records` needs.
+
+    Returns:
+        The jobs.
+    """
+    bases = [
+        {**settings, "group": group, "seed": seed}
+        for seed in range(settings["seeds"])
+        for group in settings["groups"]
+    ]
+    return [Job(f"base-{_name(base)}", base) for base in bases] + [
+        Job(f"{_name(base)}-k{k}-{column}", {**base, "k": k, "column": column}, phase=1)
+        for base in bases
+        for k in settings["topks"]
+        for column in settings["columns"]
+    ]
+
+
+def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) -> list[Record]:
+    """Do one job: a network and its transport, or an SAE with its figures and probes.
+
+    Args:
+        arguments: What the job is: group and seed; k and column for an SAE. Settings: dataset and
+            label name the rows; model, layer, positions, image_size and model_epochs say what the
+            activations are; latents, epochs, batch_size, sae_samples (orbits that SAEs train on, at
+            most) and clusters describe the SAEs; probe_latents the probes; train_count is the
+            number of images before the held-out ones, None for the usual split.
+        folder: The folder of the run.
+        images: Loads the labelled images, given arguments and folder.
+
+    Returns:
+        JSON-ready records.
+    """
+    base = _open(arguments, folder, images)
+    transport = fit_transport(base.store, split=(base.train, base.held_out))
+    key = {
+        "dataset": arguments["dataset"],
+        "model": arguments["label"],
+        "group": arguments["group"],
+        "seed": arguments["seed"],
+    }
+    candidates = _candidates(base, arguments, folder)
+    if "column" not in arguments:
+        figures = {"r2_trained": transport.r2, "r2_identity": transport.identity_r2}
+        return [{**key, **figures, "relation_error": transport.relation_error}]
+    column = COLUMNS[arguments["column"]]
+    sae = _trained(column, base, candidates, arguments, folder)
+    key |= {"topk": arguments["k"], "sae": column.name}
+    return [
+        {**key, **_figures(base, sae, transport, column)},
+        *({**key, **row} for row in _probes(base, sae, arguments)),
+    ]
+
+
+def transport_table(records: Sequence[Record]) -> list[Row]:
+    """R^2 of the transports, mean and standard error over seeds, in the columns of Table 1."""
+    metrics = dict.fromkeys(("r2_trained", "r2_identity", "relation_error"), "stderr")
+    measured = [record for record in records if "r2_trained" in record]
+    return summarise(measured, ["dataset", "model", "group"], metrics)
+
+
+def probing_table(records: Sequence[Record]) -> list[Row]:
+    """Accuracy and macro-F1 of the probes, mean and standard error over seeds."""
+    keys = ["dataset", "group", "topk", "probe_latents", "sae"]
+    measured = [record for record in records if "macro_f1" in record]
+    return summarise(measured, keys, {"macro_f1": "stderr", "accuracy": "stderr"})
+
+
+def reconstruction_table(records: Sequence[Record]) -> list[Row]:
+    """Reconstruction of held-out orbits, mean and standard error over seeds."""
+    metrics = (
+        *("normalised_mse", "inferred_normalised_mse", "untransported_normalised_mse"),
+        *("l0", "dead_latents", "orientation_accuracy", "parameters"),
+    )
+    measured = [record for record in records if "normalised_mse" in record]
+    keys = ["dataset", "group", "topk", "sae"]
+    return summarise(measured, keys, dict.fromkeys(metrics, "stderr"))
+
+
+TABLES = {
+    "results.csv": transport_table,
+    "probing.csv": probing_table,
+    "reconstruction.csv": reconstruction_table,
+}
+
+
+def plot_classes(tables: Mapping[str, list[Row]], folder: Path) -> None:
+    """Draw macro-F1 against the number of latents, and the reconstruction.
+
+    Args:
+        tables: The rows of `TABLES`.
+        folder: Gets probing.png and reconstruction.png.
+    """
+    from orbitlens.reproduce.plots import bar_panels, line_panels
+
+    rows = tables["probing.csv"]
+    panel = {id(row): f"{row['group']}, TopK {row['topk']}" for row in rows}
+    line_panels(
+        [{**r, **{f"{panel[id(r)]}_{e}": r[f"macro_f1_{e}"] for e in _ENDS}} for r in rows],
+        folder / "probing.png",
+        x=("probe_latents", "latents kept"),
+        series="sae",
+        metrics=dict.fromkeys(panel.values(), "stderr"),
+        title=f"{rows[0]['dataset']}: macro-F1 of logistic probes into the classes",
+    )
+    bar_panels(
+        tables["reconstruction.csv"],
+        folder / "reconstruction.png",
+        panel=("dataset", "group"),
+        series="sae",
+        group="topk",
+        metrics=("normalised_mse",),
+        title="Normalised MSE on held-out orbits, transport applied",
+    )
+
+
+_ENDS = ("mean", "stderr")
+
+
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """Activations of labelled images."""
+
+    store: ActivationStore
+    labels: Int[np.ndarray, " n"]
+    train: Int[np.ndarray, " train"]
+    held_out: Int[np.ndarray, " held_out"]
+
+
+def _name(arguments: Mapping[str, Any]) -> str:
+    return "{group}-seed{seed}".format(**arguments)
+
+
+def _open(arguments: Mapping[str, Any], folder: Path, images: Images) -> _Base:
+    """Train the network and harvest its activations, or open what is there."""
+    inputs = images(arguments, folder)
+    names = ("model", "group", "layer", "positions", "image_size", "model_epochs", "seed")
+    config = RunConfig(**{name: arguments[name] for name in names})
+    job = stages.prepare(config, stages.Source(inputs, None))
+    place = folder / "bases" / _name(arguments)
+    if not place.exists():
+        with new_folder(place) as part:
+            stages.train_model(job, part / "model.safetensors")
+            stages.harvest_orbits(job, part / "acts.zarr")
+    store = stages.harvest_orbits(job, place / "acts.zarr")
+    if inputs.labels is None:
+        raise OrbitLensError(
+            f"images of {arguments['dataset']}",
+            expected="a class for each",
+            received=None,
+            remedy="put them into one folder per class",
+        )
+    train, held_out = store.split()
+    if arguments["train_count"] is not None:
+        train, held_out = np.split(np.arange(len(inputs.values)), [arguments["train_count"]])
+    return _Base(store, np.asarray(inputs.labels), train, held_out)
+
+
+def _candidates(
+    base: _Base, arguments: Mapping[str, Any], folder: Path
+) -> Float[Tensor, "candidates dim"]:
+    """Centroids of the activations, computed once for each network."""
+    path = folder / "candidates" / f"{_name(arguments)}.safetensors"
+    if not path.exists():
+        generator = np.random.default_rng(arguments["seed"])
+        samples = generator.permutation(base.train)[:_CLUSTERED]
+        rows = base.store.orbits(np.sort(samples)).flatten(0, 1)
+        chosen = rows[torch.from_numpy(generator.permutation(len(rows))[:_CLUSTERED])]
+        centroids = kmeans_candidates(chosen, arguments["clusters"], seed=arguments["seed"])
+        path.parent.mkdir(exist_ok=True)
+        with new_file(path) as file:
+            save_file({"candidates": centroids}, file)
+    return load_file(path)["candidates"]
+
+
+def _trained(
+    column: Column,
+    base: _Base,
+    candidates: Float[Tensor, "candidates dim"],
+    arguments: Mapping[str, Any],
+    folder: Path,
+) -> SAE:
+    path = folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}"
+    if path.exists():
+        found = load(path)
+        if isinstance(found, SAE):
+            return found
+    sae = build_column(
+        column,
+        base.store.dim,
+        arguments["latents"],
+        arguments["k"],
+        hidden=HIDDEN,
+        group_order=base.store.group.order,
+        candidates=candidates if column.dictionary == "archetypal" else None,
+        seed=arguments["seed"],
+    )
+    order = np.random.default_rng(arguments["seed"]).permutation(base.train)
+    fit(
+        sae,
+        base.store,
+        objective=column.objective,
+        epochs=arguments["epochs"],
+        batch_size=arguments["batch_size"],
+        seed=arguments["seed"],
+        samples=np.sort(order[: arguments["sae_samples"]]),
+    )
+    save(sae, path)
+    return sae
+
+
+def _figures(base: _Base, sae: SAE, transport: Transport, column: Column) -> Record:
+    """Reconstruction of held-out orbits, of a random part if they are too many for memory."""
+    store = base.store
+    most = max(1, _MEASURED // (store.positions * store.group.order))
+    samples = np.sort(np.random.default_rng(0).permutation(base.held_out)[:most])
+    figures = measure_sae(sae, store.orbits(samples), transport, transported=column.transported)
+    given = "transported_" if column.transported else ""
+    inferred = "inferred_" if column.transported else ""
+    return {
+        "normalised_mse": figures[f"{given}normalised_mse"],
+        "inferred_normalised_mse": figures[f"{inferred}normalised_mse"],
+        "untransported_normalised_mse": figures["normalised_mse"],
+        **{
+            name: figures[name]
+            for name in ("l0", "dead_latents", "orientation_accuracy", "parameters")
+        },
+    }
+
+
+@torch.no_grad()
+def _probes(base: _Base, sae: SAE, arguments: Mapping[str, Any]) -> list[Record]:
+    """Probes trained on one orientation of training images, tested on every held-out one."""
+    order = base.store.group.order
+    drawn = np.random.default_rng(arguments["seed"]).integers(order, size=len(base.train))
+    sets = (
+        (base.train, drawn),
+        (np.repeat(base.held_out, order), np.tile(np.arange(order), len(base.held_out))),
+    )
+    codes = [_pooled(sae, base.store, samples, elements) for samples, elements in sets]
+    labels = [torch.from_numpy(base.labels[samples]) for samples, _ in sets]
+    rows = []
+    for t in arguments["probe_latents"]:
+        kept = largest_between_class_variance(codes[0], labels[0], min(t, sae.d_sae))
+        scores = logistic_scores(codes[0], labels[0], codes[1], labels[1], kept)
+        rows.append({"probe_latents": t, "macro_f1": scores.macro_f1, "accuracy": scores.accuracy})
+    return rows
+
+
+def _pooled(
+    sae: SAE,
+    store: ActivationStore,
+    samples: Int[np.ndarray, " n"],
+    elements: Int[np.ndarray, " n"],
+) -> Float[Tensor, "n latents"]:
+    """Codes of images in given orientations, so many at a time that memory holds."""
+    step = max(1, _MEASURED // store.positions)
+    return torch.cat(
+        [
+            pooled_codes(sae, store, part, torch.from_numpy(elements[start : start + step]))
+            for start in range(0, len(samples), step)
+            for part in [samples[start : start + step]]
+        ]
+    )

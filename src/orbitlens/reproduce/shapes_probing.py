@@ -1,0 +1,318 @@
+"""Probing on Shapes: what a few latents of every SAE say, with and without an oracle.
+
+Source: Erdogan & Lucic, arXiv 2511.09432, Tables 4 and 5, Figures 3 and 4.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from orbitlens.data import shape_tasks
+from orbitlens.files import new_file
+from orbitlens.fit import fit
+from orbitlens.io import load, save
+from orbitlens.pipeline.measure import measure_sae
+from orbitlens.probe import Orientation, ProbeSet, probe_tasks
+from orbitlens.reproduce.columns import COLUMNS, build_column
+from orbitlens.reproduce.jobs import Job, Record
+from orbitlens.reproduce.shapes import Base, shapes_base
+from orbitlens.reproduce.tables import Row, summarise
+from orbitlens.sae import SAE, kmeans_candidates
+from orbitlens.transport import Transport, fit_transport
+from orbitlens.typing import Float, Tensor
+
+HIDDEN = 128
+_BASE = ("model", "group", "seed", "model_epochs", "model_samples", "n_samples")
+_OPTIONAL = ("layer", "positions", "image_size")
+_CLUSTERED = 8192
+_ENDS = ("mean", "stderr")
+
+
+def probing_jobs(settings: Mapping[str, Any]) -> list[Job]:
+    """List the networks, then the SAEs: each is trained, measured and probed.
+
+    Args:
+        settings: models, groups, seeds, topks and columns, besides what `probing_records` needs.
+
+    Returns:
+        The jobs.
+    """
+    bases = [
+        {**settings, "model": model, "group": group, "seed": seed}
+        for seed in range(settings["seeds"])
+        for model in settings["models"]
+        for group in settings["groups"]
+    ]
+    name = "{model}-{group}-seed{seed}"
+    return [Job(f"base-{name.format(**base)}", base) for base in bases] + [
+        Job(f"{name.format(**base)}-k{k}-{column}", {**base, "k": k, "column": column}, phase=1)
+        for base in bases
+        for k in settings["topks"]
+        for column in settings["columns"]
+    ]
+
+
+def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
+    """Do one job: a network and its transport, or an SAE with its figures and probes.
+
+    Args:
+        arguments: What the job is: model, group and seed; k and column for an SAE. Settings:
+            model_epochs, model_samples and n_samples, with layer, positions and image_size for
+            networks that are not trained here; latents, epochs, batch_size and clusters describe
+            the SAEs; probe_latents, inferred_latents (where orientation is inferred), probe_samples
+            and every (probe every so manieth task) the probes; labels, the networks' names in
+            Table 1.
+        folder: The folder of the run.
+
+    Returns:
+        JSON-ready records.
+    """
+    own = {name: arguments[name] for name in _OPTIONAL if name in arguments}
+    base = shapes_base(folder, **{name: arguments[name] for name in _BASE}, **own)
+    candidates = _candidates(base, arguments, folder)
+    rho = fit_transport(base.store)
+    if "column" not in arguments:
+        return [_transport_record(base, rho, arguments)]
+    column = COLUMNS[arguments["column"]]
+    path = folder / "saes" / f"{_base_name(arguments)}-k{arguments['k']}-{column.name}"
+    sae = load(path) if path.exists() else None
+    if not isinstance(sae, SAE):
+        sae = build_column(
+            column,
+            base.store.dim,
+            arguments["latents"],
+            arguments["k"],
+            hidden=HIDDEN,
+            group_order=base.store.group.order,
+            candidates=candidates if column.dictionary == "archetypal" else None,
+            seed=arguments["seed"],
+        )
+        fit(
+            sae,
+            base.store,
+            objective=column.objective,
+            epochs=arguments["epochs"],
+            batch_size=arguments["batch_size"],
+            seed=arguments["seed"],
+        )
+        save(sae, path)
+    key = {
+        "topk": arguments["k"],
+        "model": arguments["model"],
+        "group": arguments["group"],
+        "sae": column.name,
+        "seed": arguments["seed"],
+    }
+    return [
+        {**key, **_figures(base, sae, rho, transported=column.transported)},
+        *({**key, **row} for row in _probes(base, sae, rho, arguments, column.transported)),
+    ]
+
+
+def _transport_record(base: Base, rho: Transport, arguments: Mapping[str, Any]) -> Record:
+    return {
+        "dataset": "Shapes",
+        "model": arguments.get("labels", {}).get(arguments["model"], arguments["model"].upper()),
+        "group": arguments["group"],
+        "seed": arguments["seed"],
+        "r2_trained": rho.r2,
+        "r2_identity": rho.identity_r2,
+        "relation_error": rho.relation_error,
+    }
+
+
+def _base_name(arguments: Mapping[str, Any]) -> str:
+    return "{model}-{group}-seed{seed}".format(**arguments)
+
+
+def _candidates(
+    base: Base, arguments: Mapping[str, Any], folder: Path
+) -> Float[Tensor, "candidates dim"]:
+    """Centroids of the activations, computed once for each network."""
+    path = folder / "candidates" / f"{_base_name(arguments)}.safetensors"
+    if not path.exists():
+        rows = base.store.orbits(base.store.split()[0]).flatten(0, 1)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+        chosen = rows[order[:_CLUSTERED]]
+        centroids = kmeans_candidates(chosen, arguments["clusters"], seed=arguments["seed"])
+        path.parent.mkdir(exist_ok=True)
+        with new_file(path) as file:
+            save_file({"candidates": centroids}, file)
+    return load_file(path)["candidates"]
+
+
+@torch.no_grad()
+def _figures(
+    base: Base, sae: SAE, rho: Transport, *, transported: bool
+) -> dict[str, float | int | None]:
+    """Reconstruction of held-out orbits, and the base model's error with the SAE spliced in."""
+    held_out = base.store.split()[1]
+    images = base.images[torch.from_numpy(held_out)]
+    action = base.job.action
+    moved = torch.stack(
+        [action.apply(images, g) for g in range(base.store.group.order)], dim=1
+    ).flatten(0, 1)
+    orbits = base.store.orbits(held_out)
+    module: Any = base.model.module
+    decoder = module.decoder if base.job.decodes else None
+    figures = measure_sae(
+        sae, orbits, rho, transported=transported, splice=decoder, inputs_moved=moved
+    )
+    base_mse = None if decoder is None else (decoder(orbits.flatten(0, 1)) - moved).square().mean()
+    prefix = "transported_" if transported else ""
+    return {
+        "parameters": figures["parameters"],
+        "normalised_mse": figures[f"{prefix}normalised_mse"],
+        "untransported_normalised_mse": figures["normalised_mse"],
+        "spliced_mse": figures["spliced_mse"],
+        "base_mse": None if base_mse is None else float(base_mse),
+        "l0": figures["l0"],
+        "dead_latents": figures["dead_latents"],
+        "orientation_accuracy": figures["orientation_accuracy"],
+    }
+
+
+@torch.no_grad()
+def _probes(
+    base: Base, sae: SAE, rho: Transport, arguments: Mapping[str, Any], transported: bool
+) -> list[Record]:
+    """F1 of every task: trained on one orientation of training samples, tested on all others."""
+    store = base.store
+    train, held_out = store.split()
+    generator = np.random.default_rng(arguments["seed"])
+    chosen = np.sort(generator.permutation(train)[: arguments["probe_samples"]])
+    drawn = generator.integers(store.group.order, size=len(chosen))
+    sets, families = [], []
+    for samples, elements in (
+        (chosen, drawn),
+        (
+            np.repeat(held_out, store.group.order),
+            np.tile(np.arange(store.group.order), len(held_out)),
+        ),
+    ):
+        tasks = shape_tasks(base.shape_ids[samples], elements, store.group)
+        unique, inverse = np.unique(samples, return_inverse=True)
+        x = store.orbits(unique)[inverse, elements]
+        output = sae(x)
+        labels = torch.from_numpy(tasks.labels[:, :: arguments["every"]].copy())
+        sets.append(ProbeSet(output.codes, labels, torch.from_numpy(elements), x, output.x_hat))
+        families = list(tasks.families[:: arguments["every"]])
+    protocols: tuple[Orientation, ...] = ("oracle", "inferred") if transported else ("none",)
+    rows = []
+    for orientation in protocols:
+        counts = arguments["inferred_latents" if orientation == "inferred" else "probe_latents"]
+        scores = probe_tasks(
+            *sets,
+            families=families,
+            W_dec=sae.W_dec,
+            matrices=rho.matrices if transported else None,
+            orientation=orientation,
+            t=[min(t, sae.d_sae) for t in counts],
+            seed=arguments["seed"],
+            workers=1,
+        )
+        rows += [
+            {"orientation": orientation, "probe_latents": t, "task": family, "f1": value}
+            for family, values in zip(scores.families, scores.f1.tolist(), strict=True)
+            for t, value in zip(counts, values, strict=True)
+        ]
+    return rows
+
+
+def probing_table(records: Sequence[Record]) -> list[Record]:
+    """F1 by family: mean and standard error over tasks, networks and seeds.
+
+    An SAE without a transport needs no orientation, so its figures stand under both.
+    """
+    rows = [
+        {**record, "orientation": orientation, "model": model}
+        for record in records
+        if "f1" in record
+        for model in (record["model"], "mean")
+        for orientation in ("oracle", "inferred")
+        if record["orientation"] in ("none", orientation)
+    ]
+    keys = ["topk", "probe_latents", "group", "task", "sae", "model", "orientation"]
+    return sorted(
+        summarise(rows, keys, {"f1": "stderr"}),
+        key=lambda row: [row[name] for name in keys[:4]] + [row["model"], row["orientation"]],
+    )
+
+
+def order_table(records: Sequence[Record]) -> list[Record]:
+    """For each row of the tables: is every equivariant SAE above every baseline?"""
+    cells: dict[tuple[Any, ...], dict[str, float]] = {}
+    keys = ["orientation", "model", "topk", "probe_latents", "group", "task"]
+    for row in probing_table(records):
+        cells.setdefault(tuple(row[name] for name in keys), {})[row["sae"]] = row["f1_mean"]
+    rows = []
+    for key, means in cells.items():
+        # An orientation that was inferred at some numbers of latents alone leaves other rows out.
+        if not any(COLUMNS[name].transported for name in means):
+            continue
+        ours = {name: f1 for name, f1 in means.items() if COLUMNS[name].transported}
+        others = {name: f1 for name, f1 in means.items() if not COLUMNS[name].transported}
+        lowest, highest = min(ours, key=ours.__getitem__), max(others, key=others.__getitem__)
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "lowest_equivariant": lowest,
+                "lowest_f1": ours[lowest],
+                "highest_baseline": highest,
+                "highest_f1": others[highest],
+                "holds": ours[lowest] > others[highest],
+            }
+        )
+    return rows
+
+
+def reconstruction_table(records: Sequence[Record]) -> list[Record]:
+    """Figure 4: mean and standard error over seeds."""
+    metrics = (
+        *("normalised_mse", "untransported_normalised_mse", "spliced_mse", "base_mse", "l0"),
+        *("dead_latents", "orientation_accuracy", "parameters"),
+    )
+    measured = [record for record in records if "normalised_mse" in record]
+    keys = ["topk", "model", "group", "sae"]
+    return summarise(measured, keys, dict.fromkeys(metrics, "stderr"))
+
+
+def plot_probing(tables: Mapping[str, list[Row]], folder: Path) -> None:
+    """Figure 3: F1 against the number of latents; Figure 4: reconstruction."""
+    from orbitlens.reproduce.plots import bar_panels, line_panels
+
+    rows = tables["probing.csv"] if "probing.csv" in tables else tables["results.csv"]
+    model = "mean"
+    for topk in dict.fromkeys(row["topk"] for row in rows):
+        shown = [
+            row
+            for row in rows
+            if (row["topk"], row["model"], row["orientation"]) == (topk, model, "oracle")
+        ]
+        line_panels(
+            [
+                {
+                    **row,
+                    **{f"{row['group']} {row['task']}_{end}": row[f"f1_{end}"] for end in _ENDS},
+                }
+                for row in shown
+            ],
+            folder / f"figure3-topk{topk}.png",
+            x=("probe_latents", "latents kept"),
+            series="sae",
+            metrics={f"{row['group']} {row['task']}": "stderr" for row in shown},
+            title=f"F1 of boosted probes, TopK {topk}, orientation given",
+        )
+    bar_panels(
+        tables["reconstruction.csv"],
+        folder / "figure4.png",
+        panel=("model", "group"),
+        series="sae",
+        group="topk",
+        metrics=("normalised_mse", "spliced_mse"),
+        title="Reconstruction of held-out orbits, transport applied",
+    )
