@@ -11,8 +11,8 @@ demo: $(VENV)/ready
 
 # Everything that CI checks.
 test: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests benchmarks
-	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/ruff check src tests benchmarks recipes
+	$(VENV)/bin/ruff format --check src tests benchmarks recipes
 	$(VENV)/bin/mypy
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2
 	sh tests/smoke_demo.sh $(VENV)/bin/orbitlens
@@ -36,8 +36,8 @@ test-vision: .venv-vision/ready
 	touch $@
 
 format:
-	$(VENV)/bin/ruff check --fix src tests benchmarks
-	$(VENV)/bin/ruff format src tests benchmarks
+	$(VENV)/bin/ruff check --fix src tests benchmarks recipes
+	$(VENV)/bin/ruff format src tests benchmarks recipes
 
 clean:
 	rm -rf .venv .venv-vision runs

@@ -1,17 +1,25 @@
 """The training loop."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 import torch
 
 from orbitlens import objectives
-from orbitlens.activations import store_from_array
+from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
-from orbitlens.fit import fit, unit_scale
-from orbitlens.groups import cyclic
-from orbitlens.sae import batch_topk_sae, topk_sae
+from orbitlens.fit import FitResult, Objective, fit, unit_scale
+from orbitlens.groups import cyclic, dihedral
+from orbitlens.sae import (
+    SAE,
+    archetypal_sae,
+    batch_topk_sae,
+    crosscoder_sae,
+    kmeans_candidates,
+    topk_sae,
+)
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)
@@ -133,3 +141,250 @@ def test_numbers_out_of_range_are_rejected(name: str, value: float) -> None:
 
 def test_unit_scale_does_not_blow_up_rounding() -> None:
     assert unit_scale(torch.full((1000, 4, 8), 0.1)) == 1.0
+
+
+# --- Lists: every member is what it would be alone -----------------------------------------------
+
+ORBITS = toy(n_features=8, orbit_size=8, n_samples=120, seed=1).orbits
+C4 = store_from_array(ORBITS[:, ::2], group=cyclic(4))
+C8 = store_from_array(ORBITS, group=cyclic(8))
+D4 = store_from_array(3.0 * ORBITS.flip(1) + 1.0, group=dihedral(4))
+CANDIDATES = kmeans_candidates(ORBITS.flatten(0, 1), 20)
+
+
+def absolute(x: torch.Tensor, x_hat_moved: torch.Tensor) -> torch.Tensor:
+    return (x - x_hat_moved).abs().sum(-1)
+
+
+def half_dead(seed: int) -> SAE:
+    sae = topk_sae(16, 12, 3, seed=seed)
+    with torch.no_grad():
+        sae.encoder.b_enc[:6] = -30.0
+    return sae
+
+
+weak = partial(objectives.output_invariance, weight=0.3)
+strong = partial(objectives.output_invariance, weight=3.0)
+Case = tuple[Callable[[int], SAE], Objective, ActivationStore, int]
+CASES: dict[str, Case] = {
+    "vanilla": (partial(topk_sae, 16, 12, 3), objectives.reconstruction, C4, 0),
+    "another seed": (partial(topk_sae, 16, 12, 3), objectives.reconstruction, C4, 1),
+    "another store": (partial(topk_sae, 16, 12, 3), objectives.reconstruction, D4, 1),
+    "dead latents": (half_dead, objectives.reconstruction, C8, 2),
+    "canonical": (partial(topk_sae, 16, 12, 3), objectives.canonical, C4, 3),
+    "of the user": (partial(topk_sae, 16, 12, 3), absolute, C8, 4),
+    "latent": (partial(topk_sae, 16, 12, 3), objectives.latent_invariance, C4, 5),
+    "output": (partial(topk_sae, 16, 12, 3), objectives.output_invariance, C4, 6),
+    "small lambda": (partial(topk_sae, 16, 12, 3), weak, D4, 7),
+    "large lambda": (partial(topk_sae, 16, 12, 3), strong, D4, 7),
+    "another k": (partial(topk_sae, 16, 12, 5), objectives.canonical, C4, 8),
+    "mlp": (partial(topk_sae, 16, 12, 3, hidden=9), objectives.canonical, C4, 9),
+    "batch": (partial(batch_topk_sae, 16, 12, 3), objectives.canonical, C4, 10),
+    "batch, other": (partial(batch_topk_sae, 16, 12, 3), absolute, D4, 11),
+    "archetypal": (
+        lambda seed: archetypal_sae(CANDIDATES, 12, 3, seed=seed),
+        objectives.reconstruction,
+        C4,
+        12,
+    ),
+    "crosscoder of C4": (
+        lambda seed: crosscoder_sae(16, 12, 3, 4, seed=seed),
+        objectives.orbit_reconstruction,
+        C4,
+        13,
+    ),
+    "crosscoder of C8": (
+        lambda seed: crosscoder_sae(16, 12, 3, 8, seed=seed),
+        objectives.orbit_reconstruction,
+        C8,
+        14,
+    ),
+    "crosscoder of D4": (
+        lambda seed: crosscoder_sae(16, 12, 3, 8, seed=seed),
+        objectives.orbit_reconstruction,
+        D4,
+        15,
+    ),
+}
+SETTINGS = {"epochs": 4, "batch_size": 50, "lr": 3e-3}
+
+
+def trained_together(names: Sequence[str], **settings: float) -> dict[str, FitResult]:
+    cases = [CASES[name] for name in names]
+    results = fit(
+        [build(seed) for build, _, _, seed in cases],
+        [store for _, _, store, _ in cases],
+        objective=[objective for _, objective, _, _ in cases],
+        seed=[seed for *_, seed in cases],
+        **{**SETTINGS, **settings},
+    )
+    return dict(zip(names, results, strict=True))
+
+
+def trained_alone(name: str, **settings: float) -> FitResult:
+    build, objective, store, seed = CASES[name]
+    return fit(build(seed), store, objective=objective, seed=seed, **{**SETTINGS, **settings})
+
+
+def assert_same(result: FitResult, other: FitResult) -> None:
+    for name, tensor in result.sae.state_dict().items():
+        expected = other.sae.state_dict()[name]
+        torch.testing.assert_close(tensor, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
+    for name, values in vars(result.history).items():
+        expected = vars(other.history)[name]
+        assert values == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), name
+    assert (result.status, result.scale) == (other.status, other.scale)
+    assert not result.sae.training
+
+
+@pytest.fixture(scope="module")
+def together() -> dict[str, FitResult]:
+    return trained_together(list(CASES))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_member_of_a_mixed_list_is_what_it_is_alone(
+    together: dict[str, FitResult], name: str
+) -> None:
+    assert_same(together[name], trained_alone(name))
+
+
+def test_dead_latents_are_revived_in_the_members_that_have_them_alone(
+    together: dict[str, FitResult],
+) -> None:
+    assert together["dead latents"].history.dead_latents[0] >= 6
+    assert together["vanilla"].history.dead_latents[0] == 0
+    names = ["vanilla", "dead latents", "another seed"]
+    without = trained_together(names, revival_weight=0.0)
+    assert_same(without["vanilla"], together["vanilla"])
+    before, after = (each["dead latents"].sae.encoder.W_enc for each in (without, together))
+    assert (before[:, :6] - after[:, :6]).abs().max() > 1e-3
+
+
+def test_the_order_of_the_list_does_not_matter(together: dict[str, FitResult]) -> None:
+    names = ["large lambda", "another seed", "small lambda", "vanilla", "canonical"]
+    for name, result in trained_together(names).items():
+        assert_same(result, together[name])
+
+
+def test_a_member_that_diverges_leaves_the_others_as_they_are(
+    together: dict[str, FitResult],
+) -> None:
+    def explosive(x_moved: torch.Tensor, x_hat_moved: torch.Tensor) -> torch.Tensor:
+        return (x_moved - x_hat_moved).square().sum(-1) / 0.0
+
+    first, broken, last = fit(
+        [topk_sae(16, 12, 3, seed=0), topk_sae(16, 12, 3, seed=5), topk_sae(16, 12, 3, seed=1)],
+        C4,
+        objective=[objectives.reconstruction, explosive, objectives.reconstruction],
+        seed=[0, 5, 1],
+        **SETTINGS,
+    )
+    assert_same(first, together["vanilla"])
+    assert_same(last, together["another seed"])
+    assert broken.status == "diverged"
+    assert len(broken.history.loss) == len(broken.history.dead_latents) == 1
+
+
+def test_saes_that_can_be_stacked_share_every_call_of_their_objective() -> None:
+    calls = []
+
+    def counted(x_moved: torch.Tensor, x_hat_moved: torch.Tensor) -> torch.Tensor:
+        calls.append(x_moved.shape)
+        return (x_moved - x_hat_moved).square().sum(-1)
+
+    saes = [topk_sae(16, 12, 3, seed=seed) for seed in range(4)] + [topk_sae(16, 12, 4)]
+    fit(saes, C4, objective=counted, epochs=2, batch_size=200)
+    # One step an epoch; the last SAE has another k, so it is a stack of its own.
+    assert len(calls) == 2 * 2
+
+
+def test_stores_of_one_list_may_have_different_units() -> None:
+    far = store_from_array(1e3 * ORBITS[:, ::2], group=cyclic(4))
+    near, distant = fit([topk_sae(16, 12, 3), topk_sae(16, 12, 3)], [C4, far], seed=0, **SETTINGS)
+    assert near.scale == pytest.approx(1e3 * distant.scale)
+    torch.testing.assert_close(near.sae.W_dec, distant.sae.W_dec, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(1e3 * near.sae.b_dec, distant.sae.b_dec, rtol=1e-3, atol=1e-2)
+
+
+def test_the_mean_loss_of_the_members_is_reported() -> None:
+    losses: list[float] = []
+    saes = [topk_sae(16, 12, 3, seed=seed) for seed in range(2)]
+    results = fit(saes, C4, seed=[0, 1], epochs=2, progress=lambda e, n, loss: losses.append(loss))
+    expected = [sum(pair) / 2 for pair in zip(*(r.history.loss for r in results), strict=True)]
+    assert losses == pytest.approx(expected)
+
+
+def test_parameters_that_are_frozen_stay_as_they_are() -> None:
+    sae = topk_sae(16, 12, 3)
+    sae.encoder.requires_grad_(False)
+    before = sae.encoder.W_enc.clone()
+    fit(sae, C4, epochs=1)
+    assert torch.equal(sae.encoder.W_enc, before)
+    assert not sae.encoder.W_enc.requires_grad
+
+
+# --- Lists that do not fit together --------------------------------------------------------------
+
+
+def three() -> list[SAE]:
+    return [topk_sae(16, 12, 3, seed=seed) for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("store", [C4, D4]),
+        ("objective", [objectives.canonical] * 4),
+        ("seed", range(2)),
+        ("seed", []),
+    ],
+)
+def test_lists_of_other_lengths_are_rejected(name: str, wrong: Sequence[object]) -> None:
+    arguments = {"store": C4, "seed": 0, name: wrong}
+    with pytest.raises(
+        OrbitLensError, match=rf"`{name}`: .*each of the 3 SAEs, received {len(wrong)};"
+    ):
+        fit(three(), **arguments)
+
+
+def test_a_list_of_no_saes_is_rejected() -> None:
+    with pytest.raises(OrbitLensError, match="`sae`: expected at least one SAE.*received 0"):
+        fit([], C4)
+
+
+def test_the_same_sae_twice_is_rejected() -> None:
+    sae = topk_sae(16, 12, 3)
+    with pytest.raises(OrbitLensError, match="each of them once, received 2, 1 of them different"):
+        fit([sae, sae], C4)
+
+
+def test_stores_of_other_lengths_are_rejected() -> None:
+    short = store_from_array(ORBITS[:80], group=cyclic(8))
+    with pytest.raises(OrbitLensError, match=r"`store`.*equally many.*received \[64, 96\]"):
+        fit(three(), [C8, short, C8])
+
+
+def test_an_sae_of_another_width_in_the_list_is_rejected() -> None:
+    with pytest.raises(OrbitLensError, match=r"d_in = 16.*received 5"):
+        fit([*three(), topk_sae(5, 12, 3)], C4)
+
+
+BAD_PAIRS = {
+    "no blocks": (topk_sae(16, 12, 3), "FreeDictionary.*crosscoder_sae"),
+    "blocks of another group": (crosscoder_sae(16, 12, 3, 6), "orbits of 6 elements.*received 4"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PAIRS)
+def test_orbits_that_an_sae_cannot_reconstruct_are_refused_before_anything_is_changed(
+    kind: str,
+) -> None:
+    wrong, message = BAD_PAIRS[kind]
+    saes = [crosscoder_sae(16, 12, 3, 4), wrong]
+    before = [{n: t.clone() for n, t in sae.state_dict().items()} for sae in saes]
+    with pytest.raises(OrbitLensError, match=message) as error:
+        fit(saes, C4, objective=objectives.orbit_reconstruction, epochs=1)
+    assert "\n" not in str(error.value)
+    for sae, tensors in zip(saes, before, strict=True):
+        assert all(torch.equal(t, tensors[n]) for n, t in sae.state_dict().items())

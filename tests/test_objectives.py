@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 from orbitlens import objectives
 from orbitlens.fit import Objective
@@ -37,6 +38,29 @@ class TestOutputInvariance(ObjectiveContract):
         self.build()(**views).sum().backward()
         expected = 2 * (views["x_hat"] - views["x"]) + 1.4 * (views["x_hat"] - views["x_hat_moved"])
         torch.testing.assert_close(views["x_hat"].grad, expected)
+
+
+class TestOrbitReconstruction(ObjectiveContract):
+    def build(self) -> Objective:
+        return objectives.orbit_reconstruction
+
+    def test_every_element_of_the_orbit_counts_equally_by_hand(self) -> None:
+        # Sample 0: ||(3, 4)||^2 = 25 and 1, mean 13. Sample 1: 0 and 8, mean 4.
+        orbit = torch.tensor([[[3.0, 4.0], [1.0, 0.0]], [[0.0, 0.0], [2.0, 2.0]]])
+        values = objectives.orbit_reconstruction(orbit, torch.zeros(2, 2, 2))
+        assert values.tolist() == [13.0, 4.0]
+
+    def test_an_orbit_of_one_element_is_a_reconstruction(self) -> None:
+        x, x_hat = torch.randn(5, 1, 3), torch.randn(5, 1, 3)
+        torch.testing.assert_close(
+            objectives.orbit_reconstruction(x, x_hat),
+            objectives.reconstruction(x[:, 0], x_hat[:, 0]),
+        )
+
+    @pytest.mark.parametrize("shape", [(5, 3), (5, 2, 4), (6, 2, 3)])
+    def test_views_of_other_shapes_are_not_broadcast(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(TypeCheckError):
+            objectives.orbit_reconstruction(torch.ones(5, 2, 3), torch.ones(shape))
 
 
 def test_dead_latents_get_gradient_and_living_ones_do_not() -> None:

@@ -4,6 +4,7 @@ Bad input ends in one line on standard error and exit code 2. Standard output ho
 --json the record and nothing else.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -21,6 +22,7 @@ from orbitlens.files import to_json
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import OBJECTIVES
+from orbitlens.reproduce import BUDGETS, locate
 
 Command = Callable[..., None]
 
@@ -232,6 +234,27 @@ def report_command(folder: Path, as_json: bool) -> None:
     _print(as_json, record, [f"page: {record['page']}"])
 
 
+@click.command("reproduce")
+@click.argument("name")
+@click.option("--budget", default="small", show_default=True, help=f"One of {', '.join(BUDGETS)}.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default runs/NAME-BUDGET.")
+@click.option("--workers", default=2, show_default=True, help="Jobs at work at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
+def reproduce_command(
+    name: str, budget: str, out: Path | None, workers: int, as_json: bool
+) -> None:
+    """Run the recipe NAME: an experiment of the paper, beside its published figures.
+
+    The same command goes on where an interrupted one stopped.
+    """
+    script = locate(name) / "run.py"
+    # A recipe is a program of its own, so that its worker processes can import it.
+    words = ["--budget", budget, "--workers", str(workers)]
+    words += [] if out is None else ["--out", str(out)]
+    words += ["--json"] if as_json else []
+    sys.exit(subprocess.run([sys.executable, str(script), *words], check=False).returncode)
+
+
 COMMANDS = {
     "run": run_command,
     "harvest": harvest_command,
@@ -239,6 +262,7 @@ COMMANDS = {
     "train": train_command,
     "probe": probe_command,
     "report": report_command,
+    "reproduce": reproduce_command,
 }
 for _name, _command in COMMANDS.items():
     commands.add_command(_command, _name)

@@ -1,7 +1,9 @@
 """One family of errors: what was expected, what was received, what to do."""
 
-from collections.abc import Iterable
+import copyreg
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class OrbitLensError(ValueError):
@@ -21,6 +23,10 @@ class OrbitLensError(ValueError):
 
     def __init__(self, subject: str, *, expected: str, received: object, remedy: str) -> None:
         super().__init__(f"{subject}: expected {expected}, received {received}; {remedy}")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Say how a worker process sends the error home: with its message alone."""
+        return copyreg.__newobj__, (type(self), str(self))  # type: ignore[attr-defined]
 
 
 class MissingExtraError(OrbitLensError):

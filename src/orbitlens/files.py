@@ -71,7 +71,8 @@ def new_file(path: str | Path) -> Iterator[Path]:
         ['a.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
+    # Two processes that make the same file must not write into each other's.
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -17,7 +17,7 @@ from orbitlens.sae import SAE
 
 
 def stack_key(sae: SAE) -> tuple[Any, ...]:
-    """Return what SAEs must share to be stacked: parts, settings and shapes.
+    """Return what SAEs must share to be stacked: parts, settings, shapes, what is trained.
 
     Args:
         sae: The SAE.
@@ -36,7 +36,8 @@ def stack_key(sae: SAE) -> tuple[Any, ...]:
         (name, tuple(tensor.shape), tensor.dtype, tensor.device)
         for name, tensor in sae.state_dict().items()
     )
-    return parts, tensors
+    trained = tuple(name for name, tensor in sae.named_parameters() if tensor.requires_grad)
+    return parts, tensors, trained
 
 
 def _settings(module: nn.Module) -> tuple[tuple[str, Any], ...]:
@@ -82,10 +83,9 @@ def stack_saes(members: Sequence[SAE]) -> SAE:
     parameters, buffers = torch.func.stack_module_state(list(members))
     for name, tensor in (parameters | buffers).items():
         owner, _, leaf = name.rpartition(".")
-        trained = name in parameters
-        setattr(
-            stack.get_submodule(owner), leaf, nn.Parameter(tensor.detach()) if trained else tensor
-        )
+        if name in parameters:
+            tensor = nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
+        setattr(stack.get_submodule(owner), leaf, tensor)
     return stack
 
 

@@ -14,16 +14,18 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.errors import OrbitLensError
 from orbitlens.fit import VIEWS, Objective
 from orbitlens.groups import Group, cyclic
 from orbitlens.reps import homomorphism_errors, regular
-from orbitlens.sae import Dictionary, Encoder, Sparsity
+from orbitlens.sae import SAE, Dictionary, Encoder, FreeDictionary, LinearEncoder, Sparsity, TopK
+from orbitlens.stack import stack_saes
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
-BATCH, DIM, LATENTS = 6, 5, 9
+BATCH, DIM, LATENTS, ORDER, MEMBERS = 6, 5, 9, 3, 4
 
 
 def assert_equivariant(
@@ -72,6 +74,13 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _moved_off_its_start(module: nn.Module, seed: int) -> None:
+    """Give every parameter a value of its own, biases that start at zero included."""
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            parameter.add_(0.5 * _random(*parameter.shape, seed=100 * seed + number))
+
+
 class EncoderContract(ABC):
     """What every encoder promises."""
 
@@ -98,6 +107,15 @@ class EncoderContract(ABC):
         before = encoder(x)
         encoder.scale_(3.0)
         torch.testing.assert_close(encoder(3.0 * x), 3.0 * before, rtol=1e-4, atol=1e-5)
+
+    def test_a_stack_encodes_as_its_members_alone(self) -> None:
+        encoders = [self.build(DIM, LATENTS, seed) for seed in range(MEMBERS)]
+        for seed, encoder in enumerate(encoders):
+            _moved_off_its_start(encoder, seed)
+        members = [SAE(encoder, TopK(1), FreeDictionary(LATENTS, DIM)) for encoder in encoders]
+        x = _random(MEMBERS, BATCH, DIM)
+        alone = torch.stack([encoder(own) for encoder, own in zip(encoders, x, strict=True)])
+        torch.testing.assert_close(stack_saes(members).encoder(x), alone, rtol=1e-4, atol=1e-5)
 
 
 class SparsityContract(ABC):
@@ -143,6 +161,16 @@ class SparsityContract(ABC):
         alone = torch.cat([rule(row[None]) for row in pre])
         torch.testing.assert_close(alone, rule(pre))
 
+    def test_a_stack_keeps_what_its_members_keep_alone(self) -> None:
+        rules, pre = [self.build() for _ in range(MEMBERS)], _random(MEMBERS, BATCH, LATENTS)
+        for seed, rule in enumerate(rules):
+            rule.calibrate_(_random(BATCH, LATENTS, seed=seed + 1))
+        members = [SAE(LinearEncoder(DIM, LATENTS), r, FreeDictionary(LATENTS, DIM)) for r in rules]
+        stack = stack_saes(members).sparsity
+        for training in (True, False):
+            alone = [rule.train(training)(own) for rule, own in zip(rules, pre, strict=True)]
+            torch.testing.assert_close(stack.train(training)(pre), torch.stack(alone))
+
 
 class DictionaryContract(ABC):
     """What every dictionary promises."""
@@ -184,6 +212,22 @@ class DictionaryContract(ABC):
         dictionary.scale_(3.0)
         torch.testing.assert_close(dictionary(3.0 * codes), 3.0 * before, rtol=1e-4, atol=1e-5)
 
+    def test_a_stack_decodes_and_projects_as_its_members_alone(self) -> None:
+        dictionaries = [self.build(LATENTS, DIM, seed) for seed in range(MEMBERS)]
+        for seed, dictionary in enumerate(dictionaries):
+            _moved_off_its_start(dictionary, seed)
+        members = [SAE(LinearEncoder(DIM, LATENTS), TopK(1), each) for each in dictionaries]
+        stack, codes = stack_saes(members).dictionary, _random(MEMBERS, BATCH, LATENTS)
+        for project in (False, True):
+            if project:
+                for dictionary in (stack, *dictionaries):
+                    dictionary.project_()
+            alone = [each(own) for each, own in zip(dictionaries, codes, strict=True)]
+            torch.testing.assert_close(stack(codes), torch.stack(alone), rtol=1e-4, atol=1e-5)
+            for name, tensor in stack.state_dict().items():
+                own = torch.stack([each.state_dict()[name] for each in dictionaries])
+                torch.testing.assert_close(tensor, own, rtol=1e-4, atol=1e-5)
+
 
 class ObjectiveContract(ABC):
     """What every objective promises: one value per sample, whatever the others are."""
@@ -197,10 +241,7 @@ class ObjectiveContract(ABC):
         kinds = inspect.signature(self.build()).parameters.values()
         names = [p.name for p in kinds if p.kind is not inspect.Parameter.KEYWORD_ONLY]
         return {
-            name: _random(
-                BATCH, LATENTS if name.startswith("codes") else DIM, seed=VIEWS.index(name)
-            ).to(dtype)
-            for name in names
+            name: _random(*_view_shape(name), seed=VIEWS.index(name)).to(dtype) for name in names
         }
 
     def test_gives_one_non_negative_value_per_sample(self) -> None:
@@ -217,7 +258,7 @@ class ObjectiveContract(ABC):
         )
 
     def test_repeating_the_batch_leaves_the_mean(self) -> None:
-        repeated = {name: view.repeat(10, 1) for name, view in self.views().items()}
+        repeated = {name: torch.cat([view] * 10) for name, view in self.views().items()}
         torch.testing.assert_close(
             self.build()(**repeated).mean(), self.build()(**self.views()).mean()
         )
@@ -232,6 +273,12 @@ class ObjectiveContract(ABC):
             lambda *values: self.build()(**dict(zip(views, values, strict=True))),
             tuple(views.values()),
         )
+
+
+def _view_shape(name: str) -> tuple[int, ...]:
+    if name.startswith("codes"):
+        return BATCH, LATENTS
+    return (BATCH, ORDER, DIM) if name.endswith("orbit") else (BATCH, DIM)
 
 
 class TransportContract(ABC):

@@ -132,6 +132,7 @@ class Views:
         """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
         dictionary = self._sae.dictionary
         from orbitlens.sae import CrosscoderDictionary
+
         if not isinstance(dictionary, CrosscoderDictionary):
             raise OrbitLensError(
                 "`objective`",

@@ -44,20 +44,14 @@ class MLPAutoencoder(nn.Module):
 
     def __init__(self, size: int = 64, channels: int = 1, dim: int = 256, seed: int = 0) -> None:
         super().__init__()
-        _check_sizes(size=size, channels=channels, dim=dim)
+        check_sizes(size=size, channels=channels, dim=dim)
         self.size, self.channels, self.dim = size, channels, dim
         pixels = channels * size * size
         with seeded_weights(seed):
             self.encoder = nn.Sequential(
                 nn.Flatten(), nn.Linear(pixels, dim), nn.ReLU(), nn.Linear(dim, dim)
             )
-            self.decoder = nn.Sequential(
-                nn.ReLU(),
-                nn.Linear(dim, dim),
-                nn.ReLU(),
-                nn.Linear(dim, pixels),
-                nn.Unflatten(1, (channels, size, size)),
-            )
+            self.decoder = mlp_decoder(size, channels, dim)
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
@@ -97,7 +91,7 @@ class CNNAutoencoder(nn.Module):
 
     def __init__(self, size: int = 64, channels: int = 1, dim: int = 256, seed: int = 0) -> None:
         super().__init__()
-        _check_sizes(size=size, channels=channels, dim=dim)
+        check_sizes(size=size, channels=channels, dim=dim)
         if size % _SHRINKAGE:
             raise OrbitLensError(
                 "`size` of CNNAutoencoder",
@@ -159,7 +153,41 @@ class _WholeConvTranspose2d(nn.ConvTranspose2d):
         return spread if self.bias is None else spread + self.bias[:, None, None]
 
 
-def _check_sizes(**sizes: int) -> None:
+def mlp_decoder(size: int, channels: int, dim: int) -> nn.Sequential:
+    """Return the untrained decoder from a code, before its ReLU, to an image.
+
+        ReLU, Linear d - d, ReLU, Linear d - c s^2
+
+    Source: Erdogan & Lucic, arXiv 2511.09432, the MLP autoencoder.
+
+    Args:
+        size: Height and width s of the images, in pixels.
+        channels: Their channels c.
+        dim: Width d of the code.
+
+    Returns:
+        A network from [batch, dim] to [batch, channels, size, size].
+
+    Example:
+        >>> import torch
+        >>> mlp_decoder(4, 3, 8)(torch.zeros(2, 8)).shape
+        torch.Size([2, 3, 4, 4])
+    """
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Linear(dim, dim),
+        nn.ReLU(),
+        nn.Linear(dim, channels * size * size),
+        nn.Unflatten(1, (channels, size, size)),
+    )
+
+
+def check_sizes(**sizes: int) -> None:
+    """Check that sizes are positive.
+
+    Raises:
+        OrbitLensError: If one of them is below 1; it is named.
+    """
     for name, value in sizes.items():
         if value < 1:
             raise OrbitLensError(

@@ -14,7 +14,7 @@ from orbitlens.sae import BUILDERS
 from orbitlens.transport import METHODS
 
 DEVICES = ("auto", "cpu", "cuda")
-AUTOENCODERS = ("mlp", "cnn")
+AUTOENCODERS = ("mlp", "cnn", "vit")
 MODELS = (
     *AUTOENCODERS,
     "hf:NAME",
@@ -79,8 +79,8 @@ class RunConfig:
     )
     model: str = setting(
         "cnn",
-        '"mlp" or "cnn" (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME or '
-        "python:MODULE:FUNCTION; shapes: mlp",
+        '"mlp", "cnn" or "vit" (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME '
+        "or python:MODULE:FUNCTION; shapes: mlp",
     )
     layer: str | None = setting(
         None, "dotted name of the layer; default the autoencoder's code, or the model's last layer"

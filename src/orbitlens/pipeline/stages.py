@@ -18,7 +18,13 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_file, new_folder, read_json, write_json
 from orbitlens.fit import FitResult, History, Objective, fit
 from orbitlens.io import load, save
-from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, train_autoencoder
+from orbitlens.models import (
+    BaseModel,
+    CNNAutoencoder,
+    MLPAutoencoder,
+    ViTAutoencoder,
+    train_autoencoder,
+)
 from orbitlens.models.resolve import resolve_model
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
@@ -33,8 +39,8 @@ OBJECTIVES: dict[str, Objective] = {
     "equivariant_output": objectives.output_invariance,
 }
 _WEIGHTED = ("equivariant_latent", "equivariant_output")
-_AUTOENCODERS: dict[str, Callable[..., MLPAutoencoder | CNNAutoencoder]] = dict(
-    zip(AUTOENCODERS, (MLPAutoencoder, CNNAutoencoder), strict=True)
+_AUTOENCODERS: dict[str, Callable[..., MLPAutoencoder | CNNAutoencoder | ViTAutoencoder]] = dict(
+    zip(AUTOENCODERS, (MLPAutoencoder, CNNAutoencoder, ViTAutoencoder), strict=True)
 )
 
 
@@ -214,7 +220,7 @@ def learn_transport(
     if path.exists():
         return load_transport(path, store)
     steps = config.transport == "gradient"
-    settings = {"seed": config.seed, "progress": tick} if steps else {}
+    settings: dict[str, Any] = {"seed": config.seed, "progress": tick} if steps else {}
     transport = fit_transport(store, config.transport, **settings)
     save(transport, path)
     return transport

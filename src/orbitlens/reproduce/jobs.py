@@ -71,7 +71,8 @@ def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> I
     """Do jobs side by side, each in one thread, and yield whenever one ends."""
     if workers == 1:
         for job in jobs:
-            yield do(job)
+            do(job)
+            yield
     elif jobs:
         # A forked process would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
@@ -80,7 +81,8 @@ def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> I
         )
         try:
             for future in as_completed([pool.submit(do, job) for job in jobs]):
-                yield future.result()
+                future.result()
+                yield
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -40,17 +40,22 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     Args:
         folder: The folder of a recipe's run; base models are kept in `shapes-models` beside it, so
             that recipes share them.
-        model: "mlp" or "cnn".
+        model: "mlp", "cnn", "vit", or a network that is not trained here, such as
+            "torchvision:vit_b_16".
         group: "C4" or "D4"; also the augmentation of the model's training.
         seed: Seed of the model, its images and the images that are harvested.
-        settings: Further settings of `RunConfig`: model_epochs, model_samples, n_samples.
+        settings: Further settings of `RunConfig`: model_epochs, model_samples, n_samples,
+            and layer, positions and image_size of a network that is not trained here.
 
     Returns:
         The model, its images and its activations.
     """
     config = RunConfig.for_source("shapes", model=model, group=group, seed=seed, **settings)
     name = "-".join(
-        [model, group, f"seed{seed}", f"{config.model_epochs}epochs", f"{config.model_samples}"]
+        [
+            *(file_name(model), group, f"seed{seed}"),
+            *(f"{config.model_epochs}epochs", f"{config.model_samples}"),
+        ]
     )
     place = folder.parent / BASES / f"{name}images-{config.n_samples}orbits"
     job = stages.prepare(config)
@@ -64,3 +69,19 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     if shape_ids is None:
         raise RuntimeError("Shapes know their glyphs")
     return Base(job.model, job.source.inputs.values, shape_ids, store, job)
+
+
+def file_name(model: str) -> str:
+    """Return the name of a network as a part of file names.
+
+    Args:
+        model: Such as "torchvision:vit_b_16".
+
+    Returns:
+        The same without colons and slashes.
+
+    Example:
+        >>> file_name("hf:facebook/dinov2-small")
+        'hf-facebook-dinov2-small'
+    """
+    return model.replace(":", "-").replace("/", "-")

@@ -19,7 +19,7 @@ from orbitlens.pipeline.measure import measure_sae
 from orbitlens.probe import Orientation, ProbeSet, probe_tasks
 from orbitlens.reproduce.columns import COLUMNS, build_column
 from orbitlens.reproduce.jobs import Job, Record
-from orbitlens.reproduce.shapes import Base, shapes_base
+from orbitlens.reproduce.shapes import Base, file_name, shapes_base
 from orbitlens.reproduce.tables import Row, summarise
 from orbitlens.sae import SAE, kmeans_candidates
 from orbitlens.transport import Transport, fit_transport
@@ -47,9 +47,8 @@ def probing_jobs(settings: Mapping[str, Any]) -> list[Job]:
         for model in settings["models"]
         for group in settings["groups"]
     ]
-    name = "{model}-{group}-seed{seed}"
-    return [Job(f"base-{name.format(**base)}", base) for base in bases] + [
-        Job(f"{name.format(**base)}-k{k}-{column}", {**base, "k": k, "column": column}, phase=1)
+    return [Job(f"base-{_base_name(base)}", base) for base in bases] + [
+        Job(f"{_base_name(base)}-k{k}-{column}", {**base, "k": k, "column": column}, phase=1)
         for base in bases
         for k in settings["topks"]
         for column in settings["columns"]
@@ -126,7 +125,8 @@ def _transport_record(base: Base, rho: Transport, arguments: Mapping[str, Any]) 
 
 
 def _base_name(arguments: Mapping[str, Any]) -> str:
-    return "{model}-{group}-seed{seed}".format(**arguments)
+    model = file_name(arguments["model"])
+    return "{model}-{group}-seed{seed}".format(**{**arguments, "model": model})
 
 
 def _candidates(
