@@ -1,6 +1,6 @@
 """Training many small SAEs: one stack against one after the other, overcomplete and SAELens.
 
-    python benchmarks/ensemble.py --peers .venv-peers/bin/python      # exits 1 if a target is missed
+    python benchmarks/ensemble.py --peers .venv-peers/bin/python   # exits 1 if a target is missed
 
 24 TopK SAEs of the toy model (N = 16, orbit size 4, 16 latents, k = 3), one for each seed, each on
 the same 8,000 augmented samples, in batches of 256 with Adam at 5e-4, equally many steps for
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -91,6 +92,9 @@ def ours(data: Path, epochs: int) -> dict[str, float]:
 
 def overcomplete(data: Path, epochs: int) -> dict[str, float]:
     """Seconds for overcomplete's `train_sae`, one SAE after the other."""
+    # It imports torchvision for networks that are not used here; the CPU build has none.
+    for name in ("torchvision", "torchvision.transforms", "timm"):
+        sys.modules.setdefault(name, MagicMock())
     from overcomplete.sae import TopKSAE, train_sae
 
     x = torch.from_numpy(np.load(data)).flatten(0, 1)

@@ -143,8 +143,6 @@ def test_unit_scale_does_not_blow_up_rounding() -> None:
     assert unit_scale(torch.full((1000, 4, 8), 0.1)) == 1.0
 
 
-# --- Lists: every member is what it would be alone -----------------------------------------------
-
 ORBITS = toy(n_features=8, orbit_size=8, n_samples=120, seed=1).orbits
 C4 = store_from_array(ORBITS[:, ::2], group=cyclic(4))
 C8 = store_from_array(ORBITS, group=cyclic(8))
@@ -165,7 +163,7 @@ def half_dead(seed: int) -> SAE:
 
 weak = partial(objectives.output_invariance, weight=0.3)
 strong = partial(objectives.output_invariance, weight=3.0)
-Case = tuple[Callable[[int], SAE], Objective, ActivationStore, int]
+Case = tuple[Callable[..., SAE], Objective, ActivationStore, int]
 CASES: dict[str, Case] = {
     "vanilla": (partial(topk_sae, 16, 12, 3), objectives.reconstruction, C4, 0),
     "another seed": (partial(topk_sae, 16, 12, 3), objectives.reconstruction, C4, 1),
@@ -212,7 +210,7 @@ SETTINGS = {"epochs": 4, "batch_size": 50, "lr": 3e-3}
 def trained_together(names: Sequence[str], **settings: float) -> dict[str, FitResult]:
     cases = [CASES[name] for name in names]
     results = fit(
-        [build(seed) for build, _, _, seed in cases],
+        [build(seed=seed) for build, _, _, seed in cases],
         [store for _, _, store, _ in cases],
         objective=[objective for _, objective, _, _ in cases],
         seed=[seed for *_, seed in cases],
@@ -223,7 +221,7 @@ def trained_together(names: Sequence[str], **settings: float) -> dict[str, FitRe
 
 def trained_alone(name: str, **settings: float) -> FitResult:
     build, objective, store, seed = CASES[name]
-    return fit(build(seed), store, objective=objective, seed=seed, **{**SETTINGS, **settings})
+    return fit(build(seed=seed), store, objective=objective, seed=seed, **{**SETTINGS, **settings})
 
 
 def assert_same(result: FitResult, other: FitResult) -> None:
@@ -324,9 +322,6 @@ def test_parameters_that_are_frozen_stay_as_they_are() -> None:
     assert not sae.encoder.W_enc.requires_grad
 
 
-# --- Lists that do not fit together --------------------------------------------------------------
-
-
 def three() -> list[SAE]:
     return [topk_sae(16, 12, 3, seed=seed) for seed in range(3)]
 
@@ -370,21 +365,25 @@ def test_an_sae_of_another_width_in_the_list_is_rejected() -> None:
         fit([*three(), topk_sae(5, 12, 3)], C4)
 
 
-BAD_PAIRS = {
-    "no blocks": (topk_sae(16, 12, 3), "FreeDictionary.*crosscoder_sae"),
-    "blocks of another group": (crosscoder_sae(16, 12, 3, 6), "orbits of 6 elements.*received 4"),
-}
+BAD_PAIRS = [
+    (topk_sae(16, 12, 3), objectives.orbit_reconstruction, "FreeDictionary.*crosscoder_sae"),
+    (
+        crosscoder_sae(16, 12, 3, 6),
+        objectives.orbit_reconstruction,
+        "orbits of 6 elements.*received 4",
+    ),
+    (crosscoder_sae(16, 12, 3, 6), objectives.reconstruction, "orbits of 6 elements.*received 4"),
+]
 
 
-@pytest.mark.parametrize("kind", BAD_PAIRS)
+@pytest.mark.parametrize(("wrong", "objective", "message"), BAD_PAIRS)
 def test_orbits_that_an_sae_cannot_reconstruct_are_refused_before_anything_is_changed(
-    kind: str,
+    wrong: SAE, objective: Objective, message: str
 ) -> None:
-    wrong, message = BAD_PAIRS[kind]
     saes = [crosscoder_sae(16, 12, 3, 4), wrong]
     before = [{n: t.clone() for n, t in sae.state_dict().items()} for sae in saes]
     with pytest.raises(OrbitLensError, match=message) as error:
-        fit(saes, C4, objective=objectives.orbit_reconstruction, epochs=1)
+        fit(saes, C4, objective=objective, epochs=1)
     assert "\n" not in str(error.value)
     for sae, tensors in zip(saes, before, strict=True):
         assert all(torch.equal(t, tensors[n]) for n, t in sae.state_dict().items())

@@ -16,11 +16,11 @@ import torch
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE
+from orbitlens.sae import SAE, CrosscoderDictionary
 from orbitlens.stack import stack_key, unstack_
 from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
 from orbitlens.typing import Int
-from orbitlens.views import VIEWS, Objective, views_of
+from orbitlens.views import VIEWS, Objective, blocks_of, views_of
 
 __all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
 
@@ -108,6 +108,8 @@ def fit(
         store: Activations of orbits, element 0 the canonical sample; or one store for each SAE,
             all with equally many training samples.
         objective: A function of the views it names, see `orbitlens.objectives`; or one for each.
+            Members that share an objective evaluate it under `torch.vmap`, so it must not branch
+            on values.
         epochs: Passes over the training orbits, default 100.
         batch_size: Orbits per step, default 256.
         lr: Learning rate of Adam, default 5e-4.
@@ -204,15 +206,9 @@ def _members(
             received=f"{len(saes)}, {len({id(sae) for sae in saes})} of them different",
             remedy="build one SAE for each member",
         )
-    for sae, store in zip(saes, stores, strict=True):
-        if sae.d_in != store.dim:
-            raise OrbitLensError(
-                "`sae`",
-                expected=f"d_in = {store.dim}, the width of the store",
-                received=sae.d_in,
-                remedy=f"build the SAE with d_in={store.dim}",
-            )
     views = [views_of(objective) for objective in chosen]
+    for sae, store, names in zip(saes, stores, views, strict=True):
+        _check_pair(sae, store, names)
     data = {id(store): TrainingData.read(store, samples, saes[0].b_dec.device) for store in stores}
     if len({part.n for part in data.values()}) != 1:
         raise OrbitLensError(
@@ -230,6 +226,26 @@ def _members(
         generator = torch.Generator().manual_seed(seed)
         members.append(Member(sae, own, objective, names, generator))
     return members
+
+
+def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
+    if sae.d_in != store.dim:
+        raise OrbitLensError(
+            "`sae`",
+            expected=f"d_in = {store.dim}, the width of the store",
+            received=sae.d_in,
+            remedy=f"build the SAE with d_in={store.dim}",
+        )
+    if "x_hat_orbit" in names:
+        blocks_of(sae)
+    blocks = sae.dictionary.group_order if isinstance(sae.dictionary, CrosscoderDictionary) else 0
+    if blocks and blocks != store.group.order:
+        raise OrbitLensError(
+            "`store`",
+            expected=f"orbits of {blocks} elements, as the crosscoder",
+            received=store.group.order,
+            remedy="build the crosscoder with `group_order=store.group.order`",
+        )
 
 
 def _grouped(members: Sequence[Member]) -> list[list[Member]]:

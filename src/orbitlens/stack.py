@@ -6,7 +6,7 @@ one more axis, and it starts each operation once for all of them.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -41,14 +41,11 @@ def stack_key(sae: SAE) -> tuple[Any, ...]:
 
 
 def _settings(module: nn.Module) -> tuple[tuple[str, Any], ...]:
-    """The numbers and words that a module was built with."""
-    plain = (bool, int, float, str, type(None))
+    """What a module was built with, besides tensors and parts; what has no hash, by identity."""
     return tuple(
-        sorted(
-            (name, value)
-            for name, value in vars(module).items()
-            if isinstance(value, plain) and not name.startswith("_") and name != "training"
-        )
+        (name, value if isinstance(value, Hashable) else id(value))
+        for name, value in sorted(vars(module).items())
+        if not name.startswith("_") and name != "training"
     )
 
 

@@ -263,6 +263,14 @@ class ObjectiveContract(ABC):
             self.build()(**repeated).mean(), self.build()(**self.views()).mean()
         )
 
+    def test_members_of_a_stack_get_what_they_get_alone(self) -> None:
+        objective, views = self.build(), self.views()
+        other = {name: view.roll(1, dims=-1) for name, view in views.items()}
+        pairs = [torch.stack([view, other[name]]) for name, view in views.items()]
+        together = torch.vmap(lambda *own: objective(**dict(zip(views, own, strict=True))))(*pairs)
+        alone = torch.stack([objective(**views), objective(**other)])
+        torch.testing.assert_close(together, alone)
+
     def test_is_zero_where_all_views_agree(self) -> None:
         same = {name: torch.ones_like(view) for name, view in self.views().items()}
         assert self.build()(**same).abs().max() == 0

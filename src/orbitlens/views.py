@@ -8,7 +8,7 @@ from typing import final
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, SAEOutput
+from orbitlens.sae import SAE, CrosscoderDictionary, SAEOutput
 from orbitlens.typing import Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]
@@ -54,6 +54,30 @@ def reconstructs_moved(names: Sequence[str]) -> bool:
         (True, False)
     """
     return not {"x", "orbit"} & set(names)
+
+
+def blocks_of(sae: SAE) -> CrosscoderDictionary:
+    """Return the dictionary of an SAE that has one block of directions for each group element.
+
+    Args:
+        sae: The SAE, or a stack.
+
+    Raises:
+        OrbitLensError: If its dictionary is another.
+
+    Example:
+        >>> from orbitlens.sae import crosscoder_sae
+        >>> blocks_of(crosscoder_sae(4, 8, 2, group_order=6)).group_order
+        6
+    """
+    if not isinstance(sae.dictionary, CrosscoderDictionary):
+        raise OrbitLensError(
+            "`objective`",
+            expected="x_hat_orbit only of an SAE with one dictionary block for each element",
+            received=type(sae.dictionary).__name__,
+            remedy="build the SAE with `crosscoder_sae`",
+        )
+    return sae.dictionary
 
 
 @final
@@ -130,17 +154,7 @@ class Views:
     @property
     def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
         """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
-        dictionary = self._sae.dictionary
-        from orbitlens.sae import CrosscoderDictionary
-
-        if not isinstance(dictionary, CrosscoderDictionary):
-            raise OrbitLensError(
-                "`objective`",
-                expected="x_hat_orbit only of an SAE with one dictionary block for each element",
-                received=type(dictionary).__name__,
-                remedy="build the SAE with `crosscoder_sae`",
-            )
-        return dictionary.orbit(self.codes)
+        return blocks_of(self._sae).orbit(self.codes)
 
     def primary(self, names: Sequence[str]) -> SAEOutput:
         """The output that is compared with a target: of the canonical sample if it is named."""

@@ -1,15 +1,19 @@
 """The paper's autoencoders: their shapes, and their training."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d, conv_transpose2d
 
 from orbitlens.actions import images
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
-from orbitlens.models import CNNAutoencoder, MLPAutoencoder, train_autoencoder
+from orbitlens.models import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder, train_autoencoder
 
-BOTH = pytest.mark.parametrize("build", [MLPAutoencoder, CNNAutoencoder])
+vit = partial(ViTAutoencoder, patch=4, depth=2)
+ALL = pytest.mark.parametrize("build", [MLPAutoencoder, CNNAutoencoder, vit])
 
 
 def parameters(part: nn.Module) -> list[tuple[int, ...]]:
@@ -17,7 +21,8 @@ def parameters(part: nn.Module) -> list[tuple[int, ...]]:
 
 
 def kinds(part: nn.Module) -> list[str]:
-    return [type(layer).__name__ for layer in part.children() if "latten" not in str(layer)]
+    names = (type(layer).__name__.removeprefix("_Whole") for layer in part.children())
+    return [name for name in names if "latten" not in name]
 
 
 def test_the_mlp_is_the_papers() -> None:
@@ -37,7 +42,16 @@ def test_the_cnn_is_the_papers() -> None:
     assert parameters(model.decoder) == [(256, 32, 16, 16), (32, 16, 3, 3), (16, 1, 3, 3)]
 
 
-@BOTH
+def test_the_products_in_the_cnn_are_its_convolutions() -> None:
+    model = CNNAutoencoder(size=16, dim=8)
+    whole, spread = model.encoder[4], model.decoder[2]
+    maps, codes = torch.randn(2, 32, 4, 4), torch.randn(2, 8, 1, 1)
+    torch.testing.assert_close(whole(maps), conv2d(maps, whole.weight, whole.bias))
+    expected = conv_transpose2d(codes, spread.weight, spread.bias)
+    torch.testing.assert_close(spread(codes), expected)
+
+
+@ALL
 @pytest.mark.parametrize(("size", "channels", "dim"), [(64, 1, 256), (28, 3, 7), (4, 1, 1)])
 def test_code_is_a_vector_and_reconstruction_an_image(build, size, channels, dim) -> None:
     model, batch = build(size=size, channels=channels, dim=dim), torch.rand(2, channels, size, size)
@@ -47,7 +61,7 @@ def test_code_is_a_vector_and_reconstruction_an_image(build, size, channels, dim
     torch.testing.assert_close(model(batch), model.decoder(code))
 
 
-@BOTH
+@ALL
 def test_the_code_is_read_before_its_relu(build) -> None:
     model = build(size=8, dim=64)
     code = model.encoder(torch.rand(3, 1, 8, 8))
@@ -55,7 +69,7 @@ def test_the_code_is_read_before_its_relu(build) -> None:
     torch.testing.assert_close(model.decoder(code), model.decoder(code.relu()))
 
 
-@BOTH
+@ALL
 def test_a_seed_fixes_the_initial_weights_and_leaves_the_global_generator_alone(build) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -64,10 +78,47 @@ def test_a_seed_fixes_the_initial_weights_and_leaves_the_global_generator_alone(
     assert torch.equal(torch.rand(3), expected)
     pairs = list(zip(one.parameters(), same.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
-    assert not any(torch.equal(a, c) for a, _, c in pairs)
+    drawn = [(a, c) for a, _, c in pairs if len(a.unique()) > 1]
+    assert len(drawn) >= 8
+    assert not any(torch.equal(a, c) for a, c in drawn)
+
+
+def test_the_blocks_of_the_vit_start_from_weights_of_their_own() -> None:
+    first, second = vit(size=8).encoder.blocks
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+def test_the_vit_sees_where_a_patch_is_and_how_patches_go_together() -> None:
+    model = vit(size=8, dim=16).eval()
+    image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    swapped = torch.cat([image[..., 4:], image[..., :4]], dim=-1)
+    assert not torch.allclose(model.encoder(image), model.encoder(swapped), atol=1e-4)
+    # Without positions, patches are a set.
+    model.encoder.positions.data.zero_()
+    torch.testing.assert_close(model.encoder(image), model.encoder(swapped))
+
+
+def test_the_code_of_the_vit_does_not_depend_on_the_other_images_of_a_batch() -> None:
+    model, batch = vit(size=8).eval(), torch.rand(5, 1, 8, 8)
+    torch.testing.assert_close(model.encoder(batch)[2:3], model.encoder(batch[2:3]))
+
+
+def test_the_vit_learns_to_tell_images_apart() -> None:
+    model, bars = vit(size=8), pictures()
+    train_autoencoder(model, bars, action=None, epochs=40, batch_size=16)
+    error = (model(bars) - bars).square().mean()
+    assert error < 0.2 * (bars.mean(0) - bars).square().mean()
 
 
 def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(OrbitLensError, match=r"patch size 16, received 40; .* 32 pixels"):
+        ViTAutoencoder(size=40)
+    with pytest.raises(OrbitLensError, match=r"patch size 16, received 8; .* 16 pixels"):
+        ViTAutoencoder(size=8)
+    with pytest.raises(OrbitLensError, match="`heads`: expected a divisor of 128, received 3"):
+        ViTAutoencoder(heads=3)
+    with pytest.raises(OrbitLensError, match="`depth`: expected at least 1, received 0"):
+        ViTAutoencoder(depth=0)
     with pytest.raises(OrbitLensError, match=r"a multiple of 4, received 30; .* 28 pixels"):
         CNNAutoencoder(size=30)
     with pytest.raises(OrbitLensError, match="`channels`: expected at least 1, received 0"):

@@ -90,6 +90,14 @@ def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: in
     assert any("No probing" in note for note in metrics["notes"]) == (classes == 0)
 
 
+def test_a_vision_transformer_is_trained_and_spliced(tmp_path: Path) -> None:
+    metrics = run(RunConfig.for_source("shapes", model="vit", **TINY), tmp_path / "out")
+    check_folder(tmp_path / "out", metrics)
+    assert metrics["model"]["name"] == "shapes-vit"
+    assert metrics["model"]["dim"] == 256
+    assert metrics["saes"]["vanilla"]["spliced_mse"] > 0
+
+
 def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
     config = RunConfig.for_source("shapes", group="C8", interpolation="bilinear", **TINY)
     metrics = run(config, tmp_path / "out")

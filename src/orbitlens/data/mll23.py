@@ -9,7 +9,7 @@ from orbitlens.data.folder import image_folder
 from orbitlens.errors import OrbitLensError
 
 _RECORD = "https://zenodo.org/records/14277609"
-_CLASSES = (
+CLASSES = (
     "basophil",
     "eosinophil",
     "hairy_cell",
@@ -67,8 +67,8 @@ def mll23(
     folder = cache_folder() / "mll23" if root is None else Path(root)
     _check_classes(folder)
     cells = image_folder(folder, size=size, channels=3, limit=limit, seed=seed)
-    if cells.class_names != _CLASSES:
-        empty = sorted(set(_CLASSES) - set(cells.class_names))
+    if cells.class_names != CLASSES:
+        empty = sorted(set(CLASSES) - set(cells.class_names))
         raise _not_there(folder, f"no images in {', '.join(empty)}")
     return replace(cells, name="mll23")
 
@@ -79,10 +79,10 @@ def _check_classes(folder: Path) -> None:
     # macOS leaves the folder __MACOSX, without images, beside what it packs.
     ignored = {"__MACOSX"}
     names = {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
-    missing = sorted(set(_CLASSES) - names)
+    missing = sorted(set(CLASSES) - names)
     if missing:
         raise _not_there(folder, f"none called {', '.join(missing)}")
-    unknown = sorted(names - set(_CLASSES) - ignored)
+    unknown = sorted(names - set(CLASSES) - ignored)
     if unknown:
         raise _not_there(folder, f"also {', '.join(unknown)}")
 

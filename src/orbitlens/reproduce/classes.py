@@ -19,6 +19,7 @@ from orbitlens.files import new_file, new_folder
 from orbitlens.fit import fit
 from orbitlens.io import load, save
 from orbitlens.pipeline import RunConfig, stages
+from orbitlens.pipeline.config import AUTOENCODERS
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline.probing import pooled_codes
 from orbitlens.probe import largest_between_class_variance, logistic_scores
@@ -33,26 +34,33 @@ Images = Callable[[Mapping[str, Any], Path], Inputs]
 
 HIDDEN = 128
 _CLUSTERED = 8192
+_READ = 2**20  # activations in memory at once, at most
 _MEASURED = 2**17
 
 
 def class_jobs(settings: Mapping[str, Any]) -> list[Job]:
     """List the networks with their transports, then the SAEs.
 
+    A network that is trained here is trained once for each seed; one that comes trained is the same
+    for all, so its activations are harvested, and its transport fitted, once for each group.
+
     Args:
-        settings: groups, seeds, topks and columns, besides what `class_records` needs.
+        settings: model, groups, seeds, topks and columns, besides what `class_records` needs.
 
     Returns:
         The jobs.
     """
-    bases = [
+    each = [
         {**settings, "group": group, "seed": seed}
         for seed in range(settings["seeds"])
         for group in settings["groups"]
     ]
-    return [Job(f"base-{_name(base)}", base) for base in bases] + [
-        Job(f"{_name(base)}-k{k}-{column}", {**base, "k": k, "column": column}, phase=1)
-        for base in bases
+    networks: dict[str, dict[str, Any]] = {}
+    for one in each:
+        networks.setdefault(_network(one), one)
+    return [Job(f"base-{name}", one) for name, one in networks.items()] + [
+        Job(f"{_name(one)}-k{k}-{column}", {**one, "k": k, "column": column}, phase=1)
+        for one in each
         for k in settings["topks"]
         for column in settings["columns"]
     ]
@@ -74,7 +82,7 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         JSON-ready records.
     """
     base = _open(arguments, folder, images)
-    transport = fit_transport(base.store, split=(base.train, base.held_out))
+    transport = _transport(base, arguments, folder)
     key = {
         "dataset": arguments["dataset"],
         "model": arguments["label"],
@@ -173,39 +181,69 @@ def _name(arguments: Mapping[str, Any]) -> str:
     return "{group}-seed{seed}".format(**arguments)
 
 
+def _network(arguments: Mapping[str, Any]) -> str:
+    """Name a network with its activations: a trained one is the same for every seed."""
+    return _name(arguments) if arguments["model"] in AUTOENCODERS else str(arguments["group"])
+
+
 def _open(arguments: Mapping[str, Any], folder: Path, images: Images) -> _Base:
     """Train the network and harvest its activations, or open what is there."""
     inputs = images(arguments, folder)
+    _check_images(inputs, arguments)
     names = ("model", "group", "layer", "positions", "image_size", "model_epochs", "seed")
     config = RunConfig(**{name: arguments[name] for name in names})
     job = stages.prepare(config, stages.Source(inputs, None))
-    place = folder / "bases" / _name(arguments)
+    place = folder / "bases" / _network(arguments)
     if not place.exists():
         with new_folder(place) as part:
             stages.train_model(job, part / "model.safetensors")
             stages.harvest_orbits(job, part / "acts.zarr")
     store = stages.harvest_orbits(job, place / "acts.zarr")
+    train, held_out = store.split()
+    if arguments["train_count"] is not None:
+        train, held_out = np.split(np.arange(store.n), [arguments["train_count"]])
+    return _Base(store, np.asarray(inputs.labels), train, held_out)
+
+
+def _transport(base: _Base, arguments: Mapping[str, Any], folder: Path) -> Transport:
+    """The transport, fitted once for each network."""
+    path = folder / "transports" / _network(arguments)
+    found = load(path) if path.exists() else None
+    if isinstance(found, Transport):
+        return found
+    transport = fit_transport(base.store, split=(base.train, base.held_out))
+    save(transport, path)
+    return transport
+
+
+def _check_images(inputs: Inputs, arguments: Mapping[str, Any]) -> None:
+    subject = f"images of {arguments['dataset']}"
     if inputs.labels is None:
         raise OrbitLensError(
-            f"images of {arguments['dataset']}",
+            subject,
             expected="a class for each",
             received=None,
             remedy="put them into one folder per class",
         )
-    train, held_out = store.split()
-    if arguments["train_count"] is not None:
-        train, held_out = np.split(np.arange(len(inputs.values)), [arguments["train_count"]])
-    return _Base(store, np.asarray(inputs.labels), train, held_out)
+    n, train_count = len(inputs.values), arguments["train_count"]
+    if train_count is not None and n <= train_count:
+        raise OrbitLensError(
+            subject,
+            expected=f"more than the {train_count} to train on",
+            received=n,
+            remedy="get the whole data set",
+        )
 
 
 def _candidates(
     base: _Base, arguments: Mapping[str, Any], folder: Path
 ) -> Float[Tensor, "candidates dim"]:
     """Centroids of the activations, computed once for each network."""
-    path = folder / "candidates" / f"{_name(arguments)}.safetensors"
+    path = folder / "candidates" / f"{_network(arguments)}.safetensors"
     if not path.exists():
         generator = np.random.default_rng(arguments["seed"])
-        samples = generator.permutation(base.train)[:_CLUSTERED]
+        most = max(1, min(_CLUSTERED, _READ // (base.store.positions * base.store.group.order)))
+        samples = generator.permutation(base.train)[:most]
         rows = base.store.orbits(np.sort(samples)).flatten(0, 1)
         chosen = rows[torch.from_numpy(generator.permutation(len(rows))[:_CLUSTERED])]
         centroids = kmeans_candidates(chosen, arguments["clusters"], seed=arguments["seed"])

@@ -69,6 +69,8 @@ def compare(
         >>> compare(ours, paper, where={"canonical": "random"})[0].verdict
         'better'
     """
+    if not expected:
+        return []
     metrics = {
         name.removesuffix("_mean"): next(s for s in _SPREADS if f"{name[:-5]}_{s}" in expected[0])
         for name in expected[0]
@@ -104,7 +106,8 @@ def _compared(
     found: Mapping[str, Any],
 ) -> Comparison:
     mean, own = found.get(f"{metric}_mean"), found.get(f"{metric}_{spread}")
-    paper, paper_spread = row[f"{metric}_mean"], row[f"{metric}_{spread}"]
+    # A figure of 1.0 or 0.0 is read as a whole number.
+    paper, paper_spread = float(row[f"{metric}_mean"]), float(row[f"{metric}_{spread}"])
     if mean is None or own is None:
         verdict = "not measured"
     elif abs(mean - paper) <= own + paper_spread:

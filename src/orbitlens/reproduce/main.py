@@ -1,6 +1,7 @@
 """The program that every recipe's run.py is."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +168,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Begin a folder, or check that it holds a run of the same settings."""
     path = out / SETTINGS
     if path.exists():
-        found = read_json(path)
+        # What was written knows no tuples.
+        found, settings = read_json(path), json.loads(to_json(settings))
         if found != settings:
             differing = sorted(k for k in found | settings if found.get(k) != settings.get(k))
             raise OrbitLensError(

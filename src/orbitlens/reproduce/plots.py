@@ -76,7 +76,7 @@ def line_panels(
         axis.remove()
     figure.suptitle(title, fontsize=11)
     with new_file(path) as file:
-        figure.savefig(file, dpi=150, format="png")
+        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
 
 
 def bar_panels(
@@ -140,4 +140,4 @@ def bar_panels(
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(title, fontsize=11)
     with new_file(path) as file:
-        figure.savefig(file, dpi=150, format="png")
+        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")

@@ -51,13 +51,11 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
         The model, its images and its activations.
     """
     config = RunConfig.for_source("shapes", model=model, group=group, seed=seed, **settings)
-    name = "-".join(
-        [
-            *(file_name(model), group, f"seed{seed}"),
-            *(f"{config.model_epochs}epochs", f"{config.model_samples}"),
-        ]
+    name = (
+        f"{file_name(model)}-{group}-seed{seed}-{config.model_epochs}epochs-"
+        f"{config.model_samples}images-{config.n_samples}orbits"
     )
-    place = folder.parent / BASES / f"{name}images-{config.n_samples}orbits"
+    place = folder.parent / BASES / name
     job = stages.prepare(config)
     if not place.exists():
         with new_folder(place) as part:

@@ -26,7 +26,10 @@ def read_table(path: str | Path) -> list[Row]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, restkey="", restval=None))
+            reader = csv.DictReader(file, restkey="", restval=None)
+            rows = list(reader)
+            if not reader.fieldnames:
+                raise csv.Error("no line that names the columns")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OrbitLensError(
             str(path), expected="a CSV file", received=str(error), remedy="give another file"
@@ -76,7 +79,7 @@ def summarise(
     Returns:
         One row for each combination, in order of first appearance: the fields `by`, `NAME_mean` and
         `NAME_std` or `NAME_stderr` for each metric, and `n`, the number of repetitions. A figure
-        that some repetition lacks is empty.
+        that is None in some repetition is None.
 
     Example:
         >>> summarise([{"sae": "a", "f1": 1.0}, {"sae": "a", "f1": 3.0}], ["sae"], {"f1": "stderr"})
