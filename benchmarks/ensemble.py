@@ -80,6 +80,7 @@ def ours(data: Path, epochs: int) -> dict[str, float]:
         )
 
     vanilla = [ol.objectives.reconstruction] * COUNT
+    ol.fit(saes(HIDDEN), store, objective=objectives, seed=range(COUNT), epochs=1)  # warm up
     return {
         "stack": stack(HIDDEN, vanilla),
         "one after the other": alone(HIDDEN, vanilla),
@@ -143,6 +144,7 @@ def saelens(data: Path, epochs: int) -> dict[str, float]:
             total_training_samples=steps * BATCH,
             train_batch_size_samples=BATCH,
             lr=LR,
+            lr_end=LR,
             logger=LoggingConfig(log_to_wandb=False),
         )
         sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=16, d_sae=LATENTS, k=K))
@@ -183,7 +185,7 @@ def main() -> int:
         for peer in PEERS if options.peers else ():
             words = ["--peer", peer, "--data", str(data), "--epochs", str(options.epochs)]
             program = [str(options.peers), __file__, *words]
-            done = subprocess.run(program, capture_output=True, text=True, check=True)
+            done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True)
             name, value = done.stdout.splitlines()[-1].split("\t")
             times[name] = float(value)
     print("| 24 SAEs | seconds | times the stack |\n|---|---|---|")

@@ -222,7 +222,7 @@ def _members(
         own = data[id(store)]
         sae.fold_scale_(1.0 / own.scale)
         if not sae.b_dec.any():
-            sae.dictionary.center_(own.orbits.mean(0))
+            sae.dictionary.center_(own.orbit_mean)
         generator = torch.Generator().manual_seed(seed)
         members.append(Member(sae, own, objective, names, generator))
     return members

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import final
 
@@ -80,6 +80,11 @@ class TrainingData:
     def orbits(self) -> Orbits:
         """The rows orbit by orbit, shape [n, |G|, dim]."""
         return self.rows.unflatten(0, (self.n, self.order))
+
+    @cached_property
+    def orbit_mean(self) -> Float[Tensor, "group dim"]:
+        """The mean activation under each element, shape [|G|, dim]."""
+        return self.orbits.mean(0)
 
     def squared_deviations(self, *, moved: bool) -> Float[Tensor, " rows"]:
         """Squared distance of every row from the mean of all rows, or of the canonical ones."""

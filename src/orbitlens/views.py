@@ -106,12 +106,12 @@ class Views:
     @cached_property
     def x(self) -> StackedActivations:
         """psi(x), shape [member, batch, dim]."""
-        return self._rows[self._canonical]
+        return _taken(self._rows, self._canonical)
 
     @cached_property
     def x_moved(self) -> StackedActivations:
         """psi(gx), shape [member, batch, dim]."""
-        return self._rows[self._moved]
+        return _taken(self._rows, self._moved)
 
     @cached_property
     def output(self) -> SAEOutput:
@@ -149,7 +149,7 @@ class Views:
     def orbit(self) -> Float[Tensor, "member batch group dim"]:
         """psi(gx) for every g, shape [member, batch, |G|, dim]."""
         elements = torch.arange(self._order, device=self._rows.device)
-        return self._rows[self._canonical.unsqueeze(-1) + elements]
+        return _taken(self._rows, self._canonical.unsqueeze(-1) + elements)
 
     @property
     def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
@@ -165,3 +165,8 @@ class Views:
     def outputs(self) -> list[SAEOutput]:
         """The outputs computed so far."""
         return [vars(self)[name] for name in ("output", "output_moved") if name in vars(self)]
+
+
+def _taken(rows: Float[Tensor, "rows dim"], index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
+    """Return rows[index], several times faster than by indexing."""
+    return rows.index_select(0, index.flatten()).unflatten(0, index.shape)

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import nn
 
-from orbitlens.typing import StackedActivations, StackedCodes
+from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
 class Encoder(nn.Module, ABC):
@@ -50,7 +50,7 @@ class LinearEncoder(Encoder):
 
     def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
-        return x @ self.W_enc + self.b_enc.unsqueeze(-2)
+        return affine(x, self.W_enc, self.b_enc)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -86,14 +86,39 @@ class MLPEncoder(Encoder):
 
     def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
-        hidden = torch.relu(x @ self.W_hidden + self.b_hidden.unsqueeze(-2))
-        return hidden @ self.W_enc + self.b_enc.unsqueeze(-2)
+        # In place: the hidden layer is the largest tensor of a small SAE's step.
+        hidden = affine(x, self.W_hidden, self.b_hidden).relu_()
+        return affine(hidden, self.W_enc, self.b_enc)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
         """Scale both biases, so that E_new(factor x) = factor E_old(x)."""
         self.b_hidden.mul_(factor)
         self.b_enc.mul_(factor)
+
+
+def affine(
+    x: Float[Tensor, "*stack batch from"],
+    weight: Float[Tensor, "*stack from to"],
+    bias: Float[Tensor, "*stack to"],
+) -> Float[Tensor, "*stack batch to"]:
+    """Return x W + b in one pass over memory, for one SAE or for a stack of them.
+
+    Args:
+        x: Inputs, shape [batch, from], or [member, batch, from].
+        weight: W, shape [from, to], or [member, from, to].
+        bias: b, shape [to], or [member, to].
+
+    Returns:
+        Outputs, shape [batch, to], or [member, batch, to].
+
+    Example:
+        >>> affine(torch.ones(2, 3), torch.ones(3, 1), torch.ones(1)).tolist()
+        [[4.0], [4.0]]
+    """
+    if x.ndim == 2:
+        return torch.addmm(bias, x, weight)
+    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
 
 
 def _uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
