@@ -112,3 +112,10 @@ def test_what_is_frozen_in_the_members_is_frozen_in_the_stack() -> None:
     stack = stack_saes(members)
     assert not any(parameter.requires_grad for parameter in stack.encoder.parameters())
     assert all(parameter.requires_grad for parameter in stack.dictionary.parameters())
+
+
+def test_a_trained_member_and_a_new_one_are_stacked() -> None:
+    trained, new = topk_sae(4, 8, 2, seed=0).eval(), topk_sae(4, 8, 2, seed=1)
+    stack, x = stack_saes([trained, new]), torch.randn(2, 5, 4)
+    torch.testing.assert_close(stack(x).x_hat[0], trained(x[0]).x_hat)
+    torch.testing.assert_close(stack(x).x_hat[1], new(x[1]).x_hat)

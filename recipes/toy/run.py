@@ -13,8 +13,7 @@ import torch
 import orbitlens as ol
 from orbitlens.metrics import feature_detection, feature_recovery
 from orbitlens.reproduce import COLUMNS, Column, Job, Recipe, build_column, main, summarise
-from orbitlens.sae import kmeans_candidates
-from orbitlens.transport import move
+from orbitlens.reproduce.saes import centroids, oriented_reconstruction
 from orbitlens.views import Objective
 
 DIM, HIDDEN, K, CLUSTERS = 16, 64, 3, 256
@@ -93,7 +92,9 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
             K,
             hidden=HIDDEN,
             group_order=store.group.order,
-            candidates=_candidates(store, seed) if column.dictionary == "archetypal" else None,
+            candidates=centroids(store, store.split()[0], CLUSTERS, seed=seed)
+            if column.dictionary == "archetypal"
+            else None,
             seed=seed,
         )
         for store, (_, _, seed) in zip(stores, cells, strict=True)
@@ -132,12 +133,6 @@ def _tells(canonical: str, column: Column) -> bool:
     return canonical == "random" or column.transported
 
 
-def _candidates(store: ol.ActivationStore, seed: int) -> torch.Tensor:
-    rows = store.orbits(store.split()[0]).flatten(0, 1)
-    chosen = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:8192]]
-    return kmeans_candidates(chosen, min(CLUSTERS, len(chosen.unique(dim=0))), seed=seed)
-
-
 @torch.no_grad()
 def measure(
     column: Column, sae: ol.SAE, toy: ol.data.ToyData, store: ol.ActivationStore, seed: int
@@ -148,13 +143,8 @@ def measure(
     elements = torch.randint(toy.group.order, (len(held_out),), generator=generator)
     x, present = toy.orbits[held_out, elements], toy.present[held_out]
     output = sae(x)
-    final = output.x_hat
-    if column.transported:
-        final = move(output.x_hat, elements, ol.fit_transport(store).matrices)
-    if column.dictionary == "crosscoder":
-        # Its own way to an oriented sample: the code of the canonical one, the element's block.
-        codes = sae.encode(toy.orbits[held_out, 0])
-        final = sae.dictionary.orbit(codes)[torch.arange(len(x)), elements]
+    rho = ol.fit_transport(store)
+    final = oriented_reconstruction(column, sae, toy.orbits[held_out], elements, rho)
     return {
         "mse": (output.x_hat - x).square().mean().item(),
         "transported_mse": (final - x).square().mean().item(),

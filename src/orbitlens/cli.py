@@ -252,7 +252,13 @@ def reproduce_command(
     words = ["--budget", budget, "--workers", str(workers)]
     words += [] if out is None else ["--out", str(out)]
     words += ["--json"] if as_json else []
-    sys.exit(subprocess.run([sys.executable, str(script), *words], check=False).returncode)
+    with subprocess.Popen([sys.executable, str(script), *words]) as recipe:
+        while True:
+            try:
+                sys.exit(recipe.wait())
+            except KeyboardInterrupt:
+                # The recipe got the signal too; it stops its workers and says how to go on.
+                continue
 
 
 COMMANDS = {

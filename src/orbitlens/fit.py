@@ -116,7 +116,8 @@ def fit(
         seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each.
         samples: Samples to train on, shape [n]; default the training part of `store.split()`.
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
-            many dead latents as the SAE keeps, k, explain the residual of a sample.
+            many dead latents as the SAE keeps, k, explain the residual of a sample; of an orbit,
+            that of its canonical sample.
         dead_after: Epochs without firing after which a latent counts as dead, default 1.
         progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
 
@@ -139,7 +140,9 @@ def fit(
         >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
         ['completed', 'completed', 'completed']
     """
-    _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr)
+    _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr, dead_after=dead_after)
+    if not 0 <= revival_weight < math.inf:
+        raise _out_of_range("revival_weight", "0 or more", revival_weight)
     saes = [sae] if isinstance(sae, SAE) else list(sae)
     members = _members(
         saes,
@@ -170,16 +173,20 @@ def fit(
 def _check_numbers(**numbers: int | float) -> None:
     for name, value in numbers.items():
         if not 0 < value < math.inf:
-            raise OrbitLensError(
-                f"`{name}`", expected="above 0", received=value, remedy="give a number in range"
-            )
+            raise _out_of_range(name, "above 0", value)
+
+
+def _out_of_range(name: str, expected: str, received: float) -> OrbitLensError:
+    return OrbitLensError(
+        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
+    )
 
 
 _T = TypeVar("_T")
 
 
 def _one_each(name: str, value: _T | Sequence[_T], count: int) -> list[_T]:
-    if not isinstance(value, Sequence):
+    if not isinstance(value, Sequence | np.ndarray):
         return [value] * count
     if len(value) != count or count == 0:
         raise OrbitLensError(

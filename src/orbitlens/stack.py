@@ -77,11 +77,12 @@ def stack_saes(members: Sequence[SAE]) -> SAE:
             remedy="stack SAEs that differ in their weights alone",
         )
     stack = copy.deepcopy(members[0])
-    parameters, buffers = torch.func.stack_module_state(list(members))
-    for name, tensor in (parameters | buffers).items():
+    states = [dict([*m.named_parameters(), *m.named_buffers()]) for m in members]
+    for name, first in states[0].items():
+        tensor = torch.stack([state[name].detach() for state in states])
+        if isinstance(first, nn.Parameter):
+            tensor = nn.Parameter(tensor, requires_grad=first.requires_grad)
         owner, _, leaf = name.rpartition(".")
-        if name in parameters:
-            tensor = nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
         setattr(stack.get_submodule(owner), leaf, tensor)
     return stack
 

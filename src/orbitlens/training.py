@@ -26,8 +26,9 @@ class History:
         loss: Mean objective, without the term that revives dead latents.
         l0: Mean number of active latents per sample.
         explained_variance: 1 - sum ||target - x_hat||^2 / sum ||target - mean||^2 over the epoch,
-            measured before each step; the target is what the objective reconstructs, and the
-            mean is that of all targets in the training set.
+            measured before each step; the target is what the objective reconstructs (the
+            canonical sample, if it is a whole orbit), and the mean is that of all targets in the
+            training set.
         dead_latents: Latents that fired for no training sample of the epoch.
     """
 

@@ -167,6 +167,8 @@ class Views:
         return [vars(self)[name] for name in ("output", "output_moved") if name in vars(self)]
 
 
-def _taken(rows: Float[Tensor, "rows dim"], index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape dim"]:
+def _taken(
+    rows: Float[Tensor, "rows dim"], index: Int[Tensor, "*shape"]
+) -> Float[Tensor, "*shape dim"]:
     """Return rows[index], several times faster than by indexing."""
     return rows.index_select(0, index.flatten()).unflatten(0, index.shape)

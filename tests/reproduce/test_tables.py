@@ -80,7 +80,7 @@ def test_means_and_spreads_by_hand() -> None:
         "sae": "b", "k": 4, "f1_mean": 4.0, "f1_std": pytest.approx(3.0), "mse_mean": 5.0,
         "mse_stderr": 0.0, "n": 3,
     }  # fmt: skip
-    assert (single["f1_mean"], single["f1_std"], single["n"]) == (2.0, 0.0, 1)
+    assert (single["f1_mean"], single["f1_std"], single["n"]) == (2.0, None, 1)
     assert (last["mse_mean"], last["mse_stderr"]) == (1.5, pytest.approx(0.5))
     assert (last["f1_mean"], last["f1_std"]) == (3.25, pytest.approx(math.sqrt(0.125)))
 

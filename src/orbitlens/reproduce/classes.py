@@ -4,38 +4,35 @@ Source: Erdogan & Lucic, arXiv 2511.09432, experiments 3 and 4: Table 1, Figures
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
-from orbitlens.activations import ActivationStore
+from orbitlens.activations import ActivationStore, open_store
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_file, new_folder
-from orbitlens.fit import fit
+from orbitlens.files import new_folder
 from orbitlens.io import load, save
+from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
 from orbitlens.pipeline.config import AUTOENCODERS
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline.probing import pooled_codes
 from orbitlens.probe import largest_between_class_variance, logistic_scores
-from orbitlens.reproduce.columns import COLUMNS, Column, build_column
+from orbitlens.reproduce.columns import COLUMNS, Column
 from orbitlens.reproduce.jobs import Job, Record
+from orbitlens.reproduce.saes import centroids, oriented_reconstruction, trained_sae
 from orbitlens.reproduce.tables import Row, summarise
-from orbitlens.sae import SAE, kmeans_candidates
+from orbitlens.sae import SAE
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.typing import Float, Int, Tensor
 
 Images = Callable[[Mapping[str, Any], Path], Inputs]
 
-HIDDEN = 128
-_CLUSTERED = 8192
-_READ = 2**20  # activations in memory at once, at most
-_MEASURED = 2**17
+_MEASURED = 2**16
 
 
 def class_jobs(settings: Mapping[str, Any]) -> list[Job]:
@@ -89,12 +86,26 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         "group": arguments["group"],
         "seed": arguments["seed"],
     }
-    candidates = _candidates(base, arguments, folder)
+    candidates = centroids(
+        base.store,
+        base.train,
+        arguments["clusters"],
+        seed=arguments["seed"],
+        path=folder / "candidates" / f"{_network(arguments)}.safetensors",
+    )
     if "column" not in arguments:
         figures = {"r2_trained": transport.r2, "r2_identity": transport.identity_r2}
         return [{**key, **figures, "relation_error": transport.relation_error}]
     column = COLUMNS[arguments["column"]]
-    sae = _trained(column, base, candidates, arguments, folder)
+    order = np.random.default_rng(arguments["seed"]).permutation(base.train)
+    sae = trained_sae(
+        column,
+        base.store,
+        candidates,
+        arguments,
+        folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}",
+        samples=np.sort(order[: arguments["sae_samples"]]),
+    )
     key |= {"topk": arguments["k"], "sae": column.name}
     return [
         {**key, **_figures(base, sae, transport, column)},
@@ -188,21 +199,31 @@ def _network(arguments: Mapping[str, Any]) -> str:
 
 def _open(arguments: Mapping[str, Any], folder: Path, images: Images) -> _Base:
     """Train the network and harvest its activations, or open what is there."""
-    inputs = images(arguments, folder)
+    place = folder / "bases" / _network(arguments)
+    if not place.exists():
+        _make_base(place, arguments, images(arguments, folder))
+    store = open_store(place / "acts.zarr")
+    if store.labels is None:
+        raise RuntimeError("labels were checked before the harvest")
+    train, held_out = store.split()
+    if arguments["train_count"] is not None:
+        train, held_out = np.split(np.arange(store.n), [arguments["train_count"]])
+    return _Base(store, store.labels, train, held_out)
+
+
+def _make_base(place: Path, arguments: Mapping[str, Any], inputs: Inputs) -> None:
+    """Train the network, on images that are not held out, and harvest the activations of all."""
     _check_images(inputs, arguments)
     names = ("model", "group", "layer", "positions", "image_size", "model_epochs", "seed")
     config = RunConfig(**{name: arguments[name] for name in names})
     job = stages.prepare(config, stages.Source(inputs, None))
-    place = folder / "bases" / _network(arguments)
-    if not place.exists():
-        with new_folder(place) as part:
-            stages.train_model(job, part / "model.safetensors")
-            stages.harvest_orbits(job, part / "acts.zarr")
-    store = stages.harvest_orbits(job, place / "acts.zarr")
-    train, held_out = store.split()
-    if arguments["train_count"] is not None:
-        train, held_out = np.split(np.arange(store.n), [arguments["train_count"]])
-    return _Base(store, np.asarray(inputs.labels), train, held_out)
+    count = arguments["train_count"]
+    seen = inputs if count is None else Inputs(inputs.name, inputs.values[:count])
+    with new_folder(place) as part:
+        stages.train_model(
+            replace(job, source=stages.Source(seen, None)), part / "model.safetensors"
+        )
+        stages.harvest_orbits(job, part / "acts.zarr")
 
 
 def _transport(base: _Base, arguments: Mapping[str, Any], folder: Path) -> Transport:
@@ -235,70 +256,20 @@ def _check_images(inputs: Inputs, arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _candidates(
-    base: _Base, arguments: Mapping[str, Any], folder: Path
-) -> Float[Tensor, "candidates dim"]:
-    """Centroids of the activations, computed once for each network."""
-    path = folder / "candidates" / f"{_network(arguments)}.safetensors"
-    if not path.exists():
-        generator = np.random.default_rng(arguments["seed"])
-        most = max(1, min(_CLUSTERED, _READ // (base.store.positions * base.store.group.order)))
-        samples = generator.permutation(base.train)[:most]
-        rows = base.store.orbits(np.sort(samples)).flatten(0, 1)
-        chosen = rows[torch.from_numpy(generator.permutation(len(rows))[:_CLUSTERED])]
-        centroids = kmeans_candidates(chosen, arguments["clusters"], seed=arguments["seed"])
-        path.parent.mkdir(exist_ok=True)
-        with new_file(path) as file:
-            save_file({"candidates": centroids}, file)
-    return load_file(path)["candidates"]
-
-
-def _trained(
-    column: Column,
-    base: _Base,
-    candidates: Float[Tensor, "candidates dim"],
-    arguments: Mapping[str, Any],
-    folder: Path,
-) -> SAE:
-    path = folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}"
-    if path.exists():
-        found = load(path)
-        if isinstance(found, SAE):
-            return found
-    sae = build_column(
-        column,
-        base.store.dim,
-        arguments["latents"],
-        arguments["k"],
-        hidden=HIDDEN,
-        group_order=base.store.group.order,
-        candidates=candidates if column.dictionary == "archetypal" else None,
-        seed=arguments["seed"],
-    )
-    order = np.random.default_rng(arguments["seed"]).permutation(base.train)
-    fit(
-        sae,
-        base.store,
-        objective=column.objective,
-        epochs=arguments["epochs"],
-        batch_size=arguments["batch_size"],
-        seed=arguments["seed"],
-        samples=np.sort(order[: arguments["sae_samples"]]),
-    )
-    save(sae, path)
-    return sae
-
-
 def _figures(base: _Base, sae: SAE, transport: Transport, column: Column) -> Record:
     """Reconstruction of held-out orbits, of a random part if they are too many for memory."""
     store = base.store
     most = max(1, _MEASURED // (store.positions * store.group.order))
     samples = np.sort(np.random.default_rng(0).permutation(base.held_out)[:most])
-    figures = measure_sae(sae, store.orbits(samples), transport, transported=column.transported)
-    given = "transported_" if column.transported else ""
+    orbits = store.orbits(samples)
+    n, order, _ = orbits.shape
+    elements = torch.arange(order).repeat(n)
+    every = orbits.repeat_interleave(order, dim=0)
+    final = oriented_reconstruction(column, sae, every, elements, transport)
+    figures = measure_sae(sae, orbits, transport, transported=column.transported)
     inferred = "inferred_" if column.transported else ""
     return {
-        "normalised_mse": figures[f"{given}normalised_mse"],
+        "normalised_mse": normalised_mse(orbits.flatten(0, 1), final).item(),
         "inferred_normalised_mse": figures[f"{inferred}normalised_mse"],
         "untransported_normalised_mse": figures["normalised_mse"],
         **{

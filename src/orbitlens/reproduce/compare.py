@@ -108,9 +108,9 @@ def _compared(
     mean, own = found.get(f"{metric}_mean"), found.get(f"{metric}_{spread}")
     # A figure of 1.0 or 0.0 is read as a whole number.
     paper, paper_spread = float(row[f"{metric}_mean"]), float(row[f"{metric}_{spread}"])
-    if mean is None or own is None:
+    if mean is None:
         verdict = "not measured"
-    elif abs(mean - paper) <= own + paper_spread:
+    elif abs(mean - paper) <= (own or 0.0) + paper_spread:
         verdict = "within the spread"
     elif metric in _NEITHER:
         verdict = "different"

@@ -1,9 +1,13 @@
 """Jobs: the parts of a recipe, each done or not done, so that an interrupted run goes on."""
 
 import multiprocessing
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +15,8 @@ from typing import Any
 
 import torch
 
-from orbitlens.files import read_json, write_json
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import one_line_errors, read_json, write_json
 
 Record = dict[str, Any]
 Compute = Callable[[Mapping[str, Any], Path], list[Record]]
@@ -42,8 +47,8 @@ def run_jobs(
 ) -> list[Record]:
     """Do the jobs that are not done yet and return the records of all.
 
-    Each job runs in a process of its own pool with one thread, and its records are written when it
-    ends; a job that was interrupted is done again from its start.
+    Each job has one thread, and with several workers each worker is a process. The records of a job
+    are written when it ends; a job that was interrupted is done again from its start.
 
     Args:
         jobs: The jobs.
@@ -57,7 +62,8 @@ def run_jobs(
         The records of all jobs, in the order of the jobs, whatever order they ended in.
     """
     done = folder / "jobs"
-    done.mkdir(parents=True, exist_ok=True)
+    with one_line_errors(done):
+        done.mkdir(parents=True, exist_ok=True)
     paths = {job.name: done / f"{job.name}.json" for job in jobs}
     for phase in sorted({job.phase for job in jobs}):
         waiting = [job for job in jobs if job.phase == phase and not paths[job.name].exists()]
@@ -70,21 +76,45 @@ def run_jobs(
 def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> Iterator[None]:
     """Do jobs side by side, each in one thread, and yield whenever one ends."""
     if workers == 1:
-        for job in jobs:
-            do(job)
-            yield
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for job in jobs:
+                do(job)
+                yield
+        finally:
+            torch.set_num_threads(threads)
     elif jobs:
         # A forked process would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(
-            min(workers, len(jobs)), context, initializer=torch.set_num_threads, initargs=(1,)
-        )
+        pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin_worker)
         try:
             for future in as_completed([pool.submit(do, job) for job in jobs]):
                 future.result()
                 yield
+        except BrokenProcessPool:
+            raise OrbitLensError(
+                "a worker process",
+                expected="to finish its job",
+                received="its death, mostly for want of memory",
+                remedy="take fewer --workers; the same command goes on",
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Take one thread, end at once on Ctrl-C, and do not outlive the recipe."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(compute: Compute, folder: Path, job: Job) -> None:

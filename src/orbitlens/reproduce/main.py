@@ -155,13 +155,17 @@ def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
     width = max(map(len, labels))
     lines = [f"{'':<{width}} {'ours':>17} {'paper':>17} {'difference':>10}  verdict"]
     for label, each in zip(labels, compared, strict=True):
-        ours = "-" if each.ours is None else f"{each.ours:.3f} +- {each.our_spread or 0:.3f}"
+        ours = "-" if each.ours is None else f"{each.ours:.3f} +- {_spread(each.our_spread)}"
         difference = "-" if each.difference is None else f"{each.difference:+.3f}"
         paper = f"{each.paper:.3f} +- {each.paper_spread:.3f}"
         lines.append(f"{label:<{width}} {ours:>17} {paper:>17} {difference:>9}  {each.verdict}")
     verdicts = [each.verdict for each in compared]
     counts = (f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
     return [*lines, ", ".join(counts)]
+
+
+def _spread(value: float | None) -> str:
+    return "?    " if value is None else f"{value:.3f}"
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def line_panels(
     for axis, (metric, spread) in zip(axes, metrics.items(), strict=False):
         for name in dict.fromkeys(row[series] for row in rows):
             points = sorted(
-                (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"])
+                (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"] or 0.0)
                 for row in rows
                 if row[series] == name and row.get(f"{metric}_mean") is not None
             )
@@ -70,8 +70,7 @@ def line_panels(
         axis.set_xlabel(label)
         axis.set_title(metric.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.25)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure)
     for axis in figure.axes[len(metrics) :]:
         axis.remove()
     figure.suptitle(title, fontsize=11)
@@ -107,6 +106,7 @@ def bar_panels(
         from matplotlib.figure import Figure
     except ImportError:
         raise missing_extra("matplotlib", extra="report") from None
+    metrics = [m for m in metrics if any(row[f"{m}_mean"] is not None for row in rows)]
     panels = list(dict.fromkeys(tuple(row[name] for name in panel) for row in rows))
     names = list(dict.fromkeys(row[series] for row in rows))
     groups = sorted({row[group] for row in rows})
@@ -119,14 +119,16 @@ def bar_panels(
                 own = [
                     row
                     for row in rows
-                    if row[series] == name and tuple(row[n] for n in panel) == key
+                    if row[series] == name
+                    and tuple(row[n] for n in panel) == key
+                    and row[f"{metric}_mean"] is not None
                 ]
                 colour, style = _STYLES.get(name, (None, "-"))
                 axis.bar(
                     [groups.index(row[group]) + (place - len(names) / 2) / (len(names) + 1)
                      for row in own],
                     [row[f"{metric}_mean"] for row in own],
-                    yerr=[row[f"{metric}_stderr"] for row in own],
+                    yerr=[row[f"{metric}_stderr"] or 0.0 for row in own],
                     width=0.9 / (len(names) + 1),
                     label=name,
                     color=colour,
@@ -136,8 +138,18 @@ def bar_panels(
             axis.set_xticks(range(len(groups)), [f"{group} {value}" for value in groups])
             axis.set_title(" ".join(map(str, key)), fontsize=10)
         line[0].set_ylabel(metric.replace("_", " "))
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    _legend(figure)
     figure.suptitle(title, fontsize=11)
     with new_file(path) as file:
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
+
+
+def _legend(figure: Any) -> None:
+    """One legend for the series of all panels."""
+    found = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(found.values()), list(found), loc="outside lower center", ncols=4, fontsize=8
+    )

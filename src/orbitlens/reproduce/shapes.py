@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from orbitlens.activations import ActivationStore
+from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder
 from orbitlens.models import BaseModel
 from orbitlens.pipeline import RunConfig, stages
@@ -52,15 +53,21 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     """
     config = RunConfig.for_source("shapes", model=model, group=group, seed=seed, **settings)
     name = (
-        f"{file_name(model)}-{group}-seed{seed}-{config.model_epochs}epochs-"
-        f"{config.model_samples}images-{config.n_samples}orbits"
+        f"{file_name(model)}-{config.layer or 'code'}-{config.positions}-{group}-seed{seed}-"
+        f"{config.model_epochs}epochs-{config.model_samples}images-{config.n_samples}orbits-"
+        f"{config.image_size}px"
     )
     place = folder.parent / BASES / name
     job = stages.prepare(config)
     if not place.exists():
-        with new_folder(place) as part:
-            stages.train_model(job, part / "model.safetensors")
-            stages.harvest_orbits(job, part / "acts.zarr")
+        try:
+            with new_folder(place) as part:
+                stages.train_model(job, part / "model.safetensors")
+                stages.harvest_orbits(job, part / "acts.zarr")
+        except OrbitLensError:
+            # Another recipe may have made the same network meanwhile; then that one serves.
+            if not place.exists():
+                raise
     stages.train_model(job, place / "model.safetensors")
     store = stages.harvest_orbits(job, place / "acts.zarr")
     shape_ids = job.source.shape_ids

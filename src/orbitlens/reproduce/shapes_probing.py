@@ -9,26 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from orbitlens.data import shape_tasks
-from orbitlens.files import new_file
-from orbitlens.fit import fit
-from orbitlens.io import load, save
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.probe import Orientation, ProbeSet, probe_tasks
-from orbitlens.reproduce.columns import COLUMNS, build_column
+from orbitlens.reproduce.columns import COLUMNS
 from orbitlens.reproduce.jobs import Job, Record
+from orbitlens.reproduce.saes import centroids, trained_sae
 from orbitlens.reproduce.shapes import Base, file_name, shapes_base
 from orbitlens.reproduce.tables import Row, summarise
-from orbitlens.sae import SAE, kmeans_candidates
+from orbitlens.sae import SAE
 from orbitlens.transport import Transport, fit_transport
-from orbitlens.typing import Float, Tensor
 
-HIDDEN = 128
 _BASE = ("model", "group", "seed", "model_epochs", "model_samples", "n_samples")
 _OPTIONAL = ("layer", "positions", "image_size")
-_CLUSTERED = 8192
 _ENDS = ("mean", "stderr")
 
 
@@ -63,7 +57,7 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
             model_epochs, model_samples and n_samples, with layer, positions and image_size for
             networks that are not trained here; latents, epochs, batch_size and clusters describe
             the SAEs; probe_latents, inferred_latents (where orientation is inferred), probe_samples
-            and every (probe every so manieth task) the probes; labels, the networks' names in
+            and every (one task of so many) the probes; labels, the networks' names in
             Table 1.
         folder: The folder of the run.
 
@@ -72,33 +66,17 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     """
     own = {name: arguments[name] for name in _OPTIONAL if name in arguments}
     base = shapes_base(folder, **{name: arguments[name] for name in _BASE}, **own)
-    candidates = _candidates(base, arguments, folder)
+    kept = folder / "candidates" / f"{_base_name(arguments)}.safetensors"
+    train = base.store.split()[0]
+    candidates = centroids(
+        base.store, train, arguments["clusters"], seed=arguments["seed"], path=kept
+    )
     rho = fit_transport(base.store)
     if "column" not in arguments:
         return [_transport_record(base, rho, arguments)]
     column = COLUMNS[arguments["column"]]
     path = folder / "saes" / f"{_base_name(arguments)}-k{arguments['k']}-{column.name}"
-    sae = load(path) if path.exists() else None
-    if not isinstance(sae, SAE):
-        sae = build_column(
-            column,
-            base.store.dim,
-            arguments["latents"],
-            arguments["k"],
-            hidden=HIDDEN,
-            group_order=base.store.group.order,
-            candidates=candidates if column.dictionary == "archetypal" else None,
-            seed=arguments["seed"],
-        )
-        fit(
-            sae,
-            base.store,
-            objective=column.objective,
-            epochs=arguments["epochs"],
-            batch_size=arguments["batch_size"],
-            seed=arguments["seed"],
-        )
-        save(sae, path)
+    sae = trained_sae(column, base.store, candidates, arguments, path)
     key = {
         "topk": arguments["k"],
         "model": arguments["model"],
@@ -127,22 +105,6 @@ def _transport_record(base: Base, rho: Transport, arguments: Mapping[str, Any]) 
 def _base_name(arguments: Mapping[str, Any]) -> str:
     model = file_name(arguments["model"])
     return "{model}-{group}-seed{seed}".format(**{**arguments, "model": model})
-
-
-def _candidates(
-    base: Base, arguments: Mapping[str, Any], folder: Path
-) -> Float[Tensor, "candidates dim"]:
-    """Centroids of the activations, computed once for each network."""
-    path = folder / "candidates" / f"{_base_name(arguments)}.safetensors"
-    if not path.exists():
-        rows = base.store.orbits(base.store.split()[0]).flatten(0, 1)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-        chosen = rows[order[:_CLUSTERED]]
-        centroids = kmeans_candidates(chosen, arguments["clusters"], seed=arguments["seed"])
-        path.parent.mkdir(exist_ok=True)
-        with new_file(path) as file:
-            save_file({"candidates": centroids}, file)
-    return load_file(path)["candidates"]
 
 
 @torch.no_grad()
@@ -198,9 +160,10 @@ def _probes(
         unique, inverse = np.unique(samples, return_inverse=True)
         x = store.orbits(unique)[inverse, elements]
         output = sae(x)
-        labels = torch.from_numpy(tasks.labels[:, :: arguments["every"]].copy())
+        probed = chosen_tasks(tasks.families, arguments["every"])
+        labels = torch.from_numpy(tasks.labels[:, probed].copy())
         sets.append(ProbeSet(output.codes, labels, torch.from_numpy(elements), x, output.x_hat))
-        families = list(tasks.families[:: arguments["every"]])
+        families = [tasks.families[task] for task in probed]
     protocols: tuple[Orientation, ...] = ("oracle", "inferred") if transported else ("none",)
     rows = []
     for orientation in protocols:
@@ -221,6 +184,29 @@ def _probes(
             for t, value in zip(counts, values, strict=True)
         ]
     return rows
+
+
+def chosen_tasks(families: Sequence[str], every: int) -> list[int]:
+    """Choose a fixed part of the tasks, of every family its share, at least four.
+
+    Args:
+        families: The family of each task.
+        every: One task of so many.
+
+    Returns:
+        Their indices, in rising order; the same at each call.
+
+    Example:
+        >>> len(chosen_tasks(["S"] * 8 + ["SPO"] * 112, every=3))
+        42
+    """
+    generator = np.random.default_rng(0)
+    chosen: list[int] = []
+    for family in dict.fromkeys(families):
+        own = [task for task, name in enumerate(families) if name == family]
+        share = min(len(own), max(4, -(-len(own) // every)))
+        chosen += generator.permutation(own)[:share].tolist()
+    return sorted(chosen)
 
 
 def probing_table(records: Sequence[Record]) -> list[Record]:

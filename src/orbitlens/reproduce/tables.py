@@ -69,7 +69,7 @@ def summarise(
     """Mean and spread of repeated measurements.
 
     std is the standard deviation of the sample, sqrt(sum (x - mean)^2 / (n - 1)), and stderr is
-    std / sqrt(n). Both are 0 for a single measurement.
+    std / sqrt(n). A single measurement has none.
 
     Args:
         records: Measurements.
@@ -106,7 +106,9 @@ def _mean_and_spread(
         return None, None
     n = len(known)
     mean = math.fsum(known) / n
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / max(n - 1, 1))
+    if n == 1:
+        return mean, None
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
     return mean, std / math.sqrt(n) if spread == "stderr" else std
 
 

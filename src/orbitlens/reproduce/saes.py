@@ -1,0 +1,132 @@
+"""The SAEs of a recipe: centroids for the archetypal ones, training, and what they give back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from orbitlens.activations import ActivationStore
+from orbitlens.files import new_file
+from orbitlens.fit import fit
+from orbitlens.io import load, save
+from orbitlens.reproduce.columns import Column, build_column
+from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
+from orbitlens.transport import Transport, move
+from orbitlens.typing import Elements, Float, Int, Orbits, Tensor
+
+HIDDEN = 128
+_CLUSTERED = 8192
+_READ = 2**20
+
+
+def centroids(
+    store: ActivationStore,
+    samples: Int[np.ndarray, " n"],
+    clusters: int,
+    *,
+    seed: int,
+    path: Path | None = None,
+) -> Float[Tensor, "candidates dim"]:
+    """Compute k-means centroids of the activations in every orientation, or read them.
+
+    Args:
+        store: Activations of orbits.
+        samples: Samples to look at, shape [n]; 8,192 of their activations are clustered.
+        clusters: Number of centroids; fewer where there are fewer distinct activations.
+        seed: Seed of the activations and of k-means.
+        path: File that keeps them; None keeps them nowhere.
+
+    Returns:
+        Centroids, shape [candidates, dim].
+    """
+    if path is not None and path.exists():
+        return load_file(path)["candidates"]
+    generator = np.random.default_rng(seed)
+    most = max(1, min(_CLUSTERED, _READ // (store.positions * store.group.order)))
+    read = np.sort(generator.permutation(samples)[:most])
+    rows = store.orbits(read).flatten(0, 1)
+    chosen = rows[torch.from_numpy(generator.permutation(len(rows))[:_CLUSTERED])]
+    found = kmeans_candidates(chosen, min(clusters, len(chosen.unique(dim=0))), seed=seed)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as file:
+            save_file({"candidates": found}, file)
+    return found
+
+
+def trained_sae(
+    column: Column,
+    store: ActivationStore,
+    candidates: Float[Tensor, "candidates dim"],
+    settings: Mapping[str, Any],
+    path: Path,
+    *,
+    samples: Int[np.ndarray, " n"] | None = None,
+) -> SAE:
+    """Train the SAE of a column, or load it if it is there.
+
+    Args:
+        column: Which.
+        store: Activations of orbits.
+        candidates: Centroids, shape [candidates, dim].
+        settings: latents, k, epochs, batch_size and seed.
+        path: The folder that keeps it.
+        samples: Samples to train on, shape [n]; None for the training part of the store.
+
+    Returns:
+        The SAE.
+    """
+    found = load(path) if path.exists() else None
+    if isinstance(found, SAE):
+        return found
+    sae = build_column(
+        column,
+        store.dim,
+        settings["latents"],
+        settings["k"],
+        hidden=HIDDEN,
+        group_order=store.group.order,
+        candidates=candidates if column.dictionary == "archetypal" else None,
+        seed=settings["seed"],
+    )
+    fit(
+        sae,
+        store,
+        objective=column.objective,
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        seed=settings["seed"],
+        samples=samples,
+    )
+    save(sae, path)
+    return sae
+
+
+@torch.no_grad()
+def oriented_reconstruction(
+    column: Column, sae: SAE, orbits: Orbits, elements: Elements, transport: Transport
+) -> Float[Tensor, "batch dim"]:
+    """Reconstruct each sample in its orientation, as the method of a column does.
+
+    An equivariant SAE decodes the oriented sample and moves the result, rho(g) D(E(psi(gx))). A
+    crosscoder reads the canonical sample and decodes with the element's block, D_g(E(psi(x))). The
+    others decode the oriented sample, D(E(psi(gx))).
+
+    Args:
+        column: Which.
+        sae: Its SAE.
+        orbits: Activations, shape [batch, |G|, dim].
+        elements: The orientation of each, shape [batch].
+        transport: The transport.
+
+    Returns:
+        Reconstructions, shape [batch, dim].
+    """
+    rows = torch.arange(len(orbits))
+    if isinstance(sae.dictionary, CrosscoderDictionary):
+        return sae.dictionary.orbit(sae.encode(orbits[:, 0]))[rows, elements]
+    x_hat = sae.decode(sae.encode(orbits[rows, elements]))
+    return move(x_hat, elements, transport.matrices) if column.transported else x_hat

@@ -1,0 +1,60 @@
+"""`orbitlens reproduce` as a user runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from orbitlens.cli import main; main()", "reproduce"]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["toi"], "did you mean 'toy'?"),
+        (["toy", "--budget", "smok"], "did you mean 'smoke'?"),
+        (["toy", "--workers", "0"], "`workers`: expected at least 1, received 0"),
+    ],
+)
+def test_bad_input_ends_in_one_line(words: list[str], message: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_ctrl_c_ends_the_recipe_and_its_workers(tmp_path: Path) -> None:
+    words = ["toy", "--budget", "full", "--out", str(tmp_path / "run")]
+    # A group of its own, so that the signal reaches recipe and workers, as from a terminal.
+    process = subprocess.Popen(
+        [*PROGRAM, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "jobs").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1] == "toy: interrupted; the same command goes on"
+    assert ended(process.pid)
+
+
+def ended(group: int) -> bool:
+    """Wait until no process of the group is left."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.2)
+    return False
