@@ -146,7 +146,7 @@ def bar_panels(
 
 def _legend(figure: Any) -> None:
     """One legend for the series of all panels."""
-    found = {}
+    found: dict[str, Any] = {}
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
