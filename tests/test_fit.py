@@ -387,3 +387,9 @@ def test_orbits_that_an_sae_cannot_reconstruct_are_refused_before_anything_is_ch
     assert "\n" not in str(error.value)
     for sae, tensors in zip(saes, before, strict=True):
         assert all(torch.equal(t, tensors[n]) for n, t in sae.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "value"), [("dead_after", 0), ("revival_weight", -0.1)])
+def test_revival_out_of_range_is_rejected(name: str, value: float) -> None:
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected"):
+        fit(topk_sae(16, 8, 2), STORE, **{name: value})

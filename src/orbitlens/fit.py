@@ -176,7 +176,7 @@ def _check_numbers(**numbers: int | float) -> None:
             raise _out_of_range(name, "above 0", value)
 
 
-def _out_of_range(name: str, expected: str, received: float) -> OrbitLensError:
+def _out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
     return OrbitLensError(
         f"`{name}`", expected=expected, received=received, remedy="give a number in range"
     )
