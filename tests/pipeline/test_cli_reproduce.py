@@ -35,8 +35,13 @@ def test_bad_input_ends_in_one_line(words: list[str], message: str) -> None:
 def test_ctrl_c_ends_the_recipe_and_its_workers(tmp_path: Path) -> None:
     words = ["toy", "--budget", "full", "--out", str(tmp_path / "run")]
     # A group of its own, so that the signal reaches recipe and workers, as from a terminal.
+    # A runner in the background may ignore the signal, and its children with it.
+    program = f"import signal; signal.signal(2, signal.default_int_handler); {PROGRAM[2]}"
     process = subprocess.Popen(
-        [*PROGRAM, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*PROGRAM[:2], program, *PROGRAM[3:], *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "jobs").is_dir() and time.monotonic() < deadline:

@@ -99,6 +99,11 @@ def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> I
                 received="its death, mostly for want of memory",
                 remedy="take fewer --workers; the same command goes on",
             ) from None
+        except BaseException:
+            # A worker that was still importing may have missed the signal that ends it.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
