@@ -13,8 +13,8 @@ import orbitlens as ol
 from orbitlens.data.mll23 import CLASSES
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_folder
-from orbitlens.reproduce import COLUMNS, Recipe, main
-from orbitlens.reproduce.classes import TABLES, class_jobs, class_records, plot_classes
+from orbitlens.reproduce import COLUMNS, main
+from orbitlens.reproduce.classes import class_recipe
 
 FULL = {
     "dataset": "MLL23",
@@ -93,19 +93,7 @@ def made_up(folder: Path) -> Path:
     return folder
 
 
-def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Do one job on blood cells."""
-    return class_records(arguments, folder, images)
-
-
-RECIPE = Recipe(
-    folder=Path(__file__).resolve().parent,
-    budgets=BUDGETS,
-    jobs=class_jobs,
-    compute=compute,
-    tables=TABLES,
-    plot=plot_classes,
-)
+RECIPE = class_recipe(Path(__file__).resolve().parent, BUDGETS, images)
 
 if __name__ == "__main__":
     main(RECIPE)

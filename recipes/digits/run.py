@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import orbitlens as ol
-from orbitlens.reproduce import COLUMNS, Recipe, main
-from orbitlens.reproduce.classes import TABLES, class_jobs, class_records, plot_classes
+from orbitlens.reproduce import COLUMNS, main
+from orbitlens.reproduce.classes import class_recipe
 
 FULL = {
     "dataset": "digits",
@@ -57,19 +57,7 @@ def images(arguments: Mapping[str, Any], folder: Path) -> ol.data.Inputs:
     return ol.data.digits(arguments["image_size"])
 
 
-def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Do one job on digits."""
-    return class_records(arguments, folder, images)
-
-
-RECIPE = Recipe(
-    folder=Path(__file__).resolve().parent,
-    budgets=BUDGETS,
-    jobs=class_jobs,
-    compute=compute,
-    tables=TABLES,
-    plot=plot_classes,
-)
+RECIPE = class_recipe(Path(__file__).resolve().parent, BUDGETS, images)
 
 if __name__ == "__main__":
     main(RECIPE)

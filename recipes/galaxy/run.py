@@ -13,8 +13,8 @@ import numpy as np
 import orbitlens as ol
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_folder
-from orbitlens.reproduce import COLUMNS, Recipe, main
-from orbitlens.reproduce.classes import TABLES, class_jobs, class_records, plot_classes
+from orbitlens.reproduce import COLUMNS, main
+from orbitlens.reproduce.classes import class_recipe
 
 FULL = {
     "dataset": "GalaxyMNIST",
@@ -129,19 +129,7 @@ def made_up(folder: Path) -> Path:
     return folder
 
 
-def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Do one job on galaxies."""
-    return class_records(arguments, folder, images)
-
-
-RECIPE = Recipe(
-    folder=Path(__file__).resolve().parent,
-    budgets=BUDGETS,
-    jobs=class_jobs,
-    compute=compute,
-    tables=TABLES,
-    plot=plot_classes,
-)
+RECIPE = class_recipe(Path(__file__).resolve().parent, BUDGETS, images)
 
 if __name__ == "__main__":
     main(RECIPE)

@@ -54,17 +54,17 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         model_samples=arguments["model_samples"],
         n_samples=arguments["n_samples"],
     )
+    held_out = base.store.orbits(base.store.split()[1]).double()
     records = []
     for method in METHODS:
         settings = {"seed": arguments["seed"]} if method == "gradient" else {}
         rho = ol.fit_transport(base.store, method, **settings)
-        held_out = base.store.orbits(base.store.split()[1])
         for definition, r2 in DEFINITIONS.items():
             for element, name in enumerate(["all", *base.store.group.element_names[1:]]):
                 chosen = slice(1, None) if name == "all" else slice(element, element + 1)
-                target = held_out[:, chosen].double()
-                moved = held_out[:, 0].double() @ rho.matrices[chosen].double().mT
-                still = held_out[:, :1].double().expand_as(target)
+                target = held_out[:, chosen]
+                moved = held_out[:, 0] @ rho.matrices[chosen].double().mT
+                still = held_out[:, :1].expand_as(target)
                 records.append(
                     {
                         "dataset": "Shapes",
@@ -84,14 +84,16 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 def strict(target: Tensor, prediction: Tensor) -> float:
     """1 - SSE / SST about the mean of each feature under each element."""
-    deviation = (target - target.mean(0)).square().sum()
-    return float(1 - (target - prediction).square().sum() / deviation)
+    return _r2(target, prediction, target.mean(0))
 
 
 def scalar_mean(target: Tensor, prediction: Tensor) -> float:
     """1 - SSE / SST about one number, the mean of all entries: constant features count as power."""
-    deviation = (target - target.mean()).square().sum()
-    return float(1 - (target - prediction).square().sum() / deviation)
+    return _r2(target, prediction, target.mean())
+
+
+def _r2(target: Tensor, prediction: Tensor, mean: Tensor) -> float:
+    return float(1 - (target - prediction).square().sum() / (target - mean).square().sum())
 
 
 DEFINITIONS = {"strict": strict, "scalar_mean": scalar_mean}

@@ -65,6 +65,18 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
     )
 
 
+def out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
+    """Return the error for a number outside its range.
+
+    Example:
+        >>> print(out_of_range("k", "at least 1", 0))
+        `k`: expected at least 1, received 0; give a number in range
+    """
+    return OrbitLensError(
+        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
+    )
+
+
 def one_line(error: BaseException) -> str:
     r"""Return the message of someone else's error on one line, shortened.
 

@@ -15,7 +15,7 @@ import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae import SAE, CrosscoderDictionary
 from orbitlens.stack import stack_key, unstack_
 from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
@@ -142,7 +142,7 @@ def fit(
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr, dead_after=dead_after)
     if not 0 <= revival_weight < math.inf:
-        raise _out_of_range("revival_weight", "0 or more", revival_weight)
+        raise out_of_range("revival_weight", "0 or more", revival_weight)
     saes = [sae] if isinstance(sae, SAE) else list(sae)
     members = _members(
         saes,
@@ -173,13 +173,7 @@ def fit(
 def _check_numbers(**numbers: int | float) -> None:
     for name, value in numbers.items():
         if not 0 < value < math.inf:
-            raise _out_of_range(name, "above 0", value)
-
-
-def _out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
-    return OrbitLensError(
-        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
-    )
+            raise out_of_range(name, "above 0", value)
 
 
 _T = TypeVar("_T")

@@ -9,7 +9,7 @@ import torch
 
 from orbitlens import groups
 from orbitlens.activations.positions import CHOICES
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import BUILDERS
 from orbitlens.transport import METHODS
 
@@ -218,15 +218,3 @@ class RunConfig:
         if "probe_latents" in values:
             values["probe_latents"] = tuple(values["probe_latents"])
         return cls(**values)
-
-
-def out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
-    """Return the error for a number outside its range.
-
-    Example:
-        >>> print(out_of_range("k", "at least 1", 0))
-        `k`: expected at least 1, received 0; give a number in range
-    """
-    return OrbitLensError(
-        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
-    )

@@ -1,5 +1,6 @@
 """Probing in a run: boosted probes on the tasks of Shapes, logistic probes on class labels."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ def probe_kind(config: RunConfig, truth: Truth, store: ActivationStore) -> str |
         plain = store.positions == 1 and store.group.name in SHAPE_GROUPS
         return "shapes" if plain else None
     labels = truth.labels
-    chosen, _ = _oriented_samples(config, store)[0]
+    chosen, _ = _oriented_samples(store, config.probe_samples, config.seed)[0]
     enough = labels is not None and len(np.unique(labels[chosen])) > 1
     return "logistic" if enough else None
 
@@ -89,27 +90,21 @@ def _probe_shapes(
     transport: Transport | None,
     tick: Tick | None,
 ) -> dict[str, Any]:
-    sets, families = [], []
-    for samples, elements in _oriented_samples(config, store):
-        tasks = shape_tasks(shape_ids[samples], elements.numpy(), store.group)
-        x = _activations(store, samples, elements)
-        output = sae(x)
-        sets.append(
-            ProbeSet(
-                codes=output.codes,
-                labels=torch.from_numpy(tasks.labels[:, :: config.probe_every].copy()),
-                elements=elements,
-                x=x,
-                x_hat=output.x_hat,
-            )
-        )
-        families = list(tasks.families[:: config.probe_every])
+    train, held_out, families = shape_probe_sets(
+        shape_ids,
+        store,
+        sae,
+        choose=lambda names: range(0, len(names), config.probe_every),
+        count=config.probe_samples,
+        seed=config.seed,
+    )
     protocols: tuple[Orientation, ...] = ("none",) if transport is None else ("oracle", "inferred")
     latents = _affordable(config, sae)
     rows = []
     for orientation in protocols:
         scores = probe_tasks(
-            *sets,
+            train,
+            held_out,
             families=families,
             W_dec=sae.W_dec,
             matrices=None if transport is None else transport.matrices,
@@ -134,11 +129,47 @@ def _probe_shapes(
 
 
 @torch.no_grad()
+def shape_probe_sets(
+    shape_ids: Int[np.ndarray, "n quadrant"],
+    store: ActivationStore,
+    sae: SAE,
+    *,
+    choose: Callable[[Sequence[str]], Sequence[int]],
+    count: int,
+    seed: int,
+) -> tuple[ProbeSet, ProbeSet, list[str]]:
+    """Encode what the tasks of Shapes are probed on, and label it.
+
+    Args:
+        shape_ids: Which glyph stands in each quadrant, shape [n, 4].
+        store: Activations of the images.
+        sae: The SAE.
+        choose: Given the family of every task, returns the indices of those to probe for.
+        count: Training samples, each in one random orientation.
+        seed: Seed of the samples and their orientations.
+
+    Returns:
+        The training set, the held-out set (every orientation), and the family of each task.
+    """
+    sets, families = [], []
+    for samples, elements in _oriented_samples(store, count, seed):
+        tasks = shape_tasks(shape_ids[samples], elements.numpy(), store.group)
+        probed = list(choose(tasks.families))
+        x = _activations(store, samples, elements)
+        output = sae(x)
+        labels = torch.from_numpy(tasks.labels[:, probed].copy())
+        sets.append(ProbeSet(output.codes, labels, elements, x, output.x_hat))
+        families = [tasks.families[task] for task in probed]
+    train, held_out = sets
+    return train, held_out, families
+
+
+@torch.no_grad()
 def _probe_classes(
     config: RunConfig, labels: Int[np.ndarray, " n"], store: ActivationStore, sae: SAE
 ) -> dict[str, Any]:
     codes, targets = [], []
-    for samples, elements in _oriented_samples(config, store):
+    for samples, elements in _oriented_samples(store, config.probe_samples, config.seed):
         codes.append(pooled_codes(sae, store, samples, elements))
         targets.append(torch.from_numpy(labels[samples]))
     latents = _affordable(config, sae)
@@ -174,12 +205,12 @@ def pooled_codes(
 
 
 def _oriented_samples(
-    config: RunConfig, store: ActivationStore
+    store: ActivationStore, count: int, seed: int
 ) -> list[tuple[Int[np.ndarray, " n"], Elements]]:
     """Choose training samples with one random element each, and held-out samples with every one."""
     train, held_out = store.split()
-    generator = np.random.default_rng(config.seed)
-    chosen = np.sort(generator.permutation(train)[: config.probe_samples])
+    generator = np.random.default_rng(seed)
+    chosen = np.sort(generator.permutation(train)[:count])
     elements = generator.integers(store.group.order, size=len(chosen))
     every = np.tile(np.arange(store.group.order), len(held_out))
     return [

@@ -5,6 +5,7 @@ Source: Erdogan & Lucic, arXiv 2511.09432, experiments 3 and 4: Table 1, Figures
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from orbitlens.activations import ActivationStore, open_store
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder
-from orbitlens.io import load, save
 from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
 from orbitlens.pipeline.config import AUTOENCODERS
@@ -24,15 +24,42 @@ from orbitlens.pipeline.probing import pooled_codes
 from orbitlens.probe import largest_between_class_variance, logistic_scores
 from orbitlens.reproduce.columns import COLUMNS, Column
 from orbitlens.reproduce.jobs import Job, Record
-from orbitlens.reproduce.saes import centroids, oriented_reconstruction, trained_sae
+from orbitlens.reproduce.main import Recipe
+from orbitlens.reproduce.saes import (
+    centroids,
+    fitted_transport,
+    trained_sae,
+    transport_figures,
+)
 from orbitlens.reproduce.tables import Row, summarise
-from orbitlens.sae import SAE
-from orbitlens.transport import Transport, fit_transport
+from orbitlens.sae import SAE, CrosscoderDictionary
+from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 
 Images = Callable[[Mapping[str, Any], Path], Inputs]
 
-_MEASURED = 2**16
+_MEASURED = 2**17
+
+
+def class_recipe(folder: Path, budgets: Mapping[str, Mapping[str, Any]], images: Images) -> Recipe:
+    """Declare a recipe on images with classes.
+
+    Args:
+        folder: Where its run.py and README.md are.
+        budgets: The settings of each budget, see `class_records`.
+        images: Loads the labelled images, given arguments and folder; at the top level of run.py.
+
+    Returns:
+        The recipe.
+    """
+    return Recipe(
+        folder=folder,
+        budgets=budgets,
+        jobs=class_jobs,
+        compute=partial(class_records, images=images),
+        tables=TABLES,
+        plot=plot_classes,
+    )
 
 
 def class_jobs(settings: Mapping[str, Any]) -> list[Job]:
@@ -79,7 +106,9 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         JSON-ready records.
     """
     base = _open(arguments, folder, images)
-    transport = _transport(base, arguments, folder)
+    split = (base.train, base.held_out)
+    kept = folder / "transports" / _network(arguments)
+    transport = fitted_transport(base.store, kept, split=split)
     key = {
         "dataset": arguments["dataset"],
         "model": arguments["label"],
@@ -94,8 +123,7 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         path=folder / "candidates" / f"{_network(arguments)}.safetensors",
     )
     if "column" not in arguments:
-        figures = {"r2_trained": transport.r2, "r2_identity": transport.identity_r2}
-        return [{**key, **figures, "relation_error": transport.relation_error}]
+        return [{**key, **transport_figures(transport)}]
     column = COLUMNS[arguments["column"]]
     order = np.random.default_rng(arguments["seed"]).permutation(base.train)
     sae = trained_sae(
@@ -152,16 +180,15 @@ def plot_classes(tables: Mapping[str, list[Row]], folder: Path) -> None:
         tables: The rows of `TABLES`.
         folder: Gets probing.png and reconstruction.png.
     """
-    from orbitlens.reproduce.plots import bar_panels, line_panels
+    from orbitlens.reproduce.plots import bar_panels, by_panel, line_panels
 
-    rows = tables["probing.csv"]
-    panel = {id(row): f"{row['group']}, TopK {row['topk']}" for row in rows}
+    rows, metrics = by_panel(tables["probing.csv"], "macro_f1", "{group}, TopK {topk}")
     line_panels(
-        [{**r, **{f"{panel[id(r)]}_{e}": r[f"macro_f1_{e}"] for e in _ENDS}} for r in rows],
+        rows,
         folder / "probing.png",
         x=("probe_latents", "latents kept"),
         series="sae",
-        metrics=dict.fromkeys(panel.values(), "stderr"),
+        metrics=metrics,
         title=f"{rows[0]['dataset']}: macro-F1 of logistic probes into the classes",
     )
     bar_panels(
@@ -173,9 +200,6 @@ def plot_classes(tables: Mapping[str, list[Row]], folder: Path) -> None:
         metrics=("normalised_mse",),
         title="Normalised MSE on held-out orbits, transport applied",
     )
-
-
-_ENDS = ("mean", "stderr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,17 +250,6 @@ def _make_base(place: Path, arguments: Mapping[str, Any], inputs: Inputs) -> Non
         stages.harvest_orbits(job, part / "acts.zarr")
 
 
-def _transport(base: _Base, arguments: Mapping[str, Any], folder: Path) -> Transport:
-    """The transport, fitted once for each network."""
-    path = folder / "transports" / _network(arguments)
-    found = load(path) if path.exists() else None
-    if isinstance(found, Transport):
-        return found
-    transport = fit_transport(base.store, split=(base.train, base.held_out))
-    save(transport, path)
-    return transport
-
-
 def _check_images(inputs: Inputs, arguments: Mapping[str, Any]) -> None:
     subject = f"images of {arguments['dataset']}"
     if inputs.labels is None:
@@ -262,14 +275,16 @@ def _figures(base: _Base, sae: SAE, transport: Transport, column: Column) -> Rec
     most = max(1, _MEASURED // (store.positions * store.group.order))
     samples = np.sort(np.random.default_rng(0).permutation(base.held_out)[:most])
     orbits = store.orbits(samples)
-    n, order, _ = orbits.shape
-    elements = torch.arange(order).repeat(n)
-    every = orbits.repeat_interleave(order, dim=0)
-    final = oriented_reconstruction(column, sae, every, elements, transport)
     figures = measure_sae(sae, orbits, transport, transported=column.transported)
+    given = "transported_" if column.transported else ""
     inferred = "inferred_" if column.transported else ""
+    error = figures[f"{given}normalised_mse"]
+    if isinstance(sae.dictionary, CrosscoderDictionary):
+        with torch.no_grad():
+            own = sae.dictionary.orbit(sae.encode(orbits[:, 0]))
+        error = normalised_mse(orbits.flatten(0, 1), own.flatten(0, 1)).item()
     return {
-        "normalised_mse": normalised_mse(orbits.flatten(0, 1), final).item(),
+        "normalised_mse": error,
         "inferred_normalised_mse": figures[f"{inferred}normalised_mse"],
         "untransported_normalised_mse": figures["normalised_mse"],
         **{

@@ -78,6 +78,33 @@ def line_panels(
         figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
 
 
+def by_panel(
+    rows: Sequence[Mapping[str, Any]], metric: str, panel: str
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Give a metric one name for each panel, for `line_panels` to draw apart.
+
+    Args:
+        rows: Rows with NAME_mean and NAME_stderr.
+        metric: NAME.
+        panel: A template of the panel's name, such as "{group}, TopK {topk}".
+
+    Returns:
+        The rows with the metric under its panel's name as well, and the metrics for `line_panels`.
+
+    Example:
+        >>> row = {"group": "C4", "f1_mean": 0.5, "f1_stderr": 0.1}
+        >>> rows, metrics = by_panel([row], "f1", "{group}")
+        >>> rows[0]["C4_mean"], metrics
+        (0.5, {'C4': 'stderr'})
+    """
+    named = [(row, panel.format(**row)) for row in rows]
+    laid_out = [
+        {**row, f"{name}_mean": row[f"{metric}_mean"], f"{name}_stderr": row[f"{metric}_stderr"]}
+        for row, name in named
+    ]
+    return laid_out, dict.fromkeys((name for _, name in named), "stderr")
+
+
 def bar_panels(
     rows: Sequence[Mapping[str, Any]],
     path: Path,

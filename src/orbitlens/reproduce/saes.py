@@ -14,8 +14,10 @@ from orbitlens.fit import fit
 from orbitlens.io import load, save
 from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
-from orbitlens.transport import Transport, move
+from orbitlens.transport import Transport, fit_transport, move
 from orbitlens.typing import Elements, Float, Int, Orbits, Tensor
+
+Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 HIDDEN = 128
 _CLUSTERED = 8192
@@ -89,7 +91,7 @@ def trained_sae(
         settings["k"],
         hidden=HIDDEN,
         group_order=store.group.order,
-        candidates=candidates if column.dictionary == "archetypal" else None,
+        candidates=candidates,
         seed=settings["seed"],
     )
     fit(
@@ -103,6 +105,43 @@ def trained_sae(
     )
     save(sae, path)
     return sae
+
+
+def fitted_transport(
+    store: ActivationStore, path: Path, *, split: Split | None = None
+) -> Transport:
+    """Fit the transport of a network in closed form, or load it if it is there.
+
+    Args:
+        store: Activations of orbits.
+        path: The folder that keeps it.
+        split: Samples to fit on and samples to measure on; default `store.split()`.
+
+    Returns:
+        The transport.
+    """
+    found = load(path) if path.exists() else None
+    if isinstance(found, Transport):
+        return found
+    transport = fit_transport(store, split=split)
+    save(transport, path)
+    return transport
+
+
+def transport_figures(transport: Transport) -> dict[str, float]:
+    """Name the figures of a transport as Table 1 does.
+
+    Args:
+        transport: The transport.
+
+    Returns:
+        Its held-out R^2, that of the identity, and its relation error.
+    """
+    return {
+        "r2_trained": transport.r2,
+        "r2_identity": transport.identity_r2,
+        "relation_error": transport.relation_error,
+    }
 
 
 @torch.no_grad()

@@ -10,20 +10,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.data import shape_tasks
 from orbitlens.pipeline.measure import measure_sae
-from orbitlens.probe import Orientation, ProbeSet, probe_tasks
+from orbitlens.pipeline.probing import shape_probe_sets
+from orbitlens.probe import Orientation, probe_tasks
 from orbitlens.reproduce.columns import COLUMNS
 from orbitlens.reproduce.jobs import Job, Record
-from orbitlens.reproduce.saes import centroids, trained_sae
+from orbitlens.reproduce.saes import (
+    centroids,
+    fitted_transport,
+    trained_sae,
+    transport_figures,
+)
 from orbitlens.reproduce.shapes import Base, file_name, shapes_base
 from orbitlens.reproduce.tables import Row, summarise
 from orbitlens.sae import SAE
-from orbitlens.transport import Transport, fit_transport
+from orbitlens.transport import Transport
 
 _BASE = ("model", "group", "seed", "model_epochs", "model_samples", "n_samples")
 _OPTIONAL = ("layer", "positions", "image_size")
-_ENDS = ("mean", "stderr")
 
 
 def probing_jobs(settings: Mapping[str, Any]) -> list[Job]:
@@ -71,7 +75,7 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     candidates = centroids(
         base.store, train, arguments["clusters"], seed=arguments["seed"], path=kept
     )
-    rho = fit_transport(base.store)
+    rho = fitted_transport(base.store, folder / "transports" / _base_name(arguments))
     if "column" not in arguments:
         return [_transport_record(base, rho, arguments)]
     column = COLUMNS[arguments["column"]]
@@ -96,9 +100,7 @@ def _transport_record(base: Base, rho: Transport, arguments: Mapping[str, Any]) 
         "model": arguments.get("labels", {}).get(arguments["model"], arguments["model"].upper()),
         "group": arguments["group"],
         "seed": arguments["seed"],
-        "r2_trained": rho.r2,
-        "r2_identity": rho.identity_r2,
-        "relation_error": rho.relation_error,
+        **transport_figures(rho),
     }
 
 
@@ -143,33 +145,21 @@ def _probes(
     base: Base, sae: SAE, rho: Transport, arguments: Mapping[str, Any], transported: bool
 ) -> list[Record]:
     """F1 of every task: trained on one orientation of training samples, tested on all others."""
-    store = base.store
-    train, held_out = store.split()
-    generator = np.random.default_rng(arguments["seed"])
-    chosen = np.sort(generator.permutation(train)[: arguments["probe_samples"]])
-    drawn = generator.integers(store.group.order, size=len(chosen))
-    sets, families = [], []
-    for samples, elements in (
-        (chosen, drawn),
-        (
-            np.repeat(held_out, store.group.order),
-            np.tile(np.arange(store.group.order), len(held_out)),
-        ),
-    ):
-        tasks = shape_tasks(base.shape_ids[samples], elements, store.group)
-        unique, inverse = np.unique(samples, return_inverse=True)
-        x = store.orbits(unique)[inverse, elements]
-        output = sae(x)
-        probed = chosen_tasks(tasks.families, arguments["every"])
-        labels = torch.from_numpy(tasks.labels[:, probed].copy())
-        sets.append(ProbeSet(output.codes, labels, torch.from_numpy(elements), x, output.x_hat))
-        families = [tasks.families[task] for task in probed]
+    train, held_out, families = shape_probe_sets(
+        base.shape_ids,
+        base.store,
+        sae,
+        choose=lambda names: chosen_tasks(names, arguments["every"]),
+        count=arguments["probe_samples"],
+        seed=arguments["seed"],
+    )
     protocols: tuple[Orientation, ...] = ("oracle", "inferred") if transported else ("none",)
     rows = []
     for orientation in protocols:
         counts = arguments["inferred_latents" if orientation == "inferred" else "probe_latents"]
         scores = probe_tasks(
-            *sets,
+            train,
+            held_out,
             families=families,
             W_dec=sae.W_dec,
             matrices=rho.matrices if transported else None,
@@ -269,28 +259,25 @@ def reconstruction_table(records: Sequence[Record]) -> list[Record]:
 
 def plot_probing(tables: Mapping[str, list[Row]], folder: Path) -> None:
     """Figure 3: F1 against the number of latents; Figure 4: reconstruction."""
-    from orbitlens.reproduce.plots import bar_panels, line_panels
+    from orbitlens.reproduce.plots import bar_panels, by_panel, line_panels
 
     rows = tables["probing.csv"] if "probing.csv" in tables else tables["results.csv"]
-    model = "mean"
     for topk in dict.fromkeys(row["topk"] for row in rows):
-        shown = [
-            row
-            for row in rows
-            if (row["topk"], row["model"], row["orientation"]) == (topk, model, "oracle")
-        ]
-        line_panels(
+        shown, metrics = by_panel(
             [
-                {
-                    **row,
-                    **{f"{row['group']} {row['task']}_{end}": row[f"f1_{end}"] for end in _ENDS},
-                }
-                for row in shown
+                row
+                for row in rows
+                if (row["topk"], row["model"], row["orientation"]) == (topk, "mean", "oracle")
             ],
+            "f1",
+            "{group} {task}",
+        )
+        line_panels(
+            shown,
             folder / f"figure3-topk{topk}.png",
             x=("probe_latents", "latents kept"),
             series="sae",
-            metrics={f"{row['group']} {row['task']}": "stderr" for row in shown},
+            metrics=metrics,
             title=f"F1 of boosted probes, TopK {topk}, orientation given",
         )
     bar_panels(
