@@ -34,6 +34,7 @@ FULL = {
     "latents": 512,
     "epochs": 100,
     "batch_size": 128,
+    "lr": 5e-4,
     "clusters": 1024,
     "sae_samples": None,
     "train_count": None,

@@ -28,6 +28,7 @@ FULL = {
     "latents": 128,
     "epochs": 100,
     "batch_size": 64,
+    "lr": 5e-4,
     "clusters": 1024,
     "sae_samples": None,
     "train_count": None,

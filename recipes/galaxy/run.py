@@ -33,6 +33,7 @@ FULL = {
     "latents": 512,
     "epochs": 100,
     "batch_size": 1024,
+    "lr": 5e-4,
     "clusters": 1024,
     "sae_samples": 2000,
     "train_count": 8000,

@@ -30,6 +30,7 @@ OFFLINE = {
     "latents": 64,
     "epochs": 200,
     "batch_size": 128,
+    "lr": 5e-4,
     "clusters": 2048,
     "probe_samples": 1000,
     "model_epochs": 100,

@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "latents": 8,
     "epochs": 1,
     "batch_size": 16,
+    "lr": 5e-4,
     "clusters": 4,
     "sae_samples": 6,
     "train_count": 16,

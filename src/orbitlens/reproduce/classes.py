@@ -96,9 +96,9 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
     Args:
         arguments: What the job is: group and seed; k and column for an SAE. Settings: dataset and
             label name the rows; model, layer, positions, image_size and model_epochs say what the
-            activations are; latents, epochs, batch_size, sae_samples (orbits that SAEs train on, at
-            most) and clusters describe the SAEs; probe_latents the probes; train_count is the
-            number of images before the held-out ones, None for the usual split.
+            activations are; latents, epochs, batch_size, lr, sae_samples (orbits that SAEs train
+            on, at most) and clusters describe the SAEs; probe_latents the probes; train_count is
+            the number of images before the held-out ones, None for the usual split.
         folder: The folder of the run.
         images: Loads the labelled images, given arguments and folder.
 

@@ -74,7 +74,7 @@ def trained_sae(
         column: Which.
         store: Activations of orbits.
         candidates: Centroids, shape [candidates, dim].
-        settings: latents, k, epochs, batch_size and seed.
+        settings: latents, k, epochs, batch_size, lr and seed.
         path: The folder that keeps it.
         samples: Samples to train on, shape [n]; None for the training part of the store.
 
@@ -100,6 +100,7 @@ def trained_sae(
         objective=column.objective,
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
+        lr=settings["lr"],
         seed=settings["seed"],
         samples=samples,
     )

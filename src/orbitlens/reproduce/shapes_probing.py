@@ -59,10 +59,10 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     Args:
         arguments: What the job is: model, group and seed; k and column for an SAE. Settings:
             model_epochs, model_samples and n_samples, with layer, positions and image_size for
-            networks that are not trained here; latents, epochs, batch_size and clusters describe
-            the SAEs; probe_latents, inferred_latents (where orientation is inferred), probe_samples
-            and every (one task of so many) the probes; labels, the networks' names in
-            Table 1.
+            networks that are not trained here; latents, epochs, batch_size, lr and clusters
+            describe the SAEs; probe_latents, inferred_latents (where orientation is inferred),
+            probe_samples and every (one task of so many) the probes; labels, the networks' names
+            in Table 1.
         folder: The folder of the run.
 
     Returns:
