@@ -220,18 +220,22 @@ def probing_table(records: Sequence[Record]) -> list[Record]:
 
 
 def order_table(records: Sequence[Record]) -> list[Record]:
-    """For each row of the tables: is every equivariant SAE above every baseline?"""
+    """For each row of the tables: is every equivariant SAE above every baseline?
+
+    `holds` asks it of all baselines, `holds_equal_width` of those with as many latents.
+    """
     cells: dict[tuple[Any, ...], dict[str, float]] = {}
     keys = ["orientation", "model", "topk", "probe_latents", "group", "task"]
     for row in probing_table(records):
         cells.setdefault(tuple(row[name] for name in keys), {})[row["sae"]] = row["f1_mean"]
     rows = []
     for key, means in cells.items():
-        # An orientation that was inferred at some numbers of latents alone leaves other rows out.
-        if not any(COLUMNS[name].transported for name in means):
-            continue
         ours = {name: f1 for name, f1 in means.items() if COLUMNS[name].transported}
-        others = {name: f1 for name, f1 in means.items() if not COLUMNS[name].transported}
+        # An orientation that was inferred at some numbers of latents alone leaves other rows out.
+        if not ours:
+            continue
+        others = {name: f1 for name, f1 in means.items() if name not in ours}
+        equal = [f1 for name, f1 in others.items() if COLUMNS[name].width == 1]
         lowest, highest = min(ours, key=ours.__getitem__), max(others, key=others.__getitem__)
         rows.append(
             {
@@ -241,6 +245,7 @@ def order_table(records: Sequence[Record]) -> list[Record]:
                 "highest_baseline": highest,
                 "highest_f1": others[highest],
                 "holds": ours[lowest] > others[highest],
+                "holds_equal_width": ours[lowest] > max(equal),
             }
         )
     return rows
