@@ -1,11 +1,12 @@
 """Files that are whole or not there: written under a temporary name and renamed."""
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,29 @@ def new_file(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(folder: str | Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for the same folder.
+
+    Args:
+        folder: The folder, made if needed.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder, one_at_a_time(Path(folder) / "new"):
+        ...     print("alone")
+        alone
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks; work done twice is better than none.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import io
+import threading
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +12,7 @@ import pytest
 from orbitlens.data import download
 from orbitlens.data.download import cache_folder, fetch
 from orbitlens.errors import OrbitLensError
+from orbitlens.files import one_at_a_time
 
 CONTENT = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -126,3 +128,19 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path: Path) -
         else:
             monkeypatch.setenv("ORBITLENS_CACHE", unset)
         assert cache_folder() == tmp_path / ".cache" / "orbitlens"
+
+
+def test_who_comes_second_waits_for_the_first(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with one_at_a_time(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with one_at_a_time(tmp_path):
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

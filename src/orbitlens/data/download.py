@@ -1,14 +1,16 @@
 """Files from the internet: a cache folder, and downloads whose checksum is verified."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import new_file, one_line_errors
+from orbitlens.files import new_file, one_at_a_time, one_line_errors
 
 _SCHEMES = ("https", "http", "file")
 _CHUNK = 1 << 20
@@ -41,7 +43,8 @@ def fetch(
     """Return a file with a known checksum, downloaded unless it is there already.
 
     What arrives is written under a temporary name, summed as it comes, and takes its place only
-    if the sum is right. A file that is there is summed and never replaced or removed.
+    if the sum is right. A file that is there is summed and never replaced or removed. Processes
+    that want the same file wait for the first, which downloads it.
 
     Args:
         url: Where the file comes from: https, http or file.
@@ -70,14 +73,60 @@ def fetch(
     path = Path(path)
     algorithm, wanted = _checksum(sha256, md5)
     _check_url(url)
-    if path.exists():
-        _check_existing(path, algorithm, wanted)
-        return path
-    with one_line_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with one_line_errors(path), one_at_a_time(path.parent):
+        if path.exists():
+            _check_existing(path, algorithm, wanted)
+            return path
         with new_file(path) as partial:
             _download(url, partial, path, algorithm, wanted, size)
     return path
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of a public record.
+
+    Args:
+        url: Where it is.
+        md5: Its MD5 sum.
+        size: Its size in bytes.
+    """
+
+    url: str
+    md5: str
+    size: int
+
+
+def zenodo_files(url: str) -> dict[str, PublishedFile]:
+    """List the files of a Zenodo record.
+
+    Args:
+        url: Its address in Zenodo's interface, https://zenodo.org/api/records/NUMBER.
+
+    Returns:
+        The files by name.
+
+    Raises:
+        OrbitLensError: If it cannot be reached, or what comes is no such list.
+    """
+    _check_url(url)
+    text = b"".join(_chunks(url, Path("the list of files"), None))
+    try:
+        return {
+            entry["key"]: PublishedFile(
+                url=entry["links"]["self"],
+                md5=entry["checksum"].removeprefix("md5:"),
+                size=int(entry["size"]),
+            )
+            for entry in json.loads(text)["files"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OrbitLensError(
+            f"answer of {url}",
+            expected="a Zenodo record with key, checksum, size and link of every file",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="get the files by hand",
+        ) from error
 
 
 def _checksum(sha256: str | None, md5: str | None) -> tuple[str, str]:
