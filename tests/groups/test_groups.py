@@ -9,12 +9,28 @@ from orbitlens import groups
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
+# i j = k: the elements 1, i, j, k and their negatives, 4 further.
+QUATERNIONS = [
+    [0, 1, 2, 3, 4, 5, 6, 7],
+    [1, 4, 3, 6, 5, 0, 7, 2],
+    [2, 7, 4, 1, 6, 3, 0, 5],
+    [3, 2, 5, 4, 7, 6, 1, 0],
+    [4, 5, 6, 7, 0, 1, 2, 3],
+    [5, 0, 7, 2, 1, 4, 3, 6],
+    [6, 3, 0, 5, 2, 7, 4, 1],
+    [7, 6, 1, 0, 3, 2, 5, 4],
+]
 GROUPS = [
     *(groups.cyclic(n) for n in (1, 2, 3, 4, 5, 8, 12)),
     *(groups.dihedral(n) for n in (1, 2, 3, 4, 5, 8)),
     groups.product(groups.cyclic(2), groups.cyclic(2)),
     groups.product(groups.cyclic(3), groups.dihedral(3)),
     groups.product(groups.dihedral(2), groups.product(groups.cyclic(2), groups.cyclic(3))),
+    *(groups.symmetric(n) for n in (1, 2, 3, 4)),
+    groups.octahedral(),
+    groups.octahedral(inversion=True),
+    groups.permutation_group([(1, 2, 0, 3), (1, 0, 3, 2)], "A4"),
+    groups.from_table(QUATERNIONS, "Q8"),
 ]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
 
@@ -93,13 +109,14 @@ def test_product_of_coprime_cyclic_groups_is_cyclic(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "order"), [("C4", 4), ("d4", 8), ("C2xC3", 6), ("C2 x D2 x C2", 16), ("C1", 1)]
+    ("name", "order"),
+    [("C4", 4), ("d4", 8), ("C2xC3", 6), ("C2 x D2 x C2", 16), ("C1", 1), ("S3", 6), ("OhxC2", 96)],
 )
 def test_from_name_builds_the_group(name: str, order: int) -> None:
     assert groups.from_name(name).order == order
 
 
-@pytest.mark.parametrize("name", ["", "C0", "E8", "C", "4C", "C4x", "C-2", "D99999"])
+@pytest.mark.parametrize("name", ["", "C0", "E8", "C", "4C", "C4x", "C-2", "D99999", "O3"])
 def test_from_name_rejects_what_is_no_name(name: str) -> None:
     with pytest.raises(OrbitLensError, match="C4"):
         groups.from_name(name)
@@ -140,3 +157,101 @@ def test_a_wrong_word_is_rejected() -> None:
 def test_no_turns_at_all_is_rejected(family) -> None:
     with pytest.raises(OrbitLensError, match="at least 1, received 0"):
         family(0)
+
+
+@pytest.mark.parametrize(
+    ("group", "classes", "orders"),
+    [
+        (groups.symmetric(4), 5, [1, 2, 3, 4]),
+        (groups.octahedral(), 5, [1, 2, 3, 4]),
+        (groups.octahedral(inversion=True), 10, [1, 2, 3, 4, 6]),
+        (groups.from_table(QUATERNIONS), 5, [1, 2, 4]),
+        (groups.permutation_group([(1, 2, 3, 4, 0), (1, 2, 0, 3, 4)]), 5, [1, 2, 3, 5]),
+    ],
+    ids=["S4", "O", "Oh", "Q8", "A5"],
+)
+def test_classes_and_orders_are_the_textbook_ones(
+    group: Group, classes: int, orders: list[int]
+) -> None:
+    assert len(group.conjugacy_classes) == classes
+    assert sorted({group.element_order(g) for g in range(group.order)}) == orders
+
+
+def test_permutations_compose_as_functions_the_second_first() -> None:
+    group = groups.permutation_group([(1, 2, 0), (1, 0, 2)])
+    turn, swap = group.generators
+    moved = groups.permutations(group, [(1, 2, 0), (1, 0, 2)])
+    assert moved[group.multiply(turn, swap)].tolist() == [2, 1, 0]
+    for g in range(group.order):
+        for h in range(group.order):
+            assert moved[group.multiply(g, h)].tolist() == moved[g][moved[h]].tolist()
+
+
+def test_the_octahedral_group_multiplies_as_its_matrices() -> None:
+    group, matrices = groups.octahedral(inversion=True), groups.signed_axes(inversion=True)
+    products = np.einsum("gij,hjk->ghik", matrices, matrices)
+    assert np.array_equal(products, matrices[group.table])
+    assert (np.linalg.det(matrices[:24]) > 0).all()
+    assert group.element_names[group.generators[0]] == "y -x z"
+
+
+@given(st.permutations(range(1, 6)))
+def test_a_group_with_its_elements_renamed_is_found_from_its_table(order: list[int]) -> None:
+    old = groups.dihedral(3).table
+    renamed = np.argsort([0, *order])
+    table = renamed[old[np.ix_([0, *order], [0, *order])]]
+    group = groups.from_table(table)
+    assert sorted(map(len, group.conjugacy_classes)) == [1, 2, 3]
+    assert len(group.generators) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([[0, 1], [1]], "a square table"),
+        ([[0.0, 1.0], [1.0, 0.0]], "a square table"),
+        ([[0, 1, 2]], "a square table"),
+        ([[1, 0], [0, 1]], "element 0 to be the identity"),
+        ([[0, 1], [1, 1]], "row or column 1 repeats one"),
+        (
+            [[0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [2, 4, 0, 1, 3], [3, 2, 4, 0, 1], [4, 3, 1, 2, 0]],
+            r"associativity, received \(g a\) h != g \(a h\) for g = 1",
+        ),
+    ],
+)
+def test_from_table_says_which_law_fails_and_where(table: list, message: str) -> None:
+    with pytest.raises(OrbitLensError, match=message):
+        groups.from_table(table)
+
+
+def test_every_element_has_a_name_or_none_has() -> None:
+    with pytest.raises(OrbitLensError, match="`element_names`: expected 2, one for each"):
+        groups.from_table([[0, 1], [1, 0]], element_names=["e"])
+
+
+@pytest.mark.parametrize(
+    ("generators", "message"),
+    [
+        ([(0, 0)], "each point once"),
+        ([(1, 0), (1, 2, 0)], r"permutations of 0\.\.1"),
+        ([(*range(1, 7), 0), (1, 0, *range(2, 7))], "at most 4096"),
+    ],
+)
+def test_generators_that_are_no_permutations_or_too_many_are_rejected(
+    generators: list, message: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=message):
+        groups.permutation_group(generators)
+
+
+def test_permutations_that_break_the_product_table_are_rejected() -> None:
+    with pytest.raises(OrbitLensError, match="another product of r and r"):
+        groups.permutations(groups.cyclic(2), [(1, 2, 0)])
+    with pytest.raises(OrbitLensError, match="2 permutations, one for each generator"):
+        groups.permutations(groups.dihedral(3), [(1, 2, 0)])
+
+
+@pytest.mark.parametrize("n", [0, 7])
+def test_a_symmetric_group_outside_its_range_is_rejected(n: int) -> None:
+    with pytest.raises(OrbitLensError, match="1 to 6"):
+        groups.symmetric(n)

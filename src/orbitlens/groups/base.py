@@ -48,7 +48,7 @@ class Group:
     element_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_laws(self.name, self.table, self.generators)
+        check_laws(self.name, self.table, self.generators)
         for element, word in enumerate(self.words):
             product = 0
             for position in word:
@@ -127,8 +127,23 @@ class Group:
         return f"Group({self.name}, order={self.order})"
 
 
-def _check_laws(name: str, table: Table, generators: Sequence[int]) -> None:
-    """Check closure, identity, inverses and associativity, in this order."""
+def check_laws(name: str, table: Table, generators: Sequence[int]) -> None:
+    """Check closure, identity, inverses and associativity, in this order.
+
+    Args:
+        name: What the group is called.
+        table: Its product table, shape [order, order].
+        generators: Elements that generate the rest; associativity is checked with these alone, and
+            with none not at all.
+
+    Raises:
+        OrbitLensError: Naming the law that fails, and where.
+
+    Example:
+        >>> check_laws("broken", np.array([[0, 1], [1, 1]]), [1])
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: group broken: `table`: expected inverses: every element ...
+    """
     order = len(table)
     everyone = np.arange(order)
 
