@@ -6,14 +6,34 @@ import pytest
 import torch
 
 from orbitlens import groups
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.reps import Representation, character_norm, homomorphism_errors, irreps, regular
+from orbitlens.reps import (
+    Representation,
+    character_norm,
+    direct_sum,
+    dual,
+    exactify,
+    homomorphism_errors,
+    irreps,
+    isotypic_projections,
+    multiplicities,
+    permutation,
+    real_type,
+    regular,
+    restrict,
+    tensor_product,
+)
 
 GROUPS = [
     *(groups.cyclic(n) for n in (1, 2, 3, 4, 7, 12)),
     *(groups.dihedral(n) for n in (1, 2, 3, 4, 5, 8)),
     groups.product(groups.cyclic(3), groups.cyclic(3)),
     groups.product(groups.cyclic(4), groups.dihedral(3)),
+    groups.symmetric(4),
+    groups.octahedral(inversion=True),
+    groups.permutation_group([(1, 2, 3, 4, 0), (1, 2, 0, 3, 4)], "A5"),
+    groups.permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], "Q8"),
 ]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
 
@@ -104,3 +124,167 @@ def test_homomorphism_errors_find_the_pair_that_fails() -> None:
     errors = homomorphism_errors(group, matrices)
     assert errors[0].max() == 0
     assert errors[1, 1] > 0.5
+
+
+def dims(group: Group) -> list[int]:
+    return [irrep.dim for irrep in irreps(group)]
+
+
+def test_dimensions_of_the_irreps_are_the_textbook_ones() -> None:
+    symmetric, cube, alternating, quaternions = GROUPS[-4:]
+    assert dims(symmetric) == [1, 1, 2, 3, 3]
+    assert dims(cube) == [1, 1, 1, 1, 2, 2, 3, 3, 3, 3]
+    assert dims(alternating) == [1, 3, 3, 4, 5]
+    assert dims(quaternions) == [1, 1, 1, 1, 4]
+
+
+def test_types_of_the_irreps_are_the_textbook_ones() -> None:
+    assert [real_type(irrep) for irrep in irreps(GROUPS[-1])] == ["real"] * 4 + ["quaternionic"]
+    assert [real_type(irrep) for irrep in irreps(groups.cyclic(5))] == ["real", *["complex"] * 2]
+    assert {real_type(irrep) for irrep in irreps(GROUPS[-4])} == {"real"}
+
+
+@every_group
+def test_sums_products_and_duals_are_representations_with_the_characters_of_theory(
+    group: Group,
+) -> None:
+    first, last = irreps(group)[0], irreps(group)[-1]
+    both = direct_sum(first, last, last)
+    assert homomorphism_errors(group, both.matrices).max() < 1e-12
+    torch.testing.assert_close(both.character, first.character + 2 * last.character)
+    assert multiplicities(both)[-1] == (3 if group.order == 1 else 2)
+    squared = tensor_product(last, last)
+    assert homomorphism_errors(group, squared.matrices).max() < 1e-12
+    torch.testing.assert_close(squared.character, last.character.square())
+    assert multiplicities(squared)[0] == character_norm(last)
+
+
+@every_group
+def test_the_dual_undoes_a_change_of_basis_on_both_sides(group: Group) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rep = irreps(group)[-1]
+    basis = torch.eye(rep.dim, dtype=torch.float64) + 0.2 * torch.rand(
+        rep.dim, rep.dim, generator=generator, dtype=torch.float64
+    )
+    skewed = Representation(group, basis @ rep.matrices @ torch.linalg.inv(basis), "skewed")
+    other = dual(skewed)
+    assert homomorphism_errors(group, other.matrices).max() < 1e-10
+    pairing = other.matrices.mT @ skewed.matrices
+    torch.testing.assert_close(
+        pairing, torch.eye(rep.dim, dtype=torch.float64).expand_as(pairing), atol=1e-10, rtol=0
+    )
+
+
+@every_group
+def test_isotypic_projections_split_the_space(group: Group) -> None:
+    rep = direct_sum(regular(group), irreps(group)[-1])
+    parts = isotypic_projections(group, rep.matrices)
+    eye = torch.eye(rep.dim, dtype=torch.float64)
+    torch.testing.assert_close(parts.sum(0), eye, atol=1e-10, rtol=0)
+    products = torch.einsum("aij,bjk->abik", parts, parts)
+    expected = torch.zeros_like(products)
+    for index, part in enumerate(parts):
+        expected[index, index] = part
+    torch.testing.assert_close(products, expected, atol=1e-10, rtol=0)
+    sizes = parts.diagonal(dim1=1, dim2=2).sum(1)
+    counts = torch.tensor(multiplicities(rep)) * torch.tensor(dims(group))
+    torch.testing.assert_close(sizes, counts.double(), atol=1e-9, rtol=0)
+    moved = rep.matrices[:, None] @ parts - parts @ rep.matrices[:, None]
+    assert moved.abs().max() < 1e-10
+
+
+@every_group
+def test_regular_holds_each_irrep_dim_over_norm_times(group: Group) -> None:
+    assert multiplicities(regular(group)) == tuple(
+        irrep.dim // character_norm(irrep) for irrep in irreps(group)
+    )
+
+
+def test_permuting_points_is_the_trivial_and_the_standard_irrep() -> None:
+    group = groups.symmetric(4)
+    rep = permutation(group, [(1, 2, 3, 0), (1, 0, 2, 3)])
+    assert homomorphism_errors(group, rep.matrices).max() == 0
+    assert multiplicities(rep)[0] == 1
+    assert sum(multiplicities(rep)) == 2
+
+
+def test_an_irrep_of_d4_restricted_to_the_turns_falls_apart_as_the_theory_says() -> None:
+    d4, c4 = groups.dihedral(4), groups.cyclic(4)
+    seen = [multiplicities(restrict(irrep, c4, range(4))) for irrep in irreps(d4)]
+    assert seen == [(1, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1)]
+
+
+@pytest.mark.parametrize("elements", [[0, 1, 2], [0, 1, 2, 4], [0, 1, 1, 3], [0, 1, 2, 9]])
+def test_elements_that_are_no_such_subgroup_are_rejected(elements: list[int]) -> None:
+    with pytest.raises(OrbitLensError, match="4 elements of D4 that multiply as those of C4"):
+        restrict(regular(groups.dihedral(4)), groups.cyclic(4), elements)
+
+
+def test_representations_of_different_groups_do_not_add_up() -> None:
+    with pytest.raises(OrbitLensError, match="all of one group, received C2, C3"):
+        direct_sum(regular(groups.cyclic(2)), regular(groups.cyclic(3)))
+    with pytest.raises(OrbitLensError, match="received none"):
+        direct_sum()
+
+
+def disturbed(rep: Representation, size: float) -> torch.Tensor:
+    noise = torch.randn(
+        rep.matrices.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    return rep.matrices + size * noise / rep.dim**0.5
+
+
+@every_group
+@pytest.mark.parametrize("size", [0.07, 0.28])
+def test_exactify_finds_the_representation_that_was_disturbed(group: Group, size: float) -> None:
+    rep = direct_sum(regular(group), irreps(group)[-1])
+    found = exactify(group, disturbed(rep, size))
+    assert homomorphism_errors(group, found.matrices).max() < 1e-12
+    assert multiplicities(found) == multiplicities(rep)
+    eye = torch.eye(rep.dim, dtype=torch.float64)
+    torch.testing.assert_close(found.matrices[0], eye, atol=1e-12, rtol=0)
+    moved = torch.linalg.matrix_norm(found.matrices - rep.matrices).max() / rep.dim**0.5
+    assert moved < 2 * size
+
+
+@every_group
+def test_exactify_leaves_a_representation_alone(group: Group) -> None:
+    for rep in representations(group):
+        torch.testing.assert_close(
+            exactify(group, rep.matrices).matrices, rep.matrices, atol=1e-11, rtol=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("matrices", "message"),
+    [
+        (torch.zeros(3, 2, 2), "one square matrix for each of the 4 elements"),
+        (torch.full((4, 2, 2), float("nan")), "finite numbers"),
+    ],
+)
+def test_exactify_rejects_what_is_no_family(matrices: torch.Tensor, message: str) -> None:
+    with pytest.raises(OrbitLensError, match=message):
+        exactify(groups.cyclic(4), matrices)
+
+
+def test_exactify_of_noise_is_a_representation_or_an_error() -> None:
+    outcomes = []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(8, 4, 4, generator=generator, dtype=torch.float64)
+        try:
+            found = exactify(groups.dihedral(4), noise)
+        except OrbitLensError as error:
+            outcomes.append("the group does not act in this way" in str(error))
+        else:
+            outcomes.append(homomorphism_errors(found.group, found.matrices).max() < 1e-12)
+    assert all(outcomes)
+
+
+def test_exactify_refuses_signs_that_are_no_character() -> None:
+    signs = torch.tensor([1.0, 1, 1, 1, -1, 1, 1, 1]).reshape(8, 1, 1)
+    group = groups.dihedral(4)
+    found = exactify(group, signs)  # seven to one: the trivial representation is near
+    assert found.character.tolist() == [1.0] * 8
+    with pytest.raises(OrbitLensError, match="miss the product table by 2"):
+        exactify(group, torch.tensor([1.0, 1, 1, -1, 1, 1, -1, -1]).reshape(8, 1, 1))

@@ -2,13 +2,42 @@
 
 Representation        the record: group, matrices, character
 regular               the group permutes its own elements
+permutation           the group permutes points
 irreps                all real irreducible representations
-character_norm        1, 2 or 4: real, complex or quaternionic type
+real_type             "real", "complex" or "quaternionic"; as a number, character_norm: 1, 2 or 4
+direct_sum            blocks of representations
+tensor_product        on pairs of coordinates
+dual                  on linear functions
+restrict              seen by a subgroup
+multiplicities        how often a representation holds each irrep
+isotypic_projections  onto the copies of each irrep
+exactify              the orthogonal representation near matrices that nearly are one
+polar                 the nearest orthogonal matrix
 homomorphism_errors   how far a family of matrices is from a representation
 """
 
 from orbitlens.reps.base import Representation, homomorphism_errors
-from orbitlens.reps.irreps import character_norm, irreps
+from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
+from orbitlens.reps.exactify import exactify, polar
+from orbitlens.reps.irreps import character_norm, irreps, real_type
+from orbitlens.reps.isotypic import isotypic_projections, multiplicities
+from orbitlens.reps.permutation import permutation
 from orbitlens.reps.regular import regular
 
-__all__ = ["Representation", "character_norm", "homomorphism_errors", "irreps", "regular"]
+__all__ = [
+    "Representation",
+    "character_norm",
+    "direct_sum",
+    "dual",
+    "exactify",
+    "homomorphism_errors",
+    "irreps",
+    "isotypic_projections",
+    "multiplicities",
+    "permutation",
+    "polar",
+    "real_type",
+    "regular",
+    "restrict",
+    "tensor_product",
+]

@@ -8,6 +8,7 @@ tables.
 """
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,8 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.reps.base import Representation
 from orbitlens.reps.regular import regular
+
+RealType = Literal["real", "complex", "quaternionic"]
 
 _TOLERANCE = 1e-8
 
@@ -68,6 +71,24 @@ def character_norm(irrep: Representation) -> int:
         [1, 1, 2]
     """
     return round(irrep.character.square().mean().item())
+
+
+def real_type(irrep: Representation) -> RealType:
+    """Say which numbers commute with an irrep: real, complex or quaternionic.
+
+    Args:
+        irrep: A real irreducible representation.
+
+    Returns:
+        "real", "complex" or "quaternionic", as <chi, chi> is 1, 2 or 4.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> [real_type(irrep) for irrep in irreps(cyclic(3))]
+        ['real', 'complex']
+    """
+    types: dict[int, RealType] = {1: "real", 2: "complex", 4: "quaternionic"}
+    return types[character_norm(irrep)]
 
 
 def _irreducible_subspaces(group: Group) -> list[Float[Tensor, "order dim"]]:

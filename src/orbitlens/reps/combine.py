@@ -1,0 +1,131 @@
+"""Representations from representations: sum, product, dual, restriction."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+from orbitlens.reps.base import Representation
+
+
+def direct_sum(*reps: Representation) -> Representation:
+    """Return the representation of blocks, rho(g) = rho_1(g) + rho_2(g) + ... on the diagonal.
+
+    Args:
+        reps: At least one, all of one group.
+
+    Returns:
+        Its dimension is the sum of theirs, and so is its character.
+
+    Raises:
+        OrbitLensError: If there are none, or their groups differ.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import irreps
+        >>> direct_sum(*irreps(cyclic(3))).dim
+        3
+    """
+    group = _common_group(reps)
+    blocks = [torch.block_diag(*(rep.matrices[g] for rep in reps)) for g in range(group.order)]
+    return Representation(group, torch.stack(blocks), " + ".join(rep.name for rep in reps))
+
+
+def tensor_product(left: Representation, right: Representation) -> Representation:
+    """Return rho(g) = left(g) (x) right(g), on pairs of coordinates, the right one moving fastest.
+
+    Args:
+        left: A representation.
+        right: Another of the same group.
+
+    Returns:
+        Its dimension is the product of theirs, and so is its character.
+
+    Raises:
+        OrbitLensError: If their groups differ.
+
+    Example:
+        >>> from orbitlens.groups import dihedral
+        >>> from orbitlens.reps import irreps
+        >>> plane = irreps(dihedral(3))[2]
+        >>> tensor_product(plane, plane).character[:2].tolist()
+        [4.0, 1.0]
+    """
+    group = _common_group([left, right])
+    matrices = torch.stack(
+        [torch.kron(a, b) for a, b in zip(left.matrices, right.matrices, strict=True)]
+    )
+    return Representation(group, matrices, f"({left.name}) (x) ({right.name})")
+
+
+def dual(rep: Representation) -> Representation:
+    """Return the representation on linear functions, rho*(g) = rho(g^-1)^T.
+
+    Args:
+        rep: A representation; an orthogonal one is its own dual.
+
+    Returns:
+        The dual representation.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import regular
+        >>> torch.equal(dual(regular(cyclic(4))).matrices, regular(cyclic(4)).matrices)
+        True
+    """
+    inverses = torch.from_numpy(rep.group.inverses.copy())
+    return Representation(rep.group, rep.matrices[inverses].mT.contiguous(), f"({rep.name})*")
+
+
+def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> Representation:
+    """Return a representation seen by a subgroup alone.
+
+    Args:
+        rep: A representation of a group.
+        subgroup: A group.
+        elements: Where each of its elements lies in the larger one, shape [|subgroup|].
+
+    Returns:
+        The matrices of these elements.
+
+    Raises:
+        OrbitLensError: If the elements do not multiply as the subgroup's do.
+
+    Example:
+        >>> from orbitlens.groups import cyclic, dihedral
+        >>> from orbitlens.reps import irreps
+        >>> plane = irreps(dihedral(4))[-1]
+        >>> restrict(plane, cyclic(4), [0, 1, 2, 3]).character.round().tolist()
+        [2.0, 0.0, -2.0, 0.0]
+    """
+    places = np.asarray(elements)
+    fits = (
+        places.shape == (subgroup.order,)
+        and np.isin(places, np.arange(rep.group.order)).all()
+        and len(np.unique(places)) == len(places)
+        and np.array_equal(rep.group.table[np.ix_(places, places)], places[subgroup.table])
+    )
+    if not fits:
+        raise OrbitLensError(
+            "`elements`",
+            expected=f"{subgroup.order} elements of {rep.group.name} that multiply as those of "
+            f"{subgroup.name}",
+            received=list(elements),
+            remedy="give the place of every element of the subgroup, in its order",
+        )
+    chosen = rep.matrices[torch.from_numpy(places.copy())]
+    return Representation(subgroup, chosen, f"{rep.name} | {subgroup.name}")
+
+
+def _common_group(reps: Sequence[Representation]) -> Group:
+    names = [rep.group.name for rep in reps]
+    if not reps or any(rep.group != reps[0].group for rep in reps):
+        raise OrbitLensError(
+            "representations",
+            expected="at least one, all of one group",
+            received=", ".join(names) or "none",
+            remedy="restrict them to a common subgroup first",
+        )
+    return reps[0].group
