@@ -6,9 +6,17 @@ import torch
 
 from orbitlens import groups
 from orbitlens.activations import ActivationStore, store_from_array
-from orbitlens.reps import irreps, regular
+from orbitlens.errors import OrbitLensError
+from orbitlens.reps import homomorphism_errors, irreps, regular
 from orbitlens.testing import TransportContract
-from orbitlens.transport import cross_moments, gradient, identity, least_squares
+from orbitlens.transport import (
+    cross_moments,
+    exact,
+    fit_transport,
+    gradient,
+    identity,
+    least_squares,
+)
 from orbitlens.transport.gradient import spell
 from orbitlens.typing import Matrices
 
@@ -23,6 +31,11 @@ class TestIdentity(TransportContract):
 class TestLeastSquares(TransportContract):
     def build(self, store: ActivationStore, train: np.ndarray) -> Matrices:
         return least_squares(store, train)
+
+
+class TestExact(TransportContract):
+    def build(self, store: ActivationStore, train: np.ndarray) -> Matrices:
+        return exact(store, train).float()
 
 
 class TestGradient(TransportContract):
@@ -116,3 +129,75 @@ def test_least_squares_does_not_mind_a_large_mean(offset: float) -> None:
 def test_gradient_of_the_trivial_group_is_the_identity() -> None:
     store = store_from_array(torch.randn(10, 1, 3), group=groups.cyclic(1))
     torch.testing.assert_close(gradient(store, np.arange(10)), torch.eye(3)[None])
+
+
+def skewed_orbits(
+    name: str, *, mean: float = 0.0, noise: float = 0.0
+) -> tuple[ActivationStore, torch.Tensor]:
+    """Orbits under a representation that is not orthogonal, and its matrices."""
+    group = groups.from_name(name)
+    generator = torch.Generator().manual_seed(0)
+    rep = regular(group).matrices
+    basis = torch.eye(group.order, dtype=torch.float64) + 0.3 * torch.randn(
+        group.order, group.order, generator=generator, dtype=torch.float64
+    )
+    matrices = basis @ rep @ torch.linalg.inv(basis)
+    start = torch.randn(600, group.order, generator=generator, dtype=torch.float64)
+    fixed = mean * basis.sum(1)  # the basis of the vector that every permutation leaves alone
+    orbits = torch.einsum("gij,nj->ngi", matrices, start @ basis.T) + fixed
+    orbits = orbits + noise * torch.randn(orbits.shape, generator=generator, dtype=torch.float64)
+    return store_from_array(orbits, group=group), matrices
+
+
+@pytest.mark.parametrize("name", ["C1", "C4", "D4", "S3", "O"])
+@pytest.mark.parametrize("mean", [0.0, 20.0])
+def test_exact_finds_a_representation_in_any_basis(name: str, mean: float) -> None:
+    store, matrices = skewed_orbits(name, mean=mean)
+    found = exact(store, store.split()[0])
+    torch.testing.assert_close(found, matrices, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("mean", [0.0, 20.0])
+def test_exact_is_a_representation_however_noisy_the_activations(noise: float, mean: float) -> None:
+    store, _ = skewed_orbits("D4", mean=mean, noise=noise)
+    train = store.split()[0]
+    found = exact(store, train)
+    assert homomorphism_errors(store.group, found).max() < 1e-10
+    inverses = torch.from_numpy(store.group.inverses.copy())
+    torch.testing.assert_close(torch.linalg.inv(found), found[inverses], atol=1e-9, rtol=0)
+    average = store.orbits(train).double().mean((0, 1))
+    torch.testing.assert_close(
+        found @ average, average.expand(8, -1), atol=1e-4 + 0.05 * (mean == 0), rtol=0
+    )
+
+
+def test_exact_costs_little_of_what_the_unconstrained_fit_predicts() -> None:
+    store, _ = skewed_orbits("D4", mean=20.0, noise=0.005)
+    free, bound = (fit_transport(store, method) for method in ("least_squares", "exact"))
+    assert bound.r2 > free.r2 - 0.01
+    assert bound.relation_error < 1e-10
+
+
+def test_exact_leaves_directions_without_variance_alone() -> None:
+    store, matrices = skewed_orbits("C4")
+    padded = torch.cat([store.orbits(), torch.zeros(600, 4, 2)], dim=2)
+    found = exact(store_from_array(padded, group=store.group), np.arange(600))
+    torch.testing.assert_close(found[:, :4, :4], matrices, atol=5e-2, rtol=0)
+    torch.testing.assert_close(
+        found[:, 4:, 4:], torch.eye(2, dtype=torch.float64).expand(4, 2, 2), atol=1e-9, rtol=0
+    )
+
+
+def test_dead_and_constant_activations_give_the_identity() -> None:
+    for value in (0.0, 3.0):
+        store = store_from_array(torch.full((10, 3, 4), value), group=groups.cyclic(3))
+        found = exact(store, np.arange(10))
+        eye = torch.eye(4, dtype=torch.float64).expand(3, 4, 4)
+        torch.testing.assert_close(found, eye, atol=1e-9, rtol=0)
+
+
+def test_exact_says_how_many_orbits_it_needs() -> None:
+    store = store_from_array(torch.randn(4, 2, 8), group=groups.cyclic(2))
+    with pytest.raises(OrbitLensError, match=r"at least [78], two activations for each of the"):
+        exact(store, np.arange(4))

@@ -98,7 +98,9 @@ class RunConfig:
     unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
     model_epochs: int = setting(50, "epochs of the autoencoder")
-    transport: str = setting("least_squares", "identity, gradient (the paper's) or least_squares")
+    transport: str = setting(
+        "least_squares", "identity, gradient (the paper's), least_squares or exact"
+    )
     d_sae: int = setting(128, "latents of each SAE; shapes: 64")
     k: int = setting(8, "latents active per activation")
     sparsity: str = setting("topk", "topk or batchtopk")

@@ -55,7 +55,7 @@ def homomorphism_errors(
         0.0
     """
     table = torch.from_numpy(group.table.copy()).to(matrices.device)
-    scale = matrices.shape[-1] ** 0.5
+    scale = max(1, matrices.shape[-1]) ** 0.5
     return torch.stack(
         [
             torch.linalg.matrix_norm(matrices[g] @ matrices - matrices[table[g]]) / scale

@@ -6,31 +6,42 @@ from torch import Tensor
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.reps.base import Representation, homomorphism_errors
+from orbitlens.reps.base import Representation
+from orbitlens.reps.irreps import irreps
 
 _ROUNDS = 100
-_AT_REST, _EXACT = 1e-13, 1e-10
+_AT_REST = 1e-13
+_INDEPENDENT = 0.5
 
 
 def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Representation:
     """Return an orthogonal representation near a family of matrices.
 
-        Q(g) <- polar( mean_h Q(gh) Q(h)^T )    until ||Q(gh) - Q(g) Q(h)|| is rounding
+    First it is decided which irreps there are, and where. The family's own versions of the matrix
+    units of every irrep,
 
-    begun at the polar factors of the matrices. A family that is nearly a representation is near a
-    true one (Kazhdan 1982, *On epsilon-representations*), and the averaging converges to one
-    quadratically; a representation comes back as it is.
+        p_ab = dim / |G| sum_g irrep_ab(g) M(g)
+
+    are those of a representation if it is one: p_11 then projects onto the first basis vectors of
+    all copies, and p_a1 takes each to the a-th of its copy. Copies are taken by falling eigenvalue
+    of p_11, over all irreps, until the space is full. The result Q is a representation whatever
+    the family is. Then it is turned to where the family is, U Q U^T with
+
+        U <- polar( sum_g M(g) U Q(g)^T )    until it rests
+
+    which brings sum_g ||M(g) - U Q(g) U^T||^2 to a local minimum. A family that is nearly a
+    representation is near a true one (Kazhdan 1982, *On epsilon-representations*); the matrix
+    units are those of Serre, *Linear Representations of Finite Groups*, section 2.7.
 
     Args:
         group: Any finite group.
-        matrices: One invertible matrix per element, shape [|G|, dim, dim].
+        matrices: One matrix per element, shape [|G|, dim, dim].
 
     Returns:
         An orthogonal representation, in float64 on the CPU.
 
     Raises:
-        OrbitLensError: If there is not one matrix per element, or if the family is so far from any
-            representation that the averaging does not lead to one.
+        OrbitLensError: If there is not one matrix of finite numbers per element.
 
     Example:
         >>> from orbitlens.groups import dihedral
@@ -42,48 +53,72 @@ def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Represen
         True
     """
     _check_family(group, matrices)
-    table = torch.from_numpy(group.table.copy())
-    Q = polar(matrices.detach().cpu().double())
+    family = matrices.detach().cpu().double()
+    # M(g^-1) = M(g)^T holds for every orthogonal representation, so half of the noise goes here.
+    family = (family + family[torch.from_numpy(group.inverses.copy())].mT) / 2
+    Q = _copies(group, family)
+    U = torch.eye(Q.shape[-1], dtype=Q.dtype)
     for _ in range(_ROUNDS):
-        average = torch.stack([(Q[table[g]] @ Q.mT).mean(0) for g in range(group.order)])
-        Q, before = polar(average), Q
-        if (Q - before).abs().max() < _AT_REST:
+        U, before = polar((family @ U @ Q.mT).sum(0)), U
+        if torch.allclose(U, before, rtol=0, atol=_AT_REST):
             break
-    # Far from every representation the averaging may rest at a family that is none, or never.
-    defect = homomorphism_errors(group, Q).max().item()
-    if defect > _EXACT:
-        raise OrbitLensError(
-            "`matrices`",
-            expected=f"a family near a representation of {group.name}",
-            received=f"one whose averages miss the product table by {defect:.2g}",
-            remedy="the group does not act in this way; check the order of its elements",
-        )
-    return Representation(group, Q, "exact")
+    return Representation(group, U @ Q @ U.T, "exact")
 
 
-def polar(matrices: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch dim dim"]:
-    """Return the nearest orthogonal matrix, U V^T of the singular value decomposition U S V^T.
+def polar(matrices: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows columns"]:
+    """Return the nearest matrix with orthonormal columns, U V^T of U S V^T.
 
     Args:
-        matrices: Square matrices, shape [..., dim, dim].
+        matrices: Matrices with at least as many rows as columns, shape [..., rows, columns].
 
     Returns:
-        Orthogonal matrices of the same shape.
+        Matrices of the same shape.
 
     Example:
         >>> polar(torch.tensor([[3.0, 0.0], [0.0, -0.5]])).tolist()
         [[1.0, 0.0], [0.0, -1.0]]
     """
-    U, _, Vh = torch.linalg.svd(matrices)
+    U, _, Vh = torch.linalg.svd(matrices, full_matrices=False)
     return U @ Vh
 
 
+def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
+    """Fill the space with copies of irreps, those first that the family shows most clearly."""
+    order, dim = family.shape[:2]
+    columns, candidates = [], []
+    for index, irrep in enumerate(irreps(group)):
+        # p_11, p_21, ...; from M(e) = I alone come eigenvalues dim / |G|, no sign of this irrep.
+        units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], family) * irrep.dim / order
+        values, vectors = torch.linalg.eigh(units[0])
+        chance = irrep.dim / order if order > 1 else 0.0
+        clarity = (values - chance) / (1 - chance)
+        columns.append(units)
+        candidates += [(c, index, v) for c, v in zip(clarity.tolist(), vectors.T, strict=True)]
+    basis, blocks = torch.zeros(dim, 0, dtype=family.dtype), []
+    for _, index, first in sorted(candidates, key=lambda candidate: -candidate[0]):
+        irrep = irreps(group)[index]
+        first = first - basis @ (basis.T @ first)
+        if basis.shape[1] + irrep.dim > dim or first.square().sum() < _INDEPENDENT:
+            continue
+        copy = (columns[index] @ (first / first.norm())).T
+        copy = copy - basis @ (basis.T @ copy)
+        if torch.linalg.svdvals(copy)[-1] > _INDEPENDENT * copy.norm() / irrep.dim**0.5:
+            basis = torch.cat([basis, polar(copy)], dim=1)
+            blocks.append(irrep.matrices)
+    # What is left over, where nothing is clear, stays where it is.
+    moved = torch.zeros(order, basis.shape[1], basis.shape[1], dtype=family.dtype)
+    start = 0
+    for block in blocks:
+        end = start + block.shape[-1]
+        moved[:, start:end, start:end] = block
+        start = end
+    still = torch.eye(dim, dtype=family.dtype) - basis @ basis.T
+    return basis @ moved @ basis.T + still
+
+
 def _check_family(group: Group, matrices: Tensor) -> None:
-    if (
-        matrices.ndim != 3
-        or matrices.shape[0] != group.order
-        or matrices.shape[1] != matrices.shape[2]
-    ):
+    dim = matrices.shape[-1] if matrices.ndim else 0
+    if matrices.shape != (group.order, dim, dim):
         raise OrbitLensError(
             "`matrices`",
             expected=f"one square matrix for each of the {group.order} elements of {group.name}",

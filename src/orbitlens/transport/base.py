@@ -20,7 +20,7 @@ class Transport:
     Args:
         group: The group.
         matrices: rho(g) for every element, shape [|G|, dim, dim], float32.
-        method: How it was found: "identity", "gradient" or "least_squares".
+        method: How it was found: "identity", "gradient", "least_squares" or "exact".
         r2: Held-out R^2 = 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2 with
             both sums over all orbits and all elements but the identity, which is predicted for
             free; mean_g is the per-feature mean of psi(gx).
@@ -28,7 +28,7 @@ class Transport:
         identity_r2: The same R^2 for rho = I: how invariant the network is without any transport.
         identity_r2_per_element: The same for each element, shape [|G|].
         relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)||_F / ||I||_F: how far the
-            matrices are from the group's product table.
+            matrices are from the group's product table, before they were rounded to float32.
         order_errors: ||M^n - I||_F / ||I||_F for each generator, under its name; n is its order.
         source: Model and layer that the activations came from, as in "shapes-mlp:encoder".
     """

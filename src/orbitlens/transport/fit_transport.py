@@ -13,6 +13,7 @@ from orbitlens.groups import Group
 from orbitlens.metrics.reconstruction import ReconstructionStats
 from orbitlens.reps import homomorphism_errors
 from orbitlens.transport.base import Transport
+from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
 from orbitlens.transport.least_squares import least_squares
@@ -22,6 +23,7 @@ METHODS: dict[str, Callable[..., Matrices]] = {
     "identity": identity,
     "gradient": gradient,
     "least_squares": least_squares,
+    "exact": exact,
 }
 
 
@@ -36,7 +38,8 @@ def fit_transport(
 
     Args:
         store: Activations of orbits.
-        method: "identity", "gradient" (the paper's) or "least_squares" (closed form, default).
+        method: "identity", "gradient" (the paper's), "least_squares" (closed form, default) or
+            "exact" (a true representation).
         split: Samples to fit on and samples to measure on; default `store.split()`.
         settings: Keyword arguments of the method.
 
@@ -58,6 +61,9 @@ def fit_transport(
         raise unknown_name("`method` of the transport", method, METHODS)
     train, held_out = store.split() if split is None else split
     matrices = METHODS[method](store, train, **settings)
+    # Relations are measured before rounding: an exact transport holds them in float64.
+    wide = matrices.double()
+    matrices = matrices.float()
     r2, per_element = transport_r2(store, held_out, matrices)
     identity_r2, identity_per_element = transport_r2(store, held_out, identity(store, train))
     return Transport(
@@ -68,8 +74,8 @@ def fit_transport(
         r2_per_element=per_element,
         identity_r2=identity_r2,
         identity_r2_per_element=identity_per_element,
-        relation_error=homomorphism_errors(store.group, matrices.double()).max().item(),
-        order_errors=order_errors(store.group, matrices.double()),
+        relation_error=homomorphism_errors(store.group, wide).max().item(),
+        order_errors=order_errors(store.group, wide),
         source=f"{store.model}:{store.layer}",
     )
 
