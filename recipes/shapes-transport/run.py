@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import orbitlens as ol
+from orbitlens.errors import missing_extra
+from orbitlens.files import new_file
 from orbitlens.reproduce import Job, Recipe, main, summarise
 from orbitlens.reproduce.shapes import shapes_base
 from orbitlens.typing import Tensor
@@ -105,6 +107,35 @@ def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return summarise(records, keys, METRICS)
 
 
+def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
+    """Draw the share that each transport does not predict, 1 - R^2, element by element."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", extra="report") from None
+    rows = [
+        row
+        for row in tables["results.csv"]
+        if row["definition"] == "strict" and row["element"] != "all"
+    ]
+    panels = list(dict.fromkeys((row["model"], row["group"]) for row in rows))
+    figure = Figure(figsize=(3.2 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        for method in METHODS:
+            own = [r for r in rows if (r["model"], r["group"], r["method"]) == (*panel, method)]
+            missed = [max(1 - row["r2_trained_mean"], 1e-12) for row in own]
+            axis.plot([row["element"] for row in own], missed, "o", label=method)
+        axis.set_yscale("log")
+        axis.set_title(" ".join(panel), fontsize=10)
+        axis.tick_params(axis="x", rotation=60)
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("1 - R², held out")
+    axes[-1].legend(fontsize=8)
+    with new_file(folder / "elements.png") as file:
+        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
+
+
 RECIPE = Recipe(
     folder=Path(__file__).resolve().parent,
     budgets=BUDGETS,
@@ -112,6 +143,7 @@ RECIPE = Recipe(
     compute=compute,
     tables={"results.csv": results},
     where={"method": "gradient", "definition": "strict", "element": "all"},
+    plot=plot,
 )
 
 if __name__ == "__main__":
