@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups.base import Group
+from orbitlens.groups.table import spell
 
 _LARGEST = 4096
 _LARGEST_N = 6
@@ -40,13 +41,13 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
     """
     gens = _checked(generators)
     identity = tuple(range(len(gens[0])) if gens else ())
-    words: dict[Permutation, tuple[int, ...]] = {identity: ()}
+    index = {identity: 0}
     reached = [identity]
     for element in reached:
-        for position, generator in enumerate(gens):
+        for generator in gens:
             product = _compose(element, generator)
-            if product not in words:
-                words[product] = (*words[element], position)
+            if product not in index:
+                index[product] = len(reached)
                 reached.append(product)
         if len(reached) > _LARGEST:
             raise OrbitLensError(
@@ -55,14 +56,15 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
                 received="more",
                 remedy="choose a smaller group",
             )
-    index = {element: g for g, element in enumerate(reached)}
     points = np.array(reached, dtype=np.int64)
     table = np.array([[index[tuple(row)] for row in g[points].tolist()] for g in points])
+    generated_by = tuple(index[generator] for generator in gens)
+    words = spell(table, generated_by)
     return Group(
         name=name,
         table=table,
-        generators=tuple(index[generator] for generator in gens),
-        words=tuple(words[element] for element in reached),
+        generators=generated_by,
+        words=tuple(words[g] for g in range(len(table))),
         element_names=tuple(_cycles(element) or "e" for element in reached),
     )
 

@@ -5,7 +5,7 @@ fit_transport   fit one by name (METHODS) and measure it on held-out orbits
 identity        rho(g) = I: the network is taken to be invariant
 gradient        the paper's: one matrix per generator, by Adam
 least_squares   closed form, from one pass of cross-moments
-exact           a true representation: whitened, orthogonal, averaged
+exact           a true representation: whitened, orthogonal, made of irreps
 move            rho(g_i) x_i, each sample by its own element
 transport_r2    R^2 of given matrices on given orbits
 order_errors    ||M^n - I|| of each generator
