@@ -21,7 +21,7 @@ class Action:
     """A left action of a group on inputs: g(hx) = (gh)x, exactly or up to interpolation.
 
     Args:
-        name: The factory's name: "images", "reverse_complement", "cyclic_shift" or
+        name: The factory's name: "images", "volumes", "reverse_complement", "cyclic_shift" or
             "set_permutation".
         group: The group that acts.
         exact: Whether inputs are only rearranged; False where they are interpolated.
@@ -30,7 +30,8 @@ class Action:
         check: Raises an OrbitLensError if inputs cannot be moved.
         config: JSON-ready keyword arguments of the factory, besides the group.
         grid: `grid(height, width)[g, p]` is the row-major place of a feature map to which place p
-            moves under g; a sequence is a map of height 1. None where places do not move exactly.
+            moves under g; a sequence is a map of height 1. None where places do not move exactly,
+            and for volumes, whose places have a depth too.
 
     Example:
         >>> from orbitlens.actions import images

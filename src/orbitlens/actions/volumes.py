@@ -1,0 +1,92 @@
+"""Turns and mirror images of volumes: voxels are rearranged as the symmetries of a cube move them.
+
+The axes of `groups.signed_axes`, with the centre of the volume as origin: x grows with the index of
+the width, y falls with the index of the height, z grows with the index of the depth. So y points
+upwards as images are drawn, and the quarter turn about z, x to y and y to -x, turns every slice
+counter-clockwise, as r of C4 turns images.
+"""
+
+import numpy as np
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from orbitlens.actions.base import Action
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group, octahedral, signed_axes
+
+# Depth, height, width are z, -y, x.
+_TO_INDICES = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]])
+
+
+def volumes(group: Group) -> Action:
+    """Return the action of the octahedral group on volumes [n, channels, depth, height, width].
+
+    (gx)[M_g p] = x[p]   for every place p = (x, y, z) seen from the centre, M = signed_axes
+
+    Args:
+        group: `groups.octahedral()` or `groups.octahedral(inversion=True)`, recognised by the
+            product table.
+
+    Returns:
+        The exact action on cubes. Its `grid` is None: that tells where the places of flat maps go.
+
+    Raises:
+        OrbitLensError: If the group is neither.
+
+    Example:
+        >>> import torch
+        >>> from orbitlens.groups import octahedral
+        >>> about_z, _ = octahedral().generators
+        >>> volumes(octahedral())(torch.arange(8).reshape(1, 1, 2, 2, 2), about_z).tolist()
+        [[[[[1, 3], [0, 2]], [[5, 7], [4, 6]]]]]
+    """
+    matrices = _matrices(group)
+    origins = np.abs(matrices).argmax(axis=2)
+    permutations = [(0, 1, *axes) for axes in (2 + origins).tolist()]
+    flips = [(2 + np.flatnonzero(signs < 0)).tolist() for signs in matrices.sum(axis=2)]
+
+    def move(
+        inputs: Shaped[Tensor, "n channels side side side"], element: int
+    ) -> Shaped[Tensor, "n channels side side side"]:
+        return inputs.permute(permutations[element]).flip(flips[element])
+
+    return Action(
+        name="volumes",
+        group=group,
+        exact=True,
+        apply=move,
+        check=_check,
+        config={},
+        grid=None,
+    )
+
+
+def _matrices(group: Group) -> Int[np.ndarray, "order 3 3"]:
+    """M in the axes of a tensor: row i says from which axis, and in which sense, axis i comes."""
+    for inversion in (False, True):
+        if np.array_equal(group.table, octahedral(inversion=inversion).table):
+            return _TO_INDICES @ signed_axes(inversion=inversion) @ _TO_INDICES.T
+    raise OrbitLensError(
+        "`group` of volumes",
+        expected="octahedral() or octahedral(inversion=True), with the elements in their order",
+        received=group.name,
+        remedy='choose one of these, by name "O" or "Oh"',
+    )
+
+
+def _check(inputs: Tensor) -> None:
+    if inputs.ndim != 5:
+        raise OrbitLensError(
+            "volumes",
+            expected="shape [n, channels, depth, height, width]",
+            received=list(inputs.shape),
+            remedy="give plain volumes a channel axis with volumes[:, None]",
+        )
+    depth, height, width = inputs.shape[2:]
+    if not depth == height == width:
+        raise OrbitLensError(
+            "volumes under the octahedral group",
+            expected="depth = height = width",
+            received=f"{depth} x {height} x {width}",
+            remedy="crop or resize the volumes to cubes",
+        )
