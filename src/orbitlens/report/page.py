@@ -1,20 +1,18 @@
 """The page itself: one HTML file with everything in it, to open from disk or send by mail."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orbitlens.errors import missing_extra
-from orbitlens.files import new_file
 from orbitlens.report import readings
 from orbitlens.report.features import FeatureCard
 from orbitlens.report.gallery import galleries
-from orbitlens.report.names import PALETTE, SaeStyle, element_label, sae_styles
-from orbitlens.report.numbers import duration, figure, finite, score
+from orbitlens.report.names import SaeStyle, element_label, sae_styles
+from orbitlens.report.numbers import figure, finite, score
 from orbitlens.report.plots import training_chart, transport_chart
 from orbitlens.report.probe_tables import probe_tables
 from orbitlens.report.readings import part
+from orbitlens.report.render import settings, write_html
 from orbitlens.report.sae_table import sae_table
 from orbitlens.report.table import Record
 
@@ -56,28 +54,7 @@ def write_page(
         ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
         True
     """
-    path = Path(path)
-    page = _template().render(_view(metrics, histories, cards))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as file:
-        # A lone surrogate, as in a file name that is not UTF-8, must not lose the page.
-        file.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-    return path
-
-
-def _template() -> Any:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise missing_extra("jinja2", extra="report") from None
-    environment = Environment(
-        loader=PackageLoader("orbitlens", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
+    return write_html(path, "page.html.j2", _view(metrics, histories, cards))
 
 
 def _view(metrics: Record, histories: Histories, cards: Sequence[FeatureCard]) -> dict[str, Any]:
@@ -89,7 +66,6 @@ def _view(metrics: Record, histories: Histories, cards: Sequence[FeatureCard]) -
         "summary": readings.summary(metrics),
         "headlines": readings.headlines(metrics, styles),
         "notices": readings.notices(metrics, styles),
-        "palette": PALETTE,
         "styles": styles,
         "transport": _transport(part(metrics, "transport"), elements),
         "table": sae_table(saes, styles),
@@ -98,8 +74,7 @@ def _view(metrics: Record, histories: Histories, cards: Sequence[FeatureCard]) -
         "curves": _curves(histories, styles),
         "trained": [style for name, style in styles.items() if histories.get(name)],
         "galleries": galleries(cards, elements, styles),
-        "settings": _settings(metrics),
-        "figure": figure,
+        "settings": settings(metrics, "Data, model and action", ("data", "model", "action")),
     }
 
 
@@ -140,27 +115,3 @@ def _curves(histories: Histories, styles: Mapping[str, SaeStyle]) -> list[str]:
         for quantity, title in _CURVES.items()
     ]
     return [chart for chart in charts if chart is not None]
-
-
-def _settings(metrics: Record) -> dict[str, list[tuple[str, str]]]:
-    """Collect the plain entries that rebuild the run: settings, data, model, and times."""
-    seconds = part(metrics, "seconds")
-    known = [time for value in seconds.values() if (time := finite(value)) is not None]
-    sections = {
-        "Settings": [(name, _plain(value)) for name, value in part(metrics, "config").items()],
-        "Data, model and action": [
-            (f"{name}: {key}", _plain(value))
-            for name in ("data", "model", "action")
-            for key, value in part(metrics, name).items()
-            if value not in (None, [], ())
-        ],
-        "Time": [
-            *((str(stage), duration(value)) for stage, value in seconds.items()),
-            *([("total", duration(sum(known)))] if known else []),
-        ],
-    }
-    return {heading: entries for heading, entries in sections.items() if entries}
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
