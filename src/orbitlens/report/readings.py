@@ -194,17 +194,27 @@ def notices(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[str]:
                 f"{styles[name].label}: training {sae['status']}; its figures mean little and "
                 f"compete for nothing."
             )
-    action = part(metrics, "action")
-    if action.get("exact") is False:
-        lines.append(
-            f"The group moves these inputs by interpolation: two moves in turn differ from the one "
-            f"they make by up to {percent(action.get('error'))} of the input."
-        )
+    lines += action_notices(part(metrics, "action"))
     skipped = part(metrics, "data").get("skipped") or ()
     if skipped:
         shown = ", ".join(map(str, skipped[:5])) + (", …" if len(skipped) > 5 else "")
         lines.append(f"{len(skipped)} of the files could not be read and were left out: {shown}")
     return lines
+
+
+def action_notices(action: Record) -> list[str]:
+    """Say how far the moves themselves are from a group's, where they interpolate.
+
+    Example:
+        >>> action_notices({"exact": True, "error": 0.0})
+        []
+    """
+    if action.get("exact") is not False:
+        return []
+    return [
+        f"The group moves these inputs by interpolation: two moves in turn differ from the one "
+        f"they make by up to {percent(action.get('error'))} of the input."
+    ]
 
 
 def feature_reading(card: FeatureCard, elements: list[str]) -> str:

@@ -1,32 +1,10 @@
 """The table of all SAEs."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from orbitlens.report.names import SaeStyle
 from orbitlens.report.numbers import figure, percent, score
-from orbitlens.report.table import Heading, Record, Row, Span, Table, completed, marked
-
-
-@dataclass(frozen=True)
-class Column:
-    """One figure of an SAE.
-
-    Args:
-        key: Its name in the metrics.
-        heading: What stands over the column.
-        meaning: One line that explains it.
-        better: "low", "high", or None where neither is better.
-        write: Turns the figure into text.
-    """
-
-    key: str
-    heading: str
-    meaning: str
-    better: str | None
-    write: Callable[[Any], str] = figure
-
+from orbitlens.report.table import Column, Record, Row, Table, completed, head, marked, recorded
 
 _RECONSTRUCTION = (
     ("mse", "MSE", "Squared error per dimension, on average", "low", figure),
@@ -130,29 +108,19 @@ def sae_table(saes: Record, styles: Mapping[str, SaeStyle]) -> Table:
         [(Cell(text='0.200', best=False),), (Cell(text='0.100', best=True),)]
     """
     records = {name: sae or {} for name, sae in saes.items()}
-    shown = {
-        heading: [c for c in columns if any(r.get(c.key) is not None for r in records.values())]
-        for heading, columns in SAE_COLUMNS.items()
-    }
-    columns = [column for group in shown.values() for column in group]
+    shown = recorded(SAE_COLUMNS, list(records.values()))
+    spans, headings = head(shown, _MEANINGS)
     competing = [completed(record) for record in records.values()]
     cells = [
         marked([record.get(c.key) for record in records.values()], c.write, c.better, competing)
-        for c in columns
+        for group in shown.values()
+        for c in group
     ]
     return Table(
         caption="Every SAE on held-out activations",
         corner="SAE",
-        spans=tuple(
-            Span(heading, len(group), meaning=_MEANINGS.get(heading, ""))
-            for heading, group in shown.items()
-            if group
-        ),
-        columns=tuple(
-            Heading(column.heading, column.meaning, first=column is group[0])
-            for group in shown.values()
-            for column in group
-        ),
+        spans=spans,
+        columns=headings,
         rows=tuple(
             Row(
                 heading=styles[name].label,

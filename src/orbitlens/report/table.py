@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orbitlens.report.numbers import finite
+from orbitlens.report.numbers import figure, finite
 
 Record = Mapping[str, Any]
 
@@ -72,6 +72,25 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One figure that every row has.
+
+    Args:
+        key: Its name in the records of the rows.
+        heading: What stands over the column.
+        meaning: One line that explains it.
+        better: "low", "high", or None where neither is better.
+        write: Turns the figure into text.
+    """
+
+    key: str
+    heading: str
+    meaning: str
+    better: str | None = None
+    write: Callable[[Any], str] = figure
+
+
+@dataclass(frozen=True)
 class Table:
     """A table with two rows of headings.
 
@@ -94,6 +113,49 @@ class Table:
         """Every heading that has an explanation, once."""
         entries: tuple[Span | Heading, ...] = (*self.spans, *self.columns)
         return {entry.heading: entry.meaning for entry in entries if entry.meaning}
+
+
+def recorded(
+    groups: Mapping[str, Sequence[Column]], records: Sequence[Record]
+) -> dict[str, list[Column]]:
+    """Leave out the figures that no record has, and the groups that have none.
+
+    Args:
+        groups: Columns by the heading over them.
+        records: The figures of each row.
+
+    Example:
+        >>> x, y = Column("x", "X", "the first"), Column("y", "Y", "the second")
+        >>> shown = recorded({"both": [x, y], "one": [y]}, [{"x": 1}])
+        >>> {heading: len(columns) for heading, columns in shown.items()}
+        {'both': 1}
+    """
+    shown = {
+        heading: [c for c in columns if any(r.get(c.key) is not None for r in records)]
+        for heading, columns in groups.items()
+    }
+    return {heading: columns for heading, columns in shown.items() if columns}
+
+
+def head(
+    groups: Mapping[str, Sequence[Column]], meanings: Mapping[str, str]
+) -> tuple[tuple[Span, ...], tuple[Heading, ...]]:
+    """Lay out the two rows of headings.
+
+    Args:
+        groups: Columns by the heading over them.
+        meanings: One line that explains a group, where it needs one.
+    """
+    spans = (
+        Span(heading, len(columns), meaning=meanings.get(heading, ""))
+        for heading, columns in groups.items()
+    )
+    headings = (
+        Heading(column.heading, column.meaning, first=column is columns[0])
+        for columns in groups.values()
+        for column in columns
+    )
+    return tuple(spans), tuple(headings)
 
 
 def completed(sae: Record) -> bool:
