@@ -8,6 +8,7 @@ transport folder holds `transport.json` and
 `transport.safetensors`. A folder is written under a temporary name and renamed.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,10 +33,11 @@ from orbitlens.sae import (
     TopK,
 )
 from orbitlens.sae.builders import compose
-from orbitlens.transport import Transport
+from orbitlens.transport import Motion, Transport
 from orbitlens.typing import Tensor
 
 SCHEMA = 1
+_STRUCTURE = ("basis", "tokens", "generator")
 _SPARSITY_RULES = {"topk": TopK, "batchtopk": BatchTopK}
 
 
@@ -212,15 +214,23 @@ def _write_transport(transport: Transport, folder: Path) -> None:
             "group": transport.group.to_dict(),
             "method": transport.method,
             "r2": transport.r2,
+            "r2_interval": list(transport.r2_interval),
             "identity_r2": transport.identity_r2,
             "relation_error": transport.relation_error,
             "order_errors": transport.order_errors,
+            "condition_number": transport.condition_number,
+            "variable": transport.motion.variable,
             "source": transport.source,
         },
         folder / "transport.json",
     )
+    motion = transport.motion
+    structure = {name: getattr(motion, name) for name in _STRUCTURE}
+    moves = {} if motion.moves is None else {"moves": torch.from_numpy(motion.moves)}
     tensors = {
-        "matrices": transport.matrices,
+        "matrices": motion.core,
+        **{name: tensor for name, tensor in structure.items() if tensor is not None},
+        **moves,
         "r2_per_element": transport.r2_per_element,
         "identity_r2_per_element": transport.identity_r2_per_element,
     }
@@ -232,7 +242,22 @@ def _read_transport(folder: Path) -> Transport:
     _check_schema(folder, record)
     tensors = _read_tensors(folder / "transport.safetensors")
     with _complete(folder / "transport.json"):
-        fields: dict[str, Any] = {**record, **tensors, "group": Group.from_dict(record["group"])}
+        moves = tensors.pop("moves", None)
+        motion = Motion(
+            tensors.pop("matrices"),
+            variable=record.pop("variable"),
+            moves=None if moves is None else moves.numpy(),
+            **{name: tensors.pop(name, None) for name in _STRUCTURE},
+        )
+        # JSON has no infinity: a figure that is not finite is null there.
+        infinite = {"condition_number": math.inf, "r2": -math.inf, "identity_r2": -math.inf}
+        fields: dict[str, Any] = {
+            **{k: infinite.get(k) if v is None else v for k, v in record.items()},
+            **tensors,
+            "group": Group.from_dict(record["group"]),
+            "motion": motion,
+            "r2_interval": tuple(-math.inf if v is None else v for v in record["r2_interval"]),
+        }
         del fields["schema"]
         return Transport(**fields)
 

@@ -19,10 +19,11 @@ from torch import nn
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.errors import OrbitLensError
 from orbitlens.fit import VIEWS, Objective
-from orbitlens.groups import Group, cyclic
+from orbitlens.groups import cyclic
 from orbitlens.reps import homomorphism_errors, regular
 from orbitlens.sae import SAE, Dictionary, Encoder, FreeDictionary, LinearEncoder, Sparsity, TopK
 from orbitlens.stack import stack_saes
+from orbitlens.transport import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
 BATCH, DIM, LATENTS, ORDER, MEMBERS = 6, 5, 9, 3, 4
@@ -293,31 +294,40 @@ class TransportContract(ABC):
     """What every way of finding a transport promises, on data with an exact linear action."""
 
     recovers = True
+    group = cyclic(4)
+    positions = 1
 
     @abstractmethod
-    def build(self, store: ActivationStore, train: Int[np.ndarray, " n"]) -> Matrices:
-        """Fit the matrices under test."""
+    def build(self, store: ActivationStore, train: Int[np.ndarray, " n"]) -> Motion:
+        """Fit the motion under test."""
 
-    def store(self, group: Group) -> ActivationStore:
-        """Return orbits that the regular representation moves exactly."""
-        start = _random(400, group.order)
-        orbits = torch.einsum("gij,nj->ngi", regular(group).matrices.float(), start)
-        return store_from_array(orbits, group=group)
+    @property
+    def exact_matrices(self) -> Matrices:
+        """The regular representation, which moves the data."""
+        return regular(self.group).matrices.float()
 
-    def fitted(self, group: Group) -> Matrices:
+    def store(self) -> ActivationStore:
+        """Return orbits that the regular representation moves exactly, at every position."""
+        start = _random(400, self.positions, self.group.order)
+        orbits = torch.einsum("gij,npj->ngpi", self.exact_matrices, start)
+        return store_from_array(orbits.squeeze(2), group=self.group)
+
+    def fitted(self) -> Matrices:
         """Fit on the training part."""
-        store = self.store(group)
-        return self.build(store, store.split()[0])
+        store = self.store()
+        return self.build(store, store.split()[0]).matrices.float()
 
     def test_identity_element_gets_the_identity_matrix(self) -> None:
-        torch.testing.assert_close(self.fitted(cyclic(4))[0], torch.eye(4), atol=1e-4, rtol=0)
+        eye = torch.eye(self.group.order)
+        torch.testing.assert_close(self.fitted()[0], eye, atol=1e-4, rtol=0)
 
     def test_recovers_the_exact_action(self) -> None:
-        matrices = self.fitted(cyclic(4))
-        exact = regular(cyclic(4)).matrices.float()
-        error = (matrices - exact).abs().max()
+        error = (self.fitted() - self.exact_matrices).abs().max()
         assert (error < 2e-2) == self.recovers
 
     def test_is_a_representation_on_exact_data(self) -> None:
-        errors = homomorphism_errors(cyclic(4), self.fitted(cyclic(4)).double())
+        errors = homomorphism_errors(self.group, self.fitted().double())
         assert errors.max() < 5e-2
+
+    def test_reading_it_gives_the_same_bits_again(self) -> None:
+        assert torch.equal(self.fitted(), self.fitted())

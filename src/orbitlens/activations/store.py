@@ -18,6 +18,7 @@ from torch import Tensor
 
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
+from orbitlens.groups.base import other_order
 
 _HELD_OUT_SHARE = 0.2
 REMAKE = "remove it and harvest the activations again"
@@ -142,6 +143,8 @@ class ActivationStore:
         Raises:
             OrbitLensError: If the store is of another group, model or layer; names both.
         """
+        if group is not None and group.name == self.group.name and group != self.group:
+            raise other_order(f"{self}", group, self.group)
         pairs = (
             ("group", group, self.group),
             ("model", model, self.model),

@@ -127,6 +127,24 @@ class Group:
         return f"Group({self.name}, order={self.order})"
 
 
+def other_order(subject: str, expected: Group, received: Group) -> OrbitLensError:
+    """Return the error for two groups of one name whose elements come in different orders.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> group = cyclic(3)
+        >>> print(other_order("`store`", group, group))
+        `store`: expected the elements of C3 in the order e, r, r^2, with their product table, ...
+    """
+    return OrbitLensError(
+        subject,
+        expected=f"the elements of {expected.name} in the order "
+        f"{', '.join(expected.element_names)}, with their product table",
+        received=f"{', '.join(received.element_names)} with another product table",
+        remedy="build both with the same group, such as groups.from_name",
+    )
+
+
 def check_laws(name: str, table: Table, generators: Sequence[int]) -> None:
     """Check closure, identity, inverses and associativity, in this order.
 

@@ -4,62 +4,123 @@ psi(g x) ~ rho(g) psi(x). A transport has the interface of a representation, one
 and reports how well it predicts held-out orbits and how far it is from a true representation.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.groups.base import other_order
+from orbitlens.transport.motion import Motion
 from orbitlens.typing import Activations, Elements, Float, Matrices, Tensor
+
+_DEGREES = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Transport:
-    """One matrix per group element, with what was measured on held-out orbits.
+    """How activations move, with what was measured on held-out orbits.
 
     Args:
         group: The group.
-        matrices: rho(g) for every element, shape [|G|, dim, dim], float32.
-        method: How it was found: "identity", "gradient", "least_squares" or "exact".
+        motion: rho(g) for every element, float32.
+        method: How it was found: "identity", "gradient", "least_squares", "exact", "spatial",
+            "low_rank" or "lie".
         r2: Held-out R^2 = 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2 with
             both sums over all orbits and all elements but the identity, which is predicted for
             free; mean_g is the per-feature mean of psi(gx).
-        r2_per_element: The same for each element, shape [|G|].
+        r2_interval: Its 95% interval under resampling of the held-out inputs.
+        r2_per_element: The same R^2 for each element, shape [|G|].
         identity_r2: The same R^2 for rho = I: how invariant the network is without any transport.
         identity_r2_per_element: The same for each element, shape [|G|].
         relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)||_F / ||I||_F: how far the
             matrices are from the group's product table, before they were rounded to float32.
         order_errors: ||M^n - I||_F / ||I||_F for each generator, under its name; n is its order.
+        condition_number: max over g of the largest over the smallest singular value of rho(g): by
+            how much its inverse can magnify an error. Infinite where a matrix has no inverse.
         source: Model and layer that the activations came from, as in "shapes-mlp:encoder".
     """
 
     group: Group
-    matrices: Matrices
+    motion: Motion
     method: str
     r2: float
+    r2_interval: tuple[float, float]
     r2_per_element: Float[Tensor, " group"]
     identity_r2: float
     identity_r2_per_element: Float[Tensor, " group"]
     relation_error: float
     order_errors: dict[str, float]
+    condition_number: float
     source: str
+
+    @property
+    def matrices(self) -> Matrices:
+        """rho(g) for every element, shape [|G|, dim, dim], float32.
+
+        Of a spatial transport these are the matrices of the channels; of one of low rank they are
+        written out at each call.
+        """
+        return self.motion.matrices
 
     @property
     def dim(self) -> int:
         """Width of the activations that it moves."""
-        return self.matrices.shape[-1]
+        return self.motion.dim
 
-    def __call__(self, x: Activations, elements: Elements) -> Activations:
+    def __call__(
+        self, x: Float[Tensor, "batch *position dim"], elements: Elements
+    ) -> Float[Tensor, "batch *position dim"]:
         """Move each sample by its own element, rho(g_i) x_i.
 
         Args:
-            x: Activations, shape [batch, dim].
+            x: Activations, shape [batch, dim]; for a spatial transport [batch, positions, dim],
+                whose positions move too.
             elements: One group element per sample, shape [batch].
 
         Returns:
-            The moved activations, shape [batch, dim].
+            The moved activations, of the same shape.
+
+        Raises:
+            OrbitLensError: If an element is not one of the group, or positions are missing.
         """
-        return move(x, elements, self.matrices)
+        _check_elements(elements, self.group.order)
+        moved = torch.empty_like(x)
+        for g in elements.unique().tolist():
+            rows = elements == g
+            moved[rows] = self.motion.move(x[rows], g)
+        return moved
+
+    def at(self, degrees: float | int) -> Float[Tensor, "dim dim"]:
+        """Return rho for a counter-clockwise turn by an angle.
+
+        rho(theta) = exp(theta A) where there is a generator; else the angle has to be one of the
+        group's turns.
+
+        Args:
+            degrees: The angle.
+
+        Returns:
+            A matrix, shape [dim, dim], float32.
+
+        Raises:
+            OrbitLensError: If the transport knows no such angle.
+        """
+        if self.motion.generator is not None and math.isfinite(degrees):
+            angle = math.radians(degrees)
+            return torch.linalg.matrix_exp(angle * self.motion.generator).float()
+        cyclic = self.group.generators == (1,) and self.group.element_order(1) == self.group.order
+        step = 360 / self.group.order
+        turns = round(degrees / step) if math.isfinite(degrees) else 0
+        if not cyclic or not abs(degrees - turns * step) < _DEGREES:
+            raise OrbitLensError(
+                f"angle of a transport fitted by {self.method} under {self.group.name}",
+                expected=f"a multiple of {step:g} degrees" if cyclic else "a group of turns, C_n",
+                received=f"{degrees:g} degrees",
+                remedy='fit the transport with method="lie" under a group of turns, such as C16',
+            )
+        return self.matrices[turns % self.group.order]
 
     def check_fits(self, group: Group, dim: int) -> None:
         """Raise if the transport is of another group or another width.
@@ -67,6 +128,8 @@ class Transport:
         Raises:
             OrbitLensError: Naming both.
         """
+        if self.group.name == group.name and self.group != group:
+            raise other_order("`transport`", group, self.group)
         if self.group != group or self.dim != dim:
             raise OrbitLensError(
                 "`transport`",
@@ -95,15 +158,19 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
         >>> move(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), swap).tolist()
         [[1.0, 2.0], [4.0, 3.0]]
     """
-    if len(elements) and not 0 <= elements.min() <= elements.max() < len(matrices):
-        raise OrbitLensError(
-            "`elements`",
-            expected=f"elements in 0..{len(matrices) - 1}",
-            received=f"{int(elements.min())}..{int(elements.max())}",
-            remedy="number them as in group.element_names",
-        )
+    _check_elements(elements, len(matrices))
     moved = torch.empty_like(x)
     for g in range(len(matrices)):
         rows = elements == g
         moved[rows] = x[rows] @ matrices[g].T
     return moved
+
+
+def _check_elements(elements: Elements, order: int) -> None:
+    if len(elements) and not 0 <= elements.min() <= elements.max() < order:
+        raise OrbitLensError(
+            "`elements`",
+            expected=f"elements in 0..{order - 1}",
+            received=f"{int(elements.min())}..{int(elements.max())}",
+            remedy="number them as in group.element_names",
+        )

@@ -10,21 +10,26 @@ from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
 from orbitlens.reps import exactify
 from orbitlens.transport.moments import CrossMoments, cross_moments
-from orbitlens.typing import Float, Int, Matrices, Tensor
+from orbitlens.transport.motion import Motion
+from orbitlens.transport.order import check_element_order
+from orbitlens.typing import Float, Int, Tensor
 
 _RANK = 1e-10
 _MEAN = 1e-3
+_POOR = 0.5
 
 
-def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
+def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     """Fit matrices with rho(gh) = rho(g) rho(h), rho(g^-1) = rho(g)^-1 and rho(g) mu = mu.
 
     D(g) = W (sum_{x,h} psi(gh x) psi(h x)^T / n) W^T,   Q = exactify(D),   rho(g) = W^+ Q(g) W
 
     on the directions with variance, and the identity on the rest. D(g) holds the correlations of
-    whitened activations with moved ones.
+    whitened activations with moved ones. A direction has variance if its second moment is above
+    1e-10 of the largest.
 
     Args:
         store: Activations of orbits.
@@ -34,16 +39,42 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
         rho, shape [|G|, dim, dim], float64.
 
     Raises:
-        OrbitLensError: If there are fewer than two activations for each direction with variance.
+        OrbitLensError: If there are fewer than two activations for each direction with variance, or
+            if the orbits are not in the order of the group's elements.
     """
     moments = cross_moments(store.chunks(train), store.group, store.dim)
+    motion, clarity = exact_of_moments(moments, store.group, store.positions)
+    if clarity < _POOR:
+        check_element_order(store, train)
+    return motion
+
+
+def exact_of_moments(
+    moments: CrossMoments, group: Group, positions: int = 1
+) -> tuple[Motion, float]:
+    """Fit the exact transport to sums that have been taken already.
+
+    Args:
+        moments: Cross-moments of orbits.
+        group: The group.
+        positions: Activations per input that were summed, for the message.
+
+    Returns:
+        rho in float64, and its clarity: the mean over g of tr(Q(g)^T D(g)) / rank, 1 where whitened
+        activations move exactly as rho says and near 0 where they do not move by the group.
+
+    Raises:
+        OrbitLensError: If there are fewer than two activations for each direction with variance.
+    """
+    dim, order = len(moments.total), group.order
     basis = _with_variance(moments)
-    if moments.n < 2 * basis.shape[1]:
+    rank = basis.shape[1]
+    if moments.n < 2 * rank:
         raise OrbitLensError(
             "orbits to fit the exact transport on",
-            expected=f"at least {-(-2 * basis.shape[1] // store.group.order)}, two activations "
-            f"for each of the {basis.shape[1]} directions with variance",
-            received=len(train),
+            expected=f"at least {-(-2 * rank // (order * positions))}, two activations "
+            f"for each of the {rank} directions with variance",
+            received=moments.n // (order * positions),
             remedy="harvest more inputs",
         )
     second = basis.T @ moments.products @ basis / moments.n
@@ -51,10 +82,12 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
     whiten, colour = axes * scale.rsqrt() @ axes.T, axes * scale.sqrt() @ axes.T
     free = _mean_complement(whiten @ basis.T @ moments.total / moments.n)
     correlations = free.T @ whiten @ second @ whiten @ free
-    moved = exactify(store.group, correlations).matrices
+    moved = exactify(group, correlations).matrices
     change = moved - torch.eye(free.shape[1], dtype=torch.float64)
     left, right = basis @ colour @ free, free.T @ whiten @ basis.T
-    return torch.eye(store.dim, dtype=torch.float64) + left @ change @ right
+    matrices = torch.eye(dim, dtype=torch.float64) + left @ change @ right
+    clarity = (moved * correlations).sum((1, 2)).mean() / max(1, free.shape[1])
+    return Motion(matrices, variable=rank), float(clarity) if free.shape[1] else 1.0
 
 
 def _with_variance(moments: CrossMoments) -> Float[Tensor, "dim rank"]:

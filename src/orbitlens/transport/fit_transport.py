@@ -1,6 +1,5 @@
 """Fit a transport and measure it on orbits that it has not seen."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,20 +9,27 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import unknown_name
 from orbitlens.groups import Group
-from orbitlens.metrics.reconstruction import ReconstructionStats
 from orbitlens.reps import homomorphism_errors
 from orbitlens.transport.base import Transport
 from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
 from orbitlens.transport.least_squares import least_squares
-from orbitlens.typing import Float, Int, Matrices, Tensor
+from orbitlens.transport.lie import lie
+from orbitlens.transport.low_rank import low_rank
+from orbitlens.transport.motion import Motion
+from orbitlens.transport.scores import ScoreSums
+from orbitlens.transport.spatial import spatial
+from orbitlens.typing import Int, Matrices
 
-METHODS: dict[str, Callable[..., Matrices]] = {
+METHODS: dict[str, Callable[..., Motion]] = {
     "identity": identity,
     "gradient": gradient,
     "least_squares": least_squares,
     "exact": exact,
+    "spatial": spatial,
+    "low_rank": low_rank,
+    "lie": lie,
 }
 
 
@@ -36,10 +42,15 @@ def fit_transport(
 ) -> Transport:
     """Fit rho on the training orbits of a store and measure it on its held-out orbits.
 
+    Every orbit is read once (but by "gradient", which goes over them again and again), and memory
+    does not grow with their number.
+
     Args:
         store: Activations of orbits.
-        method: "identity", "gradient" (the paper's), "least_squares" (closed form, default) or
-            "exact" (a true representation).
+        method: "identity"; "gradient" (the paper's); "least_squares" (closed form, default);
+            "exact" (a true representation); "spatial" (exact, for maps and token grids);
+            "low_rank" (exact, on the leading directions of wide activations); or "lie" (any angle,
+            from equal turns).
         split: Samples to fit on and samples to measure on; default `store.split()`.
         settings: Keyword arguments of the method.
 
@@ -47,7 +58,7 @@ def fit_transport(
         The transport with its held-out figures.
 
     Raises:
-        OrbitLensError: If the method is unknown.
+        OrbitLensError: If the method is unknown, or cannot be fitted to this store.
 
     Example:
         >>> import orbitlens as ol
@@ -60,48 +71,30 @@ def fit_transport(
     if method not in METHODS:
         raise unknown_name("`method` of the transport", method, METHODS)
     train, held_out = store.split() if split is None else split
-    matrices = METHODS[method](store, train, **settings)
     # Relations are measured before rounding: an exact transport holds them in float64.
-    wide = matrices.double()
-    matrices = matrices.float()
-    r2, per_element = transport_r2(store, held_out, matrices)
-    identity_r2, identity_per_element = transport_r2(store, held_out, identity(store, train))
+    wide = METHODS[method](store, train, **settings).to(torch.float64)
+    parts = [wide.core, *(() if wide.tokens is None else wide.tokens)]
+    motion = wide.to(torch.float32)
+    learned, still = ScoreSums(motion), ScoreSums(identity(store, train))
+    for chunk in store.chunks(held_out):
+        orbits = chunk.unflatten(0, (-1, store.positions))
+        learned.update(orbits)
+        still.update(orbits)
+    scores, unmoved = learned.scores(), still.scores()
     return Transport(
         group=store.group,
-        matrices=matrices,
+        motion=motion,
         method=method,
-        r2=r2,
-        r2_per_element=per_element,
-        identity_r2=identity_r2,
-        identity_r2_per_element=identity_per_element,
-        relation_error=homomorphism_errors(store.group, wide).max().item(),
-        order_errors=order_errors(store.group, wide),
+        r2=scores.r2,
+        r2_interval=scores.interval,
+        r2_per_element=scores.per_element,
+        identity_r2=unmoved.r2,
+        identity_r2_per_element=unmoved.per_element,
+        relation_error=max(homomorphism_errors(store.group, each).max().item() for each in parts),
+        order_errors=order_errors(store.group, wide.core),
+        condition_number=max(condition_number(each) for each in parts),
         source=f"{store.model}:{store.layer}",
     )
-
-
-def transport_r2(
-    store: ActivationStore, samples: Int[np.ndarray, " n"], matrices: Matrices
-) -> tuple[float, Float[Tensor, " group"]]:
-    """Measure R^2 of psi(gx) ~ rho(g) psi(x), streamed in float64.
-
-    Args:
-        store: Activations of orbits.
-        samples: Samples to measure on, shape [n].
-        matrices: rho(g) for every element, shape [|G|, dim, dim].
-
-    Returns:
-        R^2 over all elements but the identity, and R^2 per element of shape [|G|]. Where the target
-        has no variance it is 1 for an exact prediction and minus infinity otherwise.
-    """
-    stats = [ReconstructionStats() for _ in range(store.group.order)]
-    for orbits in store.chunks(samples):
-        for g, element in enumerate(stats):
-            element.update(orbits[:, g], orbits[:, 0] @ matrices[g].T)
-    residual = sum(element.residual.item() for element in stats[1:])
-    total = sum(element.total.item() for element in stats[1:])
-    r2 = 1.0 - residual / total if total else (1.0 if residual == 0 else -math.inf)
-    return r2, torch.stack([element.explained_variance for element in stats]).float()
 
 
 def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
@@ -130,3 +123,20 @@ def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
         ).item()
         for g in group.generators
     }
+
+
+def condition_number(matrices: Matrices) -> float:
+    """Return the largest ratio of singular values, max over g of s_max(g) / s_min(g).
+
+    Args:
+        matrices: rho(g) for every element, shape [|G|, dim, dim].
+
+    Returns:
+        1 for orthogonal matrices, infinity where one has no inverse.
+
+    Example:
+        >>> condition_number(torch.diag(torch.tensor([4.0, 2.0]))[None])
+        2.0
+    """
+    values = torch.linalg.svdvals(matrices)
+    return float((values[:, 0] / values[:, -1]).max())

@@ -11,7 +11,8 @@ import torch
 
 from orbitlens.activations import ActivationStore
 from orbitlens.groups import Group
-from orbitlens.typing import Float, Int, Matrices, Tensor
+from orbitlens.transport.motion import Motion
+from orbitlens.typing import Float, Int, Tensor
 
 
 def gradient(
@@ -23,7 +24,7 @@ def gradient(
     lr: float = 2e-3,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> Matrices:
+) -> Motion:
     """Learn one matrix per generator; every rho(g) is the product that the element's word spells.
 
     Args:
@@ -40,7 +41,7 @@ def gradient(
     """
     group, dim = store.group, store.dim
     if not group.generators:
-        return torch.eye(dim)[None]
+        return Motion(torch.eye(dim)[None], variable=dim)
     orbits = store.orbits(train)
     # A common factor leaves the optimum where it is and makes the loss a share of the power.
     power = orbits.square().mean().clamp_min(torch.finfo(orbits.dtype).tiny)
@@ -61,7 +62,8 @@ def gradient(
         if progress is not None:
             progress(epoch, epochs)
     with torch.no_grad():
-        return spell(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
+        matrices = spell(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
+    return Motion(matrices, variable=dim)
 
 
 def spell(

@@ -4,10 +4,11 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
-from orbitlens.typing import Int, Matrices
+from orbitlens.transport.motion import Motion
+from orbitlens.typing import Int
 
 
-def identity(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
+def identity(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     """Return rho(g) = I for every element.
 
     Args:
@@ -18,4 +19,4 @@ def identity(store: ActivationStore, train: Int[ndarray, " n"]) -> Matrices:
         Identity matrices, shape [|G|, dim, dim].
     """
     del train
-    return torch.eye(store.dim).repeat(store.group.order, 1, 1)
+    return Motion(torch.eye(store.dim).repeat(store.group.order, 1, 1), variable=store.dim)

@@ -4,13 +4,16 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
-from orbitlens.transport.moments import cross_moments
-from orbitlens.typing import Int, Matrices
+from orbitlens.transport.moments import CrossMoments, cross_moments
+from orbitlens.transport.motion import Motion
+from orbitlens.typing import Int
+
+_RIDGE = 1e-6
 
 
 def least_squares(
-    store: ActivationStore, train: Int[ndarray, " n"], *, ridge: float = 1e-6
-) -> Matrices:
+    store: ActivationStore, train: Int[ndarray, " n"], *, ridge: float = _RIDGE
+) -> Motion:
     """Fit each rho(g) by least squares over all pairs of an orbit.
 
     rho(g) = argmin_M sum_{x,h} ||psi(gh x) - M psi(h x)||^2 + lambda ||M - I||_F^2
@@ -29,7 +32,22 @@ def least_squares(
         rho, shape [|G|, dim, dim], float32; rho(e) = I.
     """
     moments = cross_moments(store.chunks(train), store.group, store.dim)
+    return least_squares_of_moments(moments, ridge=ridge)
+
+
+def least_squares_of_moments(moments: CrossMoments, *, ridge: float = _RIDGE) -> Motion:
+    """Fit the unconstrained transport to sums that have been taken already.
+
+    Args:
+        moments: Cross-moments of orbits.
+        ridge: As for `least_squares`.
+
+    Returns:
+        rho, shape [|G|, dim, dim], float32.
+    """
+    dim = len(moments.total)
     # Activations without variance leave nothing to fit; a positive weight then gives the identity.
     weight = ridge * moments.variance * moments.n or 1.0
-    penalised = moments.products + weight * torch.eye(store.dim, dtype=torch.float64)
-    return torch.linalg.solve(penalised[0], penalised, left=False).float()
+    penalised = moments.products + weight * torch.eye(dim, dtype=torch.float64)
+    matrices = torch.linalg.solve(penalised[0], penalised, left=False).float()
+    return Motion(matrices, variable=dim)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import final
 
 import torch
 
@@ -30,14 +31,46 @@ class CrossMoments:
         return max(0.0, about_zero.item()) / (max(1, self.n) * len(self.total))
 
 
+@final
+class MomentSums:
+    """Cross-moments of a stream, chunk by chunk; memory is |G| dim^2 numbers, whatever its length.
+
+    Args:
+        group: The group.
+        dim: Width of the activations.
+    """
+
+    def __init__(self, group: Group, dim: int) -> None:
+        self._table = torch.from_numpy(group.table.copy())
+        self._inverses = torch.from_numpy(group.inverses.copy())
+        self._products = torch.zeros(group.order, dim, dim, dtype=torch.float64)
+        self._total, self._n = torch.zeros(dim, dtype=torch.float64), 0
+
+    def update(self, chunk: Float[Tensor, "_ group dim"]) -> None:
+        """Add orbits."""
+        orbits = chunk.double()
+        rows, order, dim = orbits.shape
+        for h in range(order):
+            # One product for all elements: row block k of it is sum_x psi(kx) psi(hx)^T, k = gh.
+            blocks = (orbits.flatten(1).T @ orbits[:, h]).unflatten(0, (order, dim))
+            self._products += blocks[self._table[:, h]]
+        self._total += orbits.sum((0, 1))
+        self._n += rows * order
+
+    @property
+    def moments(self) -> CrossMoments:
+        """What has been summed; C(g^-1) = C(g)^T holds to the last bit."""
+        products = (self._products + self._products[self._inverses].mT) / 2
+        return CrossMoments(products, self._total.clone(), self._n)
+
+
 def cross_moments(
     chunks: Iterable[Float[Tensor, "_ group dim"]], group: Group, dim: int
 ) -> CrossMoments:
     """Accumulate C(g) = sum_{x, h} psi(gh x) psi(h x)^T over a stream of orbits.
 
     Every pair of samples of an orbit whose relative element is g takes part, not only the pairs
-    that start at the canonical sample. C(e) is the second moment of the whole set, and
-    C(g^-1) = C(g)^T halves the work. Memory: |G| dim^2 numbers, whatever the number of samples.
+    that start at the canonical sample. C(e) is the second moment of the whole set.
 
     Args:
         chunks: Orbits, each of shape [batch, |G|, dim].
@@ -56,19 +89,7 @@ def cross_moments(
         >>> moments.variance
         0.25
     """
-    products = torch.zeros(group.order, dim, dim, dtype=torch.float64)
-    total, n = torch.zeros(dim, dtype=torch.float64), 0
-    table = torch.from_numpy(group.table.copy())
-    inverses = group.inverses.tolist()
+    sums = MomentSums(group, dim)
     for chunk in chunks:
-        orbits = chunk.double()
-        flat = orbits.flatten(0, 1)
-        total += flat.sum(0)
-        n += len(flat)
-        for g, inverse in enumerate(inverses):
-            if inverse >= g:
-                products[g] += orbits[:, table[g]].flatten(0, 1).T @ flat
-    for g, inverse in enumerate(inverses):
-        if inverse < g:
-            products[g] = products[inverse].T
-    return CrossMoments(products, total, n)
+        sums.update(chunk)
+    return sums.moments

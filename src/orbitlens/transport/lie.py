@@ -1,0 +1,114 @@
+"""The transport of a circle: a generator fitted to finite turns, good for any angle."""
+
+import math
+
+import torch
+from numpy import ndarray
+
+from orbitlens.actions.base import family
+from orbitlens.activations import ActivationStore
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+from orbitlens.transport.exact import exact_of_moments
+from orbitlens.transport.moments import cross_moments
+from orbitlens.transport.motion import Motion
+from orbitlens.typing import Float, Int, Matrices, Tensor
+
+_FEWEST_TURNS = 3
+_ALIASED = 0.01
+
+
+def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
+    """Fit A with rho(theta) = exp(theta A), from the n equal turns of a cyclic group.
+
+    The exact transport of C_n turns planes by whole multiples k of 2 pi / n. With the parts
+
+        S_k = 2/n sum_p sin(2 pi k p / n) rho(r^p),   A = sum_{k < n/2} k S_k
+
+    each such plane turns k times in a whole turn. A is skew in the whitened space. C_n cannot tell
+    the frequency k from n - k, and takes the lower; planes of frequency n/2 are not determined and
+    stay, so there may be next to nothing in them.
+
+    Args:
+        store: Activations of orbits under C_n, n at least 3.
+        train: Samples to fit on, shape [n].
+
+    Returns:
+        A, and rho at the n turns, float64.
+
+    Raises:
+        OrbitLensError: If the group is not cyclic, if it has fewer than 3 turns, or if more than 1%
+            of the power that turns is at frequency n/2.
+    """
+    group = store.group
+    known = family(group)
+    if known is None or known[1] or group.order < _FEWEST_TURNS:
+        raise OrbitLensError(
+            "group of the store for `lie`",
+            expected="equal turns, C3, C4, C5, ...: the more, the higher the frequencies",
+            received=group.name,
+            remedy="harvest the orbits under C16 or so, with interpolation bilinear",
+        )
+    moments = cross_moments(store.chunks(train), group, store.dim)
+    motion, _ = exact_of_moments(moments, group, store.positions)
+    _check_nyquist(group, motion.core, moments.products[0])
+    generator = torch.zeros_like(motion.core[0])
+    for k in range(1, (group.order + 1) // 2):
+        generator += k * _part(motion.core, k)
+    turns = torch.stack(
+        [_power(generator, 2 * math.pi * p / group.order) for p in range(group.order)]
+    )
+    return Motion(turns, variable=motion.variable, generator=generator)
+
+
+def frequencies(generator: Float[Tensor, "dim dim"]) -> tuple[int, ...]:
+    """Count the planes that turn 1, 2, 3, ... times in a whole turn.
+
+    The eigenvalues of A are +-ik, each pair a plane.
+
+    Args:
+        generator: A of `lie`, shape [dim, dim].
+
+    Returns:
+        Entry k - 1 is the number of planes of frequency k; none after the highest frequency.
+
+    Example:
+        >>> frequencies(torch.block_diag(*[torch.tensor([[0.0, -2.0], [2.0, 0.0]])] * 3))
+        (0, 3)
+    """
+    found = torch.linalg.eigvals(generator.double()).imag.round().long()
+    highest = int(found.max()) if len(found) else 0
+    return tuple(int((found == k).sum()) for k in range(1, highest + 1))
+
+
+def _part(matrices: Matrices, k: int) -> Float[Tensor, "dim dim"]:
+    """S_k: a quarter turn of the planes of frequency k, zero elsewhere."""
+    n = len(matrices)
+    weights = torch.sin(2 * math.pi * k / n * torch.arange(n, dtype=matrices.dtype))
+    return 2 / n * torch.einsum("p,pij->ij", weights, matrices)
+
+
+def _power(generator: Float[Tensor, "dim dim"], angle: float) -> Float[Tensor, "dim dim"]:
+    power: Tensor = torch.linalg.matrix_exp(angle * generator)
+    return power
+
+
+def _check_nyquist(group: Group, matrices: Matrices, second: Float[Tensor, "dim dim"]) -> None:
+    """Check that next to nothing changes its sign from each turn to the next."""
+    if group.order % 2:
+        return
+    signs = torch.ones(group.order, dtype=matrices.dtype)
+    signs[1::2] = -1
+    invariant = matrices.mean(0)
+    alternating = torch.einsum("p,pij->ij", signs, matrices) / group.order
+    turning = ((torch.eye(len(second)).to(second) - invariant) @ second).trace()
+    share = (alternating @ second).trace() / turning.clamp_min(torch.finfo(second.dtype).tiny)
+    if share > _ALIASED:
+        n = group.order
+        raise OrbitLensError(
+            f"angles between the {n} turns of {group.name}",
+            expected=f"at most {_ALIASED:.0%} of the power that turns at frequency {n // 2}, which "
+            "these turns do not determine",
+            received=f"{float(share):.1%}",
+            remedy=f"harvest the orbits under a finer group, such as C{2 * n}",
+        )

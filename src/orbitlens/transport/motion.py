@@ -1,0 +1,114 @@
+"""How activations move: one matrix per element, and the structure that it acts in."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Float, Matrices, Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """rho(g) for every element g: what a method finds, before it is measured.
+
+    Args:
+        core: R(g) for every element, shape [|G|, rank, rank]. Without a basis it is rho itself.
+        variable: Number of directions in which the activations vary; the others stay.
+        basis: Orthonormal columns B of a subspace, shape [dim, rank]; then
+            rho(g) = I + B (R(g) - I) B^T, and what is orthogonal to it stays. None for all of it.
+        tokens: Matrices of the tokens before the places that move (class token, registers), shape
+            [tokens, |G|, dim, dim]; None where all positions share `core`.
+        moves: `moves[g, p]` is the position to which position p moves under g; None where
+            activations have no positions, or these stay.
+        generator: A with rho(theta) = exp(theta A) for a turn by theta radians, shape [dim, dim];
+            None unless the group is part of a circle.
+
+    Example:
+        >>> swap = torch.stack([torch.eye(2), torch.eye(2).flip(0)])
+        >>> motion = Motion(swap, variable=2, basis=torch.eye(3)[:, :2])
+        >>> motion(torch.tensor([[1.0, 2.0, 5.0]]), 1).tolist()
+        [[2.0, 1.0, 5.0]]
+    """
+
+    core: Float[Tensor, "group rank rank"]
+    variable: int
+    basis: Float[Tensor, "dim rank"] | None = None
+    tokens: Float[Tensor, "tokens group dim dim"] | None = None
+    moves: Int[ndarray, "group position"] | None = None
+    generator: Float[Tensor, "dim dim"] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the activations that it moves."""
+        return self.core.shape[-1] if self.basis is None else len(self.basis)
+
+    @property
+    def matrices(self) -> Matrices:
+        """rho(g) for every element, shape [|G|, dim, dim]; written out where there is a basis."""
+        if self.basis is None:
+            return self.core
+        eye = torch.eye(self.core.shape[-1]).to(self.core)
+        return torch.eye(self.dim).to(self.core) + self.basis @ (self.core - eye) @ self.basis.T
+
+    def to(self, dtype: torch.dtype) -> "Motion":
+        """Return the same motion in another precision; the generator stays in float64."""
+        basis, tokens = (None if t is None else t.to(dtype) for t in (self.basis, self.tokens))
+        core = self.core.to(dtype)
+        return Motion(core, self.variable, basis, tokens, self.moves, self.generator)
+
+    def __call__(
+        self, x: Float[Tensor, "n *position dim"], g: int
+    ) -> Float[Tensor, "n *position dim"]:
+        """Return rho(g) x, channels alone: the result for position p belongs at `moves[g, p]`.
+
+        Args:
+            x: Activations, shape [n, dim] or [n, positions, dim].
+            g: Index of the element.
+
+        Returns:
+            Activations of the same shape.
+        """
+        if self.tokens is None or x.ndim == 2:
+            return self._along_channels(x, g)
+        first = len(self.tokens)
+        stay = torch.einsum("npi,pji->npj", x[:, :first], self.tokens[:, g])
+        return torch.cat([stay, self._along_channels(x[:, first:], g)], dim=1)
+
+    def move(self, x: Float[Tensor, "n *position dim"], g: int) -> Float[Tensor, "n *position dim"]:
+        """Return rho(g) x with every position where g takes it.
+
+        Args:
+            x: Activations, shape [n, dim] or [n, positions, dim].
+            g: Index of the element.
+
+        Returns:
+            Activations of the same shape.
+
+        Raises:
+            OrbitLensError: If whole maps or token grids were expected.
+        """
+        if self.moves is None:
+            return self(x, g)
+        if x.ndim != 3 or x.shape[1] != self.moves.shape[1]:
+            raise OrbitLensError(
+                "activations for a spatial transport",
+                expected=f"shape [n, {self.moves.shape[1]}, {self.dim}], whole maps or token grids",
+                received=list(x.shape),
+                remedy="give all positions of each input, as the store holds them",
+            )
+        moved = torch.empty_like(x)
+        moved[:, torch.from_numpy(self.moves[g]).to(x.device)] = self(x, g)
+        return moved
+
+    def _along_channels(
+        self, x: Float[Tensor, "n *position dim"], g: int
+    ) -> Float[Tensor, "n *position dim"]:
+        if self.basis is None:
+            return x @ self.core[g].T
+        inside = x @ self.basis
+        return x + (inside @ self.core[g].T - inside) @ self.basis.T

@@ -1,0 +1,158 @@
+"""How well a transport predicts orbits: R^2 about the mean of the target, with an interval."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from numpy import ndarray
+
+from orbitlens.activations import ActivationStore
+from orbitlens.transport.motion import Motion
+from orbitlens.typing import Float, Int, Matrices, Tensor
+
+_RESAMPLES = 1000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """R^2 of a motion on some orbits.
+
+    Args:
+        r2: 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2, both sums over all
+            inputs, all positions and all elements but the identity. Where the target has no
+            variance it is 1 for an exact prediction and minus infinity otherwise.
+        interval: Its 95% interval under resampling of the inputs.
+        per_element: The same R^2 for each element, shape [|G|].
+    """
+
+    r2: float
+    interval: tuple[float, float]
+    per_element: Float[Tensor, " group"]
+
+
+@final
+class ScoreSums:
+    """The sums behind `Scores`, chunk by chunk: two numbers for each input and element.
+
+    Sums run in float64 about the first sample, so that a large mean costs no digits.
+
+    Args:
+        motion: What predicts.
+    """
+
+    def __init__(self, motion: Motion) -> None:
+        self._motion = motion.to(torch.float64)
+        self._residuals: list[Float[Tensor, "n group"]] = []
+        self._powers: list[Float[Tensor, "n group"]] = []
+        self._origin = self._shift = torch.zeros((), dtype=torch.float64)
+        self._rows = 0
+
+    def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
+        """Add the orbits of some inputs, all of their positions."""
+        orbits = orbits.double()
+        start = orbits[:, :, 0]
+        if not self._residuals:
+            self._origin = orbits[0, 0].clone()
+            self._shift = torch.zeros_like(self._origin)
+        residuals, powers = [], []
+        for g in range(orbits.shape[2]):
+            target = orbits[:, :, g]
+            residuals.append((target - self._motion(start, g)).square().sum((1, 2)))
+            shifted = target - self._origin[g]
+            powers.append(shifted.square().sum((1, 2)))
+            self._shift[g] += shifted.sum((0, 1))
+        self._residuals.append(torch.stack(residuals, dim=1))
+        self._powers.append(torch.stack(powers, dim=1))
+        self._rows += len(orbits) * orbits.shape[1]
+
+    def scores(self, *, seed: int = 0) -> Scores:
+        """Return R^2 and its interval.
+
+        Args:
+            seed: Seed of the resampling.
+        """
+        residuals, powers = torch.cat(self._residuals), torch.cat(self._powers)
+        # About the mean instead of the first sample; the mean of all inputs serves every resample.
+        between = (self._shift / self._rows).square().sum(1) * self._rows
+        totals = powers - between / len(powers)
+        per_element = [_r2(r, t) for r, t in zip(residuals.sum(0), totals.sum(0), strict=True)]
+        moved, about_mean = residuals[:, 1:].sum(1), totals[:, 1:].sum(1)
+        return Scores(
+            r2=_r2(moved.sum(), about_mean.sum()),
+            interval=_interval(moved, about_mean, seed),
+            per_element=torch.tensor(per_element),
+        )
+
+
+def transport_scores(
+    store: ActivationStore, samples: Int[ndarray, " n"], motion: Motion, *, seed: int = 0
+) -> Scores:
+    """Measure R^2 of psi(gx) ~ rho(g) psi(x), streamed in float64.
+
+    Args:
+        store: Activations of orbits.
+        samples: Samples to measure on, shape [n].
+        motion: rho.
+        seed: Seed of the resampling behind the interval.
+
+    Returns:
+        R^2 over all elements but the identity, its interval, and R^2 per element.
+
+    Example:
+        >>> import numpy as np
+        >>> from orbitlens.activations import store_from_array
+        >>> from orbitlens.groups import cyclic
+        >>> orbits = torch.tensor([[[1.0], [0.0]], [[1.0], [2.0]]])  # of mean 1 under r
+        >>> store = store_from_array(orbits, group=cyclic(2))
+        >>> transport_scores(store, np.arange(2), Motion(torch.ones(2, 1, 1), variable=1)).r2
+        0.0
+    """
+    sums = ScoreSums(motion)
+    for chunk in store.chunks(samples):
+        sums.update(chunk.unflatten(0, (-1, store.positions)))
+    return sums.scores(seed=seed)
+
+
+def transport_r2(
+    store: ActivationStore, samples: Int[ndarray, " n"], matrices: Matrices
+) -> tuple[float, Float[Tensor, " group"]]:
+    """Measure R^2 of psi(gx) ~ rho(g) psi(x) for given matrices.
+
+    Args:
+        store: Activations of orbits.
+        samples: Samples to measure on, shape [n].
+        matrices: rho(g) for every element, shape [|G|, dim, dim].
+
+    Returns:
+        R^2 over all elements but the identity, and R^2 per element of shape [|G|].
+    """
+    scores = transport_scores(store, samples, Motion(matrices, variable=matrices.shape[-1]))
+    return scores.r2, scores.per_element
+
+
+def _r2(residual: Tensor, total: Tensor) -> float:
+    if total > 0:
+        return float(1 - residual / total)
+    return 1.0 if residual == 0 else -math.inf
+
+
+def _interval(
+    residuals: Float[Tensor, " n"], totals: Float[Tensor, " n"], seed: int
+) -> tuple[float, float]:
+    """Resample inputs with replacement: 1 - sum residual / sum total of each resample."""
+    r2 = _r2(residuals.sum(), totals.sum())
+    if not math.isfinite(r2) or totals.sum() == 0:
+        return r2, r2
+    generator = torch.Generator().manual_seed(seed)
+    n, found = len(residuals), []
+    for _ in range(_RESAMPLES):
+        chosen = torch.randint(n, (n,), generator=generator)
+        total = totals[chosen].sum()
+        found.append(
+            1 - residuals[chosen].sum() / total if total > 0 else torch.tensor(r2).double()
+        )
+    tails = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.quantile(torch.stack(found), tails).tolist()
+    return low, high
