@@ -5,6 +5,7 @@ toy            sparse sums of known features under a known matrix      -> ToyDat
 shapes         a glyph in each quadrant of an image                    -> Shapes
 shape_tasks    the 180 questions about these images                    -> Tasks
 digits         scikit-learn's handwritten digits                       -> Inputs
+photographs    patches of scikit-learn's two photographs               -> Inputs
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
@@ -17,6 +18,7 @@ from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
 from orbitlens.data.mll23 import mll23
+from orbitlens.data.photographs import photographs
 from orbitlens.data.shape_tasks import Tasks, shape_tasks
 from orbitlens.data.shapes import Shapes, shapes
 from orbitlens.data.toy import ToyData, toy
@@ -30,6 +32,7 @@ __all__ = [
     "galaxy_mnist",
     "image_folder",
     "mll23",
+    "photographs",
     "shape_tasks",
     "shapes",
     "toy",
