@@ -27,8 +27,19 @@ class CrossMoments:
     @property
     def variance(self) -> float:
         """The mean variance of a dimension, about the mean of the whole set."""
-        about_zero = self.products[0].trace() - self.total.square().sum() / max(1, self.n)
-        return max(0.0, about_zero.item()) / (max(1, self.n) * len(self.total))
+        return max(0.0, self.autocorrelation[0].item()) / (max(1, self.n) * len(self.total))
+
+    @property
+    def covariances(self) -> Matrices:
+        """sum_{x, h} (psi(gh x) - mu)(psi(h x) - mu)^T / n for every g, about the mean mu."""
+        mean = self.total / max(1, self.n)
+        return self.products / max(1, self.n) - torch.outer(mean, mean)
+
+    @property
+    def autocorrelation(self) -> Float[Tensor, " group"]:
+        """sum_{x, h} <psi(gh x) - mu, psi(h x) - mu> for every g; the first is n times variance."""
+        about_zero = self.products.diagonal(dim1=1, dim2=2).sum(1)
+        return about_zero - self.total.square().sum() / max(1, self.n)
 
 
 @final

@@ -1,0 +1,87 @@
+"""Which group acts on a layer? Candidates, ranked on held-out orbits against their controls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orbitlens.activations import ActivationStore
+from orbitlens.errors import OrbitLensError
+from orbitlens.transport.layer import LayerEquivariance, measure_layer
+
+_EQUAL = 0.02
+
+
+@dataclass(frozen=True)
+class GroupChoice:
+    """The ranking of some groups on one layer.
+
+    Args:
+        ranking: The figures under each candidate, the best first: those that act by falling R^2,
+            where R^2 within 0.02 of the best counts as equal and the larger group comes first, then
+            the smaller relation error; then those that do not act.
+        chosen: The name of the group in front, None if none acts.
+    """
+
+    ranking: tuple[LayerEquivariance, ...]
+    chosen: str | None
+
+
+def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupChoice:
+    """Rank candidate groups on one layer, prefer the larger of equals, and say if none acts.
+
+    A group acts if the R^2 of its exact transport is above zero and above its shuffled control by
+    more than its interval, or if the layer is invariant. A subgroup of one that acts does too.
+
+    Args:
+        stores: The same inputs and the same layer, harvested under each candidate.
+        seed: Seed of the controls.
+
+    Returns:
+        The ranking, and the group chosen.
+
+    Raises:
+        OrbitLensError: If there is no candidate, one comes twice, or the layers differ.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
+        >>> half = ol.store_from_array(toy.orbits[:, [0, 2]], group=ol.groups.cyclic(2))
+        >>> choose_group([half, ol.store_from_array(toy.orbits, group=toy.group)]).chosen
+        'C4'
+    """
+    _check_candidates(stores)
+    found = {store.group.name: measure_layer(store, seed=seed) for store in stores}
+    orders = {store.group.name: store.group.order for store in stores}
+    acting = [name for name, figures in found.items() if figures.verdict != "none"]
+    ranked = []
+    while acting:
+        best = max(found[name].r2 for name in acting)
+        equals = [name for name in acting if found[name].r2 >= best - _EQUAL]
+        front = min(equals, key=lambda name: (-orders[name], found[name].relation_error))
+        ranked.append(front)
+        acting.remove(front)
+    still = sorted(set(found) - set(ranked), key=lambda name: -found[name].r2)
+    return GroupChoice(
+        ranking=tuple(found[name] for name in [*ranked, *still]),
+        chosen=ranked[0] if ranked else None,
+    )
+
+
+def _check_candidates(stores: Sequence[ActivationStore]) -> None:
+    names = [store.group.name for store in stores]
+    if not names or len(set(names)) < len(names):
+        raise OrbitLensError(
+            "candidate groups",
+            expected="at least one, each once",
+            received=", ".join(names) or "none",
+            remedy="give one store for each group, such as C2, C4 and D4",
+        )
+    sources = {(store.model, store.layer, store.digest) for store in stores}
+    # Stores from arrays have a digest of their activations, which the group moves.
+    layers = {source[:2] for source in sources}
+    if len(layers) > 1 or (len(sources) > 1 and all(s.action != "given" for s in stores)):
+        raise OrbitLensError(
+            "stores of the candidate groups",
+            expected="the same inputs, model and layer under each group",
+            received=", ".join(sorted(f"{model}:{layer}" for model, layer, _ in sources)),
+            remedy="harvest them from the same inputs",
+        )

@@ -1,0 +1,209 @@
+"""What the group does to one layer: every figure that the report of a network shows."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from orbitlens.activations import ActivationStore
+from orbitlens.groups import Group
+from orbitlens.reps import homomorphism_errors
+from orbitlens.transport.canonical import canonical_scores
+from orbitlens.transport.controls import read_as_another_group, shuffled
+from orbitlens.transport.exact import exact_of_moments
+from orbitlens.transport.fit_transport import condition_number
+from orbitlens.transport.identity import identity
+from orbitlens.transport.least_squares import least_squares_of_moments
+from orbitlens.transport.moments import CrossMoments, MomentSums
+from orbitlens.transport.motion import Motion
+from orbitlens.transport.scores import ScoreSums
+from orbitlens.transport.spatial import tokens_before_places
+from orbitlens.transport.spectrum import symmetry_spectrum
+from orbitlens.typing import Float, Tensor
+
+_SAME = 0.01
+_MOST = 0.9
+
+Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
+
+
+@dataclass(frozen=True)
+class LayerEquivariance:
+    """What was measured on the held-out orbits of one layer.
+
+    Args:
+        layer: Its name.
+        group: The name of the group.
+        rank: Directions with variance, which the exact transport moves; of `dim`.
+        dim: Width of the activations.
+        r2: R^2 of the exact transport; of maps and token grids the spatial one.
+        r2_low: Lower end of its 95% interval.
+        r2_high: Upper end.
+        free_r2: R^2 of the unconstrained least-squares fit.
+        identity_r2: R^2 of rho = I.
+        control_r2: R^2 of an exact transport fitted to and measured on orbits whose elements are
+            shuffled, each orbit by itself.
+        wrong_group_r2: R^2 of an exact transport of another group of the same order, fitted to the
+            same orbits; None where there is no other.
+        relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)|| / ||I|| of the unconstrained
+            fit; that of the exact one is rounding.
+        condition_number: Of the exact transport.
+        spectrum: Share of the variance in each irrep, in the order of `reps.irreps(group)`.
+        equivariance_score: Mean canonical correlation of moved and unmoved activations.
+        invariance_score: The same along the same directions.
+    """
+
+    layer: str
+    group: str
+    rank: int
+    dim: int
+    r2: float
+    r2_low: float
+    r2_high: float
+    free_r2: float
+    identity_r2: float
+    control_r2: float
+    wrong_group_r2: float | None
+    relation_error: float
+    condition_number: float
+    spectrum: tuple[float, ...]
+    equivariance_score: float
+    invariance_score: float
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the group acts on the layer.
+
+        "invariant" where the identity explains something, and as much as the transport to 0.01;
+        else "equivariant" where the interval of R^2 is above both 0 and the shuffled control, and
+        R^2 at least 0.9; "partly equivariant" where R^2 is less; "none" where it is not above.
+        """
+        if self.identity_r2 > 0 and self.identity_r2 >= self.r2 - _SAME:
+            return "invariant"
+        if not self.r2_low > max(0.0, self.control_r2):
+            return "none"
+        return "equivariant" if self.r2 >= _MOST else "partly equivariant"
+
+
+def measure_layer(
+    store: ActivationStore, *, split: Split | None = None, seed: int = 0
+) -> LayerEquivariance:
+    """Fit every transport that is compared, and measure them on held-out orbits.
+
+    Each orbit is read once; memory does not grow with their number.
+
+    Args:
+        store: Activations of one layer.
+        split: Samples to fit on and samples to measure on; default `store.split()`.
+        seed: Seed of the shuffled control and of the resampling.
+
+    Returns:
+        The figures.
+
+    Raises:
+        OrbitLensError: If there are too few samples for the whitening.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
+        >>> found = measure_layer(ol.store_from_array(toy.orbits, group=toy.group))
+        >>> found.verdict, round(found.r2, 3)
+        ('equivariant', 1.0)
+    """
+    train, held_out = store.split() if split is None else split
+    generator = torch.Generator().manual_seed(seed)
+    other = read_as_another_group(store.group)
+    sums, mixed = _Sums(store, store.group), _Sums(store, store.group)
+    misread = None if other is None else _Sums(store, other)
+    for chunk in store.chunks(train):
+        orbits = chunk.unflatten(0, (-1, store.positions))
+        sums.update(orbits)
+        mixed.update(shuffled(orbits, generator))
+        if misread is not None:
+            misread.update(orbits)
+    bound, free = sums.exact(), sums.unconstrained()
+    predictors = {"exact": bound, "free": free, "identity": identity(store, train)}
+    if misread is not None:
+        predictors["wrong group"] = misread.exact()
+    scores = {name: ScoreSums(motion) for name, motion in predictors.items()}
+    control, seen = ScoreSums(mixed.exact()), _Sums(store, store.group)
+    for chunk in store.chunks(held_out):
+        orbits = chunk.unflatten(0, (-1, store.positions))
+        for each in scores.values():
+            each.update(orbits)
+        control.update(shuffled(orbits, generator))
+        seen.update(orbits)
+    found = {name: each.scores(seed=seed) for name, each in scores.items()}
+    parts = [bound.core, *(() if bound.tokens is None else bound.tokens)]
+    equivariance, invariance = seen.canonical_scores(sums)
+    return LayerEquivariance(
+        layer=store.layer,
+        group=store.group.name,
+        rank=bound.variable,
+        dim=store.dim,
+        r2=found["exact"].r2,
+        r2_low=found["exact"].interval[0],
+        r2_high=found["exact"].interval[1],
+        free_r2=found["free"].r2,
+        identity_r2=found["identity"].r2,
+        control_r2=control.scores(seed=seed).r2,
+        wrong_group_r2=found["wrong group"].r2 if "wrong group" in found else None,
+        relation_error=float(homomorphism_errors(store.group, free.core.double()).max()),
+        condition_number=max(condition_number(each) for each in parts),
+        spectrum=tuple(symmetry_spectrum(store.group, seen.autocorrelation).tolist()),
+        equivariance_score=equivariance,
+        invariance_score=invariance,
+    )
+
+
+@final
+class _Sums:
+    """Moments of places, all together, and of each token before them."""
+
+    def __init__(self, store: ActivationStore, group: Group) -> None:
+        self._group, self._moves = group, store.moves
+        self._n_tokens = tokens_before_places(store)
+        self._places = store.positions - self._n_tokens
+        self._kinds = [MomentSums(group, store.dim) for _ in range(1 + self._n_tokens)]
+
+    def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
+        """Add the orbits of some inputs, all of their positions."""
+        self._kinds[0].update(orbits[:, self._n_tokens :].flatten(0, 1))
+        for position, sums in enumerate(self._kinds[1:]):
+            sums.update(orbits[:, position])
+
+    @property
+    def moments(self) -> list[CrossMoments]:
+        """Of places, then of the tokens."""
+        return [sums.moments for sums in self._kinds]
+
+    @property
+    def autocorrelation(self) -> Float[Tensor, " group"]:
+        """Of everything."""
+        return torch.stack([each.autocorrelation for each in self.moments]).sum(0)
+
+    def exact(self) -> Motion:
+        """Fit the exact transport."""
+        places, *tokens = self.moments
+        fitted = exact_of_moments(places, self._group, self._places)[0]
+        return self._joined(fitted, [exact_of_moments(m, self._group)[0] for m in tokens])
+
+    def unconstrained(self) -> Motion:
+        """Fit by least squares."""
+        places, *tokens = [least_squares_of_moments(moments) for moments in self.moments]
+        return self._joined(places, tokens)
+
+    def canonical_scores(self, train: "_Sums") -> tuple[float, float]:
+        """Score these moments by the directions of others, kinds weighted by their variance."""
+        pairs = zip(train.moments, self.moments, strict=True)
+        scores = torch.tensor([canonical_scores(fitted, tested) for fitted, tested in pairs])
+        power = torch.stack([each.autocorrelation[0] for each in self.moments]).clamp_min(0)
+        weights = power / power.sum() if power.sum() > 0 else torch.ones_like(power) / len(power)
+        equivariance, invariance = (weights @ scores.double()).tolist()
+        return equivariance, invariance
+
+    def _joined(self, places: Motion, tokens: list[Motion]) -> Motion:
+        cores = torch.stack([each.core for each in tokens]) if tokens else None
+        return Motion(places.core, places.variable, tokens=cores, moves=self._moves)

@@ -1,0 +1,224 @@
+"""The figures of a layer, its controls, its spectrum, and the choice of a group."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orbitlens import groups
+from orbitlens.activations import ActivationStore, store_from_array
+from orbitlens.errors import OrbitLensError
+from orbitlens.reps import irreps, isotypic_projections, regular
+from orbitlens.transport import (
+    canonical_scores,
+    choose_group,
+    cross_moments,
+    fit_transport,
+    measure_layer,
+    shuffled,
+    symmetry_spectrum,
+)
+from orbitlens.transport.controls import read_as_another_group
+from orbitlens.typing import Tensor
+
+NAMES = ["C2", "C3", "C4", "D4", "S3", "C2xC2"]
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def orbits_of(name: str, *, n: int = 600, noise: float = 0.0, invariant: float = 0.0) -> Tensor:
+    """Orbits under the regular representation; noise, and a share that no element moves."""
+    group = groups.from_name(name)
+    start = random(n, group.order)
+    moved = torch.einsum("gij,nj->ngi", regular(group).matrices, start)
+    still = random(n, 1, group.order, seed=1).expand_as(moved)
+    mixed = (1 - invariant) ** 0.5 * moved + invariant**0.5 * still
+    return mixed + noise * random(*moved.shape, seed=2)
+
+
+def store_of(name: str, orbits: Tensor) -> ActivationStore:
+    return store_from_array(orbits, group=groups.from_name(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_equivariant_layer_is_found_to_be_one(name: str) -> None:
+    found = measure_layer(store_of(name, orbits_of(name)))
+    assert found.verdict == "equivariant"
+    assert found.r2 > 0.999999
+    assert found.relation_error < 1e-3
+    assert found.control_r2 < 0.9
+    assert found.equivariance_score > 0.999
+    assert found.invariance_score < 0.6
+
+
+def test_the_same_figures_as_those_of_the_transports_alone() -> None:
+    store = store_of("D4", orbits_of("D4", noise=0.2))
+    found = measure_layer(store)
+    bound, free = fit_transport(store, "exact"), fit_transport(store, "least_squares")
+    assert found.r2 == pytest.approx(bound.r2, abs=1e-6)
+    assert found.free_r2 == pytest.approx(free.r2, abs=1e-6)
+    assert found.identity_r2 == pytest.approx(bound.identity_r2)
+    assert found.relation_error == pytest.approx(free.relation_error, rel=1e-4)
+    assert found.condition_number == pytest.approx(bound.condition_number, rel=1e-4)
+    assert (found.r2_low, found.r2_high) == pytest.approx(bound.r2_interval, abs=1e-6)
+
+
+def test_an_invariant_layer_is_found_to_be_one() -> None:
+    still = random(300, 1, 6).expand(-1, 4, -1)
+    found = measure_layer(store_of("C4", still))
+    assert found.verdict == "invariant"
+    assert found.spectrum == pytest.approx((1.0, 0.0, 0.0), abs=1e-9)
+    assert found.invariance_score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_has_no_transport_above_its_control(name: str) -> None:
+    order = groups.from_name(name).order
+    found = measure_layer(store_of(name, random(800, order, 6)))
+    assert found.verdict == "none"
+    assert abs(found.equivariance_score) < 0.15
+    assert abs(found.invariance_score) < 0.15
+
+
+def test_a_transport_that_explains_a_part_acts_in_part() -> None:
+    found = measure_layer(store_of("C4", orbits_of("C4", noise=0.4)))
+    assert found.verdict == "partly equivariant"
+    assert found.control_r2 < 0.5 < found.r2 < 0.9
+
+
+def test_another_group_of_the_same_order_does_not_act() -> None:
+    found = measure_layer(store_of("C4", orbits_of("C4")))
+    assert found.wrong_group_r2 is not None
+    assert found.wrong_group_r2 < 0.8
+    assert measure_layer(store_of("C3", orbits_of("C3"))).wrong_group_r2 is None
+
+
+def test_groups_read_as_others_have_the_same_order_and_another_structure() -> None:
+    for name in ("C4", "D2", "C6", "D3", "C8", "D4", "C2xC4"):
+        group = groups.from_name(name)
+        other = read_as_another_group(group)
+        assert other is not None
+        assert other.order == group.order
+        assert other.conjugacy_classes != group.conjugacy_classes or sorted(
+            map(other.element_order, range(other.order))
+        ) != sorted(map(group.element_order, range(group.order)))
+    assert read_as_another_group(groups.cyclic(7)) is None
+
+
+def test_shuffling_keeps_each_orbit_and_all_positions_of_an_input_together() -> None:
+    orbits = random(20, 3, 4, 5)
+    mixed = shuffled(orbits, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mixed.sort(dim=2).values, orbits.sort(dim=2).values)
+    order = (mixed[:, 0, :, None] == orbits[:, 0, None]).all(-1).int().argmax(-1)
+    for sample in range(20):
+        assert torch.equal(mixed[sample], orbits[sample][:, order[sample]])
+    assert not torch.equal(mixed, orbits)
+
+
+def test_of_two_elements_the_second_comes_from_another_input() -> None:
+    orbits = random(5, 1, 2, 3)
+    mixed = shuffled(orbits, torch.Generator())
+    assert torch.equal(mixed[1:, :, 1], orbits[:-1, :, 1])
+    assert torch.equal(mixed[:, :, 0], orbits[:, :, 0])
+
+
+@given(st.sampled_from([*NAMES, "O", "C2xC3"]), st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_shares_add_up_to_one_and_none_is_negative(name: str, seed: int) -> None:
+    group = groups.from_name(name)
+    orbits = random(30, group.order, 3, seed=seed) + 2.0
+    autocorrelation = cross_moments([orbits], group, 3).autocorrelation
+    spectrum = symmetry_spectrum(group, autocorrelation)
+    assert float(spectrum.sum()) == pytest.approx(1.0)
+    assert float(spectrum.min()) > -1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_under_a_representation_the_spectrum_is_the_energy_of_its_parts(name: str) -> None:
+    group = groups.from_name(name)
+    orbits = orbits_of(name)
+    orbits = orbits - orbits.mean((0, 1))
+    spectrum = symmetry_spectrum(group, cross_moments([orbits], group, group.order).autocorrelation)
+    flat = orbits.flatten(0, 1)
+    parts = isotypic_projections(group, regular(group).matrices)
+    energies = torch.stack([(flat @ part.T).square().sum() for part in parts])
+    torch.testing.assert_close(spectrum, energies / flat.square().sum(), atol=1e-9, rtol=0)
+
+
+def test_noise_has_the_spectrum_of_the_regular_representation() -> None:
+    group = groups.dihedral(4)
+    moments = cross_moments([random(4000, 8, 5)], group, 5)
+    shares = torch.tensor([irrep.dim**2 / 8 for irrep in irreps(group)]).double()
+    found = symmetry_spectrum(group, moments.autocorrelation)
+    torch.testing.assert_close(found, shares, atol=0.02, rtol=0)
+
+
+def test_canonical_scores_tell_re_encoding_from_loss() -> None:
+    group = groups.cyclic(4)
+
+    def scores(orbits: Tensor) -> tuple[float, float]:
+        train, held_out = orbits[:400], orbits[400:]
+        dim = orbits.shape[-1]
+        return canonical_scores(
+            cross_moments([train], group, dim), cross_moments([held_out], group, dim)
+        )
+
+    moved, still = orbits_of("C4"), random(600, 1, 4).expand(-1, 4, -1)
+    assert scores(moved)[0] == pytest.approx(1.0, abs=1e-6)
+    assert abs(scores(moved)[1]) < 0.2
+    assert scores(still) == pytest.approx((1.0, 1.0), abs=1e-6)
+    assert scores(torch.zeros(600, 4, 4, dtype=torch.float64)) == (1.0, 1.0)
+    half = orbits_of("C4", invariant=0.5)
+    assert 0.2 < scores(half)[1] < 0.8
+
+
+def candidates(orbits: Tensor) -> list[ActivationStore]:
+    """The orbits of D4 seen by its subgroups."""
+    seen = {"C2": [0, 2], "C4": [0, 1, 2, 3], "D4": list(range(8))}
+    return [store_of(name, orbits[:, elements]) for name, elements in seen.items()]
+
+
+def test_the_largest_group_that_acts_is_chosen() -> None:
+    choice = choose_group(candidates(orbits_of("D4")))
+    assert choice.chosen == "D4"
+    assert [figures.group for figures in choice.ranking] == ["D4", "C4", "C2"]
+
+
+def test_a_group_whose_flips_do_not_act_loses_to_its_turns() -> None:
+    orbits = orbits_of("D4")
+    orbits[:, 4:] = random(600, 4, 8, seed=5)
+    choice = choose_group(candidates(orbits))
+    assert choice.chosen == "C4"
+    assert choice.ranking[-1].group == "D4"
+
+
+def test_none_is_chosen_where_none_acts() -> None:
+    choice = choose_group(candidates(random(800, 8, 6)))
+    assert choice.chosen is None
+    assert len(choice.ranking) == 3
+
+
+def test_candidates_come_once_and_from_one_layer() -> None:
+    store = store_of("C4", orbits_of("C4"))
+    with pytest.raises(OrbitLensError, match="at least one, each once, received none"):
+        choose_group([])
+    with pytest.raises(OrbitLensError, match="received C4, C4"):
+        choose_group([store, store])
+    other = store_from_array(orbits_of("C2"), group=groups.cyclic(2), layer="another")
+    with pytest.raises(OrbitLensError, match="received array:another, array:array"):
+        choose_group([store, other])
+
+
+def test_a_knob_that_breaks_the_symmetry_moves_the_figures_one_way() -> None:
+    found = [
+        measure_layer(store_of("C4", orbits_of("C4", noise=noise)))
+        for noise in np.linspace(0.0, 0.6, 5)
+    ]
+    r2 = [figures.r2 for figures in found]
+    errors = [figures.relation_error for figures in found]
+    assert r2 == sorted(r2, reverse=True)
+    assert errors == sorted(errors)
