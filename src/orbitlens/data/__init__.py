@@ -6,6 +6,7 @@ shapes         a glyph in each quadrant of an image                    -> Shapes
 shape_tasks    the 180 questions about these images                    -> Tasks
 digits         scikit-learn's handwritten digits                       -> Inputs
 photographs    patches of scikit-learn's two photographs               -> Inputs
+cells          made-up blood cells of four kinds                       -> Inputs
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
@@ -14,6 +15,7 @@ Downloads and their checksums: `orbitlens.data.download`.
 """
 
 from orbitlens.data.base import Inputs
+from orbitlens.data.cells import cells
 from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
@@ -28,6 +30,7 @@ __all__ = [
     "Shapes",
     "Tasks",
     "ToyData",
+    "cells",
     "digits",
     "galaxy_mnist",
     "image_folder",
