@@ -117,8 +117,8 @@ def run_command(
 ) -> None:
     """Take images through the whole pipeline and end with a page.
 
-    SOURCE is "shapes", "digits" or a folder of images (PNG, JPEG, TIFF), with one subfolder per
-    class if there are classes.
+    SOURCE is "shapes", "digits", "photographs", "cells" or a folder of images (PNG, JPEG, TIFF),
+    with one subfolder per class if there are classes.
     """
     config = _config(ctx, values, QUICK if quick else {})
     out = out or Path("runs") / Path(config.source).resolve().name

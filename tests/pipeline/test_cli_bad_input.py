@@ -124,6 +124,11 @@ def unknown_model(folder: Path) -> Case:
     return run(folder, "--model", "mpl"), "'mlp'"
 
 
+def photographs_too_large(folder: Path) -> Case:
+    words = ["run", "photographs", "--image-size", "128", "--out", f"{folder}/out"]
+    return words, "8 to 106 pixels, received 128; choose for example 32"
+
+
 def unknown_model_source(folder: Path) -> Case:
     return run(folder, "--model", "hg:facebook/dinov2-small"), "hf:"
 

@@ -80,6 +80,17 @@ def test_digits_under_other_groups_with_batch_topk(tmp_path: Path, group: str) -
     assert [row["latents"] for row in probe["rows"]] == [2, 4, 8, 16]
 
 
+@pytest.mark.parametrize("source", ["photographs", "cells"])
+def test_images_that_are_drawn_on_demand(tmp_path: Path, source: str) -> None:
+    assert RunConfig.for_source(source).image_size == 32
+    assert RunConfig.for_source(source).model == "cnn"
+    metrics = run(RunConfig.for_source(source, **TINY), tmp_path / "out")
+    check_folder(tmp_path / "out", metrics)
+    assert metrics["data"]["name"] == source
+    assert metrics["data"]["n"] == 40
+    assert metrics["saes"]["vanilla"]["probe"]["kind"] == "logistic"
+
+
 @pytest.mark.parametrize("classes", [0, 2])
 def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: int) -> None:
     source = pictures(tmp_path, classes, 12)

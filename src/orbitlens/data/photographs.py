@@ -5,7 +5,7 @@ import torch
 from jaxtyping import UInt8
 
 from orbitlens.data.base import Inputs
-from orbitlens.errors import missing_extra, out_of_range
+from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 
 CLASSES = ("china fine", "china coarse", "flower fine", "flower coarse")
 _COARSE = 4
@@ -47,7 +47,12 @@ def photographs(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
     if n < 1:
         raise out_of_range("n", "at least 1", n)
     if not _SMALLEST <= size <= _LARGEST:
-        raise out_of_range("size", f"{_SMALLEST} to {_LARGEST} pixels", size)
+        raise OrbitLensError(
+            "`size` of photographs",
+            expected=f"{_SMALLEST} to {_LARGEST} pixels",
+            received=size,
+            remedy="choose for example 32 (command line: --image-size 32)",
+        )
     try:
         from PIL import Image
     except ImportError:

@@ -22,7 +22,7 @@ MODELS = (
     "torchvision:NAME",
     "python:MODULE:FUNCTION",
 )
-SOURCES = ("shapes", "digits")
+SOURCES = ("shapes", "digits", "photographs", "cells")
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
 _LARGEST = {"seed": 2**31 - 2, "image_size": 4096, "d_sae": 2**22, "n_samples": 10**8}
 
@@ -38,6 +38,8 @@ PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 BY_SOURCE: dict[str, dict[str, Any]] = {
     "shapes": {"model": "mlp", "d_sae": 64, "probe_latents": (4,)},
     "digits": {"image_size": 32},
+    "photographs": {"image_size": 32},
+    "cells": {"image_size": 32},
 }
 
 # What `quick` makes smaller: every stage still runs, on less.
@@ -71,7 +73,9 @@ class RunConfig:
     """
 
     source: str = setting(
-        "", '"shapes", "digits" or a folder of images; empty where activations are given'
+        "",
+        '"shapes", "digits", "photographs", "cells" or a folder of images; empty where activations '
+        "are given",
     )
     group: str = setting("C4", "group that acts on the images: C4, D4, C8, ...")
     interpolation: str | None = setting(
@@ -93,7 +97,9 @@ class RunConfig:
         4096, "samples at most whose orbits are harvested; shapes have no more"
     )
     image_size: int = setting(
-        64, "side in pixels that images are brought to; digits: 32, pretrained models: 224"
+        64,
+        "side in pixels that images are brought to; digits, photographs and cells: 32, pretrained "
+        "models: 224",
     )
     unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")

@@ -38,6 +38,10 @@ OBJECTIVES: dict[str, Objective] = {
     "equivariant_latent": objectives.latent_invariance,
     "equivariant_output": objectives.output_invariance,
 }
+_DRAWN: dict[str, Callable[..., Inputs]] = {
+    "photographs": data.photographs,
+    "cells": data.cells,
+}
 _WEIGHTED = ("equivariant_latent", "equivariant_output")
 _AUTOENCODERS: dict[str, Callable[..., MLPAutoencoder | CNNAutoencoder | ViTAutoencoder]] = dict(
     zip(AUTOENCODERS, (MLPAutoencoder, CNNAutoencoder, ViTAutoencoder), strict=True)
@@ -109,6 +113,9 @@ def load_source(config: RunConfig) -> Source:
     if config.source == "digits":
         digits = data.digits(config.image_size)
         return Source(digits.subset(config.n_samples, seed=config.seed), None)
+    if config.source in _DRAWN:
+        draw = _DRAWN[config.source]
+        return Source(draw(config.n_samples, size=config.image_size, seed=config.seed), None)
     images = data.image_folder(
         config.source,
         size=config.image_size,
