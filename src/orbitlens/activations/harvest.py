@@ -4,31 +4,27 @@ Every input is moved by every element of the group, the network runs as far as t
 it puts out there is streamed to a store; memory does not grow with the number of inputs.
 """
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
 from orbitlens.activations.capture import check_called_once, evaluating, layer_output
 from orbitlens.activations.positions import check_choice, layout_of
 from orbitlens.activations.store import ActivationStore
-from orbitlens.activations.writer import (
-    check_finite,
-    check_labels,
-    check_out,
-    describe,
-    write_store,
+from orbitlens.activations.stream import (
+    Progress,
+    check_inputs,
+    device_of,
+    digest_of,
+    made_ready,
+    orbit_blocks,
 )
-from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.activations.writer import check_labels, check_out, describe, write_store
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.models.layers import get_layer
-
-Progress = Callable[[int, int], None]
 
 
 def harvest(
@@ -75,6 +71,7 @@ def harvest(
             is left on disk then.
 
     Example:
+        >>> import torch
         >>> from orbitlens.actions import images
         >>> from orbitlens.groups import cyclic
         >>> from orbitlens.models import MLPAutoencoder
@@ -85,13 +82,14 @@ def harvest(
     out = None if out is None else Path(out)
     check_out(out)
     check_choice(positions)
-    _check_inputs(inputs, action, batch_size)
+    check_inputs(inputs, action, batch_size)
     check_labels(labels, class_names, len(inputs))
     submodule = get_layer(model, layer)
-    device = _device(model, inputs)
+    device = device_of(model, inputs)
     prepare = as_they_are if prepare is None else prepare
     with evaluating(model):
-        trial = _made_ready(prepare, inputs[:1].to(device))
+        # A copy: a network that begins in place must not write into the inputs of the user.
+        trial = made_ready(prepare, inputs[:1].clone().to(device))
         check_called_once(model, submodule, trial, layer)
         layout = layout_of(
             layer_output(model, submodule, trial, layer),
@@ -102,12 +100,13 @@ def harvest(
             square=trial.shape[-2:-1] == trial.shape[-1:],
         )
 
-        def forward(moved: Shaped[Tensor, "moved *axes"]) -> Float[Tensor, "moved *position dim"]:
-            ready = _made_ready(prepare, moved.to(device))
-            return layout.take(layer_output(model, submodule, ready, layer))
+        def forward(moved: Tensor) -> dict[str, Float[Tensor, "moved *position dim"]]:
+            ready = made_ready(prepare, moved.to(device))
+            return {layer: layout.take(layer_output(model, submodule, ready, layer))}
 
+        blocks = orbit_blocks(forward, inputs, action, batch_size, progress)
         return write_store(
-            _blocks(forward, inputs, action, batch_size, progress),
+            (block[layer] for block in blocks),
             n=len(inputs),
             out=out,
             labels=None if labels is None else labels.astype(np.int64),
@@ -117,76 +116,8 @@ def harvest(
                 action_config=action.config,
                 model=name or type(model).__name__,
                 layer=layer,
-                digest=_digest(inputs, labels, class_names),
+                digest=digest_of(inputs, labels, class_names),
                 class_names=class_names,
                 moves=layout.moves,
             ),
         )
-
-
-def _blocks(
-    forward: Callable[[Tensor], Tensor],
-    inputs: Shaped[Tensor, "n *axes"],
-    action: Action,
-    batch_size: int,
-    progress: Progress | None,
-) -> Iterator[Float32[np.ndarray, "_ group *rest"]]:
-    """Yield the activations of whole orbits, in the order of the inputs."""
-    order, n = action.group.order, len(inputs)
-    samples = max(1, batch_size // order)
-    for start in range(0, n, samples):
-        orbits = action.orbit(inputs[start : start + samples])
-        moved = orbits.flatten(0, 1)
-        outputs = torch.cat([forward(part) for part in moved.split(batch_size)])
-        block = outputs.unflatten(0, (-1, order)).cpu().numpy()
-        check_finite(block, start)
-        yield block
-        if progress is not None:
-            progress(start + len(block), n)
-
-
-def _check_inputs(inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size: int) -> None:
-    if inputs.ndim == 0 or len(inputs) == 0:
-        raise OrbitLensError(
-            "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
-        )
-    if batch_size < 1:
-        raise OrbitLensError(
-            "`batch_size`",
-            expected="at least 1",
-            received=batch_size,
-            remedy="choose for example 256",
-        )
-    action.check(inputs)
-
-
-def _made_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
-    try:
-        ready = prepare(inputs)
-        if not isinstance(ready, Tensor):
-            raise TypeError(f"it returned {type(ready).__name__}, not a tensor")
-        return ready
-    except Exception as error:
-        raise OrbitLensError(
-            f"`prepare` on inputs of shape {list(inputs.shape)}",
-            expected="a function that makes them ready for the network",
-            received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="correct it, or give inputs that it accepts",
-        ) from error
-
-
-def _device(model: nn.Module, inputs: Shaped[Tensor, "n *axes"]) -> torch.device:
-    parameter = next(model.parameters(), None)
-    return inputs.device if parameter is None else parameter.device
-
-
-def _digest(
-    inputs: Shaped[Tensor, "n *axes"],
-    labels: Int[np.ndarray, " labels"] | None,
-    class_names: tuple[str, ...],
-) -> str:
-    """Return the fingerprint that the same inputs have as a data set."""
-    if labels is None:
-        return Inputs("inputs", inputs).digest
-    named = class_names or tuple(map(str, range(int(labels.max()) + 1)))
-    return Inputs("inputs", inputs, labels.astype(np.int64), named).digest

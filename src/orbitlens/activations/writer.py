@@ -3,9 +3,9 @@
 Everything goes to a hidden folder beside the target, which takes the target's name at the very end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import zarr
@@ -70,15 +70,54 @@ def write_store(
         OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
             trace of it remains.
     """
+    named, described = ({"": block} for block in blocks), {"": attributes}
     if out is None:
-        root = zarr.create_group(MemoryStore(), zarr_format=3)
-        _fill(root, blocks, n, labels, attributes)
-        return read_store(root, None)
+        return read_store(_fill(named, {"": None}, out, n, labels, described)[""], None)
     with new_folder(out) as partial:
-        with one_line_errors(out):
-            root = zarr.create_group(partial, zarr_format=3)
-        _fill(root, blocks, n, labels, attributes, out)
+        _fill(named, {"": partial}, out, n, labels, described)
     return read_store(zarr.open_group(out, mode="r"), out)
+
+
+def write_stores(
+    blocks: Iterable[Mapping[str, Float32[np.ndarray, "_ group *_"]]],
+    *,
+    n: int,
+    out: Path | None,
+    labels: Int[np.ndarray, " n"] | None,
+    attributes: Mapping[str, dict[str, Any]],
+) -> dict[str, ActivationStore]:
+    """Write blocks of orbits of several layers, as they come, to one store for each layer.
+
+    Args:
+        blocks: Consecutive samples, each block with the part [batch, |G|, (positions,) dim] of
+            every layer.
+        n: Number of samples in all blocks together.
+        out: The folder to write, in it LAYER.zarr for each layer; None for stores in memory.
+        labels: One class index per sample, or None.
+        attributes: What `describe` returned for each layer.
+
+    Returns:
+        The stores, in the order of `attributes`.
+
+    Raises:
+        OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
+            trace of it remains.
+    """
+    if out is None:
+        roots = _fill(blocks, dict.fromkeys(attributes), out, n, labels, attributes)
+        return {layer: read_store(root, None) for layer, root in roots.items()}
+    with new_folder(out) as partial:
+        folders = {layer: partial / store_name(layer) for layer in attributes}
+        _fill(blocks, folders, out, n, labels, attributes)
+    paths = {layer: out / store_name(layer) for layer in attributes}
+    return {
+        layer: read_store(zarr.open_group(path, mode="r"), path) for layer, path in paths.items()
+    }
+
+
+def store_name(layer: str) -> str:
+    """Return the name of a layer's store among those of its network."""
+    return f"{layer}.zarr"
 
 
 def check_out(out: Path | None) -> None:
@@ -96,12 +135,15 @@ def check_out(out: Path | None) -> None:
         )
 
 
-def check_finite(block: Float32[np.ndarray, "batch group *rest"], start: int) -> None:
+def check_finite(
+    block: Float32[np.ndarray, "batch group *rest"], start: int, subject: str = "activations"
+) -> None:
     """Check a block of orbits for NaN and infinity.
 
     Args:
         block: Orbits of consecutive samples, [batch, |G|, (positions,) dim].
         start: Index of the first of them.
+        subject: Whose activations they are, for the message.
 
     Raises:
         OrbitLensError: If a value is not finite; says where the first one is, and how many.
@@ -113,7 +155,7 @@ def check_finite(block: Float32[np.ndarray, "batch group *rest"], start: int) ->
     sample, element, *position, dim = where[0].tolist()
     place = f", position {position[0]}" if position else ""
     raise OrbitLensError(
-        "activations",
+        subject,
         expected="finite numbers",
         received=f"{len(where)} NaN or infinite values in samples "
         f"{start}..{start + len(block) - 1}, the first at sample {start + sample}, "
@@ -148,63 +190,84 @@ def check_labels(
         )
 
 
+@final
+class _StoreWriter:
+    """A store that takes blocks of orbits one after the other; `finish` makes it whole."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        n: int,
+        labels: Int[np.ndarray, " n"] | None,
+        attributes: dict[str, Any],
+    ) -> None:
+        self.n = n
+        self.on_disk = folder is not None
+        self.root = zarr.create_group(folder or MemoryStore(), zarr_format=3)
+        self.root.attrs.update({**attributes, "labelled": labels is not None})
+        if labels is not None:
+            self._create("labels", labels.shape, labels.shape, "int64")[:] = labels
+        self._array: zarr.Array[Any] | None = None
+        self._pending: list[Float32[np.ndarray, "_ group *rest"]] = []
+        self._written = 0
+
+    def push(self, block: Float32[np.ndarray, "_ group *rest"]) -> None:
+        """Add the next samples; whole chunks are written, so that each is compressed once."""
+        if self._array is None:
+            orbit = block.shape[1:]
+            rows = min(self.n, max(1, _CHUNK_BYTES // max(1, 4 * int(np.prod(orbit)))))
+            self._array = self._create("activations", (self.n, *orbit), (rows, *orbit), "float32")
+        self._pending.append(block)
+        held = sum(map(len, self._pending))
+        self._write(self._array, held - held % int(self._array.chunks[0]))
+
+    def finish(self) -> zarr.Group:
+        """Write what is left, and last of all the mark that this is all."""
+        if self._array is not None:
+            self._write(self._array, sum(map(len, self._pending)))
+        self.root.attrs["complete"] = True
+        return self.root
+
+    def _write(self, array: zarr.Array[Any], samples: int) -> None:
+        """Write the first samples of those that are held back."""
+        if samples == 0:
+            return
+        joined = np.concatenate(self._pending)
+        array[self._written : self._written + samples] = joined[:samples]
+        self._pending = [joined[samples:]]
+        self._written += samples
+
+    def _create(
+        self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str
+    ) -> zarr.Array[Any]:
+        return self.root.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()] if self.on_disk else None,
+            config={"write_empty_chunks": True},
+        )
+
+
 def _fill(
-    root: zarr.Group,
-    blocks: Iterable[Float32[np.ndarray, "_ group *rest"]],
+    blocks: Iterable[Mapping[str, Float32[np.ndarray, "_ group *_"]]],
+    folders: Mapping[str, Path | None],
+    out: Path | None,
     n: int,
     labels: Int[np.ndarray, " n"] | None,
-    attributes: dict[str, Any],
-    out: Path | None = None,
-) -> None:
-    """Write attributes, labels and activations, and last of all the mark that this is all."""
-    root.attrs.update({**attributes, "labelled": labels is not None})
-    if labels is not None:
-        _create(root, "labels", labels.shape, labels.shape, "int64", out)[:] = labels
-    blocks = iter(blocks)
-    first = next(blocks)
-    orbit_shape = first.shape[1:]
-    rows = min(n, max(1, _CHUNK_BYTES // max(1, 4 * int(np.prod(orbit_shape)))))
-    array = _create(root, "activations", (n, *orbit_shape), (rows, *orbit_shape), "float32", out)
-    start = 0
-    for block in _regroup(first, blocks, rows):
-        with one_line_errors(out or "memory"):
-            array[start : start + len(block)] = block
-        start += len(block)
-    root.attrs["complete"] = True
-
-
-def _create(
-    root: zarr.Group,
-    name: str,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: str,
-    out: Path | None,
-) -> zarr.Array[Any]:
-    return root.create_array(
-        name,
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        compressors=None if out is None else [ZstdCodec(level=1), Crc32cCodec()],
-        config={"write_empty_chunks": True},
-    )
-
-
-def _regroup(
-    first: Float32[np.ndarray, "batch group *rest"],
-    blocks: Iterator[Float32[np.ndarray, "_ group *rest"]],
-    rows: int,
-) -> Iterator[Float32[np.ndarray, "_ group *rest"]]:
-    """Join blocks to multiples of `rows`, so that every chunk is compressed and written once."""
-    pending, held = [first], len(first)
+    attributes: Mapping[str, dict[str, Any]],
+) -> dict[str, zarr.Group]:
+    """Write the stores side by side; errors of the system are those of the place `out`."""
+    place = out or "memory"
+    with one_line_errors(place):
+        writers = {
+            layer: _StoreWriter(folder, n, labels, attributes[layer])
+            for layer, folder in folders.items()
+        }
     for block in blocks:
-        pending.append(block)
-        held += len(block)
-        if held >= rows:
-            joined = np.concatenate(pending)
-            whole = held - held % rows
-            yield joined[:whole]
-            pending, held = [joined[whole:]], held - whole
-    if held:
-        yield np.concatenate(pending)
+        with one_line_errors(place):
+            for layer, writer in writers.items():
+                writer.push(block[layer])
+    with one_line_errors(place):
+        return {layer: writer.finish() for layer, writer in writers.items()}
