@@ -1,6 +1,8 @@
 """Activations over whole orbits, on disk: the layer that everything later reads.
 
 harvest           runs a network over the orbits of its inputs and stores one layer
+harvest_layers    stores many layers on the way: LayerHarvest, and of each layer a TakenLayer
+layer_outputs     what many layers put out, whole, in one forward pass
 store_from_array  a store from activations that exist already
 open_store        a store on disk
 ActivationStore   the record all readers use: orbits, chunks, split
@@ -8,8 +10,20 @@ split_samples     which samples are fitted on and which are held out
 """
 
 from orbitlens.activations.array import store_from_array
+from orbitlens.activations.capture import layer_outputs
 from orbitlens.activations.harvest import harvest
+from orbitlens.activations.layers import LayerHarvest, TakenLayer, harvest_layers
 from orbitlens.activations.reader import open_store
 from orbitlens.activations.store import ActivationStore, split_samples
 
-__all__ = ["ActivationStore", "harvest", "open_store", "split_samples", "store_from_array"]
+__all__ = [
+    "ActivationStore",
+    "LayerHarvest",
+    "TakenLayer",
+    "harvest",
+    "harvest_layers",
+    "layer_outputs",
+    "open_store",
+    "split_samples",
+    "store_from_array",
+]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
+from orbitlens.activations.places import whole_orbits
 from orbitlens.errors import OrbitLensError, unknown_name
 
 CHOICES = ("auto", "cls", "mean", "all")
@@ -28,25 +30,32 @@ class Layout:
     Args:
         kind: "vectors", "tokens" or "maps".
         positions: "cls", "mean" or "all".
-        moves: `moves[g, p]` is the position to which position p moves under g; None unless all
+        moves: `moves[g, p]` is the position to which position p moves under g; None unless
             positions are kept.
+        prefix: Tokens before the patches, class token and registers, which "mean" leaves alone.
+        kept: Positions that "all" keeps, in this order; None keeps every one.
     """
 
     kind: str
     positions: str
     moves: Int[np.ndarray, "group position"] | None
+    prefix: int = 0
+    kept: Int[np.ndarray, " kept"] | None = None
 
     def take(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *position dim"]:
         """Return the activations of a batch: [batch, dim], or [batch, positions, dim] for "all"."""
         if self.kind == "vectors":
-            return output
+            return output.flatten(1)  # of a map with one place too
         if self.kind == "maps":
             output = rearrange(output, "batch dim height width -> batch (height width) dim")
         if self.positions == "cls":
             return output[:, 0]
         if self.positions == "mean":
-            return reduce(output, "batch position dim -> batch dim", "mean")
-        return output
+            mean = reduce(output[:, self.prefix :], "batch position dim -> batch dim", "mean")
+            return torch.cat([output[:, : self.prefix], mean[:, None]], 1) if self.prefix else mean
+        if self.kept is None:
+            return output
+        return output.index_select(1, torch.from_numpy(self.kept).to(output.device))
 
 
 def layout_of(
@@ -73,7 +82,7 @@ def layout_of(
         OrbitLensError: If the output is of no known kind, if it has no such positions, or if it is
             not known how the group moves them.
     """
-    kind = _KINDS.get(output.ndim)
+    kind = kind_by_shape(output)
     if kind is None:
         raise OrbitLensError(
             f"layer {layer!r}",
@@ -96,6 +105,54 @@ def layout_of(
     if positions == "all":
         moves = _moves(output, kind, layer, action, prefix if square else None)
     return Layout(kind, positions, moves)
+
+
+def kept_layout(
+    output: Float[Tensor, "batch *rest"],
+    *,
+    most: int,
+    layer: str,
+    action: Action,
+    model: nn.Module,
+    square: bool,
+) -> Layout:
+    """Decide which positions of a layer's output are kept where there are too many to keep all.
+
+    Class token and registers come first, then at most `most` places that the group moves among
+    themselves, see `whole_orbits`; where it is not known how places move, or where no orbit of
+    places is that small, their mean. A map of one place is a vector.
+
+    Args:
+        output: What the layer puts out: vectors, tokens or maps.
+        most: Places at most.
+        layer: The layer's name.
+        action: How the group moves inputs, hence places.
+        model: The network, which may say how many of its tokens are no patches.
+        square: Whether the inputs are as high as wide; then their patches may be a square grid.
+    """
+    kind = kind_by_shape(output) or ""
+    if kind == "vectors" or output.shape[2:] == (1, 1):
+        return Layout("vectors", "mean", None)
+    prefix: int | None = 0
+    if kind == "tokens" and action.name == "images":
+        prefix = _prefix(model, output.shape[1]) if square else None
+    try:
+        moves = _moves(output, kind, layer, action, prefix)
+    except OrbitLensError:  # it is not known how places move
+        return Layout(kind, "mean", None, prefix or 0)
+    start = prefix or 0
+    places = whole_orbits(moves[:, start:] - start, most)
+    if len(places) == 0:
+        return Layout(kind, "mean", None, start)
+    if start + len(places) == moves.shape[1]:
+        return Layout(kind, "all", moves, start)
+    kept = np.concatenate([np.arange(start), start + places])
+    return Layout(kind, "all", np.searchsorted(kept, moves[:, kept]), start, kept)
+
+
+def kind_by_shape(output: Float[Tensor, "..."]) -> str | None:
+    """Return "vectors", "tokens" or "maps", None where an output is none of them."""
+    return _KINDS.get(output.ndim)
 
 
 def check_choice(positions: str) -> None:
