@@ -1,5 +1,7 @@
-"""A plausible run, for the tests of the page."""
+"""A plausible run and a plausible network, and what a browser finds in their pages."""
 
+from collections import Counter
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -7,7 +9,69 @@ import torch
 
 from orbitlens.report import FeatureCard
 
+VOID = {"meta", "link", "img", "br", "hr", "input"}
 ELEMENTS = ["e", "r", "r^2", "r^3"]
+
+
+class Page(HTMLParser):
+    """What a browser would find, with the mistakes that it would forgive."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.sections: dict[str, str] = {}
+        self.section = ""
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"] or ""
+            self.sections[self.section] = ""
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+        if tag == "section":
+            self.section = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self.section:
+            self.sections[self.section] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+    def assert_well_formed(self, sections: list[str]) -> None:
+        assert not self.unbalanced
+        assert not self.open
+        assert list(self.sections) == sections
+        repeated = [name for name, count in Counter(self.attributes("id")).items() if count > 1]
+        assert not repeated
+
+
+@pytest.fixture
+def parse() -> type[Page]:
+    return Page
+
+
+@pytest.fixture
+def hostile() -> str:
+    return "</style></svg><script>alert(1)</script><img src=x onerror=alert(2)>\"'><b onclick=x>"
 
 
 def sae_record(error: float, transported: float | None) -> dict[str, Any]:
@@ -99,3 +163,52 @@ def cards() -> list[FeatureCard]:
         )
         for sae, latent in (("vanilla", 7), ("equivariant_canonical", 41))
     ]
+
+
+IRREPS = [
+    {"name": "trivial", "dim": 1, "label": "unchanged"},
+    {"name": "1d#1", "dim": 1, "label": "changes sign under r"},
+    {"name": "2d#1", "dim": 2, "label": "turns by 90° under r"},
+]
+
+
+def layer_record(layer: str, invariant: float) -> dict[str, Any]:
+    return {
+        "layer": layer,
+        "kind": "maps",
+        "places": 16,
+        "all_places": 256,
+        "width": 32,
+        "dim": 32,
+        "kept_variance": 1.0,
+        "rank": 32,
+        "r2": 0.98,
+        "r2_low": 0.97,
+        "r2_high": 0.985,
+        "free_r2": 0.981,
+        "identity_r2": -0.5 + invariant,
+        "control_r2": -0.9,
+        "relation_error": 0.02,
+        "condition_number": 12.0,
+        "spectrum": [invariant, 0.6 * (1 - invariant), 0.4 * (1 - invariant)],
+        "equivariance_score": 0.99,
+        "invariance_score": 0.35,
+        "lie_rotation": 0.03,
+        "lie_translation": 0.11,
+        "verdict": "equivariant",
+    }
+
+
+@pytest.fixture
+def network() -> dict[str, Any]:
+    names = ["encoder.0", "encoder.1", "pool", "head"]
+    return {
+        "model": {"name": "digits-cnn", "trained_here": True},
+        "inputs": {"name": "digits", "n": 1797, "held_out": 359, "image_size": 32},
+        "group": {"name": "C4", "order": 4, "elements": list(ELEMENTS), "irreps": IRREPS},
+        "action": {"exact": True, "error": 0.0},
+        "layers": [layer_record(name, 0.03 + 0.3 * i) for i, name in enumerate(names)],
+        "skipped": {"flatten": "it only reshapes"},
+        "config": {"positions": 16},
+        "seconds": {"capture": 12.0, "fit": 30.0},
+    }

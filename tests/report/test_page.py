@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +15,9 @@ from orbitlens.errors import MissingExtraError
 from orbitlens.report import FeatureCard, write_page
 
 SECTIONS = ["transport", "saes", "probing", "training", "features", "settings"]
+Parse = Callable[[str], Any]
+Written = Callable[..., Any]
 CITATION = "https://arxiv.org/abs/2511.09432"
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-HOSTILE = "</style></svg><script>alert(1)</script><img src=x onerror=alert(2)>\"'><b onclick=x>"
-
-
-class Page(HTMLParser):
-    """What a browser would find, with the mistakes that it would forgive."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.unbalanced: list[str] = []
-        self.sections: dict[str, str] = {}
-        self.section = ""
-        self.texts: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "section":
-            self.section = dict(attrs)["id"] or ""
-            self.sections[self.section] = ""
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.unbalanced.append(tag)
-        if tag == "section":
-            self.section = ""
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self.section:
-            self.sections[self.section] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.texts).split())
-
-    def attributes(self, name: str) -> list[str]:
-        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
 
 
 @pytest.fixture
@@ -71,30 +27,31 @@ def html(
     return write_page(tmp_path / "page.html", metrics, histories, cards).read_text(encoding="utf-8")
 
 
-def written(tmp_path: Path, metrics: Any, histories: Any = None, cards: Any = ()) -> Page:
-    path = write_page(tmp_path / "page.html", metrics, histories or {}, list(cards))
-    return Page(path.read_text(encoding="utf-8"))
+@pytest.fixture
+def page(html: str, parse: Parse) -> Any:
+    return parse(html)
 
 
-def assert_well_formed(page: Page) -> None:
-    assert not page.unbalanced
-    assert not page.open
-    assert list(page.sections) == SECTIONS
-    repeated = [name for name, count in Counter(page.attributes("id")).items() if count > 1]
-    assert not repeated
+@pytest.fixture
+def written(tmp_path: Path, parse: Parse) -> Callable[..., Any]:
+    def write(metrics: Any, histories: Any = None, cards: Any = ()) -> Any:
+        path = write_page(tmp_path / "page.html", metrics, histories or {}, list(cards))
+        return parse(path.read_text(encoding="utf-8"))
+
+    return write
 
 
-def test_every_section_is_there_and_every_link_inside_the_page_leads_somewhere(html: str) -> None:
-    page = Page(html)
-    assert_well_formed(page)
+def test_every_section_is_there_and_every_link_inside_the_page_leads_somewhere(
+    html: str, page: Any
+) -> None:
+    page.assert_well_formed(SECTIONS)
     ids = set(page.attributes("id"))
     targets = page.attributes("href") + page.attributes("xlink:href")
     assert {target[1:] for target in targets if target.startswith("#")} <= ids
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= ids
 
 
-def test_the_page_loads_nothing(html: str) -> None:
-    page = Page(html)
+def test_the_page_loads_nothing(html: str, page: Any) -> None:
     loads = [*page.attributes("src"), *page.attributes("href"), *page.attributes("xlink:href")]
     outside = {load for load in loads if not load.startswith(("#", "data:"))}
     assert outside == {CITATION}
@@ -103,8 +60,8 @@ def test_the_page_loads_nothing(html: str) -> None:
     assert "DOCTYPE svg" not in html
 
 
-def test_head_names_the_run_and_its_numbers(html: str) -> None:
-    text = Page(html).text
+def test_head_names_the_run_and_its_numbers(page: Any) -> None:
+    text = page.text
     assert "shapes under C4" in text
     assert "3 sparse autoencoders were trained on 256-dimensional activations" in text
     assert "every figure is on 819 held-out samples" in text
@@ -112,14 +69,13 @@ def test_head_names_the_run_and_its_numbers(html: str) -> None:
     assert "Equivariant (canonical); vanilla 0.123" in text
 
 
-def test_features_are_readable_without_the_script(html: str) -> None:
-    galleries = [attrs for _, attrs in Page(html).tags if attrs.get("class") == "gallery"]
+def test_features_are_readable_without_the_script(page: Any) -> None:
+    galleries = [attrs for _, attrs in page.tags if attrs.get("class") == "gallery"]
     assert len(galleries) == 2
     assert all("hidden" not in attrs for attrs in galleries)
 
 
-def test_features_show_element_activation_and_silence(html: str) -> None:
-    page = Page(html)
+def test_features_show_element_activation_and_silence(page: Any) -> None:
     pictures = [attrs for tag, attrs in page.tags if tag == "img"]
     assert len(pictures) == 2 * 4 * 2
     assert all((attrs["src"] or "").startswith("data:image/") for attrs in pictures)
@@ -129,38 +85,42 @@ def test_features_show_element_activation_and_silence(html: str) -> None:
     assert "r³" in page.sections["features"]
 
 
-def test_tables_name_their_headers(html: str) -> None:
-    headers = [attrs for tag, attrs in Page(html).tags if tag == "th"]
+def test_tables_name_their_headers(page: Any) -> None:
+    headers = [attrs for tag, attrs in page.tags if tag == "th"]
     assert headers
     assert {attrs.get("scope") for attrs in headers} == {"col", "colgroup", "row"}
 
 
-def test_both_probing_protocols_are_shown(html: str) -> None:
-    probing = Page(html).sections["probing"]
+def test_both_probing_protocols_are_shown(page: Any) -> None:
+    probing = page.sections["probing"]
     assert probing.count("oracle") >= 2
     assert probing.count("inferred") >= 2
     assert "112 tasks" in probing
 
 
 def test_hostile_strings_stay_text(
-    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any], cards: list[FeatureCard]
+    hostile: str,
+    written: Written,
+    metrics: dict[str, Any],
+    histories: dict[str, Any],
+    cards: list[FeatureCard],
 ) -> None:
-    metrics["data"].update(name=HOSTILE, skipped=[HOSTILE], digest=HOSTILE)
-    metrics["model"].update(name=HOSTILE, layer=HOSTILE)
-    metrics["group"].update(name=HOSTILE, elements=["e", HOSTILE, "$r$", "$\\bad{"])
-    metrics["transport"].update(method=HOSTILE, order_errors={HOSTILE: 0.1})
-    metrics["config"][HOSTILE] = HOSTILE
-    metrics["seconds"][HOSTILE] = 1.0
-    metrics["notes"] = [HOSTILE]
-    metrics["saes"][HOSTILE] = {**copy.deepcopy(metrics["saes"]["vanilla"]), "status": HOSTILE}
-    metrics["saes"][HOSTILE]["probe"]["rows"][0].update(task=HOSTILE, orientation=HOSTILE)
-    histories[HOSTILE] = histories["vanilla"]
+    metrics["data"].update(name=hostile, skipped=[hostile], digest=hostile)
+    metrics["model"].update(name=hostile, layer=hostile)
+    metrics["group"].update(name=hostile, elements=["e", hostile, "$r$", "$\\bad{"])
+    metrics["transport"].update(method=hostile, order_errors={hostile: 0.1})
+    metrics["config"][hostile] = hostile
+    metrics["seconds"][hostile] = 1.0
+    metrics["notes"] = [hostile]
+    metrics["saes"][hostile] = {**copy.deepcopy(metrics["saes"]["vanilla"]), "status": hostile}
+    metrics["saes"][hostile]["probe"]["rows"][0].update(task=hostile, orientation=hostile)
+    histories[hostile] = histories["vanilla"]
     card = cards[0]
-    cards.append(FeatureCard(HOSTILE, 1, card.firing_rates, card.images, card.activations))
+    cards.append(FeatureCard(hostile, 1, card.firing_rates, card.images, card.activations))
 
-    page = written(tmp_path, metrics, histories, cards)
+    page = written(metrics, histories, cards)
 
-    assert_well_formed(page)
+    page.assert_well_formed(SECTIONS)
     tags = Counter(tag for tag, _ in page.tags)
     assert tags["script"] == 1
     assert tags["b"] == 0
@@ -169,9 +129,9 @@ def test_hostile_strings_stay_text(
     assert page.text.count("<script>alert(1)</script>") > 10
 
 
-def test_empty_metrics_give_a_page_that_says_so(tmp_path: Path) -> None:
-    page = written(tmp_path, {})
-    assert_well_formed(page)
+def test_empty_metrics_give_a_page_that_says_so(written: Written) -> None:
+    page = written({})
+    page.assert_well_formed(SECTIONS)
     assert "No transport was recorded" in page.sections["transport"]
     assert "No SAE was recorded" in page.sections["saes"]
     assert "Nothing was probed" in page.sections["probing"]
@@ -191,27 +151,27 @@ def blank(value: Any) -> Any:
     "remove", ["config", "group", "action", "data", "model", "transport", "saes", "seconds"]
 )
 def test_any_part_may_be_missing_or_none(
-    remove: str, tmp_path: Path, metrics: dict[str, Any], cards: list[FeatureCard]
+    remove: str, written: Written, metrics: dict[str, Any], cards: list[FeatureCard]
 ) -> None:
     without = {key: value for key, value in metrics.items() if key != remove}
     for record in (without, {**metrics, remove: None}, {**metrics, remove: blank(metrics[remove])}):
-        page = written(tmp_path, record, cards=cards[:1])
-        assert_well_formed(page)
+        page = written(record, cards=cards[:1])
+        page.assert_well_formed(SECTIONS)
         assert " None" not in page.text
 
 
 def test_without_labels_nothing_was_probed(
-    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any]
+    written: Written, metrics: dict[str, Any], histories: dict[str, Any]
 ) -> None:
     for sae in metrics["saes"].values():
         sae["probe"] = None
-    page = written(tmp_path, metrics, histories)
+    page = written(metrics, histories)
     assert "Nothing was probed" in page.sections["probing"]
     assert "0.0223" in page.sections["saes"]
 
 
 def test_a_diverged_sae_is_shown_and_wins_nothing(
-    tmp_path: Path, metrics: dict[str, Any], histories: dict[str, Any]
+    written: Written, metrics: dict[str, Any], histories: dict[str, Any]
 ) -> None:
     nan = float("nan")
     metrics["saes"]["equivariant_canonical"].update(
@@ -222,17 +182,17 @@ def test_a_diverged_sae_is_shown_and_wins_nothing(
         "explained_variance": [None, nan],
         "dead_latents": [],
     }
-    page = written(tmp_path, metrics, histories)
-    assert_well_formed(page)
+    page = written(metrics, histories)
+    page.assert_well_formed(SECTIONS)
     assert "Equivariant (canonical): training diverged" in page.text
     assert "not finite" in page.sections["saes"]
     assert "Equivariant (latent); vanilla 0.123" in page.text
 
 
-def test_histories_of_any_length_are_drawn(tmp_path: Path) -> None:
+def test_histories_of_any_length_are_drawn(written: Written) -> None:
     histories = {"vanilla": {"loss": [3]}, "other": {"loss": [2.0, 1e-9, 5e12]}, "none": {}}
-    page = written(tmp_path, {}, histories)
-    assert_well_formed(page)
+    page = written({}, histories)
+    page.assert_well_formed(SECTIONS)
     assert "Loss" in page.sections["training"]
     assert "Dead latents" not in page.sections["training"]
 
@@ -270,8 +230,8 @@ def test_a_page_goes_into_a_new_folder_and_leaves_nothing_beside_it(tmp_path: Pa
     assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]
 
 
-def test_a_file_name_that_is_not_unicode_does_not_lose_the_page(tmp_path: Path) -> None:
-    page = written(tmp_path, {"data": {"name": "cells", "skipped": ["bad\udcff.png"]}})
+def test_a_file_name_that_is_not_unicode_does_not_lose_the_page(written: Written) -> None:
+    page = written({"data": {"name": "cells", "skipped": ["bad\udcff.png"]}})
     assert "1 of the files could not be read" in page.text
 
 

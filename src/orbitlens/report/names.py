@@ -1,8 +1,11 @@
-"""How things are called on the page, and the one colour that each SAE has everywhere."""
+"""How things are called on a page, and the one colour that each SAE or irrep has everywhere."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+TRIVIAL = "trivial"
 
 _LABELS = {
     "vanilla": "Vanilla",
@@ -21,6 +24,7 @@ PALETTE = (
     ("#a8558a", "#dd94c0"),
     ("#8a6d00", "#e2c044"),
 )
+_STRENGTHS = (1.0, 0.55, 0.3, 0.15)
 _DASHES = ((), (7.0, 2.0), (2.0, 1.5), (7.0, 2.0, 2.0, 2.0))
 
 
@@ -69,6 +73,50 @@ def sae_styles(names: Iterable[str]) -> dict[str, SaeStyle]:
     }
 
 
+@dataclass(frozen=True)
+class IrrepStyle:
+    """How one irreducible representation is shown.
+
+    Args:
+        name: What the library calls it.
+        label: What it does, in words.
+        dim: Its dimension, or None where it was not recorded.
+        slot: Its place in `PALETTE`.
+        strength: Opacity of its colour, from 0 to 1.
+    """
+
+    name: str
+    label: str
+    dim: int | None
+    slot: int
+    strength: float
+
+
+def irrep_styles(irreps: Iterable[Mapping[str, Any]]) -> list[IrrepStyle]:
+    """Give each irrep its label and colour.
+
+    The trivial one has the palette's first colour, which is grey, to itself. The others take the
+    rest in turn, paler each time round.
+
+    Args:
+        irreps: Name, label and dimension of each; a missing label is replaced by the name.
+
+    Example:
+        >>> [(irrep.label, irrep.slot) for irrep in irrep_styles([{"name": "trivial"}, {"dim": 2}])]
+        [('trivial', 0), ('irrep 2', 1)]
+    """
+    styles: list[IrrepStyle] = []
+    moved = 0
+    for place, irrep in enumerate(irreps, start=1):
+        name = str(irrep.get("name") or f"irrep {place}")
+        turn, slot = (0, -1) if name == TRIVIAL else divmod(moved, len(PALETTE) - 1)
+        moved += name != TRIVIAL
+        strength = _STRENGTHS[turn % len(_STRENGTHS)]
+        label = str(irrep.get("label") or name)
+        styles.append(IrrepStyle(name, label, irrep.get("dim"), slot + 1, strength))
+    return styles
+
+
 def element_label(name: str) -> str:
     """Write the powers in an element's name as superscripts.
 
@@ -77,3 +125,44 @@ def element_label(name: str) -> str:
         'r³ s'
     """
     return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPTS), name)
+
+
+def short_name(name: str, longest: int) -> str:
+    """Shorten the dotted name of a layer in the middle.
+
+    What tells layers apart stays as long as it fits: the last part, the numbers, the part before
+    the last, the first part, and then the rest from the right.
+
+    Args:
+        name: The name.
+        longest: How many characters there is room for.
+
+    Example:
+        >>> short_name("vit.encoder.layer.11.attention.output.dense", 26)
+        'vit…layer.11…output.dense'
+        >>> short_name("a_name_without_any_dots", 9)
+        'a_na…dots'
+    """
+    if len(name) <= longest:
+        return name
+    parts = name.split(".")
+    last = len(parts) - 1
+    numbers = [place for place, word in enumerate(parts) if word.isdigit()]
+    kept, best = {last}, ""
+    for place in dict.fromkeys([last, *numbers, last - 1, 0, *range(last - 2, 0, -1)]):
+        candidate = _joined(parts, kept | {place})
+        if len(candidate) <= longest:
+            kept, best = kept | {place}, candidate
+    tail = (longest - 1) // 2
+    return best or f"{name[: longest - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def _joined(parts: list[str], kept: set[int]) -> str:
+    """Join what is kept, with an ellipsis for each stretch that is not."""
+    joined = ""
+    for place, word in enumerate(parts):
+        if place in kept:
+            joined += ("." if place - 1 in kept else "") + word
+        elif not joined.endswith("…"):
+            joined += "…"
+    return joined
