@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlens import groups
-from orbitlens.activations import ActivationStore, store_from_array
+from orbitlens import actions, groups
+from orbitlens.activations import ActivationStore, harvest, store_from_array
 from orbitlens.errors import OrbitLensError
+from orbitlens.models import GroupCNN
 from orbitlens.reps import irreps, isotypic_projections, regular
 from orbitlens.transport import (
     canonical_scores,
@@ -222,3 +223,14 @@ def test_a_knob_that_breaks_the_symmetry_moves_the_figures_one_way() -> None:
     errors = [figures.relation_error for figures in found]
     assert r2 == sorted(r2, reverse=True)
     assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("broken", [0.05, 0.1, 0.2])
+def test_exactness_costs_little_where_a_large_mean_moves_a_little(broken: float) -> None:
+    group = groups.dihedral(4)
+    images = random(400, 1, 8, 8).float()
+    model = GroupCNN(group, broken=broken, seed=2)
+    store = harvest(model, layer="conv1", inputs=images, action=actions.images(group))
+    bound, free = fit_transport(store, "exact"), fit_transport(store, "least_squares")
+    assert bound.r2 > free.r2 - 0.01
+    assert bound.condition_number < 100

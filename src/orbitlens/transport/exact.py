@@ -29,7 +29,8 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
 
     on the directions with variance, and the identity on the rest. D(g) holds the correlations of
     whitened activations with moved ones. A direction has variance if its second moment is above
-    1e-10 of the largest.
+    1e-10 of the largest. rho(g) mu = mu is given up where that predicts the training orbits better,
+    as on activations that move by the group in part alone.
 
     Args:
         store: Activations of orbits.
@@ -78,30 +79,57 @@ def exact_of_moments(
             remedy="harvest more inputs",
         )
     second = basis.T @ moments.products @ basis / moments.n
+    mean = basis.T @ moments.total / moments.n
+    found = [_whitened_fit(group, second, free) for free in _free_directions(second[0], mean)]
+    inside, clarity = min(found, key=lambda fit: _residual(fit[0], second))
+    eye = torch.eye(rank, dtype=torch.float64)
+    matrices = torch.eye(dim, dtype=torch.float64) + basis @ (inside - eye) @ basis.T
+    return Motion(matrices, variable=rank), clarity
+
+
+def _whitened_fit(
+    group: Group, second: Float[Tensor, "group rank rank"], free: Float[Tensor, "rank free"]
+) -> tuple[Float[Tensor, "group rank rank"], float]:
+    """Fit rho on some whitened directions, the identity on the others; and its clarity."""
     scale, axes = torch.linalg.eigh(second[0])
     whiten, colour = axes * scale.rsqrt() @ axes.T, axes * scale.sqrt() @ axes.T
-    free = _mean_complement(whiten @ basis.T @ moments.total / moments.n)
     correlations = free.T @ whiten @ second @ whiten @ free
     moved = exactify(group, correlations).matrices
     change = moved - torch.eye(free.shape[1], dtype=torch.float64)
-    left, right = basis @ colour @ free, free.T @ whiten @ basis.T
-    matrices = torch.eye(dim, dtype=torch.float64) + left @ change @ right
-    clarity = (moved * correlations).sum((1, 2)).mean() / max(1, free.shape[1])
-    return Motion(matrices, variable=rank), float(clarity) if free.shape[1] else 1.0
+    matrices = (
+        torch.eye(len(second[0]), dtype=torch.float64) + colour @ free @ change @ free.T @ whiten
+    )
+    if not free.shape[1]:
+        return matrices, 1.0
+    return matrices, float((moved * correlations).sum((1, 2)).mean() / free.shape[1])
+
+
+def _residual(
+    matrices: Float[Tensor, "group rank rank"], second: Float[Tensor, "group rank rank"]
+) -> float:
+    """sum_g ||psi(gx) - rho(g) psi(x)||^2 less what no rho changes, from second moments alone."""
+    return float((matrices * (matrices @ second[0] - 2 * second)).sum())
+
+
+def _free_directions(
+    second: Float[Tensor, "rank rank"], mean: Float[Tensor, " rank"]
+) -> list[Float[Tensor, "rank free"]]:
+    """Orthonormal bases of the whitened directions that may move: all but the mean's, or all.
+
+    The mean of whole orbits is invariant. Fixing it beforehand keeps a large mean, which says
+    nothing about the group, from being turned by a small error; but where the group acts in part
+    alone, whoever fixes the mean pays elsewhere. So both are tried. A mean near zero has no
+    direction.
+    """
+    scale, axes = torch.linalg.eigh(second)
+    whitened = (axes * scale.rsqrt()) @ (axes.T @ mean)
+    everything = torch.eye(len(mean), dtype=mean.dtype)
+    if whitened.square().sum() < _MEAN:
+        return [everything]
+    return [torch.linalg.qr(whitened[:, None], mode="complete").Q[:, 1:], everything]
 
 
 def _with_variance(moments: CrossMoments) -> Float[Tensor, "dim rank"]:
     """An orthonormal basis of the directions that are not always zero."""
     values, vectors = torch.linalg.eigh(moments.products[0])
     return vectors[:, values > _RANK * values[-1].clamp_min(torch.finfo(values.dtype).tiny)]
-
-
-def _mean_complement(mean: Float[Tensor, " rank"]) -> Float[Tensor, "rank free"]:
-    """An orthonormal basis of what is orthogonal to the whitened mean.
-
-    The mean of whole orbits is invariant. Fixing it beforehand keeps a large mean, which says
-    nothing about the group, from being turned by a small error. One near zero has no direction.
-    """
-    if mean.square().sum() < _MEAN:
-        return torch.eye(len(mean), dtype=mean.dtype)
-    return torch.linalg.qr(mean[:, None], mode="complete").Q[:, 1:]
