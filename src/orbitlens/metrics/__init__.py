@@ -7,12 +7,14 @@
     feature_detection                     F1 of a logistic probe on m latents
     l0, firing_rates, dead_latents        how sparse the codes are
     invariance_error, equivariance_error  how codes and reconstructions move along orbits
+    lie_derivative_errors                 how layers answer to the smallest turns and shifts
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
 """
 
 from orbitlens.metrics.detection import feature_detection
 from orbitlens.metrics.equivariance import equivariance_error, invariance_error
+from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.metrics.reconstruction import (
     ReconstructionStats,
     explained_variance,
@@ -34,6 +36,7 @@ __all__ = [
     "firing_rates",
     "invariance_error",
     "l0",
+    "lie_derivative_errors",
     "mse",
     "normalised_mse",
     "squared_error",

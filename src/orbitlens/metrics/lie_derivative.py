@@ -1,0 +1,259 @@
+"""Local equivariance error: how a layer answers to turns and shifts that are as small as can be.
+
+Source: Gruver, Finzi, Goldblum & Wilson 2023, "The Lie Derivative for Measuring Learned
+Equivariance", arXiv 2210.02984. There the derivative is exact and is divided by the number of
+channels; here it is a central difference, and is divided by the spread of the layer.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+
+# Bilinear interpolation has a kink where pixels lie on pixels, at t = 0: the slope to one side
+# blurs. A central difference is the mean of both slopes, in which the blurs cancel. The steps are
+# large against rounding, and no pixel of a usual image goes further than the next.
+_STEPS = {"rotation": 0.25, "translation": 0.25}  # degrees, pixels
+_AXES = {"rotation": ("turn",), "translation": ("x", "y")}
+_LEAST_SIDE = 3
+
+Forward = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+def lie_derivative_errors(
+    forward: Forward,
+    images: Float[Tensor, "n channels height width"],
+    *,
+    transformation: str,
+    prefixes: Mapping[str, int] | None = None,
+    batch_size: int = 16,
+) -> dict[str, float]:
+    """Return how fast each layer departs from equivariance when images begin to turn or to shift.
+
+        L f(x) = d/dt T_t^-1 f(T_t x) at t = 0
+        error = sqrt( mean ||L f||^2 / mean ||f - mean f||^2 )
+
+    T_t turns by t degrees, or shifts by t pixels of the images along x or y, with bilinear
+    interpolation and the nearest pixel beyond the edge. It acts on the places of a map as it does
+    on the image behind them: a shift by t of s pixels is one by t w / s of w places. On vectors it
+    does nothing, and the error is one of invariance. Patches of square images are a map, the tokens
+    before them vectors. Maps of less than 3 x 3 places, and tokens that are no square grid, are
+    replaced by their mean over places, a vector.
+
+    The derivative is a difference over steps of 0.25 to either side, too small for a network in
+    half precision. Interpolation suits smooth maps: patterns of few places have some error even in
+    a layer that acts on each place by itself.
+
+    The means are over images, channels, places and both axes of a shift, and mean f is that of each
+    channel over images and places. Left out are the places at the border of a map, and for turns
+    those outside the inscribed circle, as what comes to lie there is partly unknown.
+
+    Source: Gruver et al. 2023, arXiv 2210.02984, the local equivariance error.
+
+    Args:
+        forward: From images to the whole outputs of the layers: vectors [n, dim], tokens
+            [n, positions, dim] or maps [n, dim, height, width]; see `activations.layer_outputs`.
+            It is called three times for each batch for turns, and five times for shifts.
+        images: The images x, [n, channels, height, width], before they are made ready for the
+            network.
+        transformation: "rotation" or "translation".
+        prefixes: For each layer of tokens, how many of them come before the patches: class token
+            and registers; 0 by default.
+        batch_size: Images per call of `forward`.
+
+    Returns:
+        For each layer, in the order of `forward`, the change against what it should be, in standard
+        deviations of the layer per degree or per pixel. A layer that does not vary has 0 if it does
+        not move either, else infinity.
+
+    Raises:
+        OrbitLensError: If the transformation is unknown, if there are no images or they are no
+            floating point numbers, if `batch_size` is below 1, or if an output is of another shape
+            or has fewer tokens than come before the patches.
+
+    Example:
+        >>> images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> def forward(images):
+        ...     return {"dots": 2 * images, "sum": images.sum((1, 2, 3))[:, None]}
+        >>> errors = lie_derivative_errors(forward, images, transformation="translation")
+        >>> errors["dots"] < 1e-4 < errors["sum"]  # what leaves at the edge is lost to the sum
+        True
+    """
+    _check(images, transformation, batch_size)
+    size, step = (images.shape[2], images.shape[3]), _STEPS[transformation]
+    sums: dict[tuple[str, int], _Sums] = {}
+
+    def look(batch: Tensor) -> dict[tuple[str, int], Tensor]:
+        return {
+            (name, part): values
+            for name, output in forward(batch).items()
+            for part, values in enumerate(
+                _parts(name, output, (prefixes or {}).get(name, 0), square=size[0] == size[1])
+            )
+        }
+
+    with torch.no_grad():
+        for batch in images.split(batch_size):
+            for key, values in look(batch).items():
+                if key not in sums:
+                    sums[key] = _Sums(values, _seen(values, transformation, size))
+                sums[key].add(values)
+            for axis in _AXES[transformation]:
+                forth, back = _origins(axis, step, *size), _origins(axis, -step, *size)
+                ahead, behind = look(_moved(batch, forth)), look(_moved(batch, back))
+                for key, total in sums.items():
+                    total.add_change(
+                        _moved(ahead[key] - total.zero, back)
+                        - _moved(behind[key] - total.zero, forth),
+                        2 * step,
+                    )
+    layers: dict[str, list[_Sums]] = {}
+    for (name, _), total in sums.items():
+        layers.setdefault(name, []).append(total)
+    return {name: _error(parts, len(_AXES[transformation])) for name, parts in layers.items()}
+
+
+@final
+class _Sums:
+    """Sums over batches for a part of a layer, in float64."""
+
+    def __init__(
+        self,
+        values: Float[Tensor, "batch channels height width"],
+        seen: Bool[Tensor, "height width"],
+    ) -> None:
+        self.seen = seen
+        # Values are counted from here, so that what is constant stays exactly so when it is moved.
+        self.zero = values[:1, :, seen][:, :, :1, None].clone()
+        self.count = 0
+        self.total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+        self.squares = self.change = 0.0
+
+    def add(self, values: Float[Tensor, "batch channels height width"]) -> None:
+        """Add what was put out for images that have not moved."""
+        places = (values - self.zero)[:, :, self.seen].double()
+        self.count += places.shape[0] * places.shape[2]
+        self.total += places.sum(dim=(0, 2))
+        self.squares += places.square().sum().item()
+
+    def add_change(
+        self, difference: Float[Tensor, "batch channels height width"], steps: float
+    ) -> None:
+        """Add the difference of what was put out for images that were moved, and moved back."""
+        self.change += (difference[:, :, self.seen].double() / steps).square().sum().item()
+
+    @property
+    def variance(self) -> float:
+        """The sum of squared distances from the mean of each channel."""
+        return max(0.0, self.squares - self.total.square().sum().item() / self.count)
+
+
+def _error(parts: list[_Sums], axes: int) -> float:
+    """Return the error of a layer from its parts, each of which moved along every axis."""
+    change = sum(part.change for part in parts) / axes
+    variance = sum(part.variance for part in parts)
+    if variance == 0:
+        return math.inf if change else 0.0
+    return math.sqrt(change / variance)
+
+
+def _parts(
+    name: str, output: Tensor, prefix: int, *, square: bool
+) -> list[Float[Tensor, "batch channels height width"]]:
+    """Take an output apart into vectors, as maps of one place, and a map."""
+    # Halves are too coarse for small differences.
+    output = output.to(torch.promote_types(output.dtype, torch.float32))
+    if output.ndim == 2:
+        return [output[:, :, None, None]]
+    if output.ndim == 4:
+        return [_map_or_mean(output)]
+    if output.ndim != 3 or not 0 <= prefix <= output.shape[1]:
+        raise OrbitLensError(
+            f"layer {name!r} with {prefix} tokens before the patches",
+            expected="vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width]",
+            received=f"shape {list(output.shape)}",
+            remedy="leave it out, or correct `prefixes`",
+        )
+    parts = [output[:, :prefix].flatten(1)[:, :, None, None]] if prefix else []
+    patches = output[:, prefix:].mT
+    side = math.isqrt(patches.shape[2])
+    if square and side**2 == patches.shape[2] and side:
+        parts.append(_map_or_mean(patches.unflatten(2, (side, side))))
+    elif side:
+        parts.append(patches.mean(dim=2)[:, :, None, None])
+    return parts
+
+
+def _map_or_mean(
+    values: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch channels height2 width2"]:
+    large = min(values.shape[2:]) >= _LEAST_SIDE
+    return values if large else values.mean(dim=(2, 3), keepdim=True)
+
+
+def _seen(
+    values: Float[Tensor, "batch channels height width"],
+    transformation: str,
+    size: tuple[int, int],
+) -> Bool[Tensor, "height width"]:
+    """Say which places are looked at: not the border, and for turns the inscribed circle only."""
+    height, width = values.shape[2:]
+    seen = torch.ones(height, width, dtype=torch.bool, device=values.device)
+    if (height, width) == (1, 1):
+        return seen
+    seen[[0, -1]] = seen[:, [0, -1]] = False
+    if transformation == "rotation":
+        y = (torch.arange(height, device=values.device) + 0.5) / height - 0.5
+        x = (torch.arange(width, device=values.device) + 0.5) / width - 0.5
+        radius = torch.hypot(y[:, None] * size[0], x * size[1])
+        seen &= radius <= min(size) / 2
+    return seen
+
+
+def _origins(axis: str, t: float, height: int, width: int) -> Float[Tensor, "2 3"]:
+    """Return the matrix that says where each place of T_t comes from.
+
+    In units of half the image, as of half of every map, so that it is the same for all of them.
+    """
+    if axis != "turn":
+        shift = (2 * t / width, 0.0) if axis == "x" else (0.0, 2 * t / height)
+        return torch.tensor([[1.0, 0.0, -shift[0]], [0.0, 1.0, -shift[1]]], dtype=torch.float64)
+    cosine, sine = math.cos(math.radians(t)), math.sin(math.radians(t))
+    rows = [[cosine, -sine * height / width, 0.0], [sine * width / height, cosine, 0.0]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _moved(
+    values: Float[Tensor, "batch channels height width"], origins: Float[Tensor, "2 3"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Move images or maps; a map of one place stays."""
+    if values.shape[2:] == (1, 1):
+        return values
+    where = affine_grid(origins[None].to(values), [1, *values.shape[1:]], align_corners=False)
+    return grid_sample(
+        values,
+        where.expand(len(values), -1, -1, -1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+
+
+def _check(images: Tensor, transformation: str, batch_size: int) -> None:
+    if transformation not in _STEPS:
+        raise unknown_name("`transformation`", transformation, _STEPS)
+    if batch_size < 1:
+        raise out_of_range("batch_size", "at least 1", batch_size)
+    if images.ndim != 4 or 0 in images.shape or not images.is_floating_point():
+        raise OrbitLensError(
+            "`images`",
+            expected="at least one, of floating point numbers [n, channels, height, width]",
+            received=f"{images.dtype} of shape {list(images.shape)}",
+            remedy="give images to look at, as floating point numbers",
+        )
