@@ -19,7 +19,8 @@ except ImportError:
 
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import to_json
-from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
+from orbitlens.models.layers import ALL_LAYERS
+from orbitlens.pipeline import QUICK, Console, RunConfig, network, run, verbs
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import OBJECTIVES
 from orbitlens.reproduce import BUDGETS, locate
@@ -29,7 +30,23 @@ Command = Callable[..., None]
 _DATA = ("n_samples", "image_size", "unreadable")
 _MODEL = ("model", "layer", "positions", "random_weights", "model_samples", "model_epochs")
 _GROUP = ("group", "interpolation")
+_WEIGHTS = ("random_weights", "model_samples", "model_epochs")
 _RUN = ("seed", "device")
+
+
+class _Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """Names with commas between them, as in C2,C4."""
+
+    name = "name,name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the names, or fail with what was given."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        if not all(names):
+            self.fail(f"{value!r} is not a list of names such as a,b,c", param, ctx)
+        return names
 
 
 class _Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -147,27 +164,113 @@ def harvest_command(
 
 
 @click.command("transport")
-@click.argument("activations", type=click.Path(path_type=Path))
-@settings("transport", "seed")
-@common("runs/transport")
+@click.argument("subject", metavar="ACTIVATIONS | MODEL INPUTS")
+@click.argument("inputs", required=False, metavar="")
+@click.option(
+    "--layers",
+    type=_Names(),
+    default="all",
+    show_default=True,
+    help="With INPUTS: layers to report on, with commas between them, or all.",
+)
+@click.option(
+    "--groups",
+    type=_Names(),
+    help="With INPUTS: groups to choose from, as C2,C4,D4, instead of a report on --group.",
+)
+@click.option("--max-positions", default=16, show_default=True, help="Places kept of each map.")
+@click.option("--max-dim", default=256, show_default=True, help="Directions kept of each layer.")
+@click.option(
+    "--lie-inputs",
+    default=64,
+    show_default=True,
+    help="Images for the Lie-derivative errors; 0 leaves them out.",
+)
+@settings("transport", *_GROUP, *_DATA, *_WEIGHTS, *_RUN)
+@common("runs/transport, or runs/MODEL-INPUTS")
+@click.pass_context
 def transport_command(
-    activations: Path, out: Path | None, resume: bool, as_json: bool, **values: Any
+    ctx: click.Context,
+    /,
+    subject: str,
+    inputs: str | None,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
-    """Fit how ACTIVATIONS (a harvest folder or a store) move when inputs are transformed."""
+    """Fit how activations move, or report on every layer of a network.
+
+    With ACTIVATIONS, a harvest folder or a store, fit one transport and measure it. With MODEL
+    (mlp, cnn, vit, hf:NAME, ...) and INPUTS (shapes, digits, ... or a folder of images), measure
+    every layer from one forward pass per image, and end with a page.
+    """
+    if inputs is None:
+        _transport_of_store(ctx, Path(subject), out, resume, as_json, values)
+    else:
+        _transport_of_network(ctx, subject, inputs, out, resume, as_json, values)
+
+
+def _transport_of_store(
+    ctx: click.Context,
+    activations: Path,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    values: dict[str, Any],
+) -> None:
+    _refuse(ctx, set(values) - {"transport", "seed"}, "with ACTIVATIONS alone", "give INPUTS too")
     out = out or Path("runs/transport")
-    config = RunConfig(**values)
+    config = RunConfig(transport=values["transport"], seed=values["seed"])
     record = verbs.transport(
         config, activations, out, resume=resume, console=Console(quiet=as_json)
     )
+    low, high = record["r2_interval"]
     _print(
         as_json,
         record,
         [
-            f"R^2 {_r2(record['r2'])}, of the identity {_r2(record['identity_r2'])}, "
-            f"relation error {_number(record['relation_error'])}",
+            f"R^2 {_r2(record['r2'])} (95%: {_r2(low)} to {_r2(high)}), of the identity "
+            f"{_r2(record['identity_r2'])}, relation error {_number(record['relation_error'])}, "
+            f"condition number {_number(record['condition_number'])}",
+            *_still(record),
             f"transport: {out / 'transport'}",
         ],
     )
+
+
+def _transport_of_network(
+    ctx: click.Context,
+    model: str,
+    inputs: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    values: dict[str, Any],
+) -> None:
+    _refuse(ctx, {"transport"}, "with MODEL INPUTS", "every layer gets the exact one")
+    own = {name: values.pop(name) for name in ("layers", "groups")}
+    limits = {name: values.pop(name) for name in ("max_positions", "max_dim", "lie_inputs")}
+    config = network.NetworkConfig(
+        run=_config(ctx, {**values, "source": inputs, "model": model}, {"n_samples": 1024}),
+        layers=() if own["layers"] in ((ALL_LAYERS,), ()) else own["layers"],
+        candidates=own["groups"] or (),
+        **limits,
+    )
+    names = (model, inputs)
+    out = out or Path("runs") / "-".join(Path(name).resolve().name for name in names)
+    console = Console(quiet=as_json)
+    if config.candidates:
+        record = network.choose(config, out, resume=resume, console=console)
+        lines = [f"{layer}: {chosen or 'none'}" for layer, chosen in record["chosen"].items()]
+        _print(as_json, record, [*lines, f"ranking: {out / 'groups.csv'}"])
+        return
+    record = network.report(config, out, resume=resume, console=console)
+    lines = [_layer(row) for row in record["layers"]]
+    skipped = len(record["skipped"])
+    lines += [f"{skipped} skipped, the page says why"] if skipped else []
+    page = out / "report" / "index.html"
+    _print(as_json, record, [*lines, f"table: {out / 'layers.csv'}", f"page: {page}"])
 
 
 @click.command("train")
@@ -319,6 +422,17 @@ def _config(ctx: click.Context, values: Mapping[str, Any], presets: Mapping[str,
     return RunConfig.for_source(**{**{k: presets[k] for k in presets if k in values}, **given})
 
 
+def _refuse(ctx: click.Context, names: set[str], where: str, remedy: str) -> None:
+    """Refuse options that would have no effect."""
+    default = click.core.ParameterSource.DEFAULT
+    given = sorted(name for name in names if ctx.get_parameter_source(name) != default)
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise OrbitLensError(
+            "`orbitlens transport`", expected=f"no {flags} {where}", received=flags, remedy=remedy
+        )
+
+
 def _fail(message: str) -> Never:
     print("orbitlens:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
     sys.exit(2)
@@ -346,6 +460,22 @@ def _row(row: dict[str, Any]) -> str:
         f"{name} {_number(value) if isinstance(value, float) else value}"
         for name, value in row.items()
     )
+
+
+def _layer(row: dict[str, Any]) -> str:
+    return (
+        f"{row['layer']:<32} {row['verdict']:<18} R^2 {_r2(row['r2'])} "
+        f"(unconstrained {_r2(row['free_r2'])}, identity {_r2(row['identity_r2'])}), "
+        f"invariant part {row['spectrum'][0]:.0%}"
+    )
+
+
+def _still(record: dict[str, Any]) -> list[str]:
+    """Say so where the covariance is singular."""
+    still = record["dim"] - record["variable"]
+    if not still:
+        return []
+    return [f"{still} of {record['dim']} directions carry no variance and stay where they are"]
 
 
 def _number(value: float | None) -> str:

@@ -1,11 +1,12 @@
 """Files that are whole or not there: written under a temporary name and renamed."""
 
+import csv
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,25 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not (abs(value) < float("inf")) else value
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write records as a CSV file, whole or not at all.
+
+    Floating point numbers are written with six significant digits; a field that a record lacks is
+    an empty cell.
+
+    Args:
+        rows: The records, at least one.
+        path: The file; an existing one is replaced.
+    """
+    with new_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        fields = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

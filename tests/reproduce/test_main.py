@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orbitlens.reproduce import Job, Recipe, main, read_table, summarise, write_table
+from orbitlens.files import write_table
+from orbitlens.reproduce import Job, Recipe, main, read_table, summarise
 
 FILES = {"settings.json", "jobs", "records.csv", "results.csv", "comparison.csv", "figure.txt"}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.reproduce import read_table, summarise, write_table
+from orbitlens.files import write_table
+from orbitlens.reproduce import read_table, summarise
 
 
 def test_a_table_survives_writing_and_reading(tmp_path: Path) -> None:

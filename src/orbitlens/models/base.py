@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from orbitlens.models.layers import get_layer
+from orbitlens.models.layers import ALL_LAYERS, get_layer
 
 Prepare = Callable[[Tensor], Tensor]
 
@@ -24,7 +24,8 @@ class BaseModel:
     Args:
         name: What it is called in stores and reports, such as "hf:facebook/dinov2-small".
         module: The network; it is put into evaluation mode.
-        layer: Dotted name of the submodule whose output is harvested.
+        layer: Dotted name of the submodule whose output is harvested, or "all" where none is
+            singled out.
         prepare: Makes images [n, channels, height, width] in [0, 1] ready for the network: size,
             channels, normalisation. It is applied after the group has moved the images.
 
@@ -42,7 +43,8 @@ class BaseModel:
     prepare: Prepare = as_they_are
 
     def __post_init__(self) -> None:
-        get_layer(self.module, self.layer)
+        if self.layer != ALL_LAYERS:
+            get_layer(self.module, self.layer)
         self.module.eval()
 
 

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 import torch
-from einops import rearrange, repeat
+from einops import rearrange, reduce, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -83,10 +83,8 @@ class GroupCNN(nn.Module):
             self.lift = _TiedConv2d(action, alone, channels, features, kernel, broken)
             self.conv1 = _TiedConv2d(action, relative, features, features, kernel, broken)
             self.conv2 = _TiedConv2d(action, relative, features, features, kernel, broken)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.readout = nn.Sequential(
-            nn.Unflatten(1, (features, group.order)), nn.AdaptiveAvgPool1d(1), nn.Flatten()
-        )
+        self.pool = _Mean("batch channels height width -> batch channels")
+        self.readout = _Mean("batch (features order) -> batch features", order=group.order)
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
@@ -164,3 +162,15 @@ def _exact(group: Group) -> Action:
             remedy="choose one of these",
         )
     return action
+
+
+@final
+class _Mean(nn.Module):
+    """The mean over some axes, as a layer of its own."""
+
+    def __init__(self, pattern: str, **sizes: int) -> None:
+        super().__init__()
+        self.pattern, self.sizes = pattern, sizes
+
+    def forward(self, x: Float[Tensor, "batch *axes"]) -> Float[Tensor, "batch out"]:
+        return reduce(x, self.pattern, "mean", **self.sizes)

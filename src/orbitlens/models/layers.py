@@ -7,6 +7,7 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError, unknown_name
 
+ALL_LAYERS = "all"  # in place of a name where no layer is singled out
 _LISTED = 15
 
 

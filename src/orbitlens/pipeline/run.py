@@ -108,7 +108,7 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     return {
         "config": config.to_dict(),
         "group": {"name": store.group.name, "elements": list(store.group.element_names)},
-        "action": _describe_action(job),
+        "action": describe_action(job),
         "data": _describe_data(job, store),
         "model": _describe_model(job, store),
         "transport": describe_transport(transport),
@@ -186,7 +186,8 @@ def _feature_cards(
     )
 
 
-def _describe_action(job: Job) -> dict[str, Any]:
+def describe_action(job: Job) -> dict[str, Any]:
+    """Say how the group moves the images, and what interpolation costs."""
     action = job.action
     error = 0.0 if action.exact else action.error(job.source.inputs.values[:64])
     return {"name": action.name, "exact": action.exact, "error": error, **action.config}
@@ -226,12 +227,16 @@ def describe_transport(transport: Transport) -> dict[str, Any]:
     """Return the figures of a transport, JSON-ready."""
     return {
         "method": transport.method,
+        "dim": transport.dim,
+        "variable": transport.motion.variable,
         "r2": transport.r2,
+        "r2_interval": list(transport.r2_interval),
         "identity_r2": transport.identity_r2,
         "r2_per_element": transport.r2_per_element.tolist(),
         "identity_r2_per_element": transport.identity_r2_per_element.tolist(),
         "relation_error": transport.relation_error,
         "order_errors": transport.order_errors,
+        "condition_number": transport.condition_number,
     }
 
 

@@ -9,7 +9,7 @@ Column, COLUMNS              the SAEs of the paper's tables, with what each is t
 build_column                 an untrained SAE of a column
 summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
-read_table, write_table      CSV files
+read_table                   from a CSV file
 locate, names                the recipes of this checkout or installation
 """
 
@@ -18,7 +18,7 @@ from orbitlens.reproduce.compare import Comparison, compare
 from orbitlens.reproduce.jobs import Job
 from orbitlens.reproduce.locate import locate, names
 from orbitlens.reproduce.main import BUDGETS, Recipe, main
-from orbitlens.reproduce.tables import read_table, summarise, write_table
+from orbitlens.reproduce.tables import read_table, summarise
 
 __all__ = [
     "BUDGETS",
@@ -34,5 +34,4 @@ __all__ = [
     "names",
     "read_table",
     "summarise",
-    "write_table",
 ]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Never
 
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.files import read_json, to_json, write_json
+from orbitlens.files import read_json, to_json, write_json, write_table
 from orbitlens.pipeline.console import Console
 from orbitlens.reproduce.compare import Comparison, compare
 from orbitlens.reproduce.jobs import Compute, Job, Record, run_jobs
-from orbitlens.reproduce.tables import Row, read_table, write_table
+from orbitlens.reproduce.tables import Row, read_table
 
 BUDGETS = ("smoke", "small", "medium", "full")
 SETTINGS = "settings.json"

@@ -1,4 +1,4 @@
-"""Tables as CSV files, and means over repetitions."""
+"""Tables read from CSV files, and means over repetitions."""
 
 import csv
 import math
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_file
 
 Row = dict[str, Any]
 
@@ -43,24 +42,6 @@ def read_table(path: str | Path) -> list[Row]:
                 remedy="the file is damaged; write it again",
             )
     return [{name: _number(cell) for name, cell in row.items()} for row in rows]
-
-
-def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write records as a CSV file, whole or not at all.
-
-    Floating point numbers are written with six significant digits; a field that a record lacks is
-    an empty cell.
-
-    Args:
-        rows: The records, at least one.
-        path: The file; an existing one is replaced.
-    """
-    with new_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        fields = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(file, fields, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: _cell(value) for name, value in row.items()})
 
 
 def summarise(
@@ -119,7 +100,3 @@ def _number(cell: str) -> Any:
         except ValueError:
             continue
     return cell or None
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value

@@ -9,6 +9,7 @@ direct_sum            blocks of representations
 tensor_product        on pairs of coordinates
 dual                  on linear functions
 restrict              seen by a subgroup
+irrep_label           what a feature in it does, in plain words
 multiplicities        how often a representation holds each irrep
 isotypic_projections  onto the copies of each irrep
 exactify              the orthogonal representation near matrices that nearly are one
@@ -21,6 +22,7 @@ from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
 from orbitlens.reps.irreps import character_norm, irreps, real_type
 from orbitlens.reps.isotypic import isotypic_projections, multiplicities
+from orbitlens.reps.labels import irrep_label
 from orbitlens.reps.permutation import permutation
 from orbitlens.reps.regular import regular
 
@@ -31,6 +33,7 @@ __all__ = [
     "dual",
     "exactify",
     "homomorphism_errors",
+    "irrep_label",
     "irreps",
     "isotypic_projections",
     "multiplicities",

@@ -11,11 +11,14 @@ spatial            maps and token grids: places move, a channel matrix acts on e
 low_rank           exact on the leading directions of wide activations
 lie                any angle, from a generator; frequencies counts its planes
 move               rho(g_i) x_i, each sample by its own element
+transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk, ScoreSums
 transport_r2       R^2 of given matrices on given orbits
 order_errors       ||M^n - I|| of each generator
 condition_number   max over g of the ratio of singular values
 measure_layer      every figure of one layer -> LayerEquivariance
+measure_network    of every layer of a network -> NetworkEquivariance
 choose_group       candidates ranked against their controls -> GroupChoice
+rank_groups        the same, by figures that are there already
 symmetry_spectrum  share of the variance in each irrep
 canonical_scores   equivariance and invariance by canonical correlations
 shuffled           the control: elements of each orbit in random order
@@ -24,7 +27,7 @@ cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 
 from orbitlens.transport.base import Transport, move
 from orbitlens.transport.canonical import canonical_scores
-from orbitlens.transport.choose import GroupChoice, choose_group
+from orbitlens.transport.choose import GroupChoice, choose_group, rank_groups
 from orbitlens.transport.controls import shuffled
 from orbitlens.transport.exact import exact
 from orbitlens.transport.fit_transport import (
@@ -41,7 +44,8 @@ from orbitlens.transport.lie import frequencies, lie
 from orbitlens.transport.low_rank import low_rank
 from orbitlens.transport.moments import CrossMoments, cross_moments
 from orbitlens.transport.motion import Motion
-from orbitlens.transport.scores import transport_r2
+from orbitlens.transport.network import NetworkEquivariance, measure_network
+from orbitlens.transport.scores import Scores, ScoreSums, transport_r2, transport_scores
 from orbitlens.transport.spatial import spatial
 from orbitlens.transport.spectrum import symmetry_spectrum
 
@@ -51,6 +55,9 @@ __all__ = [
     "GroupChoice",
     "LayerEquivariance",
     "Motion",
+    "NetworkEquivariance",
+    "ScoreSums",
+    "Scores",
     "Transport",
     "canonical_scores",
     "choose_group",
@@ -65,10 +72,13 @@ __all__ = [
     "lie",
     "low_rank",
     "measure_layer",
+    "measure_network",
     "move",
     "order_errors",
+    "rank_groups",
     "shuffled",
     "spatial",
     "symmetry_spectrum",
     "transport_r2",
+    "transport_scores",
 ]

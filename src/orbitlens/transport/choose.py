@@ -49,21 +49,29 @@ def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupCh
         'C4'
     """
     _check_candidates(stores)
-    found = {store.group.name: measure_layer(store, seed=seed) for store in stores}
-    orders = {store.group.name: store.group.order for store in stores}
-    acting = [name for name, figures in found.items() if figures.verdict != "none"]
-    ranked = []
+    return rank_groups([measure_layer(store, seed=seed) for store in stores])
+
+
+def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
+    """Rank groups by figures that have been measured already, as `choose_group` does.
+
+    Args:
+        measured: The figures of one layer, one record for each group.
+
+    Returns:
+        The ranking, and the group chosen.
+    """
+    acting = [figures for figures in measured if figures.verdict != "none"]
+    ranked: list[LayerEquivariance] = []
     while acting:
-        best = max(found[name].r2 for name in acting)
-        equals = [name for name in acting if found[name].r2 >= best - _EQUAL]
-        front = min(equals, key=lambda name: (-orders[name], found[name].relation_error))
+        best = max(figures.r2 for figures in acting)
+        equals = [figures for figures in acting if figures.r2 >= best - _EQUAL]
+        front = min(equals, key=lambda figures: (-figures.order, figures.relation_error))
         ranked.append(front)
         acting.remove(front)
-    still = sorted(set(found) - set(ranked), key=lambda name: -found[name].r2)
-    return GroupChoice(
-        ranking=tuple(found[name] for name in [*ranked, *still]),
-        chosen=ranked[0] if ranked else None,
-    )
+    still = [figures for figures in measured if figures.verdict == "none"]
+    still.sort(key=lambda figures: -figures.r2)
+    return GroupChoice((*ranked, *still), chosen=ranked[0].group if ranked else None)
 
 
 def _check_candidates(stores: Sequence[ActivationStore]) -> None:

@@ -36,6 +36,7 @@ class LayerEquivariance:
     Args:
         layer: Its name.
         group: The name of the group.
+        order: Its order.
         rank: Directions with variance, which the exact transport moves; of `dim`.
         dim: Width of the activations.
         r2: R^2 of the exact transport; of maps and token grids the spatial one.
@@ -57,6 +58,7 @@ class LayerEquivariance:
 
     layer: str
     group: str
+    order: int
     rank: int
     dim: int
     r2: float
@@ -141,6 +143,7 @@ def measure_layer(
     return LayerEquivariance(
         layer=store.layer,
         group=store.group.name,
+        order=store.group.order,
         rank=bound.variable,
         dim=store.dim,
         r2=found["exact"].r2,

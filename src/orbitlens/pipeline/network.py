@@ -1,0 +1,212 @@
+"""`orbitlens transport MODEL INPUTS`: what groups do to the layers of a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from orbitlens import groups
+from orbitlens.activations import split_samples
+from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
+from orbitlens.files import write_json, write_table
+from orbitlens.models.layers import ALL_LAYERS, get_layer
+from orbitlens.pipeline import stages
+from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.pipeline.run import describe_action
+from orbitlens.pipeline.stages import Job
+from orbitlens.report import write_network_page
+from orbitlens.reps import irrep_label, irreps
+from orbitlens.transport import LayerEquivariance, NetworkEquivariance, measure_network, rank_groups
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The settings of a report, besides those that all verbs share.
+
+    Args:
+        run: Data, model and group.
+        layers: Names of layers; empty for all of them.
+        candidates: Names of groups to choose from; empty to report on the group of `run`.
+        max_positions: Places of a map or token grid kept of each input, at most.
+        max_dim: Directions kept of wide layers, at most.
+        lie_inputs: Held-out images for the Lie-derivative errors; 0 leaves them out.
+
+    Raises:
+        OrbitLensError: If a number is out of range, or a group unknown or named twice.
+    """
+
+    run: RunConfig
+    layers: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    max_positions: int = 16
+    max_dim: int = 256
+    lie_inputs: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_positions", 1), ("max_dim", 1), ("lie_inputs", 0)):
+            if getattr(self, name) < least:
+                raise out_of_range(name, f"at least {least}", getattr(self, name))
+        found = [groups.from_name(name).name for name in self.candidates]
+        if len(set(found)) < len(found):
+            raise OrbitLensError(
+                "`groups`", expected="each once", received=", ".join(found), remedy="name it once"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready record."""
+        own = {k: v for k, v in asdict(self).items() if k != "run"}
+        return {**self.run.to_dict(), **{k: _plain(v) for k, v in own.items()}}
+
+
+def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
+    """Measure every layer under one group, and write a page, a table and a record.
+
+    Args:
+        config: The settings.
+        out: The folder: config.json, metrics.json, layers.csv, report/index.html, log.txt.
+        resume: Continue what was interrupted; a base model that was trained is kept.
+        console: Where progress is shown.
+
+    Returns:
+        The record, as written to metrics.json.
+    """
+    if find_spec("jinja2") is None:
+        raise missing_extra("jinja2", extra="report")
+    folder = RunFolder(out, config.to_dict(), resume=resume)
+    job = _prepare(config, config.run.group, console)
+    with folder.writing():
+        with console.stage("train the base model") as tick:
+            stages.train_model(job, folder / "model.safetensors", tick)
+        found = _measure(config, job, folder, console)
+        record = _record(config, job, found, console)
+        write_table([_flat(row, found) for row in found.table], folder / "layers.csv")
+        write_json(record, folder / "metrics.json")
+        with console.stage("draw the page"):
+            write_network_page(folder / "report" / "index.html", record)
+        folder.log(f"{len(found.layers)} layers measured")
+    return record
+
+
+def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
+    """Rank the candidate groups on each layer, and write the ranking.
+
+    Args:
+        config: The settings.
+        out: The folder: config.json, metrics.json, groups.csv, log.txt.
+        resume: Continue what was interrupted.
+        console: Where progress is shown.
+
+    Returns:
+        The record, as written to metrics.json: for each layer the group chosen, or None.
+    """
+    folder = RunFolder(out, config.to_dict(), resume=resume)
+    base = _prepare(config, config.run.group, console)
+    jobs = {name: _prepare(config, name, console) for name in config.candidates}
+    measured: dict[str, list[LayerEquivariance]] = {}
+    with folder.writing():
+        # A network that is trained here is one and the same for all candidates.
+        with console.stage("train the base model") as tick:
+            stages.train_model(base, folder / "model.safetensors", tick)
+        for name, job in jobs.items():
+            stages.train_model(job, folder / "model.safetensors")
+            found = _measure(replace(config, lie_inputs=0), job, folder, console, f"{name}: ")
+            for figures in found.layers:
+                measured.setdefault(figures.layer, []).append(figures)
+        choices = {layer: rank_groups(figures) for layer, figures in measured.items()}
+        rows = [
+            {"layer": layer, "place": place, **_figures(figures)}
+            for layer, choice in choices.items()
+            for place, figures in enumerate(choice.ranking, start=1)
+        ]
+        record = {
+            "config": config.to_dict(),
+            "chosen": {layer: choice.chosen for layer, choice in choices.items()},
+            "ranking": rows,
+            "seconds": dict(console.seconds),
+        }
+        write_table(rows, folder / "groups.csv")
+        write_json(record, folder / "metrics.json")
+        folder.log("groups ranked")
+    return record
+
+
+def _prepare(config: NetworkConfig, group: str, console: Console) -> Job:
+    """Load images and network once for a group, and check the names of the layers."""
+    with console.stage("load images and network"):
+        job = stages.prepare(replace(config.run, group=group, layer=ALL_LAYERS))
+    for layer in config.layers:
+        get_layer(job.model.module, layer)
+    return job
+
+
+def _measure(
+    config: NetworkConfig, job: Job, folder: RunFolder, console: Console, prefix: str = ""
+) -> NetworkEquivariance:
+    found = measure_network(
+        job.model.module.to(config.run.torch_device),
+        inputs=job.source.inputs.values,
+        action=job.action,
+        layers=config.layers or None,
+        max_positions=config.max_positions,
+        max_dim=config.max_dim,
+        prepare=job.model.prepare,
+        name=job.model.name,
+        lie_inputs=config.lie_inputs,
+        seed=config.run.seed,
+        scratch=folder.path,
+        stage=lambda name: console.stage(prefix + name),
+    )
+    job.model.module.cpu()
+    return found
+
+
+def _record(
+    config: NetworkConfig, job: Job, found: NetworkEquivariance, console: Console
+) -> dict[str, Any]:
+    values, group = job.source.inputs.values, found.group
+    _, held_out = split_samples(len(values))
+    return {
+        "model": {"name": job.model.name, "trained_here": job.trains_model},
+        "inputs": {
+            "name": job.source.inputs.name,
+            "n": len(values),
+            "held_out": len(held_out),
+            "image_size": values.shape[-1],
+        },
+        "group": {
+            "name": group.name,
+            "order": group.order,
+            "elements": list(group.element_names),
+            "irreps": [
+                {"name": irrep.name, "dim": irrep.dim, "label": irrep_label(irrep)}
+                for irrep in irreps(group)
+            ],
+        },
+        "action": describe_action(job),
+        "layers": list(found.table),
+        "skipped": found.skipped,
+        "config": config.to_dict(),
+        "seconds": {name: round(value, 2) for name, value in console.seconds.items()},
+    }
+
+
+def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
+    """Give every irrep a column of its own."""
+    shares = zip(irreps(found.group), row["spectrum"], strict=True)
+    return {
+        **{name: value for name, value in row.items() if name != "spectrum"},
+        **{f"spectrum {irrep.name}": share for irrep, share in shares},
+    }
+
+
+def _figures(figures: LayerEquivariance) -> dict[str, Any]:
+    left_out = ("layer", "spectrum")
+    plain = {name: value for name, value in asdict(figures).items() if name not in left_out}
+    return {"verdict": figures.verdict, **plain}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
