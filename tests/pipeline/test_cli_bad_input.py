@@ -50,6 +50,7 @@ def pair(): return nn.Sequential(Pair())
 def poison(): return nn.Sequential(Poison())
 def infinite(): return nn.Sequential(Infinite())
 def flat(): return nn.Sequential(nn.Flatten())
+def oblong(): return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, stride=(1, 2)))
 def maps(): return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1))
 def number(): return 7
 def broken(): raise RuntimeError("no such checkpoint")
@@ -309,6 +310,101 @@ def module_that_does_not_exist(folder: Path) -> Case:
 
 def weights_that_cannot_be_had(folder: Path) -> Case:
     return run(folder, "--model", f"hf:{folder}/nowhere"), "nowhere"
+
+
+# -- transports and reports ----------------------------------------------------------------------
+
+
+def network(folder: Path, model: str, *more: str) -> list[str]:
+    """Return the words that report on one of the networks above."""
+    (folder / "networks.py").write_text(NETWORKS)
+    name = f"python:{folder / 'networks.py'}:{model}"
+    return ["transport", name, "shapes", *TINY, "--out", f"{folder}/out", *more]
+
+
+def transport(folder: Path, method: str, path: str) -> list[str]:
+    return ["transport", path, "--transport", method, "--out", f"{folder}/out"]
+
+
+def report_on_a_layer_called_twice(folder: Path) -> Case:
+    return network(folder, "twice", "--layers", "layer"), "expected one call"
+
+
+def report_on_a_layer_never_called(folder: Path) -> Case:
+    return network(folder, "twice", "--layers", "idle"), "no call"
+
+
+def report_on_a_layer_that_does_not_exist(folder: Path) -> Case:
+    return network(folder, "maps", "--layers", "0,1"), "received '1'"
+
+
+def report_on_a_layer_named_twice(folder: Path) -> Case:
+    return network(folder, "maps", "--layers", "0,0"), "0"
+
+
+def report_with_too_few_inputs(folder: Path) -> Case:
+    return network(folder, "flat", "--layers", "0"), "two activations for each of the"
+
+
+def report_without_a_layer_that_can_be_used(folder: Path) -> Case:
+    return network(folder, "pair"), "layer"
+
+
+def report_on_activations_with_nan(folder: Path) -> Case:
+    return network(folder, "poison", "--layers", "0"), "layer '0'"
+
+
+def report_with_a_transport(folder: Path) -> Case:
+    return network(folder, "flat", "--transport", "lie"), "no --transport with MODEL INPUTS"
+
+
+def report_without_inputs(folder: Path) -> Case:
+    words = ["transport", store(folder), "--layers", "0", "--out", f"{folder}/out"]
+    return words, "no --layers with ACTIVATIONS alone"
+
+
+def report_with_no_places(folder: Path) -> Case:
+    return network(folder, "maps", "--max-positions", "0"), "`max_positions`"
+
+
+def candidates_named_twice(folder: Path) -> Case:
+    return network(folder, "maps", "--groups", "C4,c4"), "each once, received C4, C4"
+
+
+def candidates_that_are_no_groups(folder: Path) -> Case:
+    return network(folder, "maps", "--groups", "C4,Q8"), "'Q8'"
+
+
+def candidates_without_a_name(folder: Path) -> Case:
+    return network(folder, "maps", "--groups", "C4,,D4"), "not a list of names"
+
+
+def candidates_that_pixels_cannot_follow(folder: Path) -> Case:
+    return network(folder, "maps", "--groups", "C4,C8"), "--interpolation bilinear"
+
+
+def spatial_transport_of_vectors(folder: Path) -> Case:
+    return transport(folder, "spatial", store(folder)), "store of vectors"
+
+
+def places_of_maps_that_are_not_square(folder: Path) -> Case:
+    return harvest(folder, "oblong", "--layer", "0", "--positions", "all"), "height = width"
+
+
+def generator_from_too_few_turns(folder: Path) -> Case:
+    return transport(folder, "lie", store(folder)), "finer group, such as C8"
+
+
+def exact_transport_of_too_few_orbits(folder: Path) -> Case:
+    return transport(folder, "exact", store(folder, dim=60)), "at least 30, two activations"
+
+
+def orbits_in_another_order(folder: Path) -> Case:
+    group = ol.groups.dihedral(3)
+    start = torch.randn(100, 6, generator=torch.Generator().manual_seed(0))
+    orbits = torch.einsum("gij,nj->ngi", ol.reps.regular(group).matrices.float(), start)
+    ol.store_from_array(orbits[:, [0, 1, 2, 3, 5, 4]], group=group, out=folder / "acts")
+    return transport(folder, "exact", f"{folder}/acts"), "order of the elements of D3"
 
 
 # -- folders -------------------------------------------------------------------------------------

@@ -1,0 +1,112 @@
+"""The report of a network and the choice of a group, from the command line to the page."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import orbitlens as ol
+from orbitlens.cli import main
+from orbitlens.files import read_json
+from orbitlens.reproduce import read_table
+from orbitlens.transport import measure_network
+
+TINY = ["--n-samples", "60", "--model-epochs", "1", "--lie-inputs", "8", "--json"]
+NETWORK = """
+import orbitlens as ol
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = ol.models.GroupCNN(ol.groups.dihedral(4), features=2)
+        self.twice = nn.ReLU(inplace=True)
+        self.idle = nn.Linear(2, 2)
+    def forward(self, x):
+        return self.twice(self.twice(self.body(x)))
+
+def build(): return Network()
+"""
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def user_network(folder: Path) -> str:
+    (folder / "network.py").write_text(NETWORK)
+    return f"python:{folder / 'network.py'}:build"
+
+
+def test_every_layer_of_a_network_that_is_equivariant_by_construction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ("transport", user_network(tmp_path), "digits", "--image-size", "8", "--out", str(out))
+    record = call(capsys, *words, *TINY, "--group", "D4")
+    layers = {row["layer"]: row for row in record["layers"]}
+    assert list(layers) == [f"body.{x}" for x in ("lift", "conv1", "conv2", "pool", "readout")]
+    for name in ("body.lift", "body.conv1", "body.conv2", "body.pool"):
+        assert layers[name]["verdict"] == "equivariant"
+        assert layers[name]["r2"] > 0.999
+    assert layers["body.readout"]["verdict"] == "invariant"
+    assert layers["body.readout"]["spectrum"][0] == pytest.approx(1.0, abs=1e-6)
+    assert layers["body.lift"]["lie_translation"] > 0
+    assert set(record["skipped"]) == {"body", "twice", "idle"}
+    assert read_json(out / "metrics.json") == record
+    page = (out / "report" / "index.html").read_text()
+    assert all(name in page for name in layers)
+    rows = read_table(out / "layers.csv")
+    assert [row["layer"] for row in rows] == list(layers)
+    assert rows[0]["spectrum 2d#1"] == pytest.approx(layers["body.lift"]["spectrum"][-1], rel=1e-4)
+    assert not list(out.rglob("*partial*"))
+
+
+def test_a_network_that_is_trained_here_is_kept_and_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["transport", "cnn", "digits", "--out", str(tmp_path / "out"), *TINY]
+    words += ["--layers", "encoder.0,encoder.2", "--max-positions", "4"]
+    first = call(capsys, *words)
+    assert [row["layer"] for row in first["layers"]] == ["encoder.0", "encoder.2"]
+    assert first["layers"][0]["places"] == 4
+    assert first["model"] == {"name": "digits-cnn", "trained_here": True}
+    again = call(capsys, *words, "--resume")
+    assert again["layers"] == first["layers"]
+
+
+def test_the_largest_group_is_chosen_for_each_layer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["transport", user_network(tmp_path), "digits", "--image-size", "8", *TINY]
+    words += ["--groups", "C2,C4,D4", "--layers", "body.conv1,body.pool"]
+    record = call(capsys, *words, "--out", str(tmp_path / "out"))
+    assert record["chosen"] == {"body.conv1": "D4", "body.pool": "D4"}
+    rows = read_table(tmp_path / "out" / "groups.csv")
+    assert [row["group"] for row in rows[:3]] == ["D4", "C4", "C2"]
+
+
+def test_in_python_layers_with_too_few_inputs_are_skipped_unless_named() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Linear(3, 2))
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    action = ol.actions.images(ol.groups.cyclic(2))
+    found = measure_network(model, inputs=images, action=action, lie_inputs=0)
+    assert [figures.layer for figures in found.layers] == ["1", "2"]
+    assert "two activations for each of the" in found.skipped["0"]
+    assert found.table[0]["lie_rotation"] is None
+    with pytest.raises(ol.OrbitLensError, match="two activations for each of the"):
+        measure_network(model, layers=["0"], inputs=images, action=action)
+
+
+def test_without_images_there_is_no_lie_derivative() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.Tanh())
+    sets = torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
+    action = ol.actions.cyclic_shift(ol.groups.cyclic(3))
+    found = measure_network(model, inputs=sets, action=action)
+    assert len(found.table) == 2
+    assert all(row["lie_translation"] is None for row in found.table)
