@@ -1,11 +1,12 @@
-"""SO(2) on Shapes: a generator fitted to 16 turns, measured at 63 angles beside the images' own error.
+"""SO(2) on Shapes: a generator fitted to 16 turns, measured at 63 angles.
 
     python benchmarks/transport/circle.py --out benchmarks/transport
 
-An MLP autoencoder is trained on Shapes of 64 pixels on a canvas of 96, so that no turn cuts anything
-off, turned at random in steps of 5.6 degrees with bilinear interpolation. The generator is fitted to
-activations of 16 turns; R^2 is measured on held-out images at every step, the steps between the 16
-included. The images' own error is what turning back by the same angle leaves: interpolation.
+An MLP autoencoder is trained on Shapes of 64 pixels on a canvas of 96, so that no turn cuts
+anything off, turned at random in steps of 5.6 degrees with bilinear interpolation. The generator is
+fitted to activations of 16 turns; R^2 is measured on held-out images at every step, the steps
+between the 16 included. Beside it stands the images' own error, what is left of them after turning
+there and back: interpolation.
 """
 
 import argparse

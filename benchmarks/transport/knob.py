@@ -28,7 +28,9 @@ def noise(size: int = SIZE) -> torch.Tensor:
 def line(label: str, found: LayerEquivariance) -> str:
     """One row of the table."""
     figures = (found.r2, found.control_r2, found.free_r2, found.identity_r2, found.relation_error)
-    return f"| {label} | {found.group} | {' | '.join(f'{x:.3f}' for x in figures)} | {found.verdict} |"
+    return (
+        f"| {label} | {found.group} | {' | '.join(f'{x:.3f}' for x in figures)} | {found.verdict} |"
+    )
 
 
 def main() -> None:
