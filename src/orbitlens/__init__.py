@@ -6,7 +6,9 @@ The code follows the data, in one direction:
     groups, reps      the group as data, its representations as algebra
     actions           how the group moves inputs
     activations       orbits of activations: harvest, store, read          harvest, open_store
-    transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport
+    transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport,
+                      and what a group does to each layer of a network     measure_network,
+                                                                           choose_group
     sae, objectives   sparse autoencoders as parts, and what they minimise
     fit               the one training loop                                fit
     metrics           reconstruction, recovery, detection, equivariance
@@ -33,7 +35,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.fit import FitResult, fit
 from orbitlens.io import load, save
 from orbitlens.sae import SAE
-from orbitlens.transport import Transport, fit_transport
+from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
 
 __version__ = "0.1.0"
 
@@ -44,6 +46,7 @@ __all__ = [
     "OrbitLensError",
     "Transport",
     "actions",
+    "choose_group",
     "data",
     "errors",
     "fit",
@@ -51,6 +54,7 @@ __all__ = [
     "groups",
     "harvest",
     "load",
+    "measure_network",
     "metrics",
     "models",
     "objectives",

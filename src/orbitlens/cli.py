@@ -203,7 +203,8 @@ def transport_command(
 
     With ACTIVATIONS, a harvest folder or a store, fit one transport and measure it. With MODEL
     (mlp, cnn, vit, hf:NAME, ...) and INPUTS (shapes, digits, ... or a folder of images), measure
-    every layer from one forward pass per image, and end with a page.
+    every layer from one forward pass per moved image, and end with a page; 1024 images at most
+    unless --n-samples says otherwise.
     """
     if inputs is None:
         _transport_of_store(ctx, Path(subject), out, resume, as_json, values)

@@ -383,6 +383,10 @@ def candidates_that_pixels_cannot_follow(folder: Path) -> Case:
     return network(folder, "maps", "--groups", "C4,C8"), "--interpolation bilinear"
 
 
+def spatial_transport_of_a_run_without_places(folder: Path) -> Case:
+    return run(folder, "--transport", "spatial"), "--positions all"
+
+
 def spatial_transport_of_vectors(folder: Path) -> Case:
     return transport(folder, "spatial", store(folder)), "store of vectors"
 

@@ -105,7 +105,9 @@ class RunConfig:
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
     model_epochs: int = setting(50, "epochs of the autoencoder")
     transport: str = setting(
-        "least_squares", "identity, gradient (the paper's), least_squares or exact"
+        "least_squares",
+        "identity, gradient (the paper's), least_squares, exact (a true representation), spatial "
+        "(exact, for positions all), low_rank (exact, for wide layers) or lie (any angle)",
     )
     d_sae: int = setting(128, "latents of each SAE; shapes: 64")
     k: int = setting(8, "latents active per activation")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore, open_store
-from orbitlens.errors import missing_extra
+from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
 from orbitlens.fit import FitResult
 from orbitlens.pipeline import stages
@@ -49,6 +49,13 @@ def run(
     for library, extra in _LIBRARIES.items():
         if find_spec(library) is None:
             raise missing_extra(library, extra=extra)
+    if config.transport == "spatial" and config.positions != "all":
+        raise OrbitLensError(
+            "`transport` spatial",
+            expected="`positions` all, so that there are places to move",
+            received=repr(config.positions),
+            remedy="give --positions all, or --transport exact",
+        )
     folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.stage("load images"):
         job = stages.prepare(config)
@@ -94,6 +101,7 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     folder.log(f"harvested {store}")
     with console.stage("fit the transport") as tick:
         transport = stages.learn_transport(config, store, folder / "transport", tick)
+    stages.check_one_motion(transport)
     folder.log(f"transport R^2 {transport.r2:.4f}")
     saes = {}
     for name in OBJECTIVES:

@@ -260,6 +260,21 @@ def load_transport(path: Path, store: ActivationStore) -> Transport:
     return transport
 
 
+def check_one_motion(transport: Transport) -> None:
+    """Check that a transport moves every row of a store alike, as SAEs that share one latent do.
+
+    Raises:
+        OrbitLensError: If class token and patches have matrices of their own.
+    """
+    if transport.motion.tokens is not None:
+        raise OrbitLensError(
+            "`transport` spatial of an SAE",
+            expected="one matrix for all positions",
+            received="tokens before the patches that have their own",
+            remedy="use the transport exact, or harvest positions cls or a feature map",
+        )
+
+
 def load_sae(path: Path, store: ActivationStore) -> SAE:
     """Load an SAE and check that it belongs to a store.
 

@@ -120,6 +120,8 @@ def probe(
         if transport is None
         else stages.load_transport(locate(transport, "transport.json"), store)
     )
+    if rho is not None:
+        stages.check_one_motion(rho)
     truth = _truth(activations, store)
     if probe_kind(config, truth, store) is None:
         raise OrbitLensError(

@@ -96,12 +96,30 @@ def _transport(transport: Record, elements: Sequence[str]) -> dict[str, Any]:
         "figures": [
             ("Method", str(transport.get("method") or "not recorded").replace("_", " ")),
             ("R²", score(transport.get("r2"))),
+            *_interval(transport),
             ("R² of the identity", score(transport.get("identity_r2"))),
             ("Relation error", figure(transport.get("relation_error"))),
             *((f"Order error of {element_label(g)}", figure(e)) for g, e in orders.items()),
+            *_conditioning(transport),
         ],
         "readings": readings.transport_readings(transport),
     }
+
+
+def _interval(transport: Record) -> list[tuple[str, str]]:
+    bounds = transport.get("r2_interval")
+    return [("95% interval of R²", f"{score(bounds[0])} to {score(bounds[1])}")] if bounds else []
+
+
+def _conditioning(transport: Record) -> list[tuple[str, str]]:
+    """What a user needs to know before using the inverse."""
+    lines = []
+    if "condition_number" in transport:
+        lines.append(("Condition number", figure(transport["condition_number"])))
+    dim, variable = transport.get("dim"), transport.get("variable")
+    if dim is not None and variable is not None and variable < dim:
+        lines.append(("Directions without variance, which stay", f"{dim - variable} of {dim}"))
+    return lines
 
 
 def _curves(histories: Histories, styles: Mapping[str, SaeStyle]) -> list[str]:
