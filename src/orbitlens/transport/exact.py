@@ -5,6 +5,8 @@ moment S. With whitening W = S^(-1/2), Q(g) = W rho(g) W^-1 is therefore orthogo
 matrices that nearly are a representation have a true one beside them.
 """
 
+from dataclasses import dataclass
+
 import torch
 from numpy import ndarray
 
@@ -44,25 +46,42 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             if the orbits are not in the order of the group's elements.
     """
     moments = cross_moments(store.chunks(train), store.group, store.dim)
-    motion, clarity = exact_of_moments(moments, store.group, store.positions)
-    if clarity < _POOR:
+    fit = exact_of_moments(moments, store.group, store.positions)
+    if fit.clarity < _POOR:
         check_element_order(store, train)
-    return motion
+    return fit.motion
+
+
+@dataclass(frozen=True, eq=False)
+class ExactFit:
+    """An exact transport fitted to moments.
+
+    Args:
+        motion: rho, float64.
+        clarity: The mean over g of tr(Q(g)^T D(g)) / rank: 1 where whitened activations move
+            exactly as rho says, near 0 where they do not move by the group.
+        mean_fixed: Whether rho(g) mu = mu was kept.
+    """
+
+    motion: Motion
+    clarity: float
+    mean_fixed: bool
 
 
 def exact_of_moments(
-    moments: CrossMoments, group: Group, positions: int = 1
-) -> tuple[Motion, float]:
+    moments: CrossMoments, group: Group, positions: int = 1, *, mean_fixed: bool | None = None
+) -> ExactFit:
     """Fit the exact transport to sums that have been taken already.
 
     Args:
         moments: Cross-moments of orbits.
         group: The group.
         positions: Activations per input that were summed, for the message.
+        mean_fixed: Whether rho(g) mu = mu is kept; None (the default) takes what predicts better,
+            in twice the time.
 
     Returns:
-        rho in float64, and its clarity: the mean over g of tr(Q(g)^T D(g)) / rank, 1 where whitened
-        activations move exactly as rho says and near 0 where they do not move by the group.
+        rho in float64, and how clear it is.
 
     Raises:
         OrbitLensError: If there are fewer than two activations for each direction with variance.
@@ -80,11 +99,15 @@ def exact_of_moments(
         )
     second = basis.T @ moments.products @ basis / moments.n
     mean = basis.T @ moments.total / moments.n
-    found = [_whitened_fit(group, second, free) for free in _free_directions(second[0], mean)]
-    inside, clarity = min(found, key=lambda fit: _residual(fit[0], second))
+    choices = _free_directions(second[0], mean)
+    if mean_fixed is not None:
+        choices = {mean_fixed: choices.get(mean_fixed, choices[False])}
+    found = {fixed: _whitened_fit(group, second, free) for fixed, free in choices.items()}
+    best = min(found, key=lambda fixed: _residual(found[fixed][0], second))
+    inside, clarity = found[best]
     eye = torch.eye(rank, dtype=torch.float64)
     matrices = torch.eye(dim, dtype=torch.float64) + basis @ (inside - eye) @ basis.T
-    return Motion(matrices, variable=rank), clarity
+    return ExactFit(Motion(matrices, variable=rank), clarity, mean_fixed=best)
 
 
 def _whitened_fit(
@@ -113,8 +136,8 @@ def _residual(
 
 def _free_directions(
     second: Float[Tensor, "rank rank"], mean: Float[Tensor, " rank"]
-) -> list[Float[Tensor, "rank free"]]:
-    """Orthonormal bases of the whitened directions that may move: all but the mean's, or all.
+) -> dict[bool, Float[Tensor, "rank free"]]:
+    """Orthonormal bases of the whitened directions that may move, with the mean fixed or not.
 
     The mean of whole orbits is invariant. Fixing it beforehand keeps a large mean, which says
     nothing about the group, from being turned by a small error; but where the group acts in part
@@ -125,8 +148,9 @@ def _free_directions(
     whitened = (axes * scale.rsqrt()) @ (axes.T @ mean)
     everything = torch.eye(len(mean), dtype=mean.dtype)
     if whitened.square().sum() < _MEAN:
-        return [everything]
-    return [torch.linalg.qr(whitened[:, None], mode="complete").Q[:, 1:], everything]
+        return {False: everything}
+    others = torch.linalg.qr(whitened[:, None], mode="complete").Q[:, 1:]
+    return {True: others, False: everything}
 
 
 def _with_variance(moments: CrossMoments) -> Float[Tensor, "dim rank"]:

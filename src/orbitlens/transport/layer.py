@@ -12,7 +12,7 @@ from orbitlens.groups import Group
 from orbitlens.reps import homomorphism_errors
 from orbitlens.transport.canonical import canonical_scores
 from orbitlens.transport.controls import read_as_another_group, shuffled
-from orbitlens.transport.exact import exact_of_moments
+from orbitlens.transport.exact import ExactFit, exact_of_moments
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
 from orbitlens.transport.least_squares import least_squares_of_moments
@@ -117,20 +117,18 @@ def measure_layer(
     train, held_out = store.split() if split is None else split
     generator = torch.Generator().manual_seed(seed)
     other = read_as_another_group(store.group)
-    sums, mixed = _Sums(store, store.group), _Sums(store, store.group)
-    misread = None if other is None else _Sums(store, other)
+    sums, mixed = _Sums(store, *(() if other is None else (other,))), _Sums(store)
     for chunk in store.chunks(train):
         orbits = chunk.unflatten(0, (-1, store.positions))
         sums.update(orbits)
         mixed.update(shuffled(orbits, generator))
-        if misread is not None:
-            misread.update(orbits)
-    bound, free = sums.exact(), sums.unconstrained()
+    fits, free = sums.exact(), sums.unconstrained()
+    bound = sums.joined(fits)
     predictors = {"exact": bound, "free": free, "identity": identity(store, train)}
-    if misread is not None:
-        predictors["wrong group"] = misread.exact()
+    if other is not None:
+        predictors["wrong group"] = sums.control(fits, reading=1)
     scores = {name: ScoreSums(motion) for name, motion in predictors.items()}
-    control, seen = ScoreSums(mixed.exact()), _Sums(store, store.group)
+    control, seen = ScoreSums(mixed.control(fits)), _Sums(store)
     for chunk in store.chunks(held_out):
         orbits = chunk.unflatten(0, (-1, store.positions))
         for each in scores.values():
@@ -165,11 +163,12 @@ def measure_layer(
 class _Sums:
     """Moments of places, all together, and of each token before them."""
 
-    def __init__(self, store: ActivationStore, group: Group) -> None:
-        self._group, self._moves = group, store.moves
+    def __init__(self, store: ActivationStore, *others: Group) -> None:
+        self._groups, self._moves = (store.group, *others), store.moves
         self._n_tokens = tokens_before_places(store)
         self._places = store.positions - self._n_tokens
-        self._kinds = [MomentSums(group, store.dim) for _ in range(1 + self._n_tokens)]
+        kinds = range(1 + self._n_tokens)
+        self._kinds = [MomentSums(store.group, store.dim, *others) for _ in kinds]
 
     def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
         """Add the orbits of some inputs, all of their positions."""
@@ -187,16 +186,30 @@ class _Sums:
         """Of everything."""
         return torch.stack([each.autocorrelation for each in self.moments]).sum(0)
 
-    def exact(self) -> Motion:
-        """Fit the exact transport."""
-        places, *tokens = self.moments
-        fitted = exact_of_moments(places, self._group, self._places)[0]
-        return self._joined(fitted, [exact_of_moments(m, self._group)[0] for m in tokens])
+    def exact(self) -> list[ExactFit]:
+        """Fit the exact transport, of places and then of the tokens."""
+        sizes = [self._places] + [1] * self._n_tokens
+        fits = zip(self.moments, sizes, strict=True)
+        return [exact_of_moments(moments, self._groups[0], size) for moments, size in fits]
+
+    def control(self, fits: list[ExactFit], reading: int = 0) -> Motion:
+        """Fit the exact transport to what these orbits are, as others were fitted."""
+        pairs = zip(self._kinds, fits, strict=True)
+        group = self._groups[reading]
+        return self.joined(
+            [
+                exact_of_moments(sums.moments_under(reading), group, mean_fixed=fit.mean_fixed)
+                for sums, fit in pairs
+            ]
+        )
 
     def unconstrained(self) -> Motion:
         """Fit by least squares."""
-        places, *tokens = [least_squares_of_moments(moments) for moments in self.moments]
-        return self._joined(places, tokens)
+        return self._joined([least_squares_of_moments(moments) for moments in self.moments])
+
+    def joined(self, fits: list[ExactFit]) -> Motion:
+        """Put the motions of places and tokens together."""
+        return self._joined([fit.motion for fit in fits])
 
     def canonical_scores(self, train: "_Sums") -> tuple[float, float]:
         """Score these moments by the directions of others, kinds weighted by their variance."""
@@ -207,6 +220,7 @@ class _Sums:
         equivariance, invariance = (weights @ scores.double()).tolist()
         return equivariance, invariance
 
-    def _joined(self, places: Motion, tokens: list[Motion]) -> Motion:
+    def _joined(self, motions: list[Motion]) -> Motion:
+        places, *tokens = motions
         cores = torch.stack([each.core for each in tokens]) if tokens else None
         return Motion(places.core, places.variable, tokens=cores, moves=self._moves)

@@ -50,7 +50,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             remedy="harvest the orbits under C16 or so, with interpolation bilinear",
         )
     moments = cross_moments(store.chunks(train), group, store.dim)
-    motion, _ = exact_of_moments(moments, group, store.positions)
+    motion = exact_of_moments(moments, group, store.positions).motion
     _check_nyquist(group, motion.core, moments.products[0])
     generator = torch.zeros_like(motion.core[0])
     for k in range(1, (group.order + 1) // 2):

@@ -54,7 +54,7 @@ def low_rank(
     inverses = torch.from_numpy(store.group.inverses.copy())
     products = (inside + inside[inverses].mT) / 2
     moments = CrossMoments(products, basis.T @ total, n)
-    motion, _ = exact_of_moments(moments, store.group, store.positions)
+    motion = exact_of_moments(moments, store.group, store.positions).motion
     return Motion(motion.core, variable=motion.variable, basis=basis)
 
 

@@ -49,12 +49,15 @@ class MomentSums:
     Args:
         group: The group.
         dim: Width of the activations.
+        others: Groups of the same order that the same orbits are read under, as controls; the
+            products of activations are computed once for all.
     """
 
-    def __init__(self, group: Group, dim: int) -> None:
-        self._table = torch.from_numpy(group.table.copy())
-        self._inverses = torch.from_numpy(group.inverses.copy())
-        self._products = torch.zeros(group.order, dim, dim, dtype=torch.float64)
+    def __init__(self, group: Group, dim: int, *others: Group) -> None:
+        self._groups = (group, *others)
+        self._tables = [torch.from_numpy(each.table.copy()) for each in self._groups]
+        shape = (group.order, dim, dim)
+        self._products = [torch.zeros(shape, dtype=torch.float64) for _ in self._groups]
         self._total, self._n = torch.zeros(dim, dtype=torch.float64), 0
 
     def update(self, chunk: Float[Tensor, "_ group dim"]) -> None:
@@ -64,14 +67,21 @@ class MomentSums:
         for h in range(order):
             # One product for all elements: row block k of it is sum_x psi(kx) psi(hx)^T, k = gh.
             blocks = (orbits.flatten(1).T @ orbits[:, h]).unflatten(0, (order, dim))
-            self._products += blocks[self._table[:, h]]
+            for table, products in zip(self._tables, self._products, strict=True):
+                products += blocks[table[:, h]]
         self._total += orbits.sum((0, 1))
         self._n += rows * order
 
     @property
     def moments(self) -> CrossMoments:
         """What has been summed; C(g^-1) = C(g)^T holds to the last bit."""
-        products = (self._products + self._products[self._inverses].mT) / 2
+        return self.moments_under(0)
+
+    def moments_under(self, reading: int) -> CrossMoments:
+        """The same for another of the groups: 0 for the first, then the others."""
+        inverses = torch.from_numpy(self._groups[reading].inverses.copy())
+        products = self._products[reading]
+        products = (products + products[inverses].mT) / 2
         return CrossMoments(products, self._total.clone(), self._n)
 
 

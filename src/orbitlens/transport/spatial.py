@@ -39,8 +39,8 @@ def spatial(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             remedy='harvest with positions="all", or fit the transport "exact"',
         )
     places, tokens = spatial_moments(store, train)
-    motion, _ = exact_of_moments(places, store.group, store.positions - len(tokens))
-    fitted = [exact_of_moments(each, store.group)[0] for each in tokens]
+    motion = exact_of_moments(places, store.group, store.positions - len(tokens)).motion
+    fitted = [exact_of_moments(each, store.group).motion for each in tokens]
     return Motion(
         motion.core,
         variable=motion.variable,
