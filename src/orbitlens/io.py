@@ -37,7 +37,7 @@ from orbitlens.transport import Motion, Transport
 from orbitlens.typing import Tensor
 
 SCHEMA = 1
-_STRUCTURE = ("basis", "tokens", "generator")
+_STRUCTURE = ("basis", "tokens", "mean", "generator")
 _SPARSITY_RULES = {"topk": TopK, "batchtopk": BatchTopK}
 
 

@@ -1,10 +1,14 @@
 """The figures of a layer, its controls, its spectrum, and the choice of a group."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from orbitlens import actions, groups
 from orbitlens.activations import ActivationStore, harvest, store_from_array
@@ -234,3 +238,47 @@ def test_exactness_costs_little_where_a_large_mean_moves_a_little(broken: float)
     bound, free = fit_transport(store, "exact"), fit_transport(store, "least_squares")
     assert bound.r2 > free.r2 - 0.01
     assert bound.condition_number < 100
+
+
+def maps_of(images: Tensor, layer: nn.Module) -> ActivationStore:
+    action = actions.images(groups.cyclic(4))
+    return harvest(
+        nn.Sequential(layer), layer="0", inputs=images.float(), action=action, positions="all"
+    )
+
+
+class Pattern(nn.Module):
+    """A layer that puts out a pattern of its own, and the share of its input that is asked for."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share, self.pattern = share, random(1, 3, 4, 4, seed=7).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pattern + self.share * x.expand(-1, 3, -1, -1)
+
+
+def test_a_pattern_that_does_not_depend_on_the_input_counts_for_nothing() -> None:
+    images = random(200, 1, 4, 4)
+    plain, patterned = (maps_of(images, layer) for layer in (nn.Identity(), Pattern(0.01)))
+    found = measure_layer(patterned)
+    assert found.verdict == measure_layer(plain).verdict == "invariant"
+    assert found.r2 == pytest.approx(1.0, abs=1e-4)
+    rho = fit_transport(patterned, "spatial")
+    assert rho.r2 == pytest.approx(1.0, abs=1e-3)
+    noise = Pattern(0.0)
+    drowned = maps_of(images, nn.Sequential(noise, nn.Dropout(0.0)))
+    blurred = replace(drowned, array=maps_with_noise(drowned))
+    assert measure_layer(blurred).verdict == "none"
+
+
+def maps_with_noise(store: ActivationStore) -> zarr.Array:
+    """The stored maps with independent noise, as of a layer that ignores its input."""
+    values = np.asarray(store.array[:])
+    noisy = values + 0.05 * np.random.default_rng(0).normal(size=values.shape)
+    return store_from_array(noisy.astype(np.float32), group=store.group).array
+
+
+def test_a_layer_that_explains_little_is_invariant_in_part_alone() -> None:
+    still = random(400, 1, 6).expand(-1, 4, -1) + 0.5 * random(400, 4, 6, seed=1)
+    assert measure_layer(store_of("C4", still)).verdict == "partly invariant"

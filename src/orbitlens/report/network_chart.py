@@ -48,6 +48,7 @@ _VERDICTS = {
     "equivariant": Mark("equivariant", "dot", "--accent"),
     "partly equivariant": Mark("partly equivariant", "ring", "--accent"),
     "invariant": Mark("invariant", "square", "--series-0"),
+    "partly invariant": Mark("partly invariant", "square", "--rule"),
     "none": Mark("none", "cross", "--muted"),
 }
 

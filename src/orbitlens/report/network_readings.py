@@ -16,7 +16,12 @@ _SMALL_SHARE = 0.01
 _MOST_OF_VARIANCE = 0.99
 _LISTED = 5
 _IN_A_SENTENCE, _IN_A_BOX = 40, 26
-_OTHERS = {"partly equivariant": "in part", "invariant": "invariant", "none": "neither"}
+_OTHERS = {
+    "partly equivariant": "in part",
+    "invariant": "invariant",
+    "partly invariant": "invariant in part",
+    "none": "neither",
+}
 
 Point = tuple[str, float]
 

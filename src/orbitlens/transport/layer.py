@@ -19,7 +19,12 @@ from orbitlens.transport.least_squares import least_squares_of_moments
 from orbitlens.transport.moments import CrossMoments, MomentSums
 from orbitlens.transport.motion import Motion
 from orbitlens.transport.scores import ScoreSums
-from orbitlens.transport.spatial import tokens_before_places
+from orbitlens.transport.spatial import (
+    at_moved_places,
+    grids,
+    mean_map,
+    tokens_before_places,
+)
 from orbitlens.transport.spectrum import symmetry_spectrum
 from orbitlens.typing import Float, Tensor
 
@@ -78,15 +83,16 @@ class LayerEquivariance:
     def verdict(self) -> str:
         """Say whether the group acts on the layer.
 
-        "invariant" where the identity explains something, and as much as the transport to 0.01;
-        else "equivariant" where the interval of R^2 is above both 0 and the shuffled control, and
-        R^2 at least 0.9; "partly equivariant" where R^2 is less; "none" where it is not above.
+        "invariant" where the identity explains as much as the transport, to 0.01, and the interval
+        of R^2 is above 0; "equivariant" where it is above the shuffled control as well; both
+        "partly" where R^2 is below 0.9; else "none". Of maps and token grids that is said of the
+        channels, after their places have moved: a map of scalars is invariant.
         """
-        if self.identity_r2 > 0 and self.identity_r2 >= self.r2 - _SAME:
-            return "invariant"
-        if not self.r2_low > max(0.0, self.control_r2):
+        invariant = self.identity_r2 >= self.r2 - _SAME
+        if not self.r2_low > (0.0 if invariant else max(0.0, self.control_r2)):
             return "none"
-        return "equivariant" if self.r2 >= _MOST else "partly equivariant"
+        kind = "invariant" if invariant else "equivariant"
+        return kind if self.r2 >= _MOST else f"partly {kind}"
 
 
 def measure_layer(
@@ -94,7 +100,8 @@ def measure_layer(
 ) -> LayerEquivariance:
     """Fit every transport that is compared, and measure them on held-out orbits.
 
-    Each orbit is read once; memory does not grow with their number.
+    Of maps and token grids all of it is about the mean map of the training orbits, see `spatial`;
+    these are read twice. Memory does not grow with the number of orbits.
 
     Args:
         store: Activations of one layer.
@@ -118,8 +125,9 @@ def measure_layer(
     generator = torch.Generator().manual_seed(seed)
     other = read_as_another_group(store.group)
     sums, mixed = _Sums(store, *(() if other is None else (other,))), _Sums(store)
-    for chunk in store.chunks(train):
-        orbits = chunk.unflatten(0, (-1, store.positions))
+    mean = _mean_map(store, train)
+    for orbits in grids(store, train):
+        orbits = orbits - mean
         sums.update(orbits)
         mixed.update(shuffled(orbits, generator))
     fits, free = sums.exact(), sums.unconstrained()
@@ -129,8 +137,8 @@ def measure_layer(
         predictors["wrong group"] = sums.control(fits, reading=1)
     scores = {name: ScoreSums(motion) for name, motion in predictors.items()}
     control, seen = ScoreSums(mixed.control(fits)), _Sums(store)
-    for chunk in store.chunks(held_out):
-        orbits = chunk.unflatten(0, (-1, store.positions))
+    for orbits in grids(store, held_out):
+        orbits = orbits - mean
         for each in scores.values():
             each.update(orbits)
         control.update(shuffled(orbits, generator))
@@ -157,6 +165,17 @@ def measure_layer(
         equivariance_score=equivariance,
         invariance_score=invariance,
     )
+
+
+def _mean_map(
+    store: ActivationStore, samples: Int[np.ndarray, " n"]
+) -> Float[Tensor, "position group dim"]:
+    """The mean of maps and grids where each element takes each position; zero for vectors."""
+    totals = torch.zeros(store.positions, store.group.order, store.dim, dtype=torch.float64)
+    if store.positions > 1:
+        for orbits in grids(store, samples):
+            totals += orbits.sum(0, dtype=torch.float64)
+    return at_moved_places(mean_map(totals / len(samples), store.moves), store)
 
 
 @final

@@ -25,6 +25,9 @@ class Motion:
             [tokens, |G|, dim, dim]; None where all positions share `core`.
         moves: `moves[g, p]` is the position to which position p moves under g; None where
             activations have no positions, or these stay.
+        mean: The mean map over inputs and elements, shape [positions, dim]: then whole maps move as
+            psi(gx)[gp] = mean[gp] + rho(g) (psi(x)[p] - mean[p]), so that what a layer puts out for
+            every input counts for nothing. None for linear motions.
         generator: A with rho(theta) = exp(theta A) for a turn by theta radians, shape [dim, dim];
             None unless the group is part of a circle.
 
@@ -40,6 +43,7 @@ class Motion:
     basis: Float[Tensor, "dim rank"] | None = None
     tokens: Float[Tensor, "tokens group dim dim"] | None = None
     moves: Int[ndarray, "group position"] | None = None
+    mean: Float[Tensor, "position dim"] | None = None
     generator: Float[Tensor, "dim dim"] | None = None
 
     @property
@@ -57,9 +61,10 @@ class Motion:
 
     def to(self, dtype: torch.dtype) -> "Motion":
         """Return the same motion in another precision; the generator stays in float64."""
-        basis, tokens = (None if t is None else t.to(dtype) for t in (self.basis, self.tokens))
+        parts = (self.basis, self.tokens, self.mean)
+        basis, tokens, mean = (None if part is None else part.to(dtype) for part in parts)
         core = self.core.to(dtype)
-        return Motion(core, self.variable, basis, tokens, self.moves, self.generator)
+        return Motion(core, self.variable, basis, tokens, self.moves, mean, self.generator)
 
     def __call__(
         self, x: Float[Tensor, "n *position dim"], g: int
@@ -67,17 +72,16 @@ class Motion:
         """Return rho(g) x, channels alone: the result for position p belongs at `moves[g, p]`.
 
         Args:
-            x: Activations, shape [n, dim] or [n, positions, dim].
+            x: Activations, shape [n, dim], which are moved without a mean, or [n, positions, dim].
             g: Index of the element.
 
         Returns:
             Activations of the same shape.
         """
-        if self.tokens is None or x.ndim == 2:
-            return self._along_channels(x, g)
-        first = len(self.tokens)
-        stay = torch.einsum("npi,pji->npj", x[:, :first], self.tokens[:, g])
-        return torch.cat([stay, self._along_channels(x[:, first:], g)], dim=1)
+        if self.mean is None or x.ndim == 2:
+            return self._of_deviations(x, g)
+        there = self.mean if self.moves is None else self.mean[torch.from_numpy(self.moves[g])]
+        return there + self._of_deviations(x - self.mean, g)
 
     def move(self, x: Float[Tensor, "n *position dim"], g: int) -> Float[Tensor, "n *position dim"]:
         """Return rho(g) x with every position where g takes it.
@@ -104,6 +108,15 @@ class Motion:
         moved = torch.empty_like(x)
         moved[:, torch.from_numpy(self.moves[g]).to(x.device)] = self(x, g)
         return moved
+
+    def _of_deviations(
+        self, x: Float[Tensor, "n *position dim"], g: int
+    ) -> Float[Tensor, "n *position dim"]:
+        if self.tokens is None or x.ndim == 2:
+            return self._along_channels(x, g)
+        first = len(self.tokens)
+        stay = torch.einsum("npi,pji->npj", x[:, :first], self.tokens[:, g])
+        return torch.cat([stay, self._along_channels(x[:, first:], g)], dim=1)
 
     def _along_channels(
         self, x: Float[Tensor, "n *position dim"], g: int

@@ -13,6 +13,7 @@ from orbitlens.typing import Float, Int, Matrices, Tensor
 
 _RESAMPLES = 1000
 _LEVEL = 0.95
+_ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +22,9 @@ class Scores:
 
     Args:
         r2: 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2, both sums over all
-            inputs, all positions and all elements but the identity. Where the target has no
-            variance it is 1 for an exact prediction and minus infinity otherwise.
+            inputs, all positions and all elements but the identity; mean_g is the mean over inputs
+            at each position. Where the target does not vary it is 1 for an exact prediction and
+            minus infinity otherwise.
         interval: Its 95% interval under resampling of the inputs.
         per_element: The same R^2 for each element, shape [|G|].
     """
@@ -47,25 +49,25 @@ class ScoreSums:
         self._residuals: list[Float[Tensor, "n group"]] = []
         self._powers: list[Float[Tensor, "n group"]] = []
         self._origin = self._shift = torch.zeros((), dtype=torch.float64)
-        self._rows = 0
+        self._about_zero = torch.zeros((), dtype=torch.float64)
 
     def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
         """Add the orbits of some inputs, all of their positions."""
         orbits = orbits.double()
         start = orbits[:, :, 0]
         if not self._residuals:
-            self._origin = orbits[0, 0].clone()
+            self._origin = orbits[0].clone()
             self._shift = torch.zeros_like(self._origin)
         residuals, powers = [], []
         for g in range(orbits.shape[2]):
             target = orbits[:, :, g]
             residuals.append((target - self._motion(start, g)).square().sum((1, 2)))
-            shifted = target - self._origin[g]
+            shifted = target - self._origin[:, g]
             powers.append(shifted.square().sum((1, 2)))
-            self._shift[g] += shifted.sum((0, 1))
+            self._shift[:, g] += shifted.sum(0)
         self._residuals.append(torch.stack(residuals, dim=1))
         self._powers.append(torch.stack(powers, dim=1))
-        self._rows += len(orbits) * orbits.shape[1]
+        self._about_zero = self._about_zero + orbits.square().sum((0, 1, 3))
 
     def scores(self, *, seed: int = 0) -> Scores:
         """Return R^2 and its interval.
@@ -75,8 +77,11 @@ class ScoreSums:
         """
         residuals, powers = torch.cat(self._residuals), torch.cat(self._powers)
         # About the mean instead of the first sample; the mean of all inputs serves every resample.
-        between = (self._shift / self._rows).square().sum(1) * self._rows
+        between = self._shift.square().sum((0, 2)) / len(powers)
         totals = powers - between / len(powers)
+        # Constant activations leave what rounding leaves, in numerator and denominator.
+        residuals = torch.where(residuals.sum(0) > _ROUNDING * self._about_zero, residuals, 0.0)
+        totals = torch.where(totals.sum(0) > _ROUNDING * self._about_zero, totals, 0.0)
         per_element = [_r2(r, t) for r, t in zip(residuals.sum(0), totals.sum(0), strict=True)]
         moved, about_mean = residuals[:, 1:].sum(1), totals[:, 1:].sum(1)
         return Scores(
