@@ -176,7 +176,8 @@ def harvest_command(
 @click.option(
     "--groups",
     type=_Names(),
-    help="With INPUTS: groups to choose from, as C2,C4,D4, instead of a report on --group.",
+    help="With INPUTS: groups to rank, as C2,C4,D4, instead of a report on --group, under which "
+    "alone a network is then trained that is trained here.",
 )
 @click.option("--max-positions", default=16, show_default=True, help="Places kept of each map.")
 @click.option("--max-dim", default=256, show_default=True, help="Directions kept of each layer.")
@@ -263,7 +264,11 @@ def _transport_of_network(
     console = Console(quiet=as_json)
     if config.candidates:
         record = network.choose(config, out, resume=resume, console=console)
-        lines = [f"{layer}: {chosen or 'none'}" for layer, chosen in record["chosen"].items()]
+        lines = []
+        for layer, chosen in record["chosen"].items():
+            lines.append(f"{layer}: {chosen or 'none'}")
+            ranking = [row for row in record["ranking"] if row["layer"] == layer]
+            lines += [f"  {row['group']:<6} {_verdict(row)}" for row in ranking]
         _print(as_json, record, [*lines, f"ranking: {out / 'groups.csv'}"])
         return
     record = network.report(config, out, resume=resume, console=console)
@@ -464,10 +469,13 @@ def _row(row: dict[str, Any]) -> str:
 
 
 def _layer(row: dict[str, Any]) -> str:
+    return f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
+
+
+def _verdict(row: dict[str, Any]) -> str:
     return (
-        f"{row['layer']:<32} {row['verdict']:<18} R^2 {_r2(row['r2'])} "
-        f"(unconstrained {_r2(row['free_r2'])}, identity {_r2(row['identity_r2'])}), "
-        f"invariant part {row['spectrum'][0]:.0%}"
+        f"{row['verdict']:<18} R^2 {_r2(row['r2'])} (unconstrained {_r2(row['free_r2'])}, "
+        f"identity {_r2(row['identity_r2'])}, shuffled {_r2(row['control_r2'])})"
     )
 
 

@@ -303,12 +303,12 @@ class TransportContract(ABC):
 
     @property
     def exact_matrices(self) -> Matrices:
-        """The regular representation, which moves the data."""
+        """The representation that moves the data; the regular one."""
         return regular(self.group).matrices.float()
 
     def store(self) -> ActivationStore:
-        """Return orbits that the regular representation moves exactly, at every position."""
-        start = _random(400, self.positions, self.group.order)
+        """Return orbits that the representation moves exactly, at every position."""
+        start = _random(400, self.positions, self.exact_matrices.shape[-1])
         orbits = torch.einsum("gij,npj->ngpi", self.exact_matrices, start)
         return store_from_array(orbits.squeeze(2), group=self.group)
 
@@ -318,7 +318,7 @@ class TransportContract(ABC):
         return self.build(store, store.split()[0]).matrices.float()
 
     def test_identity_element_gets_the_identity_matrix(self) -> None:
-        eye = torch.eye(self.group.order)
+        eye = torch.eye(self.exact_matrices.shape[-1])
         torch.testing.assert_close(self.fitted()[0], eye, atol=1e-4, rtol=0)
 
     def test_recovers_the_exact_action(self) -> None:

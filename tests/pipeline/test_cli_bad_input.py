@@ -319,7 +319,8 @@ def network(folder: Path, model: str, *more: str) -> list[str]:
     """Return the words that report on one of the networks above."""
     (folder / "networks.py").write_text(NETWORKS)
     name = f"python:{folder / 'networks.py'}:{model}"
-    return ["transport", name, "shapes", *TINY, "--out", f"{folder}/out", *more]
+    tiny = ["--n-samples", "50", "--image-size", "16"]
+    return ["transport", name, "shapes", *tiny, "--out", f"{folder}/out", *more]
 
 
 def transport(folder: Path, method: str, path: str) -> list[str]:
@@ -343,7 +344,8 @@ def report_on_a_layer_named_twice(folder: Path) -> Case:
 
 
 def report_with_too_few_inputs(folder: Path) -> Case:
-    return network(folder, "flat", "--layers", "0"), "two activations for each of the"
+    words = network(folder, "flat", "--layers", "0", "--group", "C2")
+    return words, "layer '0' under C2, to fit the exact transport on: expected at least"
 
 
 def report_without_a_layer_that_can_be_used(folder: Path) -> Case:
@@ -352,6 +354,10 @@ def report_without_a_layer_that_can_be_used(folder: Path) -> Case:
 
 def report_on_activations_with_nan(folder: Path) -> Case:
     return network(folder, "poison", "--layers", "0"), "layer '0'"
+
+
+def report_with_few_inputs(folder: Path) -> Case:
+    return network(folder, "flat", "--n-samples", "20"), "at least 50, a fifth"
 
 
 def report_with_a_transport(folder: Path) -> Case:

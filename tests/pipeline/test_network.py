@@ -93,14 +93,18 @@ def test_the_largest_group_is_chosen_for_each_layer(
 
 def test_in_python_layers_with_too_few_inputs_are_skipped_unless_named() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Linear(3, 2))
-    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     action = ol.actions.images(ol.groups.cyclic(2))
     found = measure_network(model, inputs=images, action=action, lie_inputs=0)
     assert [figures.layer for figures in found.layers] == ["1", "2"]
     assert "two activations for each of the" in found.skipped["0"]
     assert found.table[0]["lie_rotation"] is None
-    with pytest.raises(ol.OrbitLensError, match="two activations for each of the"):
-        measure_network(model, layers=["0"], inputs=images, action=action)
+    with pytest.raises(ol.OrbitLensError, match="layer '0' under C2.*two activations for each"):
+        measure_network(model, layers="0", inputs=images, action=action)
+    with pytest.raises(ol.OrbitLensError, match="at least 50, a fifth of which .* received 49"):
+        measure_network(model, inputs=images[:49], action=action)
+    with pytest.raises(ol.OrbitLensError, match="at least two elements, received C1"):
+        measure_network(model, inputs=images, action=ol.actions.images(ol.groups.cyclic(1)))
 
 
 def test_without_images_there_is_no_lie_derivative() -> None:

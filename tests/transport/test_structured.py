@@ -12,7 +12,7 @@ import orbitlens as ol
 from orbitlens import groups
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.errors import OrbitLensError
-from orbitlens.reps import homomorphism_errors, irreps, regular
+from orbitlens.reps import direct_sum, homomorphism_errors, irreps, regular
 from orbitlens.testing import TransportContract
 from orbitlens.transport import Motion, exact, fit_transport, frequencies, lie, low_rank, spatial
 from orbitlens.typing import Tensor
@@ -32,6 +32,12 @@ class TestLowRank(TransportContract):
 
 class TestLie(TransportContract):
     group = groups.cyclic(5)
+
+    @property
+    def exact_matrices(self) -> Tensor:
+        """What does not turn, and what turns once: less than the highest that five turns show."""
+        still, once, _ = irreps(self.group)
+        return direct_sum(still, once, once).matrices.float()
 
     def build(self, store: ActivationStore, train: np.ndarray) -> Motion:
         return lie(store, train)
@@ -96,7 +102,7 @@ def test_spatial_needs_positions_and_whole_maps() -> None:
         fit_transport(vectors, "spatial")
     store, _, _ = grids()
     rho = fit_transport(store, "spatial")
-    with pytest.raises(OrbitLensError, match=r"expected shape \[n, 9, 4\].*received \[1, 4\]"):
+    with pytest.raises(OrbitLensError, match=r"expected shape \[batch, 9, 4\].*received \[2, 4\]"):
         rho(torch.zeros(2, 4), torch.tensor([0, 1]))
 
 
@@ -163,10 +169,11 @@ def test_lie_finds_the_generator_and_moves_by_angles_it_has_not_seen() -> None:
 
 
 def test_a_frequency_that_the_turns_cannot_tell_is_refused() -> None:
-    store, _ = circle(4, (1, 2))
-    with pytest.raises(OrbitLensError, match=r"frequency 2.*finer group, such as C8"):
-        fit_transport(store, "lie")
-    assert fit_transport(circle(5, (1, 2))[0], "lie").r2 > 0.99999
+    for order in (4, 5):
+        store, _ = circle(order, (1, 2))
+        with pytest.raises(OrbitLensError, match=rf"frequency 2.*such as C{2 * order}"):
+            fit_transport(store, "lie")
+    assert fit_transport(circle(7, (1, 2))[0], "lie").r2 > 0.99999
 
 
 @pytest.mark.parametrize("name", ["D4", "C2", "C2xC2"])
@@ -184,7 +191,7 @@ def test_an_angle_outside_what_was_fitted_is_refused() -> None:
     torch.testing.assert_close(rho.at(405), rho.matrices[1])
     with pytest.raises(OrbitLensError, match=r"multiple of 45 degrees, received 10 degrees"):
         rho.at(10)
-    with pytest.raises(OrbitLensError, match=r"received nan degrees"):
+    with pytest.raises(OrbitLensError, match=r"`degrees`: expected a number, received nan"):
         fit_transport(store, "lie").at(math.nan)
     flips = fit_transport(wide_orbits(16, 20)[0])
     with pytest.raises(OrbitLensError, match=r"expected a group of turns"):
@@ -261,3 +268,34 @@ def test_a_singular_covariance_is_handled_and_said() -> None:
     store, _ = wide_orbits(16, 60)
     motion = exact(store, store.split()[0])
     assert (motion.variable, motion.dim) == (16, 60)
+
+
+def test_whole_maps_move_as_their_rows_do() -> None:
+    store, _, _ = grids()
+    rho = fit_transport(store, "spatial")
+    x, elements = random(6, 9, 4).float(), torch.arange(6) % 4
+    maps = rho(x.mT.unflatten(2, (3, 3)), elements)
+    torch.testing.assert_close(maps.flatten(2).mT, rho(x, elements))
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 4), (2, 4, 3, 3), (2, 5), (4,)])
+def test_a_transport_of_rows_refuses_maps_and_other_widths(shape: tuple[int, ...]) -> None:
+    store, _, _ = grids()
+    with pytest.raises(OrbitLensError, match=r"expected shape \[batch, 4\].*method=.spatial"):
+        fit_transport(store, "exact")(torch.zeros(shape), torch.tensor([0, 1]))
+
+
+def test_every_sample_needs_its_element_and_every_setting_a_meaning() -> None:
+    store, _ = wide_orbits(16, 16)
+    with pytest.raises(OrbitLensError, match=r"one for each of the 3 samples, received 2"):
+        fit_transport(store)(torch.zeros(3, 16), torch.tensor([0, 1]))
+    with pytest.raises(OrbitLensError, match=r"setting of the transport low_rank.*'rank'"):
+        fit_transport(store, "low_rank", ranq=3)
+
+
+def test_a_layer_of_constant_numbers_is_predicted_exactly() -> None:
+    found = [
+        fit_transport(store_from_array(torch.ones(50, 4, 3), group=groups.cyclic(4)), method)
+        for method in ("identity", "least_squares", "exact")
+    ]
+    assert [rho.r2 for rho in found] == [1.0, 1.0, 1.0]

@@ -214,7 +214,7 @@ def no_layers() -> OrbitLensError:
 
 
 def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
-    """Return the only floating tensor of an output, alone or first in a tuple, None without one."""
+    """Return the only floating tensor of an output, alone or first in a tuple; else None."""
     parts = _parts(output)
     if parts is not None:
         tensors = [part for part in parts if isinstance(part, Tensor)]
@@ -244,7 +244,7 @@ def _only_tensor(output: Any, name: str) -> Float[Tensor, "..."]:
         return tensor
     raise OrbitLensError(
         f"layer {name!r} whose output is not a tensor",
-        expected="one floating point tensor, alone or first in a tuple",
+        expected="one floating point tensor, alone or the only one of a tuple and its first entry",
         received=kind_of(output),
         remedy="choose one of its submodules, or a layer after it",
     )

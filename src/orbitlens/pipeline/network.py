@@ -78,8 +78,7 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     folder = RunFolder(out, config.to_dict(), resume=resume)
     job = _prepare(config, config.run.group, console)
     with folder.writing():
-        with console.stage("train the base model") as tick:
-            stages.train_model(job, folder / "model.safetensors", tick)
+        _train(job, folder, console)
         found = _measure(config, job, folder, console)
         record = _record(config, job, found, console)
         write_table([_flat(row, found) for row in found.table], folder / "layers.csv")
@@ -108,10 +107,9 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     measured: dict[str, list[LayerEquivariance]] = {}
     with folder.writing():
         # A network that is trained here is one and the same for all candidates.
-        with console.stage("train the base model") as tick:
-            stages.train_model(base, folder / "model.safetensors", tick)
+        _train(base, folder, console)
         for name, job in jobs.items():
-            stages.train_model(job, folder / "model.safetensors")
+            _train(job, folder, Console(quiet=True))
             found = _measure(replace(config, lie_inputs=0), job, folder, console, f"{name}: ")
             for figures in found.layers:
                 measured.setdefault(figures.layer, []).append(figures)
@@ -140,6 +138,13 @@ def _prepare(config: NetworkConfig, group: str, console: Console) -> Job:
     for layer in config.layers:
         get_layer(job.model.module, layer)
     return job
+
+
+def _train(job: Job, folder: RunFolder, console: Console) -> None:
+    """Train the network, or load it if that was done before; most come trained."""
+    if job.trains_model:
+        with console.stage("train the base model") as tick:
+            stages.train_model(job, folder / "model.safetensors", tick)
 
 
 def _measure(

@@ -131,6 +131,14 @@ def notices(record: Record) -> list[str]:
             ],
         ),
         *_notice(
+            "the mean over places was looked at, as it is not known where places move",
+            [
+                f"{_brief(x)} ({_count(x['all_places'])} places)"
+                for x in layers
+                if x.get("places") == 1 and _below(1, finite(x.get("all_places")))
+            ],
+        ),
+        *_notice(
             "the directions that were looked at hold less than 99% of the variance",
             [
                 f"{_brief(x)} ({percent(x['kept_variance'])} in {_count(x.get('dim'))})"
@@ -144,7 +152,8 @@ def notices(record: Record) -> list[str]:
                 _brief(x)
                 for x in layers
                 # A layer that does not move is predicted as well under any labels.
-                if x.get("verdict") != "invariant" and _not_above(x.get("r2"), x.get("control_r2"))
+                if "invariant" not in str(x.get("verdict"))
+                and _not_above(x.get("r2"), x.get("control_r2"))
             ],
         ),
         *_notice(

@@ -22,9 +22,10 @@ _FINDING = (
     Column(
         "verdict",
         "Verdict",
-        "Invariant: R² of the identity is above 0 and within 0.01 of the exact one; else "
-        "equivariant: the interval of R² is above 0 and above the shuffled control, and R² at "
-        "least 0.9; partly equivariant: R² is less; none: it is not above",
+        "Invariant: R² of the identity is within 0.01 of the exact one, whose interval is above "
+        "0; else equivariant: the interval is above the shuffled control as well; partly: R² is "
+        "below 0.9; none: the interval is not above. Of maps and tokens it is said of the "
+        "channels, after their places have moved: a map of scalars is invariant",
         write=str,
     ),
 )

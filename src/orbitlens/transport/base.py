@@ -13,7 +13,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.groups.base import other_order
 from orbitlens.transport.motion import Motion
-from orbitlens.typing import Activations, Elements, Float, Matrices, Tensor
+from orbitlens.typing import Activations, Elements, Float, Int, Matrices, Tensor
 
 _DEGREES = 1e-6
 
@@ -70,27 +70,46 @@ class Transport:
         return self.motion.dim
 
     def __call__(
-        self, x: Float[Tensor, "batch *position dim"], elements: Elements
-    ) -> Float[Tensor, "batch *position dim"]:
+        self, x: Float[Tensor, "batch *axes"], elements: Int[Tensor, " samples"]
+    ) -> Float[Tensor, "batch *axes"]:
         """Move each sample by its own element, rho(g_i) x_i.
 
         Args:
-            x: Activations, shape [batch, dim]; for a spatial transport [batch, positions, dim],
-                whose positions move too.
+            x: Activations, shape [batch, dim]; for a spatial transport, whose positions move too,
+                [batch, positions, dim] or maps [batch, dim, height, width].
             elements: One group element per sample, shape [batch].
 
         Returns:
             The moved activations, of the same shape.
 
         Raises:
-            OrbitLensError: If an element is not one of the group, or positions are missing.
+            OrbitLensError: If the activations have another width or other positions, or if there
+                is not one element of the group for each.
         """
-        _check_elements(elements, self.group.order)
+        if x.ndim == 4 and self.motion.moves is not None:
+            rows = self(x.flatten(2).mT, elements)
+            return rows.mT.unflatten(2, x.shape[2:])
+        self._check_activations(x)
+        _check_elements(elements, self.group.order, len(x))
         moved = torch.empty_like(x)
         for g in elements.unique().tolist():
             rows = elements == g
             moved[rows] = self.motion.move(x[rows], g)
         return moved
+
+    def _check_activations(self, x: Tensor) -> None:
+        places = () if self.motion.moves is None else (self.motion.moves.shape[1],)
+        if x.ndim == 2 + len(places) and x.shape[1:] == (*places, self.dim):
+            return
+        shape = ", ".join(map(str, ("batch", *places, self.dim)))
+        raise OrbitLensError(
+            f"activations for a transport fitted by {self.method}",
+            expected=f"shape [{shape}]" + (" or such maps" if places else ""),
+            received=list(x.shape),
+            remedy="give all positions of each input, as the store holds them"
+            if places
+            else 'give rows of this layer; whole maps are moved by method="spatial"',
+        )
 
     def at(self, degrees: float | int) -> Float[Tensor, "dim dim"]:
         """Return rho for a counter-clockwise turn by an angle.
@@ -107,13 +126,17 @@ class Transport:
         Raises:
             OrbitLensError: If the transport knows no such angle.
         """
-        if self.motion.generator is not None and math.isfinite(degrees):
+        if not math.isfinite(degrees):
+            raise OrbitLensError(
+                "`degrees`", expected="a number", received=degrees, remedy="give an angle"
+            )
+        if self.motion.generator is not None:
             angle = math.radians(degrees)
             return torch.linalg.matrix_exp(angle * self.motion.generator).float()
         cyclic = self.group.generators == (1,) and self.group.element_order(1) == self.group.order
         step = 360 / self.group.order
-        turns = round(degrees / step) if math.isfinite(degrees) else 0
-        if not cyclic or not abs(degrees - turns * step) < _DEGREES:
+        turns = round(degrees / step)
+        if not cyclic or abs(degrees - turns * step) > _DEGREES:
             raise OrbitLensError(
                 f"angle of a transport fitted by {self.method} under {self.group.name}",
                 expected=f"a multiple of {step:g} degrees" if cyclic else "a group of turns, C_n",
@@ -158,7 +181,7 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
         >>> move(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), swap).tolist()
         [[1.0, 2.0], [4.0, 3.0]]
     """
-    _check_elements(elements, len(matrices))
+    _check_elements(elements, len(matrices), len(x))
     moved = torch.empty_like(x)
     for g in range(len(matrices)):
         rows = elements == g
@@ -166,7 +189,14 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
     return moved
 
 
-def _check_elements(elements: Elements, order: int) -> None:
+def _check_elements(elements: Int[Tensor, " samples"], order: int, n: int) -> None:
+    if len(elements) != n:
+        raise OrbitLensError(
+            "`elements`",
+            expected=f"one for each of the {n} samples",
+            received=len(elements),
+            remedy="give each sample its own element",
+        )
     if len(elements) and not 0 <= elements.min() <= elements.max() < order:
         raise OrbitLensError(
             "`elements`",

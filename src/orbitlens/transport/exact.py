@@ -46,7 +46,7 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             if the orbits are not in the order of the group's elements.
     """
     moments = cross_moments(store.chunks(train), store.group, store.dim)
-    fit = exact_of_moments(moments, store.group, store.positions)
+    fit = exact_of_moments(moments, store.group, store.positions, subject=f"layer {store.layer!r}")
     if fit.clarity < _POOR:
         check_element_order(store, train)
     return fit.motion
@@ -69,7 +69,12 @@ class ExactFit:
 
 
 def exact_of_moments(
-    moments: CrossMoments, group: Group, positions: int = 1, *, mean_fixed: bool | None = None
+    moments: CrossMoments,
+    group: Group,
+    positions: int = 1,
+    *,
+    subject: str = "this layer",
+    mean_fixed: bool | None = None,
 ) -> ExactFit:
     """Fit the exact transport to sums that have been taken already.
 
@@ -77,6 +82,7 @@ def exact_of_moments(
         moments: Cross-moments of orbits.
         group: The group.
         positions: Activations per input that were summed, for the message.
+        subject: What is fitted, for the message.
         mean_fixed: Whether rho(g) mu = mu is kept; None (the default) takes what predicts better,
             in twice the time.
 
@@ -91,11 +97,11 @@ def exact_of_moments(
     rank = basis.shape[1]
     if moments.n < 2 * rank:
         raise OrbitLensError(
-            "orbits to fit the exact transport on",
+            f"training orbits of {subject} under {group.name}, to fit the exact transport on",
             expected=f"at least {-(-2 * rank // (order * positions))}, two activations "
             f"for each of the {rank} directions with variance",
             received=moments.n // (order * positions),
-            remedy="harvest more inputs",
+            remedy="harvest more inputs, or keep fewer directions (rank, max_dim)",
         )
     second = basis.T @ moments.products @ basis / moments.n
     mean = basis.T @ moments.total / moments.n

@@ -1,5 +1,6 @@
 """Fit a transport and measure it on orbits that it has not seen."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,8 @@ def fit_transport(
         The transport with its held-out figures.
 
     Raises:
-        OrbitLensError: If the method is unknown, or cannot be fitted to this store.
+        OrbitLensError: If the method or a setting of it is unknown, or cannot be fitted to this
+            store.
 
     Example:
         >>> import orbitlens as ol
@@ -70,6 +72,10 @@ def fit_transport(
     """
     if method not in METHODS:
         raise unknown_name("`method` of the transport", method, METHODS)
+    known = list(inspect.signature(METHODS[method]).parameters)[2:]
+    for name in settings:
+        if name not in known:
+            raise unknown_name(f"setting of the transport {method}", name, known or ["none"])
     train, held_out = store.split() if split is None else split
     # Relations are measured before rounding: an exact transport holds them in float64.
     wide = METHODS[method](store, train, **settings).to(torch.float64)

@@ -184,6 +184,7 @@ class _Sums:
 
     def __init__(self, store: ActivationStore, *others: Group) -> None:
         self._groups, self._moves = (store.group, *others), store.moves
+        self._subject = f"layer {store.layer!r}"
         self._n_tokens = tokens_before_places(store)
         self._places = store.positions - self._n_tokens
         kinds = range(1 + self._n_tokens)
@@ -209,7 +210,10 @@ class _Sums:
         """Fit the exact transport, of places and then of the tokens."""
         sizes = [self._places] + [1] * self._n_tokens
         fits = zip(self.moments, sizes, strict=True)
-        return [exact_of_moments(moments, self._groups[0], size) for moments, size in fits]
+        return [
+            exact_of_moments(moments, self._groups[0], size, subject=self._subject)
+            for moments, size in fits
+        ]
 
     def control(self, fits: list[ExactFit], reading: int = 0) -> Motion:
         """Fit the exact transport to what these orbits are, as others were fitted."""

@@ -26,8 +26,9 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
         S_k = 2/n sum_p sin(2 pi k p / n) rho(r^p),   A = sum_{k < n/2} k S_k
 
     each such plane turns k times in a whole turn. A is skew in the whitened space. C_n cannot tell
-    the frequency k from n - k, and takes the lower; planes of frequency n/2 are not determined and
-    stay, so there may be next to nothing in them.
+    the frequency k from n - k, and takes the lower; so there may be next to nothing at the highest
+    frequency that n turns can show, floor(n / 2), lest there be more beyond. Planes of frequency
+    n/2 are not determined, and stay.
 
     Args:
         store: Activations of orbits under C_n, n at least 3.
@@ -38,7 +39,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
 
     Raises:
         OrbitLensError: If the group is not cyclic, if it has fewer than 3 turns, or if more than 1%
-            of the power that turns is at frequency n/2.
+            of the power that turns is at frequency floor(n / 2).
     """
     group = store.group
     known = family(group)
@@ -51,7 +52,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
         )
     moments = cross_moments(store.chunks(train), group, store.dim)
     motion = exact_of_moments(moments, group, store.positions).motion
-    _check_nyquist(group, motion.core, moments.products[0])
+    _check_resolved(group, motion.core, moments.products[0])
     generator = torch.zeros_like(motion.core[0])
     for k in range(1, (group.order + 1) // 2):
         generator += k * _part(motion.core, k)
@@ -93,22 +94,19 @@ def _power(generator: Float[Tensor, "dim dim"], angle: float) -> Float[Tensor, "
     return power
 
 
-def _check_nyquist(group: Group, matrices: Matrices, second: Float[Tensor, "dim dim"]) -> None:
-    """Check that next to nothing changes its sign from each turn to the next."""
-    if group.order % 2:
-        return
-    signs = torch.ones(group.order, dtype=matrices.dtype)
-    signs[1::2] = -1
-    invariant = matrices.mean(0)
-    alternating = torch.einsum("p,pij->ij", signs, matrices) / group.order
-    turning = ((torch.eye(len(second)).to(second) - invariant) @ second).trace()
-    share = (alternating @ second).trace() / turning.clamp_min(torch.finfo(second.dtype).tiny)
+def _check_resolved(group: Group, matrices: Matrices, second: Float[Tensor, "dim dim"]) -> None:
+    """Check that next to nothing turns at the highest frequency that these turns can show."""
+    n, highest = group.order, group.order // 2
+    angles = 2 * math.pi * highest / n * torch.arange(n, dtype=matrices.dtype)
+    weights = torch.cos(angles) * (1 if 2 * highest == n else 2) / n
+    fastest = torch.einsum("p,pij->ij", weights, matrices)
+    turning = ((torch.eye(len(second)).to(second) - matrices.mean(0)) @ second).trace()
+    share = (fastest @ second).trace() / turning.clamp_min(torch.finfo(second.dtype).tiny)
     if share > _ALIASED:
-        n = group.order
         raise OrbitLensError(
             f"angles between the {n} turns of {group.name}",
-            expected=f"at most {_ALIASED:.0%} of the power that turns at frequency {n // 2}, which "
-            "these turns do not determine",
+            expected=f"at most {_ALIASED:.0%} of the power that turns at frequency {highest}, the "
+            "highest that these turns can show",
             received=f"{float(share):.1%}",
             remedy=f"harvest the orbits under a finer group, such as C{2 * n}",
         )

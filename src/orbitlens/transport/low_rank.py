@@ -88,4 +88,4 @@ def _leading(
     factor = torch.linalg.solve_triangular(root, sketch.T, upper=False).T
     U, values, _ = torch.linalg.svd(factor, full_matrices=False)
     kept = min(rank, int((values > 0).sum()))
-    return U[:, :kept]
+    return U[:, :kept].contiguous()

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from orbitlens.errors import OrbitLensError
 from orbitlens.typing import Float, Matrices, Tensor
 
 
@@ -92,19 +91,9 @@ class Motion:
 
         Returns:
             Activations of the same shape.
-
-        Raises:
-            OrbitLensError: If whole maps or token grids were expected.
         """
         if self.moves is None:
             return self(x, g)
-        if x.ndim != 3 or x.shape[1] != self.moves.shape[1]:
-            raise OrbitLensError(
-                "activations for a spatial transport",
-                expected=f"shape [n, {self.moves.shape[1]}, {self.dim}], whole maps or token grids",
-                received=list(x.shape),
-                remedy="give all positions of each input, as the store holds them",
-            )
         moved = torch.empty_like(x)
         moved[:, torch.from_numpy(self.moves[g]).to(x.device)] = self(x, g)
         return moved

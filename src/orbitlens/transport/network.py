@@ -23,6 +23,8 @@ Tick = Callable[..., None]
 Stage = Callable[[str], AbstractContextManager[Tick]]
 
 _LIE_INPUTS = 64
+_FEWEST = 50
+_BATCH = 64  # moved inputs; small, so that progress is seen to go on
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def measure_network(
     *,
     inputs: Float[Tensor, "n *axes"],
     action: Action,
-    layers: Iterable[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     max_positions: int = 16,
     max_dim: int = 256,
     prepare: Prepare | None = None,
@@ -69,8 +71,8 @@ def measure_network(
         model: Any network.
         inputs: The inputs, [n, ...].
         action: How the group moves them.
-        layers: Dotted names; None (the default) takes every layer that can be used, and says in
-            `skipped` why the others cannot.
+        layers: Dotted names, or one; None (the default) takes every layer that can be used, and
+            says in `skipped` why the others cannot.
         max_positions: Places of a map or token grid kept of each input, at most; whole orbits of
             places under the group.
         max_dim: Directions kept of wide layers, at most; the principal ones.
@@ -86,8 +88,9 @@ def measure_network(
         The figures.
 
     Raises:
-        OrbitLensError: If a layer that was named cannot be used, if none can, or if there are too
-            few inputs for a layer that was named, or for all.
+        OrbitLensError: If there are fewer than 50 inputs, or the group has no element but the
+            identity; if a layer that was named cannot be used, or none can; or if there are too few
+            inputs for a layer that was named, or for all.
 
     Example:
         >>> from orbitlens import actions, groups, models
@@ -103,8 +106,9 @@ def measure_network(
         >>> [(row["layer"], row["verdict"]) for row in found.table]
         [('pool', 'equivariant'), ('readout', 'invariant')]
     """
+    _check(inputs, action)
     show = stage or (lambda _: nullcontext(_no_tick))
-    named = None if layers is None else tuple(layers)
+    named = (layers,) if isinstance(layers, str) else layers and tuple(layers)
     with tempfile.TemporaryDirectory(prefix=".layers.partial", dir=scratch) as folder:
         with show("harvest every layer") as tick:
             found = harvest_layers(
@@ -115,6 +119,7 @@ def measure_network(
                 out=Path(folder) / "layers",
                 max_positions=max_positions,
                 max_dim=max_dim,
+                batch_size=_BATCH,
                 prepare=prepare,
                 name=name,
                 progress=tick,
@@ -135,6 +140,23 @@ def measure_network(
                 )
     table = tuple(_row(measured[layer], found, lie) for layer in measured)
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
+
+
+def _check(inputs: Tensor, action: Action) -> None:
+    if action.group.order < 2:
+        raise OrbitLensError(
+            "`group` of the report",
+            expected="at least two elements",
+            received=action.group.name,
+            remedy="choose for example C4",
+        )
+    if len(inputs) < _FEWEST:
+        raise OrbitLensError(
+            "inputs of the report",
+            expected=f"at least {_FEWEST}, a fifth of which is held out",
+            received=len(inputs),
+            remedy="give more inputs; several hundred make the intervals narrow",
+        )
 
 
 def _measure(
