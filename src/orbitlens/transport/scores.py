@@ -80,8 +80,10 @@ class ScoreSums:
         between = self._shift.square().sum((0, 2)) / len(powers)
         totals = powers - between / len(powers)
         # Constant activations leave what rounding leaves, in numerator and denominator.
-        residuals = torch.where(residuals.sum(0) > _ROUNDING * self._about_zero, residuals, 0.0)
-        totals = torch.where(totals.sum(0) > _ROUNDING * self._about_zero, totals, 0.0)
+        rounding = _ROUNDING * self._about_zero
+        constant = totals.sum(0) <= rounding
+        totals = torch.where(constant, 0.0, totals)
+        residuals = torch.where(constant & (residuals.sum(0) <= rounding), 0.0, residuals)
         per_element = [_r2(r, t) for r, t in zip(residuals.sum(0), totals.sum(0), strict=True)]
         moved, about_mean = residuals[:, 1:].sum(1), totals[:, 1:].sum(1)
         return Scores(
