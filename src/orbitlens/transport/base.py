@@ -29,7 +29,7 @@ class Transport:
             "low_rank" or "lie".
         r2: Held-out R^2 = 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2 with
             both sums over all orbits and all elements but the identity, which is predicted for
-            free; mean_g is the per-feature mean of psi(gx).
+            free; mean_g is the mean of psi(gx) over inputs, of maps and tokens at each position.
         r2_interval: Its 95% interval under resampling of the held-out inputs.
         r2_per_element: The same R^2 for each element, shape [|G|].
         identity_r2: The same R^2 for rho = I: how invariant the network is without any transport.
