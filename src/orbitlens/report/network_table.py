@@ -22,10 +22,11 @@ _FINDING = (
     Column(
         "verdict",
         "Verdict",
-        "Invariant: R² of the identity is within 0.01 of the exact one, whose interval is above "
-        "0; else equivariant: the interval is above the shuffled control as well; partly: R² is "
-        "below 0.9; none: the interval is not above. Of maps and tokens it is said of the "
-        "channels, after their places have moved: a map of scalars is invariant",
+        "Equivariant: the interval of R² is above 0 and above the shuffled control, and R² above "
+        "that of the identity by more than 0.01; else invariant: the interval and R² of the "
+        "identity are above 0; partly: R², for invariance that of the identity, is below 0.9; "
+        "else none. Of maps and tokens it is said of the channels, after their places have moved: "
+        "a map of scalars is invariant",
         write=str,
     ),
 )

@@ -28,8 +28,8 @@ class GroupChoice:
 def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupChoice:
     """Rank candidate groups on one layer, prefer the larger of equals, and say if none acts.
 
-    A group acts if the R^2 of its exact transport is above zero and above its shuffled control by
-    more than its interval, or if the layer is invariant. A subgroup of one that acts does too.
+    A group acts if the verdict on the layer is any but "none", see `LayerEquivariance.verdict`. A
+    subgroup of one that acts does too.
 
     Args:
         stores: The same inputs and the same layer, harvested under each candidate.

@@ -83,16 +83,18 @@ class LayerEquivariance:
     def verdict(self) -> str:
         """Say whether the group acts on the layer.
 
-        "invariant" where the identity explains as much as the transport, to 0.01, and the interval
-        of R^2 is above 0; "equivariant" where it is above the shuffled control as well; both
-        "partly" where R^2 is below 0.9; else "none". Of maps and token grids that is said of the
-        channels, after their places have moved: a map of scalars is invariant.
+        "equivariant" where the interval of R^2 is above 0 and above the shuffled control, and R^2
+        above that of the identity by more than 0.01; else "invariant" where the identity explains
+        something and the interval is above 0: what the group does is no more than to leave a part
+        alone; else "none". "partly" where R^2, for invariance that of the identity, is below 0.9.
+        Of maps and token grids that is said of the channels, after their places have moved: a map
+        of scalars is invariant.
         """
-        invariant = self.identity_r2 >= self.r2 - _SAME
-        if not self.r2_low > (0.0 if invariant else max(0.0, self.control_r2)):
-            return "none"
-        kind = "invariant" if invariant else "equivariant"
-        return kind if self.r2 >= _MOST else f"partly {kind}"
+        if self.r2_low > max(0.0, self.control_r2) and self.r2 > self.identity_r2 + _SAME:
+            return "equivariant" if self.r2 >= _MOST else "partly equivariant"
+        if self.r2_low > 0 and self.identity_r2 > 0:
+            return "invariant" if self.identity_r2 >= _MOST else "partly invariant"
+        return "none"
 
 
 def measure_layer(
