@@ -119,6 +119,7 @@ def test_the_exact_transport_finds_the_regular_representation(group: Group) -> N
     store = ol.harvest(model, layer="pool", inputs=noise(400, 1, 8), action=images(group))
     rho = ol.fit_transport(store, method="exact")
     assert rho.identity_r2 < 0.9 < 0.999999 < rho.r2
+    assert rho.relation_error < 1e-6
     found = Representation(group, rho.matrices.double(), "found")
     assert multiplicities(found) == tuple(features * m for m in multiplicities(regular(group)))
 
