@@ -28,9 +28,9 @@ from orbitlens.reproduce import BUDGETS, locate
 Command = Callable[..., None]
 
 _DATA = ("n_samples", "image_size", "unreadable")
-_MODEL = ("model", "layer", "positions", "random_weights", "model_samples", "model_epochs")
-_GROUP = ("group", "interpolation")
 _WEIGHTS = ("random_weights", "model_samples", "model_epochs")
+_MODEL = ("model", "layer", "positions", *_WEIGHTS)
+_GROUP = ("group", "interpolation")
 _RUN = ("seed", "device")
 
 

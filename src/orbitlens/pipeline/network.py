@@ -1,6 +1,6 @@
 """`orbitlens transport MODEL INPUTS`: what groups do to the layers of a network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,8 +57,12 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
-        own = {k: v for k, v in asdict(self).items() if k != "run"}
-        return {**self.run.to_dict(), **{k: _plain(v) for k, v in own.items()}}
+        own = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name != "run"
+        }
+        return {**self.run.to_dict(), **own}
 
 
 def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     if find_spec("jinja2") is None:
         raise missing_extra("jinja2", extra="report")
     folder = RunFolder(out, config.to_dict(), resume=resume)
-    job = _prepare(config, config.run.group, console)
+    job = _prepare(config, console)
     with folder.writing():
         _train(job, folder, console)
         found = _measure(config, job, folder, console)
@@ -102,14 +106,17 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
         The record, as written to metrics.json: for each layer the group chosen, or None.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
-    base = _prepare(config, config.run.group, console)
-    jobs = {name: _prepare(config, name, console) for name in config.candidates}
+    base = _prepare(config, console)
+    candidates = {
+        name: stages.build_action(config.run, name, base.source.inputs)
+        for name in config.candidates
+    }
     measured: dict[str, list[LayerEquivariance]] = {}
     with folder.writing():
         # A network that is trained here is one and the same for all candidates.
         _train(base, folder, console)
-        for name, job in jobs.items():
-            _train(job, folder, Console(quiet=True))
+        for name, action in candidates.items():
+            job = replace(base, action=action)
             found = _measure(replace(config, lie_inputs=0), job, folder, console, f"{name}: ")
             for figures in found.layers:
                 measured.setdefault(figures.layer, []).append(figures)
@@ -131,10 +138,10 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     return record
 
 
-def _prepare(config: NetworkConfig, group: str, console: Console) -> Job:
-    """Load images and network once for a group, and check the names of the layers."""
+def _prepare(config: NetworkConfig, console: Console) -> Job:
+    """Load images and network, and check the names of the layers."""
     with console.stage("load images and network"):
-        job = stages.prepare(replace(config.run, group=group, layer=ALL_LAYERS))
+        job = stages.prepare(replace(config.run, layer=ALL_LAYERS))
     for layer in config.layers:
         get_layer(job.model.module, layer)
     return job
@@ -211,7 +218,3 @@ def _figures(figures: LayerEquivariance) -> dict[str, Any]:
     left_out = ("layer", "spectrum")
     plain = {name: value for name, value in asdict(figures).items() if name not in left_out}
     return {"verdict": figures.verdict, **plain}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

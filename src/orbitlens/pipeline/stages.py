@@ -99,10 +99,20 @@ def prepare(config: RunConfig, source: Source | None = None) -> Job:
         OrbitLensError: If anything that the user named is wrong.
     """
     source = source or load_source(config)
-    action = actions.images(groups.from_name(config.group), interpolation=config.interpolation)
-    action.check(source.inputs.values)
+    action = build_action(config, config.group, source.inputs)
     split_samples(len(source.inputs.values))
     return Job(config, source, action, _build_model(config, source.inputs))
+
+
+def build_action(config: RunConfig, group: str, inputs: Inputs) -> Action:
+    """Return how a group moves the images.
+
+    Raises:
+        OrbitLensError: If it cannot.
+    """
+    action = actions.images(groups.from_name(group), interpolation=config.interpolation)
+    action.check(inputs.values)
+    return action
 
 
 def load_source(config: RunConfig) -> Source:

@@ -104,33 +104,31 @@ def exact_of_moments(
             remedy="harvest more inputs, or keep fewer directions (rank, max_dim)",
         )
     second = basis.T @ moments.products @ basis / moments.n
-    mean = basis.T @ moments.total / moments.n
-    choices = _free_directions(second[0], mean)
+    # The basis is made of principal axes, so whitening divides by their standard deviations.
+    deviations = second[0].diagonal().sqrt()
+    whitened = second / torch.outer(deviations, deviations)
+    choices = _free_directions(basis.T @ moments.total / moments.n / deviations)
     if mean_fixed is not None:
         choices = {mean_fixed: choices.get(mean_fixed, choices[False])}
-    found = {fixed: _whitened_fit(group, second, free) for fixed, free in choices.items()}
-    best = min(found, key=lambda fixed: _residual(found[fixed][0], second))
-    inside, clarity = found[best]
-    eye = torch.eye(rank, dtype=torch.float64)
-    matrices = torch.eye(dim, dtype=torch.float64) + basis @ (inside - eye) @ basis.T
-    return ExactFit(Motion(matrices, variable=rank), clarity, mean_fixed=best)
+    found = {fixed: _fit(group, whitened, free) for fixed, free in choices.items()}
+    inside = {fixed: deviations[:, None] * Q / deviations for fixed, (Q, _) in found.items()}
+    best = min(found, key=lambda fixed: _residual(inside[fixed], second))
+    change = inside[best] - torch.eye(rank, dtype=torch.float64)
+    matrices = torch.eye(dim, dtype=torch.float64) + basis @ change @ basis.T
+    return ExactFit(Motion(matrices, variable=rank), found[best][1], mean_fixed=best)
 
 
-def _whitened_fit(
-    group: Group, second: Float[Tensor, "group rank rank"], free: Float[Tensor, "rank free"]
+def _fit(
+    group: Group, whitened: Float[Tensor, "group rank rank"], free: Float[Tensor, "rank free"]
 ) -> tuple[Float[Tensor, "group rank rank"], float]:
-    """Fit rho on some whitened directions, the identity on the others; and its clarity."""
-    scale, axes = torch.linalg.eigh(second[0])
-    whiten, colour = axes * scale.rsqrt() @ axes.T, axes * scale.sqrt() @ axes.T
-    correlations = free.T @ whiten @ second @ whiten @ free
+    """Fit Q on some whitened directions, the identity on the others; and its clarity."""
+    correlations = free.T @ whitened @ free
     moved = exactify(group, correlations).matrices
     change = moved - torch.eye(free.shape[1], dtype=torch.float64)
-    matrices = (
-        torch.eye(len(second[0]), dtype=torch.float64) + colour @ free @ change @ free.T @ whiten
-    )
+    Q = torch.eye(len(free), dtype=torch.float64) + free @ change @ free.T
     if not free.shape[1]:
-        return matrices, 1.0
-    return matrices, float((moved * correlations).sum((1, 2)).mean() / free.shape[1])
+        return Q, 1.0
+    return Q, float((moved * correlations).sum((1, 2)).mean() / free.shape[1])
 
 
 def _residual(
@@ -140,19 +138,18 @@ def _residual(
     return float((matrices * (matrices @ second[0] - 2 * second)).sum())
 
 
-def _free_directions(
-    second: Float[Tensor, "rank rank"], mean: Float[Tensor, " rank"]
-) -> dict[bool, Float[Tensor, "rank free"]]:
+def _free_directions(whitened: Float[Tensor, " rank"]) -> dict[bool, Float[Tensor, "rank free"]]:
     """Orthonormal bases of the whitened directions that may move, with the mean fixed or not.
 
     The mean of whole orbits is invariant. Fixing it beforehand keeps a large mean, which says
     nothing about the group, from being turned by a small error; but where the group acts in part
     alone, whoever fixes the mean pays elsewhere. So both are tried. A mean near zero has no
     direction.
+
+    Args:
+        whitened: The whitened mean.
     """
-    scale, axes = torch.linalg.eigh(second)
-    whitened = (axes * scale.rsqrt()) @ (axes.T @ mean)
-    everything = torch.eye(len(mean), dtype=mean.dtype)
+    everything = torch.eye(len(whitened), dtype=whitened.dtype)
     if whitened.square().sum() < _MEAN:
         return {False: everything}
     others = torch.linalg.qr(whitened[:, None], mode="complete").Q[:, 1:]

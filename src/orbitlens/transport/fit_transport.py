@@ -15,6 +15,7 @@ from orbitlens.transport.base import Transport
 from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
+from orbitlens.transport.kinds import grids
 from orbitlens.transport.least_squares import least_squares
 from orbitlens.transport.lie import lie
 from orbitlens.transport.low_rank import low_rank
@@ -82,8 +83,7 @@ def fit_transport(
     parts = [wide.core, *(() if wide.tokens is None else wide.tokens)]
     motion = wide.to(torch.float32)
     learned, still = ScoreSums(motion), ScoreSums(identity(store, train))
-    for chunk in store.chunks(held_out):
-        orbits = chunk.unflatten(0, (-1, store.positions))
+    for orbits in grids(store, held_out):
         learned.update(orbits)
         still.update(orbits)
     scores, unmoved = learned.scores(), still.scores()

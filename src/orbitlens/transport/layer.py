@@ -1,30 +1,19 @@
 """What the group does to one layer: every figure that the report of a network shows."""
 
 from dataclasses import dataclass
-from typing import final
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
 from orbitlens.activations import ActivationStore
-from orbitlens.groups import Group
 from orbitlens.reps import homomorphism_errors
 from orbitlens.transport.canonical import canonical_scores
 from orbitlens.transport.controls import read_as_another_group, shuffled
-from orbitlens.transport.exact import ExactFit, exact_of_moments
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
-from orbitlens.transport.least_squares import least_squares_of_moments
-from orbitlens.transport.moments import CrossMoments, MomentSums
-from orbitlens.transport.motion import Motion
+from orbitlens.transport.kinds import KindSums, at_moved_places, grids, mean_map
 from orbitlens.transport.scores import ScoreSums
-from orbitlens.transport.spatial import (
-    at_moved_places,
-    grids,
-    mean_map,
-    tokens_before_places,
-)
 from orbitlens.transport.spectrum import symmetry_spectrum
 from orbitlens.typing import Float, Tensor
 
@@ -126,7 +115,7 @@ def measure_layer(
     train, held_out = store.split() if split is None else split
     generator = torch.Generator().manual_seed(seed)
     other = read_as_another_group(store.group)
-    sums, mixed = _Sums(store, *(() if other is None else (other,))), _Sums(store)
+    sums, mixed = KindSums(store, *(() if other is None else (other,))), KindSums(store)
     mean = _mean_map(store, train)
     for orbits in grids(store, train):
         orbits = orbits - mean
@@ -138,7 +127,7 @@ def measure_layer(
     if other is not None:
         predictors["wrong group"] = sums.control(fits, reading=1)
     scores = {name: ScoreSums(motion) for name, motion in predictors.items()}
-    control, seen = ScoreSums(mixed.control(fits)), _Sums(store)
+    control, seen = ScoreSums(mixed.control(fits)), KindSums(store)
     for orbits in grids(store, held_out):
         orbits = orbits - mean
         for each in scores.values():
@@ -147,7 +136,7 @@ def measure_layer(
         seen.update(orbits)
     found = {name: each.scores(seed=seed) for name, each in scores.items()}
     parts = [bound.core, *(() if bound.tokens is None else bound.tokens)]
-    equivariance, invariance = seen.canonical_scores(sums)
+    equivariance, invariance = _scores(sums, seen)
     return LayerEquivariance(
         layer=store.layer,
         group=store.group.name,
@@ -180,72 +169,11 @@ def _mean_map(
     return at_moved_places(mean_map(totals / len(samples), store.moves), store)
 
 
-@final
-class _Sums:
-    """Moments of places, all together, and of each token before them."""
-
-    def __init__(self, store: ActivationStore, *others: Group) -> None:
-        self._groups, self._moves = (store.group, *others), store.moves
-        self._subject = f"layer {store.layer!r}"
-        self._n_tokens = tokens_before_places(store)
-        self._places = store.positions - self._n_tokens
-        kinds = range(1 + self._n_tokens)
-        self._kinds = [MomentSums(store.group, store.dim, *others) for _ in kinds]
-
-    def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
-        """Add the orbits of some inputs, all of their positions."""
-        self._kinds[0].update(orbits[:, self._n_tokens :].flatten(0, 1))
-        for position, sums in enumerate(self._kinds[1:]):
-            sums.update(orbits[:, position])
-
-    @property
-    def moments(self) -> list[CrossMoments]:
-        """Of places, then of the tokens."""
-        return [sums.moments for sums in self._kinds]
-
-    @property
-    def autocorrelation(self) -> Float[Tensor, " group"]:
-        """Of everything."""
-        return torch.stack([each.autocorrelation for each in self.moments]).sum(0)
-
-    def exact(self) -> list[ExactFit]:
-        """Fit the exact transport, of places and then of the tokens."""
-        sizes = [self._places] + [1] * self._n_tokens
-        fits = zip(self.moments, sizes, strict=True)
-        return [
-            exact_of_moments(moments, self._groups[0], size, subject=self._subject)
-            for moments, size in fits
-        ]
-
-    def control(self, fits: list[ExactFit], reading: int = 0) -> Motion:
-        """Fit the exact transport to what these orbits are, as others were fitted."""
-        pairs = zip(self._kinds, fits, strict=True)
-        group = self._groups[reading]
-        return self.joined(
-            [
-                exact_of_moments(sums.moments_under(reading), group, mean_fixed=fit.mean_fixed)
-                for sums, fit in pairs
-            ]
-        )
-
-    def unconstrained(self) -> Motion:
-        """Fit by least squares."""
-        return self._joined([least_squares_of_moments(moments) for moments in self.moments])
-
-    def joined(self, fits: list[ExactFit]) -> Motion:
-        """Put the motions of places and tokens together."""
-        return self._joined([fit.motion for fit in fits])
-
-    def canonical_scores(self, train: "_Sums") -> tuple[float, float]:
-        """Score these moments by the directions of others, kinds weighted by their variance."""
-        pairs = zip(train.moments, self.moments, strict=True)
-        scores = torch.tensor([canonical_scores(fitted, tested) for fitted, tested in pairs])
-        power = torch.stack([each.autocorrelation[0] for each in self.moments]).clamp_min(0)
-        weights = power / power.sum() if power.sum() > 0 else torch.ones_like(power) / len(power)
-        equivariance, invariance = (weights @ scores.double()).tolist()
-        return equivariance, invariance
-
-    def _joined(self, motions: list[Motion]) -> Motion:
-        places, *tokens = motions
-        cores = torch.stack([each.core for each in tokens]) if tokens else None
-        return Motion(places.core, places.variable, tokens=cores, moves=self._moves)
+def _scores(train: KindSums, held_out: KindSums) -> tuple[float, float]:
+    """Canonical scores of all kinds, weighted by their variance."""
+    pairs = zip(train.moments, held_out.moments, strict=True)
+    scores = torch.tensor([canonical_scores(fitted, tested) for fitted, tested in pairs])
+    power = torch.stack([each.autocorrelation[0] for each in held_out.moments]).clamp_min(0)
+    weights = power / power.sum() if power.sum() > 0 else torch.ones_like(power) / len(power)
+    equivariance, invariance = (weights @ scores.double()).tolist()
+    return equivariance, invariance

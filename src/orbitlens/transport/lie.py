@@ -56,9 +56,8 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     generator = torch.zeros_like(motion.core[0])
     for k in range(1, (group.order + 1) // 2):
         generator += k * _part(motion.core, k)
-    turns = torch.stack(
-        [_power(generator, 2 * math.pi * p / group.order) for p in range(group.order)]
-    )
+    angles = 2 * math.pi / group.order * torch.arange(group.order, dtype=generator.dtype)
+    turns = torch.linalg.matrix_exp(angles[:, None, None] * generator)
     return Motion(turns, variable=motion.variable, generator=generator)
 
 
@@ -87,11 +86,6 @@ def _part(matrices: Matrices, k: int) -> Float[Tensor, "dim dim"]:
     n = len(matrices)
     weights = torch.sin(2 * math.pi * k / n * torch.arange(n, dtype=matrices.dtype))
     return 2 / n * torch.einsum("p,pij->ij", weights, matrices)
-
-
-def _power(generator: Float[Tensor, "dim dim"], angle: float) -> Float[Tensor, "dim dim"]:
-    power: Tensor = torch.linalg.matrix_exp(angle * generator)
-    return power
 
 
 def _check_resolved(group: Group, matrices: Matrices, second: Float[Tensor, "dim dim"]) -> None:

@@ -8,6 +8,7 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
+from orbitlens.transport.kinds import grids
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
@@ -117,8 +118,8 @@ def transport_scores(
         0.0
     """
     sums = ScoreSums(motion)
-    for chunk in store.chunks(samples):
-        sums.update(chunk.unflatten(0, (-1, store.positions)))
+    for orbits in grids(store, samples):
+        sums.update(orbits)
     return sums.scores(seed=seed)
 
 
