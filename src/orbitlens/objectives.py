@@ -6,6 +6,7 @@ An objective names the tensors it needs as its arguments, and `fit` computes jus
     codes     E(psi(x))                          codes_moved     E(psi(gx))
     x_hat     D(E(psi(x)))                       x_hat_moved     D(E(psi(gx)))
     orbit     psi(gx) for every g                x_hat_orbit     its reconstruction from E(psi(x))
+    pooled    sum_g of an orbit SAE's codes      pooled_moved    the same of E(psi(gx))
 
 Weights are keyword-only; bind another one with `functools.partial`. Source of the three invariance
 objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
@@ -125,6 +126,39 @@ def orbit_reconstruction(orbit: Orbits, x_hat_orbit: Orbits) -> PerSample:
     return (
         squared_error(orbit.flatten(0, 1), x_hat_orbit.flatten(0, 1)).view(orbit.shape[:2]).mean(-1)
     )
+
+
+def orbit_invariance(
+    x_moved: Activations,
+    x_hat_moved: Activations,
+    pooled: Codes,
+    pooled_moved: Codes,
+    *,
+    weight: float = 1.0,
+) -> PerSample:
+    """An orbit SAE whose pooled codes do not move.
+
+    || psi(gx) - D(E(psi(gx))) ||^2 + lambda || sum_h z(x)[h, .] - sum_h z(gx)[h, .] ||^2
+
+    Where the transport predicts orbits exactly the second term is zero; elsewhere it asks for codes
+    that can be read without the pose, and leaves the pose in which of the |G| codes fires.
+
+    Args:
+        x_moved: psi(gx), shape [batch, dim].
+        x_hat_moved: D(E(psi(gx))), shape [batch, dim].
+        pooled: Codes of psi(x) summed over the group, shape [batch, atoms].
+        pooled_moved: The same of psi(gx), shape [batch, atoms].
+        weight: lambda, default 1.
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> ones, zeros = torch.ones(1, 3), torch.zeros(1, 3)
+        >>> orbit_invariance(ones, zeros, ones, zeros, weight=2.0).tolist()
+        [9.0]
+    """
+    return squared_error(x_moved, x_hat_moved) + weight * squared_error(pooled, pooled_moved)
 
 
 def dead_latent_revival(

@@ -141,6 +141,7 @@ class StackTraining:
             torch.stack(canonical).to(device),
             torch.stack(moved).to(device),
         )
+        self.sae.dictionary.settle_()
         self.dead = self.silent >= dead_after
         self.reviving = self.dead.any(-1).nonzero().flatten()
         self.loss, self.error = torch.zeros(2, len(self.members), device=device)
@@ -212,6 +213,7 @@ class StackTraining:
         rows = self.moved if reconstructs_moved(self.names) else self.canonical
         variance = self.deviations[rows].sum(-1)
         explained = torch.where(variance > 0, 1 - self.error.double() / variance, -math.inf)
+        self.fired = self.sae.dictionary.together(self.fired)
         self.silent = torch.where(self.fired > 0, 0.0, self.silent + 1)
         figures = zip(
             (self.loss / samples).tolist(),

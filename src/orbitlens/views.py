@@ -8,11 +8,14 @@ from typing import final
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, CrosscoderDictionary, SAEOutput
+from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, SAEOutput
 from orbitlens.typing import Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]
-VIEWS = ("x", "x_moved", "codes", "codes_moved", "x_hat", "x_hat_moved", "orbit", "x_hat_orbit")
+VIEWS = (
+    *("x", "x_moved", "codes", "codes_moved", "x_hat", "x_hat_moved", "orbit", "x_hat_orbit"),
+    *("pooled", "pooled_moved"),
+)
 _RECONSTRUCTIONS = {"x_hat", "x_hat_moved", "x_hat_orbit"}
 
 
@@ -76,6 +79,25 @@ def blocks_of(sae: SAE) -> CrosscoderDictionary:
             expected="x_hat_orbit only of an SAE with one dictionary block for each element",
             received=type(sae.dictionary).__name__,
             remedy="build the SAE with `crosscoder_sae`",
+        )
+    return sae.dictionary
+
+
+def orbits_of(sae: SAE) -> OrbitDictionary:
+    """Return the dictionary of an SAE that is tied over the group.
+
+    Args:
+        sae: The SAE, or a stack.
+
+    Raises:
+        OrbitLensError: If its dictionary is another.
+    """
+    if not isinstance(sae.dictionary, OrbitDictionary):
+        raise OrbitLensError(
+            "`sae`",
+            expected="an orbit SAE, whose codes are over (element, atom)",
+            received=f"an SAE with a {type(sae.dictionary).__name__}",
+            remedy="build the SAE with `orbit_sae`",
         )
     return sae.dictionary
 
@@ -144,6 +166,16 @@ class Views:
     def x_hat_moved(self) -> StackedActivations:
         """D(E(psi(gx))), shape [member, batch, dim]."""
         return self.output_moved.x_hat
+
+    @property
+    def pooled(self) -> StackedCodes:
+        """Codes of psi(x) summed over the group, shape [member, batch, atoms]."""
+        return orbits_of(self._sae).pooled(self.codes)
+
+    @property
+    def pooled_moved(self) -> StackedCodes:
+        """Codes of psi(gx) summed over the group, shape [member, batch, atoms]."""
+        return orbits_of(self._sae).pooled(self.codes_moved)
 
     @property
     def orbit(self) -> Float[Tensor, "member batch group dim"]:

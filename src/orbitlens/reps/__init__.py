@@ -12,12 +12,14 @@ restrict              seen by a subgroup
 irrep_label           what a feature in it does, in plain words
 multiplicities        how often a representation holds each irrep
 isotypic_projections  onto the copies of each irrep
+isotypic_basis        coordinates in which it is block-diagonal -> IsotypicBasis
 exactify              the orthogonal representation near matrices that nearly are one
 polar                 the nearest orthogonal matrix
 homomorphism_errors   how far a family of matrices is from a representation
 """
 
 from orbitlens.reps.base import Representation, homomorphism_errors
+from orbitlens.reps.basis import IsotypicBasis, isotypic_basis
 from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
 from orbitlens.reps.irreps import character_norm, irreps, real_type
@@ -27,6 +29,7 @@ from orbitlens.reps.permutation import permutation
 from orbitlens.reps.regular import regular
 
 __all__ = [
+    "IsotypicBasis",
     "Representation",
     "character_norm",
     "direct_sum",
@@ -35,6 +38,7 @@ __all__ = [
     "homomorphism_errors",
     "irrep_label",
     "irreps",
+    "isotypic_basis",
     "isotypic_projections",
     "multiplicities",
     "permutation",

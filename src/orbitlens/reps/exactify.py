@@ -86,8 +86,27 @@ def polar(matrices: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
     return U @ Vh
 
 
-def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
-    """Fill the space with copies of irreps, those first that the family shows most clearly."""
+def irreducible_copies(
+    group: Group, family: Float[Tensor, "order dim dim"]
+) -> tuple[Float[Tensor, "dim filled"], list[int]]:
+    """Find copies of irreps in a family of matrices, those first that it shows most clearly.
+
+    Args:
+        group: Any finite group.
+        family: A representation by orthogonal matrices, or a family that is near to one, float64,
+            shape [|G|, dim, dim].
+
+    Returns:
+        Orthonormal columns, copy after copy, in each of which the family acts as the irrep does;
+        and which of `irreps(group)` each copy is. A true representation fills the space.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import regular
+        >>> columns, kinds = irreducible_copies(cyclic(4), regular(cyclic(4)).matrices)
+        >>> columns.shape, sorted(kinds)
+        (torch.Size([4, 4]), [0, 1, 2])
+    """
     order, dim = family.shape[:2]
     columns, candidates = [], []
     for index, irrep in enumerate(irreps(group)):
@@ -98,7 +117,7 @@ def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tenso
         clarity = (values - chance) / (1 - chance)
         columns.append(units)
         candidates += [(c, index, v) for c, v in zip(clarity.tolist(), vectors.T, strict=True)]
-    basis, blocks = torch.zeros(dim, 0, dtype=family.dtype), []
+    basis, kinds = torch.zeros(dim, 0, dtype=family.dtype), []
     for _, index, first in sorted(candidates, key=lambda candidate: -candidate[0]):
         irrep = irreps(group)[index]
         first = first - basis @ (basis.T @ first)
@@ -108,15 +127,22 @@ def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tenso
         copy = copy - basis @ (basis.T @ copy)
         if torch.linalg.svdvals(copy)[-1] > _INDEPENDENT * copy.norm() / irrep.dim**0.5:
             basis = torch.cat([basis, polar(copy)], dim=1)
-            blocks.append(irrep.matrices)
+            kinds.append(index)
+    return basis, kinds
+
+
+def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
+    """Fill the space with copies of irreps, those first that the family shows most clearly."""
+    basis, kinds = irreducible_copies(group, family)
     # What is left over, where nothing is clear, stays where it is.
-    moved = torch.zeros(order, basis.shape[1], basis.shape[1], dtype=family.dtype)
+    moved = torch.zeros(group.order, basis.shape[1], basis.shape[1], dtype=family.dtype)
     start = 0
-    for block in blocks:
+    for kind in kinds:
+        block = irreps(group)[kind].matrices
         end = start + block.shape[-1]
         moved[:, start:end, start:end] = block
         start = end
-    still = torch.eye(dim, dtype=family.dtype) - basis @ basis.T
+    still = torch.eye(len(basis), dtype=family.dtype) - basis @ basis.T
     return basis @ moved @ basis.T + still
 
 

@@ -6,10 +6,14 @@ topk_sae            TopK with a free dictionary, linear or the paper's two-layer
 batch_topk_sae      the same with a budget per batch and a stored threshold
 archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
+orbit_sae           a dictionary tied over the group, codes over (element, atom)
 BUILDERS            the first two, which need no more than widths and k, by the names of files
-encoders            Encoder, LinearEncoder, MLPEncoder
-sparsity rules      Sparsity, TopK, BatchTopK
-dictionaries        Dictionary, FreeDictionary, ArchetypalDictionary, CrosscoderDictionary
+SPARSITY_RULES      TopK and BatchTopK by the names of files
+encoders            Encoder, LinearEncoder, MLPEncoder, OrbitLinearEncoder, OrbitMLPEncoder
+sparsity rules      Sparsity, TopK, BatchTopK, OnePose
+dictionaries        Dictionary, FreeDictionary, ArchetypalDictionary, CrosscoderDictionary,
+                    OrbitDictionary
+Tied                products with every orientation of weights, in isotypic coordinates
 kmeans_candidates   the data that archetypal directions are mixtures of
 """
 
@@ -25,15 +29,20 @@ from orbitlens.sae.dictionaries import (
     CrosscoderDictionary,
     Dictionary,
     FreeDictionary,
+    OrbitDictionary,
     kmeans_candidates,
 )
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.model import SAE, SAEOutput
-from orbitlens.sae.sparsity import BatchTopK, Sparsity, TopK
+from orbitlens.sae.orbit import orbit_sae
+from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
+from orbitlens.sae.sparsity import SPARSITY_RULES, BatchTopK, OnePose, Sparsity, TopK
+from orbitlens.sae.tied import Tied
 
 __all__ = [
     "BUILDERS",
     "SAE",
+    "SPARSITY_RULES",
     "ArchetypalDictionary",
     "BatchTopK",
     "CrosscoderDictionary",
@@ -42,12 +51,18 @@ __all__ = [
     "FreeDictionary",
     "LinearEncoder",
     "MLPEncoder",
+    "OnePose",
+    "OrbitDictionary",
+    "OrbitLinearEncoder",
+    "OrbitMLPEncoder",
     "SAEOutput",
     "Sparsity",
+    "Tied",
     "TopK",
     "archetypal_sae",
     "batch_topk_sae",
     "crosscoder_sae",
     "kmeans_candidates",
+    "orbit_sae",
     "topk_sae",
 ]

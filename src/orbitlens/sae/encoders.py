@@ -45,7 +45,7 @@ class LinearEncoder(Encoder):
         super().__init__()
         self.d_in, self.d_sae = d_in, d_sae
         generator = torch.Generator().manual_seed(seed)
-        self.W_enc = nn.Parameter(_uniform(d_in, d_sae, generator))
+        self.W_enc = nn.Parameter(uniform(d_in, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
     def forward(self, x: StackedActivations) -> StackedCodes:
@@ -79,9 +79,9 @@ class MLPEncoder(Encoder):
         super().__init__()
         self.d_in, self.hidden, self.d_sae = d_in, hidden, d_sae
         generator = torch.Generator().manual_seed(seed)
-        self.W_hidden = nn.Parameter(_uniform(d_in, hidden, generator))
+        self.W_hidden = nn.Parameter(uniform(d_in, hidden, generator))
         self.b_hidden = nn.Parameter(torch.zeros(hidden))
-        self.W_enc = nn.Parameter(_uniform(hidden, d_sae, generator))
+        self.W_enc = nn.Parameter(uniform(hidden, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
     def forward(self, x: StackedActivations) -> StackedCodes:
@@ -121,7 +121,7 @@ def affine(
     return torch.baddbmm(bias.unsqueeze(-2), x, weight)
 
 
-def _uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
+def uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
     """He et al. (2015) uniform weights: the variance of a ReLU layer's input is kept."""
     bound = (6.0 / fan_in) ** 0.5
     return (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) * bound

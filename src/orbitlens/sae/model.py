@@ -104,8 +104,19 @@ class SAE(nn.Module):
         Returns:
             Pre-activations, codes and reconstructions.
         """
-        pre = self.encoder(x - self.b_dec.unsqueeze(-2))
-        codes = self.sparsity(pre)
+        return self.of_coordinates(self.dictionary.coordinates(x))
+
+    def of_coordinates(self, y: StackedActivations) -> SAEOutput:
+        """Encode and decode activations that are in the dictionary's coordinates already.
+
+        Args:
+            y: What `dictionary.coordinates` made of activations, shape [batch, d_in].
+
+        Returns:
+            Pre-activations, codes, and reconstructions of the activations themselves.
+        """
+        pre = self.encoder(y - self.dictionary.centre.unsqueeze(-2))
+        codes = self.sparsity(self.dictionary.admitted(pre))
         return SAEOutput(pre=pre, codes=codes, x_hat=self.dictionary(codes))
 
     def encode(self, x: Activations) -> Codes:

@@ -1,6 +1,7 @@
 """Sparsity rules: from pre-activations to a few non-negative codes."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -105,6 +106,49 @@ class BatchTopK(Sparsity):
     def scale_(self, factor: float) -> None:
         """Scale the threshold."""
         self.threshold.mul_(factor)
+
+
+@final
+class OnePose(Sparsity):
+    """Let all codes of a sample share one element of a group, the one that answers most.
+
+    g* = argmax_g sum of the k largest relu(a[g, c])^2, and the rule decides among the a[g*, c].
+
+    Args:
+        rule: What decides.
+        order: Elements of the group; pre-activations come element after element.
+
+    Example:
+        >>> OnePose(TopK(2), 2)(torch.tensor([[3.0, 0.0, 2.0, 2.5]])).tolist()
+        [[0.0, 0.0, 2.0, 2.5]]
+    """
+
+    def __init__(self, rule: Sparsity, order: int) -> None:
+        super().__init__()
+        self.rule, self.order, self.k, self.learns = rule, order, rule.k, rule.learns
+
+    def forward(self, pre: StackedCodes) -> StackedCodes:
+        """Return codes, all of one element for each sample, shape [batch, d_sae]."""
+        codes: Tensor = self.rule(self._posed(pre))
+        return codes
+
+    def calibrate_(self, pre: StackedCodes) -> None:
+        """Let the rule learn from what it will see."""
+        self.rule.calibrate_(self._posed(pre))
+
+    def scale_(self, factor: float) -> None:
+        """Scale what depends on the unit of the activations."""
+        self.rule.scale_(factor)
+
+    def _posed(self, pre: StackedCodes) -> StackedCodes:
+        answers = pre.unflatten(-1, (self.order, -1))
+        largest = answers.detach().relu().topk(min(self.k, answers.shape[-1]), dim=-1).values
+        pose = largest.square().sum(-1).argmax(-1)[..., None, None]
+        elements = torch.arange(self.order, device=pre.device)[:, None]
+        return torch.where(elements == pose, answers, -torch.inf).flatten(-2)
+
+
+SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {"topk": TopK, "batchtopk": BatchTopK}
 
 
 def _checked(k: int) -> int:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
+from orbitlens.actions.base import family
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.groups.base import other_order
+from orbitlens.reps import Representation, restrict
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Activations, Elements, Float, Int, Matrices, Tensor
 
@@ -144,6 +146,36 @@ class Transport:
                 remedy='fit the transport with method="lie" under a group of turns, such as C16',
             )
         return self.matrices[turns % self.group.order]
+
+    def under(self, group: Group) -> Matrices:
+        """Return rho(g) for the elements of another group that the transport knows.
+
+        Args:
+            group: The transport's own group; a subgroup, whose elements are called as in it; or,
+                where there is a generator, any number of equal turns.
+
+        Returns:
+            One matrix per element, shape [|group|, dim, dim], float32.
+
+        Raises:
+            OrbitLensError: If the transport does not have the group.
+        """
+        if group == self.group:
+            return self.matrices
+        named, turns = self.group.element_names, family(group)
+        if self.motion.generator is not None and turns is not None and not turns[1]:
+            return torch.stack([self.at(360 * p / group.order) for p in range(group.order)])
+        if set(group.element_names) <= set(named):
+            places = [named.index(name) for name in group.element_names]
+            whole = Representation(self.group, self.matrices, self.method)
+            return restrict(whole, group, places).matrices
+        raise OrbitLensError(
+            "`group`",
+            expected=f"{self.group.name} or a subgroup, the group of the transport of "
+            f"{self.source}" + (", or equal turns" if self.motion.generator is not None else ""),
+            received=group.name,
+            remedy=f"fit a transport on orbits under {group.name}",
+        )
 
     def check_fits(self, group: Group, dim: int) -> None:
         """Raise if the transport is of another group or another width.

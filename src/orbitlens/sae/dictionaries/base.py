@@ -13,7 +13,7 @@ class Dictionary(nn.Module, ABC):
 
     d_sae: int
     d_in: int
-    b_dec: nn.Parameter
+    b_dec: Tensor
 
     @property
     @abstractmethod
@@ -36,3 +36,25 @@ class Dictionary(nn.Module, ABC):
     def forward(self, codes: StackedCodes) -> StackedActivations:
         """Return reconstructions, shape [batch, d_in]."""
         return codes @ self.directions + self.b_dec.unsqueeze(-2)
+
+    def coordinates(self, x: StackedActivations) -> StackedActivations:
+        """Return activations in the coordinates that the encoder takes, shape [batch, d_in]."""
+        return x
+
+    @property
+    def centre(self) -> Float[Tensor, "*stack dim"]:
+        """The bias in these coordinates, which the encoder takes as the origin, shape [d_in]."""
+        return self.b_dec
+
+    def admitted(self, pre: StackedCodes) -> StackedCodes:
+        """Return the pre-activations that may become codes, -inf for the others."""
+        return pre
+
+    def together(
+        self, per_latent: Float[Tensor, "*stack latents"]
+    ) -> Float[Tensor, "*stack latents"]:
+        """Sum over the latents that live and die together, for each of them; shape [d_sae]."""
+        return per_latent
+
+    def settle_(self) -> None:
+        """Bring what follows from the directions up to date; called at the start of each epoch."""

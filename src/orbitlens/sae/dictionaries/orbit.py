@@ -1,0 +1,165 @@
+"""The orbit dictionary: one direction per atom, moved into every orientation by the transport."""
+
+from typing import final
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+
+from orbitlens.errors import out_of_range
+from orbitlens.reps import IsotypicBasis
+from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.stabilisers import cosets, stabilisers
+from orbitlens.sae.tied import Tied
+from orbitlens.typing import Bool, Float, StackedActivations, StackedCodes, Tensor
+
+TOLERANCE = 0.05
+
+
+@final
+class OrbitDictionary(Dictionary):
+    """Directions tied over a group, one for each pair of an element and an atom.
+
+        x_hat = b + sum_{g, c} z[g, c] rho(g) d_c,   rho(g) b = b
+
+    Latent g * n_atoms + c stands for atom c in orientation g, so the first n_atoms directions are
+    the atoms. They live in isotypic coordinates, where rho is block-diagonal and orthogonal, with
+    unit length there: in activations, mean_g ||rho(g) d_c||^2 = 1. Parameters do not grow with the
+    group.
+
+    An atom may be left alone by some elements, its stabiliser H: rho(h) d = d. Orientations g and
+    gh are then one and the same, and only the larger of their codes is kept.
+
+    Args:
+        n_atoms: Number of atoms.
+        basis: The isotypic basis of the transport.
+        tolerance: An element belongs to the stabiliser of an atom if it changes it by no more than
+            this, 1 - cos(rho(h) d, d), default 0.05.
+        source: Model and layer of the transport, as in "shapes-mlp:encoder".
+        seed: Seed of the atoms.
+
+    Raises:
+        OrbitLensError: If there are no atoms, or the tolerance is not between 0 and 1.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
+        >>> dictionary.directions.shape, dictionary(torch.zeros(2, 12)).shape
+        (torch.Size([12, 4]), torch.Size([2, 4]))
+    """
+
+    T_inverse: Tensor
+    T: Tensor
+    coset: Tensor
+
+    def __init__(
+        self,
+        n_atoms: int,
+        basis: IsotypicBasis,
+        *,
+        tolerance: float = TOLERANCE,
+        source: str = "",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if n_atoms < 1:
+            raise out_of_range("n_atoms", "at least 1", n_atoms)
+        if not 0 <= tolerance < 1:
+            raise out_of_range("tolerance", "from 0 to below 1, which merges everything", tolerance)
+        self.group, self.n_atoms, self.source = basis.group, n_atoms, source
+        self.tolerance = tolerance
+        self.d_sae, self.d_in = n_atoms * basis.group.order, len(basis.T_inverse)
+        self.tied = Tied(basis.group, basis.multiplicities)
+        generator = torch.Generator().manual_seed(seed)
+        self.atoms = nn.Parameter(torch.randn(n_atoms, self.d_in, generator=generator))
+        # The trivial irrep comes first, and a bias in it is one that the group leaves alone.
+        self.bias = nn.Parameter(torch.zeros(basis.multiplicities[0]))
+        self.register_buffer("T_inverse", basis.T_inverse.float())
+        self.register_buffer("T", basis.T.float())
+        orientations = torch.arange(basis.group.order)[:, None].repeat(1, n_atoms)
+        self.register_buffer("coset", orientations, persistent=False)
+        self._symmetric = False
+        self.project_()
+
+    @property
+    def directions(self) -> Float[Tensor, "*stack latents dim"]:
+        """The atoms in every orientation, rho(g) d_c, shape [|G| * n_atoms, d_in]."""
+        return self.tied.orbits(self.atoms).flatten(-3, -2) @ self.T.mT
+
+    @property
+    def b_dec(self) -> Float[Tensor, "*stack dim"]:  # type: ignore[override]  # follows from `bias`
+        """The reconstruction of an empty code, which the group leaves alone, shape [d_in]."""
+        fixed = self.T[..., : self.bias.shape[-1]]
+        return (fixed @ self.bias.unsqueeze(-1)).squeeze(-1)
+
+    @property
+    def centre(self) -> Float[Tensor, "*stack dim"]:
+        """The bias in isotypic coordinates, shape [d_in]."""
+        return pad(self.bias, (0, self.d_in - self.bias.shape[-1]))
+
+    def coordinates(self, x: StackedActivations) -> StackedActivations:
+        """Return the isotypic coordinates of activations, y = T^-1 x, shape [batch, d_in]."""
+        return x @ self.T_inverse.mT
+
+    def forward(self, codes: StackedCodes) -> StackedActivations:
+        """Return reconstructions, shape [batch, d_in]."""
+        y_hat = self.tied.sums(codes, self.atoms) + self.centre.unsqueeze(-2)
+        return y_hat @ self.T.mT
+
+    def by_element(self, latents: Float[Tensor, "*axes latents"]) -> Float[Tensor, "*axes group atoms"]:
+        """Lay out what there is per latent by element and atom, shape [..., |G|, n_atoms]."""
+        return latents.unflatten(-1, (self.group.order, self.n_atoms))
+
+    def pooled(self, codes: StackedCodes) -> Float[Tensor, "*stack batch atoms"]:
+        """The invariant readout, sum_g z[g, c], shape [batch, n_atoms]."""
+        return self.by_element(codes).sum(-2)
+
+    def together(
+        self, per_latent: Float[Tensor, "*stack latents"]
+    ) -> Float[Tensor, "*stack latents"]:
+        """Sum over the orientations of each atom, shape [|G| * n_atoms]."""
+        by_element = self.by_element(per_latent)
+        return by_element.sum(-2, keepdim=True).expand_as(by_element).flatten(-2)
+
+    def admitted(self, pre: StackedCodes) -> StackedCodes:
+        """Of the orientations in which an atom is the same, leave the one that answers most."""
+        if not self._symmetric:
+            return pre
+        answers = self.by_element(pre)
+        coset = self.coset.unsqueeze(-3).expand_as(answers)
+        lowest = torch.full_like(answers, -torch.inf)
+        most = lowest.scatter_reduce(-2, coset, answers.detach(), "amax").gather(-2, coset)
+        elements = torch.arange(self.group.order, device=pre.device)[:, None].expand_as(answers)
+        # Of equal answers the first, so that a feature is never counted twice.
+        tied = torch.where(answers >= most, elements, self.group.order)
+        first = torch.full_like(tied, self.group.order).scatter_reduce(-2, coset, tied, "amin")
+        return torch.where(first.gather(-2, coset) == elements, answers, lowest).flatten(-2)
+
+    @torch.no_grad()
+    def settle_(self) -> None:
+        """Find the stabilisers of the atoms as they are now."""
+        self.coset.copy_(cosets(self.group, self.stabilisers))
+        self._symmetric = bool(self.stabilisers[..., 1:, :].any())
+
+    @property
+    def stabilisers(self) -> Bool[Tensor, "*stack group atoms"]:
+        """Whether each element leaves each atom alone, shape [|G|, n_atoms]."""
+        atoms = self.atoms.detach()
+        cosines = (self.tied.orbits(atoms) * atoms.unsqueeze(-3)).sum(-1)
+        return stabilisers(self.group, cosines, self.tolerance)
+
+    @torch.no_grad()
+    def center_(self, orbit_means: Float[Tensor, "group dim"]) -> None:
+        """Start the bias at the part of the mean activation that the group leaves alone."""
+        self.bias.copy_(self.coordinates(orbit_means.mean(0))[: len(self.bias)])
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Give every atom unit length again."""
+        self.atoms.div_(self.atoms.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
+        self.bias.mul_(factor)
