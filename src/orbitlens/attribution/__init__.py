@@ -1,0 +1,31 @@
+"""What features of one layer do to features of a later one, up to symmetry.
+
+Site               a layer with the orbit SAE that reads it
+attribution_graph  gradient times activation between two sites -> AttributionGraph
+AttributionGraph   one number for two atoms and a relative element; Edge, one of the strongest
+ablation_effects   the same by setting codes to zero -> AblationEffects
+agreement          rank correlation of the two -> Agreement
+reduce_table       from pairs (element, atom) to relative elements -> Reduction
+
+Correlations need scipy (extra "metrics"), which is loaded on first use.
+"""
+
+from orbitlens.attribution.ablation import AblationEffects, ablation_effects
+from orbitlens.attribution.agreement import Agreement, agreement
+from orbitlens.attribution.gradient import attribution_graph
+from orbitlens.attribution.graph import AttributionGraph, Edge
+from orbitlens.attribution.relative import Reduction, reduce_table
+from orbitlens.attribution.site import Site
+
+__all__ = [
+    "AblationEffects",
+    "Agreement",
+    "AttributionGraph",
+    "Edge",
+    "Reduction",
+    "Site",
+    "ablation_effects",
+    "agreement",
+    "attribution_graph",
+    "reduce_table",
+]

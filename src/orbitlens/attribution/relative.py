@@ -1,0 +1,129 @@
+"""From a table over pairs (element, atom) to one number for two atoms and a relative element.
+
+Where network and dictionaries are equivariant, what (g, c) does to (g', c') is what (kg, c) does to
+(kg', c'), on average over whole orbits: it depends on h = g^-1 g' alone.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from orbitlens.groups import Group
+from orbitlens.typing import Bool, Float, Int, Tensor
+
+ByElement = Float[Tensor, "group from group to"]
+Relative = Float[Tensor, "group from to"]
+
+
+class Reduction(NamedTuple):
+    """A table reduced by symmetry.
+
+    Attributes:
+        relative: mean_g table[g, c, gh, c'], shape [|G|, from, to].
+        explained: Share of the table's variance that this explains, 1 where it is equivariant.
+    """
+
+    relative: Relative
+    explained: float
+
+
+def reduce_table(table: ByElement, group: Group) -> Reduction:
+    """Reduce a table over pairs to relative elements.
+
+        relative[h, c, c'] = mean_g table[g, c, gh, c']
+        explained = 1 - sum (table[g, c, gh, c'] - relative[h, c, c'])^2 / sum (table - mean)^2
+
+    Args:
+        table: What each pair (g, c) does to each pair (g', c'), shape [|G|, from, |G|, to].
+        group: The group.
+
+    Returns:
+        The reduced table, and the share of the variance that it explains.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> table = torch.tensor([[1.0, 2.0], [2.0, 1.0]]).reshape(2, 1, 2, 1)
+        >>> relative, explained = reduce_table(table, cyclic(2))
+        >>> relative.flatten().tolist(), explained
+        ([1.0, 2.0], 1.0)
+    """
+    elements = torch.arange(group.order, device=table.device)
+    products = torch.from_numpy(group.table.copy()).to(table.device)
+    # aligned[g, h] holds what (g, c) does to (gh, c').
+    aligned = table.transpose(1, 2)[elements[:, None], products]
+    relative = aligned.mean(0)
+    unexplained = (aligned - relative).square().sum().item()
+    variance = (table - table.mean()).square().sum().item()
+    explained = 1.0 if unexplained == 0 else 1 - unexplained / variance
+    return Reduction(relative, explained)
+
+
+def over_stabilisers(
+    table: ByElement,
+    group: Group,
+    earlier: Bool[Tensor, "group from"],
+    later: Bool[Tensor, "group to"],
+) -> ByElement:
+    """Spread what an atom does evenly over the orientations in which it is the same.
+
+    Of the orientations gH of an atom with stabiliser H, the SAE keeps the one that answers most, by
+    a rounding error; which one means nothing.
+
+    Args:
+        table: What each pair (g, c) does to each pair (g', c'), shape [|G|, from, |G|, to].
+        group: The group.
+        earlier: Stabilisers of the earlier atoms, shape [|G|, from].
+        later: Stabilisers of the later atoms, shape [|G|, to].
+
+    Returns:
+        mean over s in H_c and s' in H_c' of table[gs, c, g's', c'], of the same shape.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> table, free = torch.tensor([[6.0, 0.0], [0.0, 0.0]]), torch.tensor([[True], [False]])
+        >>> whole = torch.ones(2, 1, dtype=torch.bool)
+        >>> over_stabilisers(table.reshape(2, 1, 2, 1), cyclic(2), whole, free).flatten().tolist()
+        [3.0, 0.0, 3.0, 0.0]
+    """
+    rows, columns = (_shares(group, own).to(table) for own in (earlier, later))
+    return torch.einsum("gkc,hld,kcld->gchd", rows, columns, table)
+
+
+def double_cosets(
+    group: Group, earlier: Bool[Tensor, "group from"], later: Bool[Tensor, "group to"]
+) -> Int[Tensor, "group from to"]:
+    """Name the relative elements that mean the same, H_c h H_c', by their first element.
+
+    Args:
+        group: The group.
+        earlier: Stabilisers of the earlier atoms, shape [|G|, from].
+        later: Stabilisers of the later atoms, shape [|G|, to].
+
+    Returns:
+        The first element of H_c h H_c' for each h, shape [|G|, from, to].
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> free = torch.tensor([[True], [False], [False], [False]])
+        >>> half_turn = torch.tensor([[True], [False], [True], [False]])
+        >>> double_cosets(cyclic(4), free, half_turn).flatten().tolist()
+        [0, 1, 0, 1]
+    """
+    products = torch.from_numpy(group.table.copy()).to(earlier.device)
+    elements = torch.arange(group.order, device=earlier.device)
+    first = elements[:, None, None].expand(-1, earlier.shape[1], later.shape[1])
+    for s in range(group.order):
+        for t in range(group.order):
+            same = (earlier[s, :, None] & later[t]).expand_as(first)
+            moved = products[products[s], t][:, None, None].expand_as(first)
+            first = torch.where(same, torch.minimum(first, moved), first)
+    return first
+
+
+def _shares(
+    group: Group, stabiliser: Bool[Tensor, "group atoms"]
+) -> Float[Tensor, "group group atoms"]:
+    """shares[g, k, c] = 1/|H_c| where k is in gH_c."""
+    between = torch.from_numpy(group.table[group.inverses]).to(stabiliser.device)
+    same = stabiliser[between].double()
+    return same / same.sum(1, keepdim=True)
