@@ -8,12 +8,21 @@
     l0, firing_rates, dead_latents        how sparse the codes are
     invariance_error, equivariance_error  how codes and reconstructions move along orbits
     lie_derivative_errors                 how layers answer to the smallest turns and shifts
+    symmetry_labels, SymmetryLabel        irrep shares, stabiliser and a sentence for each latent
+    atom_labels                           the same for each atom of an orbit SAE
+    orientation_codes                     its codes as the strength of each atom per orientation
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
 """
 
 from orbitlens.metrics.detection import feature_detection
 from orbitlens.metrics.equivariance import equivariance_error, invariance_error
+from orbitlens.metrics.labels import (
+    SymmetryLabel,
+    atom_labels,
+    orientation_codes,
+    symmetry_labels,
+)
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.metrics.reconstruction import (
     ReconstructionStats,
@@ -28,6 +37,8 @@ from orbitlens.metrics.sparsity import dead_latents, firing_rates, l0
 __all__ = [
     "ReconstructionStats",
     "Recovery",
+    "SymmetryLabel",
+    "atom_labels",
     "dead_latents",
     "equivariance_error",
     "explained_variance",
@@ -39,5 +50,7 @@ __all__ = [
     "lie_derivative_errors",
     "mse",
     "normalised_mse",
+    "orientation_codes",
     "squared_error",
+    "symmetry_labels",
 ]

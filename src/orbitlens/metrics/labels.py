@@ -1,0 +1,264 @@
+"""Symmetry-aware labels: what the group does to each latent of an SAE.
+
+All of it is read from the cosines of a direction with its own orbit,
+
+    c(g) = <rho(g) d, d> / <d, d>,   <u, v> = u^T B v,   B = mean_g rho(g)^T rho(g)
+
+in the inner product that the group keeps. They say which elements leave the direction alone, and
+as a function on the group they hold its share in every irrep.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.groups import Group
+from orbitlens.metrics.sentences import symmetry_sentence
+from orbitlens.metrics.sparsity import firing_rates
+from orbitlens.reps import character_norm, homomorphism_errors, irreps
+from orbitlens.sae.dictionaries.orbit import TOLERANCE
+from orbitlens.sae.model import SAE
+from orbitlens.sae.stabilisers import cosets, stabilisers
+from orbitlens.views import orbits_of
+
+_EXACT = 1e-3
+
+
+@dataclass(frozen=True)
+class SymmetryLabel:
+    """What the group does to one direction.
+
+    Args:
+        irrep_shares: Share of the direction in each of `irreps(group)`, from 0 to 1; they add up
+            to 1. The first is the part that the group leaves alone.
+        stabiliser: Indices of the elements that leave the direction alone, in rising order.
+        orbit_size: Number of its orientations, |G| / |stabiliser|.
+        firing_rates: Share of samples on which it fires, for each element; None without codes. For
+            a latent, the samples are moved by the element; for an atom of an orbit SAE, it is the
+            atom that is.
+        sentence: The same in words.
+    """
+
+    irrep_shares: tuple[float, ...]
+    stabiliser: tuple[int, ...]
+    orbit_size: int
+    firing_rates: tuple[float, ...] | None
+    sentence: str
+
+
+def symmetry_labels(
+    directions: Float[Tensor, "latents dim"],
+    group: Group,
+    matrices: Float[Tensor, "group dim dim"],
+    codes: Float[Tensor, "n group latents"] | None = None,
+    *,
+    tolerance: float = TOLERANCE,
+) -> list[SymmetryLabel]:
+    """Say of each direction how it is made of irreps, and what leaves it alone.
+
+        share_i = <P_i d, d> / <d, d> = dim_i / (<chi_i, chi_i> |G|) sum_g chi_i(g) c(g)
+        stabiliser = {h : hS = S},   S = {h : 1 - c(h) <= tolerance}
+
+    with the cosines c of the module. The stabiliser is S where that is a subgroup, else part of it.
+
+    Source: Serre, *Linear Representations of Finite Groups*, sections 2.6 and 13.2.
+
+    Args:
+        directions: One per latent, such as `sae.W_dec`, of any length but 0, shape [latents, dim].
+        group: The group.
+        matrices: A representation of it, such as `transport.matrices`, shape [|G|, dim, dim]; it
+            need not be orthogonal.
+        codes: z(gx) along the orbits of samples, shape [n, |G|, latents]; None (default) for labels
+            without firing rates.
+        tolerance: By how much an element may change a direction that counts as left alone, 1 - c,
+            default 0.05.
+
+    Returns:
+        One label per direction.
+
+    Raises:
+        OrbitLensError: If shapes do not fit, a direction is 0 or not finite, the matrices are no
+            representation, or the tolerance is not between 0 and 1 or merges everything.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import regular
+        >>> ends = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+        >>> label, = symmetry_labels(ends, cyclic(4), regular(cyclic(4)).matrices)
+        >>> [round(share, 2) for share in label.irrep_shares], label.stabiliser, label.sentence
+        ([0.5, 0.5, 0.0], (0, 2), 'two-fold: unchanged by a half turn')
+    """
+    _check_directions(directions)
+    _check_matrices(matrices, group, directions.shape[1])
+    rates = None
+    if codes is not None:
+        _check_codes(codes, (group.order, len(directions)), "[n, elements, latents] along orbits")
+        rates = firing_rates(codes.detach().cpu().flatten(1)).unflatten(0, codes.shape[1:])
+    rows = directions.detach().cpu().double()
+    return _labels(group, _cosines(rows, matrices.detach().cpu().double()), rates, tolerance)
+
+
+def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> list[SymmetryLabel]:
+    """Say the same of each atom of an orbit SAE, one label for all orientations of it.
+
+    Args:
+        sae: The SAE; group, transport and tolerance are those of its dictionary.
+        codes: Its codes of some samples, shape [n, |G| * n_atoms]; None (default) for labels
+            without firing rates. Give samples as they are found: along whole orbits each
+            orientation comes equally often.
+
+    Returns:
+        One label per atom. Firing rates are those of the atom in each orientation; of orientations
+        that are the same, the rate at which any of them fires.
+
+    Raises:
+        OrbitLensError: If the SAE is no orbit SAE, the codes are of another width, or the tolerance
+            merges everything.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae import OrbitDictionary, TopK
+        >>> from orbitlens.sae.orbit import compose_orbit
+        >>> atoms = OrbitDictionary(2, isotypic_basis(regular(cyclic(4))))
+        >>> sae = compose_orbit(TopK(2), atoms, hidden=None, seed=0)
+        >>> [label.orbit_size for label in atom_labels(sae)]
+        [4, 4]
+    """
+    dictionary = orbits_of(sae)
+    rates = None
+    if codes is not None:
+        _check_codes(codes, (dictionary.d_sae,), "[n, elements * atoms]")
+        fires = (orientation_codes(sae, codes) != 0).flatten(1)
+        rates = firing_rates(fires.double()).unflatten(0, (dictionary.group.order, -1))
+    # In isotypic coordinates the group keeps the ordinary inner product.
+    atoms = dictionary.atoms.detach()
+    cosines = (dictionary.tied.orbits(atoms) * atoms).sum(-1) / atoms.square().sum(-1)
+    return _labels(dictionary.group, cosines.cpu().double(), rates, dictionary.tolerance)
+
+
+@torch.no_grad()
+def orientation_codes(
+    sae: SAE, codes: Float[Tensor, "*axes latents"]
+) -> Float[Tensor, "*axes group atoms"]:
+    """Lay out the codes of an orbit SAE as how strong each atom is in each orientation.
+
+        s[g, c] = max over h in the stabiliser of atom c of z[gh, c]
+
+    Of the orientations gh, which are one and the same, only one fires, and which is chance.
+
+    Args:
+        sae: The SAE.
+        codes: Its codes, shape [..., |G| * n_atoms].
+
+    Returns:
+        Strengths, on the CPU, shape [..., |G|, n_atoms].
+
+    Raises:
+        OrbitLensError: If the SAE is no orbit SAE.
+    """
+    dictionary = orbits_of(sae)
+    by_element = dictionary.by_element(codes.detach().cpu())
+    coset = cosets(dictionary.group, dictionary.stabilisers.cpu()).expand_as(by_element)
+    lowest = torch.full_like(by_element, -torch.inf)
+    return lowest.scatter_reduce(-2, coset, by_element, "amax").gather(-2, coset)
+
+
+def _cosines(
+    rows: Float[Tensor, "latents dim"], matrices: Float[Tensor, "group dim dim"]
+) -> Float[Tensor, "group latents"]:
+    metric = torch.einsum("gki,gkj->ij", matrices, matrices) / len(matrices)
+    lowered = rows @ metric
+    products = torch.stack([(rows @ rho.T * lowered).sum(-1) for rho in matrices])
+    return products / (rows * lowered).sum(-1)
+
+
+def _labels(
+    group: Group,
+    cosines: Float[Tensor, "group latents"],
+    rates: Float[Tensor, "group latents"] | None,
+    tolerance: float,
+) -> list[SymmetryLabel]:
+    if not 0 <= tolerance < 1:
+        raise out_of_range("tolerance", "from 0 to below 1, which merges everything", tolerance)
+    alone = stabilisers(group, cosines, tolerance).T
+    moved = (1 - cosines).max().item() if cosines.numel() else 0.0
+    if alone.all() and moved > TOLERANCE:
+        raise OrbitLensError(
+            "`tolerance`",
+            expected=f"below {moved:.3g}, the most by which an element changes a direction",
+            received=f"{tolerance:g}, with which every element leaves every direction alone",
+            remedy=f"lower it; {TOLERANCE:g} is the default",
+        )
+    weights = [irrep.character * irrep.dim / character_norm(irrep) for irrep in irreps(group)]
+    shares = (torch.stack(weights) @ cosines / group.order).T.clamp(0, 1).tolist()
+    fired: Sequence[list[float] | None] = (
+        [None] * len(shares) if rates is None else rates.T.tolist()
+    )
+    return [
+        _label(group, tuple(parts), tuple(left.nonzero().flatten().tolist()), fires)
+        for parts, left, fires in zip(shares, alone, fired, strict=True)
+    ]
+
+
+def _label(
+    group: Group,
+    shares: tuple[float, ...],
+    stabiliser: tuple[int, ...],
+    rates: list[float] | None,
+) -> SymmetryLabel:
+    return SymmetryLabel(
+        irrep_shares=shares,
+        stabiliser=stabiliser,
+        orbit_size=group.order // len(stabiliser),
+        firing_rates=None if rates is None else tuple(rates),
+        sentence=symmetry_sentence(group, stabiliser, shares),
+    )
+
+
+def _check_directions(directions: Tensor) -> None:
+    lengths = directions.norm(dim=-1)
+    bad = (~(lengths.isfinite() & (lengths > 0))).sum().item()
+    if bad:
+        raise OrbitLensError(
+            "`directions`",
+            expected="finite rows, none of them 0",
+            received=f"{bad} of {len(directions)} that are not",
+            remedy="leave those out, or check that the training has not diverged",
+        )
+
+
+def _check_matrices(matrices: Tensor, group: Group, dim: int) -> None:
+    if matrices.shape != (group.order, dim, dim):
+        raise OrbitLensError(
+            "`matrices`",
+            expected=f"one for each element of {group.name} that moves directions, "
+            f"shape {[group.order, dim, dim]}",
+            received=f"shape {list(matrices.shape)}",
+            remedy="take SAE, group and transport of one layer",
+        )
+    exact = matrices.detach().cpu().double()
+    drift = (exact[0] - torch.eye(dim)).norm() / dim**0.5
+    error = max(drift.item(), homomorphism_errors(group, exact).max().item())
+    if not error < _EXACT:
+        raise OrbitLensError(
+            "`matrices`",
+            expected=f"a representation of {group.name}, relation error 0",
+            received=f"a relation error of {error:.3g}",
+            remedy='fit the transport with fit_transport(store, method="exact")',
+        )
+
+
+def _check_codes(codes: Tensor, axes: tuple[int, ...], meaning: str) -> None:
+    if len(codes) == 0 or codes.shape[1:] != axes:
+        sizes = ", ".join(map(str, axes))
+        raise OrbitLensError(
+            "`codes`",
+            expected=f"shape [n, {sizes}] with n at least 1, that is {meaning}",
+            received=f"shape {list(codes.shape)}",
+            remedy="encode samples with this SAE",
+        )
