@@ -100,9 +100,9 @@ class Tied(nn.Module):
         """
         if self._dense(y):
             return y @ self.orbits(weights).flatten(-3, -2).mT
-        with_turned = self._with_turned(y)
-        products = tiled_products(self._form, _stacked(with_turned), _stacked(weights))
-        return products.flatten(-2).view(*y.shape[:-1], -1)
+        y_turned = _stacked(self._with_turned(y))
+        products = tiled_products(self._form, y_turned, _stacked(weights))
+        return products.view(*y.shape[:-1], self.group.order * weights.shape[-2])
 
     def sums(
         self, codes: StackedCodes, weights: Float[Tensor, "*stack atoms dim"]
