@@ -73,6 +73,14 @@ def test_images_are_asked_for_once_per_element() -> None:
     assert asked == [(element, 30) for element in range(4)]
 
 
+def test_each_latent_keeps_its_label() -> None:
+    labels = [f"label {i}" for i in range(5)]
+    cards = feature_cards(planted(), labelled, sae="vanilla", n_features=6, labels=labels)
+    assert [card.label for card in cards] == ["label 1", "label 3"]
+    with pytest.raises(OrbitLensError, match="`labels`: expected one for each of the 5 latents, r"):
+        feature_cards(planted(), labelled, sae="vanilla", n_features=6, labels=labels[:4])
+
+
 @pytest.mark.parametrize(("n_features", "n_images"), [(-1, 6), (3, 0)])
 def test_numbers_out_of_range_are_rejected(n_features: int, n_images: int) -> None:
     codes = torch.ones(5, 2, 3)

@@ -115,12 +115,13 @@ def test_a_feature_without_a_group_is_read_by_how_often_it_fires() -> None:
     assert feature_reading(card(0.25), ["e"]) == "fires on 25.0% of samples"
 
 
-def test_the_four_saes_of_a_run_look_the_same_on_every_page() -> None:
-    names = ["vanilla", "equivariant_canonical", "equivariant_latent", "equivariant_output"]
-    all_four = sae_styles(names)
-    assert len({style.slot for style in all_four.values()}) == 4
+def test_the_five_saes_of_a_run_look_the_same_on_every_page() -> None:
+    paper = [f"equivariant_{kind}" for kind in ("canonical", "latent", "output")]
+    names = ["vanilla", *paper, "orbit"]
+    all_five = sae_styles(names)
+    assert [style.slot for style in all_five.values()] == [0, 1, 2, 3, 4]
     for name in names:
-        assert sae_styles(["mine", name, "yours"])[name] == all_four[name]
+        assert sae_styles(["mine", name, "yours"])[name] == all_five[name]
     others = sae_styles(["mine", "yours"])
     assert others["mine"].label == "mine"
     assert others["mine"].slot != others["yours"].slot

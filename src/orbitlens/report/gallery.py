@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Orientation:
-    """The row of one group element.
+    """The row of one group element, or of one orientation of an atom.
 
     Args:
         element: Name of the element.
@@ -50,16 +50,18 @@ class Orientation:
 
 @dataclass(frozen=True)
 class Feature:
-    """One latent.
+    """One latent or atom.
 
     Args:
-        latent: Its index.
+        name: What it is, with its index.
         reading: How evenly it fires over the group, in words.
-        orientations: One row per group element.
+        label: What the group does to it, in words; empty where that is not known.
+        orientations: One row per group element, or per orientation.
     """
 
-    latent: int
+    name: str
     reading: str
+    label: str
     orientations: tuple[Orientation, ...]
 
 
@@ -70,10 +72,12 @@ class Gallery:
     Args:
         style: Label and colour of the SAE.
         features: Its features.
+        oriented: Whether they are atoms, and rows their orientations.
     """
 
     style: SaeStyle
     features: tuple[Feature, ...]
+    oriented: bool
 
 
 def galleries(
@@ -89,36 +93,47 @@ def galleries(
     Returns:
         One gallery per SAE that has a card.
     """
-    cards = list(cards)
+    by_sae: dict[str, list[FeatureCard]] = {}
+    for card in cards:
+        by_sae.setdefault(card.sae, []).append(card)
     return [
-        Gallery(style, tuple(_feature(card, elements) for card in cards if card.sae == name))
+        Gallery(
+            style,
+            tuple(_feature(card, elements) for card in by_sae[name]),
+            oriented=any(card.orientations is not None for card in by_sae[name]),
+        )
         for name, style in styles.items()
-        if any(card.sae == name for card in cards)
+        if name in by_sae
     ]
 
 
 def _feature(card: FeatureCard, elements: Sequence[str]) -> Feature:
-    order = len(card.firing_rates)
-    names = [*elements[:order], *(f"element {g}" for g in range(len(elements), order))]
+    rows = range(len(card.firing_rates)) if card.orientations is None else card.orientations
+    names = [elements[g] if g < len(elements) else f"element {g}" for g in rows]
+    name = f"{'Latent' if card.orientations is None else 'Atom'} {card.latent}"
+    place = "under" if card.orientations is None else "in orientation"
     return Feature(
-        latent=card.latent,
+        name=name,
         reading=feature_reading(card, names),
-        orientations=tuple(_orientation(card, g, element_label(names[g])) for g in range(order)),
+        label=element_label(card.label or ""),
+        orientations=tuple(
+            _orientation(card, row, element_label(label), f"{name.lower()} {place}")
+            for row, label in enumerate(names)
+        ),
     )
 
 
-def _orientation(card: FeatureCard, element: int, label: str) -> Orientation:
-    rate, highest = float(card.firing_rates[element]), float(card.firing_rates.max())
+def _orientation(card: FeatureCard, row: int, label: str, what: str) -> Orientation:
+    rate, highest = float(card.firing_rates[row]), float(card.firing_rates.max())
     pictures = []
     for rank, (image, activation) in enumerate(
-        zip(card.images[element], card.activations[element].tolist(), strict=True), start=1
+        zip(card.images[row], card.activations[row].tolist(), strict=True), start=1
     ):
         written = figure(activation)
         pictures.append(
             Picture(
                 uri=data_uri(image),
-                description=f"Image {rank} for latent {card.latent} under {label}, "
-                f"activation {written}",
+                description=f"Image {rank} for {what} {label}, activation {written}",
                 activation=written,
                 silent=activation == 0,
                 coarse=max(image.shape[-2:]) <= _PIXEL_ART,

@@ -12,6 +12,7 @@ _LABELS = {
     "equivariant_canonical": "Equivariant (canonical)",
     "equivariant_latent": "Equivariant (latent)",
     "equivariant_output": "Equivariant (output)",
+    "orbit": "Orbit",
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -46,7 +47,7 @@ class SaeStyle:
 def sae_styles(names: Iterable[str]) -> dict[str, SaeStyle]:
     """Give each SAE its label, colour and dashes.
 
-    The four SAEs that a run trains look the same on every page; any other is shown under its own
+    The five SAEs that a run trains look the same on every page; any other is shown under its own
     name and takes the colours that are left.
 
     Args:
@@ -56,9 +57,9 @@ def sae_styles(names: Iterable[str]) -> dict[str, SaeStyle]:
         One style per name, in the order given.
 
     Example:
-        >>> styles = sae_styles(["orbit", "vanilla"])
-        >>> styles["vanilla"].label, styles["vanilla"].slot, styles["orbit"].slot
-        ('Vanilla', 0, 4)
+        >>> styles = sae_styles(["mine", "vanilla"])
+        >>> styles["vanilla"].label, styles["vanilla"].slot, styles["mine"].slot
+        ('Vanilla', 0, 5)
     """
     known = list(_LABELS)
     others = [name for name in dict.fromkeys(names) if name not in _LABELS]

@@ -239,5 +239,6 @@ def feature_reading(card: FeatureCard, elements: list[str]) -> str:
         if rate >= highest / 2
     ]
     if len(often) <= len(rates) / 2:
-        return f"fires mostly under {', '.join(often)}"
+        place = "under" if card.orientations is None else "in orientation"
+        return f"fires mostly {place} {', '.join(often)}"
     return "fires more in some orientations than in others"
