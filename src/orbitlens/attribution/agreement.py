@@ -25,7 +25,10 @@ class Agreement(NamedTuple):
 
 
 def agreement(
-    attribution: Float[Tensor, "*axes"], effects: Float[Tensor, "*axes"], *, threshold: float = 1e-4
+    attribution: Float[Tensor, "*axes"],
+    effects: Float[Tensor, "..."],
+    *,
+    threshold: float | int = 1e-4,
 ) -> Agreement:
     """Return Spearman's rank correlation between attributed and measured effects.
 

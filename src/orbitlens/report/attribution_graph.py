@@ -1,0 +1,166 @@
+"""A picture of the strongest edges between the features of two layers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orbitlens.attribution import AttributionGraph, Edge
+from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.files import new_file
+from orbitlens.report.names import PALETTE, element_label
+
+_INK, _MUTED, _PAPER = "#101112", "#505152", "#ffffff"
+_STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_THINNEST, _THICKEST = 0.8, 6.0
+_BESIDE = 0.34
+_ROUNDS = 8
+
+
+def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -> None:
+    """Draw the n strongest edges, the earlier layer's atoms on the left, as a PNG.
+
+    Width is the strength, colour the relative element; a negative edge has a minus sign.
+
+    Args:
+        graph: The attribution.
+        out: The file to write; replaced if it exists.
+        n: Edges at most.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+        OrbitLensError: If n is below 1, or there is no edge.
+    """
+    try:
+        from matplotlib import style
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", extra="report") from None
+    edges = graph.strongest(n)
+    if not edges:
+        raise OrbitLensError(
+            "`graph`",
+            expected="at least one edge",
+            received="an attribution of 0 everywhere",
+            remedy="give inputs on which features of both layers are active",
+        )
+    left, right = in_order(edges)
+    with style.context(["default", {"font.size": 9.0, "text.parse_math": False}]):
+        rows = max(len(left), len(right))
+        figure = Figure(figsize=(6.4, 1.5 + 0.34 * rows), layout="constrained")
+        figure.patch.set_facecolor(_PAPER)
+        axes = figure.subplots()
+        axes.set_axis_off()
+        heights = [_heights(atoms, rows) for atoms in (left, right)]
+        _draw_edges(axes, graph, edges, *heights)
+        for side, (places, name) in enumerate(zip(heights, _titles(graph), strict=True)):
+            _draw_atoms(axes, side, places, name)
+        axes.set_xlim(-0.2, 1.2)
+        axes.set_ylim(rows - 0.4, -1.3)
+        with new_file(out) as file:
+            figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
+
+
+def in_order(edges: Sequence[Edge]) -> tuple[list[int], list[int]]:
+    """Order the atoms of both sides so that few edges cross.
+
+    Each atom goes to the mean place of those that it is connected with, by turns on either side.
+
+    Args:
+        edges: The edges, the strongest first.
+
+    Returns:
+        Sources and targets, from top to bottom.
+
+    Example:
+        >>> in_order([Edge(0, 5, "e", 2.0), Edge(1, 6, "e", 1.0), Edge(2, 5, "e", 1.0)])
+        ([0, 2, 1], [5, 6])
+    """
+    ends = [(edge.source, edge.target) for edge in edges]
+    left, right = (list(dict.fromkeys(side)) for side in zip(*ends, strict=True))
+    for _ in range(_ROUNDS):
+        right = _by_means(right, [(target, source) for source, target in ends], left)
+        left = _by_means(left, ends, right)
+    return left, right
+
+
+def _by_means(atoms: list[int], ends: list[tuple[int, int]], others: list[int]) -> list[int]:
+    def mean(atom: int) -> float:
+        places = [others.index(other) for own, other in ends if own == atom]
+        return sum(places) / len(places)
+
+    return sorted(atoms, key=mean)
+
+
+def _heights(atoms: list[int], rows: int) -> dict[int, float]:
+    step = rows / len(atoms)
+    return {atom: (place + 0.5) * step - 0.5 for place, atom in enumerate(atoms)}
+
+
+def _titles(graph: AttributionGraph) -> tuple[str, str]:
+    earlier, later = (name.rpartition(":")[2] for name in (graph.earlier, graph.later))
+    return earlier, later
+
+
+def _draw_edges(
+    axes: Any,
+    graph: AttributionGraph,
+    edges: Sequence[Edge],
+    left: dict[int, float],
+    right: dict[int, float],
+) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Curve
+
+    strongest = abs(edges[0].strength)
+    names = graph.group.element_names
+    shown: dict[str, Line2D] = {}
+    for edge in edges:
+        place = names.index(edge.relative)
+        colour = PALETTE[place % len(PALETTE)][0]
+        stroke = _STYLES[place // len(PALETTE) % len(_STYLES)]
+        # Edges between the same two atoms spread between their ends.
+        same = [e for e in edges if (e.source, e.target) == (edge.source, edge.target)]
+        lift = _BESIDE * (same.index(edge) - (len(same) - 1) / 2)
+        start, end = left[edge.source], right[edge.target]
+        path = [(0, start), (0.3, start + lift), (0.7, end + lift), (1, end)]
+        curve = PathPatch(
+            Curve(path, [Curve.MOVETO, *[Curve.CURVE4] * 3]),
+            facecolor="none",
+            edgecolor=colour,
+            linestyle=stroke,
+            linewidth=_THINNEST + (_THICKEST - _THINNEST) * abs(edge.strength) / strongest,
+            alpha=0.8,
+            capstyle="butt",
+        )
+        axes.add_patch(curve)
+        shown.setdefault(edge.relative, Line2D((), (), color=colour, linestyle=stroke, linewidth=3))
+        if edge.strength < 0:
+            middle = (start + end) / 2 + 0.75 * lift
+            axes.text(0.5, middle, "−", color=_INK, ha="center", va="center", fontsize=13)
+    ordered = [name for name in names if name in shown]
+    axes.legend(
+        [shown[name] for name in ordered],
+        [element_label(name) for name in ordered],
+        title=f"turned by, under {graph.group.name}",
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=min(len(ordered), 8),
+        frameon=False,
+    )
+    axes.set_title(
+        f"the {len(edges)} strongest of {graph.attribution.numel():,} edges, "
+        f"the widest {strongest:.2g}\n"
+        f"relative orientation explains {graph.explained:.0%} of the table",
+        fontsize=9,
+        color=_MUTED,
+    )
+
+
+def _draw_atoms(axes: Any, side: int, heights: dict[int, float], name: str) -> None:
+    align = ("right", "left")[side]
+    outwards = (-0.03, 0.03)[side]
+    axes.scatter([side] * len(heights), list(heights.values()), s=42, color=_INK, zorder=3)
+    for atom, y in heights.items():
+        axes.text(side + outwards, y, f"atom {atom}", ha=align, va="center", color=_INK)
+    axes.text(side, -0.95, name, ha="center", va="center", color=_INK, fontweight="bold")
