@@ -11,7 +11,7 @@ from orbitlens.report.names import PALETTE, element_label
 
 _INK, _MUTED, _PAPER = "#101112", "#505152", "#ffffff"
 _STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-_THINNEST, _THICKEST = 0.8, 6.0
+_THINNEST, _THICKEST, _HOLLOW = 1.2, 6.0, 0.45
 _BESIDE = 0.34
 _ROUNDS = 8
 
@@ -19,7 +19,7 @@ _ROUNDS = 8
 def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -> None:
     """Draw the n strongest edges, the earlier layer's atoms on the left, as a PNG.
 
-    Width is the strength, colour the relative element; a negative edge has a minus sign.
+    Width is the strength, colour the relative element; a negative edge is hollow.
 
     Args:
         graph: The attribution.
@@ -123,21 +123,15 @@ def _draw_edges(
         same = [e for e in edges if (e.source, e.target) == (edge.source, edge.target)]
         lift = _BESIDE * (same.index(edge) - (len(same) - 1) / 2)
         start, end = left[edge.source], right[edge.target]
-        path = [(0, start), (0.3, start + lift), (0.7, end + lift), (1, end)]
-        curve = PathPatch(
-            Curve(path, [Curve.MOVETO, *[Curve.CURVE4] * 3]),
-            facecolor="none",
-            edgecolor=colour,
-            linestyle=stroke,
-            linewidth=_THINNEST + (_THICKEST - _THINNEST) * abs(edge.strength) / strongest,
-            alpha=0.8,
-            capstyle="butt",
-        )
-        axes.add_patch(curve)
-        shown.setdefault(edge.relative, Line2D((), (), color=colour, linestyle=stroke, linewidth=3))
+        points = [(0, start), (0.3, start + lift), (0.7, end + lift), (1, end)]
+        path = Curve(points, [Curve.MOVETO, *[Curve.CURVE4] * 3])
+        width = _THINNEST + (_THICKEST - _THINNEST) * abs(edge.strength) / strongest
+        look = {"edgecolor": colour, "linestyle": stroke, "linewidth": width, "alpha": 0.8}
+        axes.add_patch(PathPatch(path, facecolor="none", capstyle="butt", **look))
         if edge.strength < 0:
-            middle = (start + end) / 2 + 0.75 * lift
-            axes.text(0.5, middle, "−", color=_INK, ha="center", va="center", fontsize=13)
+            look = {"edgecolor": _PAPER, "linewidth": _HOLLOW * width}
+            axes.add_patch(PathPatch(path, facecolor="none", capstyle="butt", **look))
+        shown.setdefault(edge.relative, Line2D((), (), color=colour, linestyle=stroke, linewidth=2))
     ordered = [name for name in names if name in shown]
     axes.legend(
         [shown[name] for name in ordered],
@@ -146,11 +140,13 @@ def _draw_edges(
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         ncols=min(len(ordered), 8),
+        handlelength=3,
         frameon=False,
     )
+    hollow = "; hollow: negative" if any(edge.strength < 0 for edge in edges) else ""
     axes.set_title(
         f"the {len(edges)} strongest of {graph.attribution.numel():,} edges, "
-        f"the widest {strongest:.2g}\n"
+        f"the widest {strongest:.2g}{hollow}\n"
         f"relative orientation explains {graph.explained:.0%} of the table",
         fontsize=9,
         color=_MUTED,
