@@ -5,7 +5,7 @@
 
 where the earlier layer's output is D(z) plus the error that the SAE leaves, held fixed, and the
 network between the layers runs as it is. Source: Marks et al., *Sparse Feature Circuits*, arXiv
-2403.19647, section 3; there for SAEs without symmetry.
+2403.19647; there for SAEs without symmetry.
 """
 
 import torch
