@@ -261,8 +261,9 @@ def _grouped(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def _finished(member: Member) -> FitResult:
-    """Calibrate the sparsity rule and fold the scale."""
+    """Settle the dictionary, calibrate the sparsity rule and fold the scale."""
     sae, data = member.sae, member.data
+    sae.dictionary.settle_()
     if sae.sparsity.learns:
         stride = -(-data.n * data.order // _CALIBRATED)
         with torch.no_grad():

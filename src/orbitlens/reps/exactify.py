@@ -107,28 +107,48 @@ def irreducible_copies(
         >>> columns.shape, sorted(kinds)
         (torch.Size([4, 4]), [0, 1, 2])
     """
-    order, dim = family.shape[:2]
-    columns, candidates = [], []
-    for index, irrep in enumerate(irreps(group)):
-        # p_11, p_21, ...; from M(e) = I alone come eigenvalues dim / |G|, no sign of this irrep.
-        units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], family) * irrep.dim / order
-        values, vectors = torch.linalg.eigh(units[0])
-        chance = irrep.dim / order if order > 1 else 0.0
-        clarity = (values - chance) / (1 - chance)
-        columns.append(units)
-        candidates += [(c, index, v) for c, v in zip(clarity.tolist(), vectors.T, strict=True)]
+    dim = family.shape[-1]
     basis, kinds = torch.zeros(dim, 0, dtype=family.dtype), []
-    for _, index, first in sorted(candidates, key=lambda candidate: -candidate[0]):
-        irrep = irreps(group)[index]
-        first = first - basis @ (basis.T @ first)
-        if basis.shape[1] + irrep.dim > dim or first.square().sum() < _INDEPENDENT:
-            continue
-        copy = (columns[index] @ (first / first.norm())).T
-        copy = copy - basis @ (basis.T @ copy)
-        if torch.linalg.svdvals(copy)[-1] > _INDEPENDENT * copy.norm() / irrep.dim**0.5:
-            basis = torch.cat([basis, polar(copy)], dim=1)
-            kinds.append(index)
+    units = [_matrix_units(irrep, family) for irrep in irreps(group)]
+    filled = -1
+    # Where an irrep is not of real type, one pass over its candidates may leave copies over.
+    while filled < basis.shape[1] < dim:
+        filled = basis.shape[1]
+        for index, first in _candidates(group, units, basis):
+            first = first - basis @ (basis.T @ first)
+            if basis.shape[1] + len(units[index]) > dim or first.square().sum() < _INDEPENDENT:
+                continue
+            copy = (units[index] @ (first / first.norm())).T
+            copy = copy - basis @ (basis.T @ copy)
+            if torch.linalg.svdvals(copy)[-1] > _INDEPENDENT * copy.norm() / copy.shape[1] ** 0.5:
+                basis = torch.cat([basis, polar(copy)], dim=1)
+                kinds.append(index)
     return basis, kinds
+
+
+def _matrix_units(
+    irrep: Representation, family: Float[Tensor, "order dim dim"]
+) -> Float[Tensor, "component dim dim"]:
+    """The family's own p_11, p_21, ... of an irrep."""
+    units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], family)
+    return units * irrep.dim / len(family)
+
+
+def _candidates(
+    group: Group,
+    units: list[Float[Tensor, "_ dim dim"]],
+    basis: Float[Tensor, "dim filled"],
+) -> list[tuple[int, Float[Tensor, " dim"]]]:
+    """First vectors of copies outside of a subspace, the clearest first, and their irreps."""
+    free = torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
+    found = []
+    for index, own in enumerate(units):
+        # From M(e) = I alone come eigenvalues dim / |G|, no sign of this irrep.
+        chance = len(own) / group.order if group.order > 1 else 0.0
+        values, vectors = torch.linalg.eigh(free.T @ own[0] @ free)
+        clarity = ((values - chance) / (1 - chance)).tolist()
+        found += [(c, index, v) for c, v in zip(clarity, (free @ vectors).T, strict=True)]
+    return [(index, v) for _, index, v in sorted(found, key=lambda candidate: -candidate[0])]
 
 
 def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
