@@ -11,8 +11,8 @@ from torch import Tensor
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.reps.base import Representation, homomorphism_errors
-from orbitlens.reps.exactify import irreducible_copies
-from orbitlens.reps.irreps import irreps
+from orbitlens.reps.exactify import polar
+from orbitlens.reps.irreps import character_norm, irreps
 
 _EXACT = 1e-6
 
@@ -74,32 +74,53 @@ def isotypic_basis(rep: Representation) -> IsotypicBasis:
         ((1, 1, 1, 1, 2), True)
     """
     matrices = rep.matrices.double()
-    error = homomorphism_errors(rep.group, matrices).max().item()
-    if not error < _EXACT * rep.group.order:
+    _check(rep)
+    metric = torch.einsum("gki,gkj->ij", matrices, matrices) / rep.group.order
+    values, vectors = torch.linalg.eigh(metric)
+    root = vectors * values.sqrt() @ vectors.T
+    inverse_root = vectors / values.sqrt() @ vectors.T
+    orthogonal = root @ matrices @ inverse_root
+    columns = [_copies(irrep, orthogonal) for irrep in irreps(rep.group)]
+    U = polar(torch.cat([own.flatten(1) for own in columns], dim=1))
+    found = tuple(own.shape[-1] for own in columns)
+    return IsotypicBasis(rep.group, found, U.T @ root, inverse_root @ U)
+
+
+def _check(rep: Representation) -> None:
+    """Check that the matrices multiply as the group does, up to the rounding of their size."""
+    error = homomorphism_errors(rep.group, rep.matrices.double()).max().item()
+    size = torch.linalg.matrix_norm(rep.matrices.double()).max().item() / max(1, rep.dim) ** 0.5
+    # Products of float32 matrices of norm s have errors of some 1e-7 s^2.
+    if not error < _EXACT * rep.group.order * max(1.0, size) ** 2:
         raise OrbitLensError(
             f"representation {rep.name}",
             expected=f"matrices that multiply as {rep.group.name} does",
             received=f"a relation error of {error:.3g}",
             remedy="make them exact with `exactify`",
         )
-    metric = torch.einsum("gki,gkj->ij", matrices, matrices) / rep.group.order
-    values, vectors = torch.linalg.eigh(metric)
-    root = vectors * values.sqrt() @ vectors.T
-    inverse_root = vectors / values.sqrt() @ vectors.T
-    columns, kinds = irreducible_copies(rep.group, root @ matrices @ inverse_root)
-    found = tuple(kinds.count(index) for index in range(len(irreps(rep.group))))
-    U = columns[:, _by_irrep(rep.group, kinds)]
-    return IsotypicBasis(rep.group, found, U.T @ root, inverse_root @ U)
 
 
-def _by_irrep(group: Group, kinds: list[int]) -> list[int]:
-    """Order columns that come copy by copy as [irrep, component, copy]."""
-    dims = [irreps(group)[kind].dim for kind in kinds]
-    starts = list(accumulate(dims, initial=0))
-    return [
-        starts[copy] + component
-        for index, irrep in enumerate(irreps(group))
-        for component in range(irrep.dim)
-        for copy, kind in enumerate(kinds)
-        if kind == index
-    ]
+def _copies(
+    irrep: Representation, matrices: Float[Tensor, "group dim dim"]
+) -> Float[Tensor, "dim component copy"]:
+    """Orthonormal vectors on which an orthogonal representation acts as copies of an irrep.
+
+    p_ab = dim / |G| sum_g irrep_ab(g) Q(g); the range of p_11 has one dimension for each copy and
+    each dimension of the algebra (real, complex or quaternionic) that commutes with the irrep.
+    """
+    units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], matrices)
+    units = units * irrep.dim / len(matrices)
+    algebra = character_norm(irrep)
+    copies = round(units[0].trace().item() / algebra)
+    symmetric = (units[0] + units[0].T) / 2
+    first = torch.linalg.eigh(symmetric).eigenvectors[:, len(symmetric) - copies * algebra :]
+    if algebra == 1:
+        return torch.einsum("aij,jm->iam", units, first)
+    found = [torch.zeros(len(symmetric), irrep.dim, 0, dtype=matrices.dtype)]
+    for _ in range(copies):
+        copy = polar((units @ first[:, 0]).T)
+        found.append(copy.unsqueeze(-1))
+        # What is left of the range once this copy, with all its multiples, is taken out.
+        left = torch.linalg.svd(first.T @ copy, full_matrices=True).U[:, algebra:]
+        first = first @ left
+    return torch.cat(found, dim=-1)
