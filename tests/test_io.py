@@ -126,7 +126,8 @@ def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
     ("field", "value", "message"),
     [
         ("architecture", "gated", "topk, batchtopk"),
-        ("dictionary", "orbit", "free, archetypal, crosscoder"),
+        ("dictionary", "gated", "free, archetypal, crosscoder, orbit"),
+        ("dictionary", "orbit", "group"),
         ("dictionary", "crosscoder", "group_order"),
         ("schema", 99, "upgrade"),
     ],

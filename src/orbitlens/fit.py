@@ -16,11 +16,11 @@ import torch
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.sae import SAE, CrosscoderDictionary
+from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary
 from orbitlens.stack import stack_key, unstack_
 from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
 from orbitlens.typing import Int
-from orbitlens.views import VIEWS, Objective, blocks_of, views_of
+from orbitlens.views import VIEWS, Objective, blocks_of, orbits_of, views_of
 
 __all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
 
@@ -118,7 +118,8 @@ def fit(
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
             many dead latents as the SAE keeps, k, explain the residual of a sample; of an orbit,
             that of its canonical sample.
-        dead_after: Epochs without firing after which a latent counts as dead, default 1.
+        dead_after: Epochs without firing after which a latent counts as dead, default 1; of an
+            orbit SAE, after which an atom that fired in no orientation does, with all its latents.
         progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
 
     Returns:
@@ -126,7 +127,8 @@ def fit(
 
     Raises:
         OrbitLensError: If the widths differ, a number is out of range, an objective names a view
-            that does not exist, or lists differ in length.
+            that does not exist or that an SAE does not have, lists differ in length, or an orbit
+            SAE was built on the transport of another layer.
 
     Example:
         >>> import orbitlens as ol
@@ -239,6 +241,9 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
         )
     if "x_hat_orbit" in names:
         blocks_of(sae)
+    if {"pooled", "pooled_moved"} & set(names):
+        orbits_of(sae)
+    _check_layer(sae, store)
     blocks = sae.dictionary.group_order if isinstance(sae.dictionary, CrosscoderDictionary) else 0
     if blocks and blocks != store.group.order:
         raise OrbitLensError(
@@ -246,6 +251,19 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
             expected=f"orbits of {blocks} elements, as the crosscoder",
             received=store.group.order,
             remedy="build the crosscoder with `group_order=store.group.order`",
+        )
+
+
+def _check_layer(sae: SAE, store: ActivationStore) -> None:
+    """Check that an orbit SAE was built for this layer; its group need not be that of the store."""
+    source = f"{store.model}:{store.layer}"
+    tied = isinstance(sae.dictionary, OrbitDictionary) and sae.dictionary.source
+    if tied and tied != source:
+        raise OrbitLensError(
+            "`sae`",
+            expected=f"an orbit SAE built on the transport of {source}, as the store",
+            received=f"one on the transport of another layer, {tied}",
+            remedy="fit an exact transport on activations of this layer and build the SAE on it",
         )
 
 

@@ -3,42 +3,57 @@
 An SAE folder holds `cfg.json` and `sae_weights.safetensors` in SAELens' layout: W_enc, b_enc,
 W_dec, b_dec (and W_hidden, b_hidden, threshold where there are any), so that an SAE with a linear
 encoder and TopK is one that SAELens reads. An SAE with another dictionary than the free one names
-it, with its settings, in `dictionary`, and holds that dictionary's tensors in place of W_dec. A
-transport folder holds `transport.json` and
-`transport.safetensors`. A folder is written under a temporary name and renamed.
+it, with its settings, in `dictionary`, and holds that dictionary's tensors in place of W_dec.
+
+An orbit SAE is kept as it was trained, not |G| times larger: one vector per atom and encoder row,
+in isotypic coordinates, with the T and T_inverse that lead there. Its group, multiplicities and
+transport are in cfg.json. `orbitlens.sae.dense` turns it into an SAE in SAELens' layout.
+
+A transport folder holds `transport.json` and `transport.safetensors`. A folder is written under a
+temporary name and renamed.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder, read_json, write_json
 from orbitlens.groups import Group
+from orbitlens.io_tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
+from orbitlens.io_transport import check_built_on, read_transport, write_transport
+from orbitlens.reps import IsotypicBasis, irreps
 from orbitlens.sae import (
     SAE,
+    SPARSITY_RULES,
     ArchetypalDictionary,
     BatchTopK,
     CrosscoderDictionary,
     Dictionary,
+    Encoder,
     FreeDictionary,
     LinearEncoder,
     MLPEncoder,
+    OnePose,
+    OrbitDictionary,
+    OrbitLinearEncoder,
+    OrbitMLPEncoder,
+    Sparsity,
     TopK,
 )
 from orbitlens.sae.builders import compose
-from orbitlens.transport import Motion, Transport
+from orbitlens.sae.orbit import compose_orbit
+from orbitlens.transport import Transport
 from orbitlens.typing import Tensor
 
-SCHEMA = 1
-_STRUCTURE = ("basis", "tokens", "mean", "generator")
-_SPARSITY_RULES = {"topk": TopK, "batchtopk": BatchTopK}
+_ORBIT: tuple[type[Encoder], ...] = (OrbitLinearEncoder, OrbitMLPEncoder)
+_KNOWN: tuple[tuple[type[Encoder | Sparsity | Dictionary], ...], ...] = (
+    (LinearEncoder, MLPEncoder, *_ORBIT),
+    (TopK, BatchTopK),
+    (FreeDictionary, ArchetypalDictionary, CrosscoderDictionary, OrbitDictionary),
+)
 
 
 def save(
@@ -72,27 +87,33 @@ def save(
         if isinstance(thing, SAE):
             _write_sae(thing, folder, metadata or {})
         else:
-            _write_transport(thing, folder)
+            write_transport(thing, folder)
     return Path(path)
 
 
-def load(path: str | Path) -> SAE | Transport:
+def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:
     """Read what `save` wrote.
 
     Args:
         path: The folder.
+        transport: The transport that is to be used with an orbit SAE, which is checked to be the
+            one that the SAE was built on; None (default) checks nothing, as the SAE needs none.
 
     Returns:
         The SAE, in evaluation mode, or the transport.
 
     Raises:
-        OrbitLensError: If the folder holds neither, or a file in it is damaged.
+        OrbitLensError: If the folder holds neither, a file in it is damaged, or the SAE was not
+            built on the transport.
     """
     folder = Path(path)
     if (folder / "cfg.json").is_file():
-        return _read_sae(folder)
+        sae = _read_sae(folder)
+        if transport is not None:
+            check_built_on(sae, transport)
+        return sae
     if (folder / "transport.json").is_file():
-        return _read_transport(folder)
+        return read_transport(folder)
     raise OrbitLensError(
         str(path),
         expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
@@ -107,13 +128,7 @@ def _flat(sae: SAE) -> dict[str, Tensor]:
 
 
 def _check_known_parts(sae: SAE) -> None:
-    parts = (sae.encoder, sae.sparsity, sae.dictionary)
-    known = (
-        (LinearEncoder, MLPEncoder),
-        tuple(_SPARSITY_RULES.values()),
-        (FreeDictionary, ArchetypalDictionary, CrosscoderDictionary),
-    )
-    for part, types in zip(parts, known, strict=True):
+    for part, types in zip((sae.encoder, _rule(sae), sae.dictionary), _KNOWN, strict=True):
         if not isinstance(part, types):
             raise OrbitLensError(
                 "`thing`",
@@ -121,16 +136,28 @@ def _check_known_parts(sae: SAE) -> None:
                 received=type(part).__name__,
                 remedy="save the state_dict of an SAE with parts of your own",
             )
+    if isinstance(sae.encoder, _ORBIT) != isinstance(sae.dictionary, OrbitDictionary):
+        raise OrbitLensError(
+            "`thing`",
+            expected="an orbit encoder with an orbit dictionary, or neither",
+            received=f"{type(sae.encoder).__name__} with {type(sae.dictionary).__name__}",
+            remedy="save the state_dict of an SAE with parts of your own",
+        )
+
+
+def _rule(sae: SAE) -> Sparsity:
+    """The sparsity rule, which one pose may be wrapped around."""
+    return sae.sparsity.rule if isinstance(sae.sparsity, OnePose) else sae.sparsity
 
 
 def _write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
-    hidden = sae.encoder.hidden if isinstance(sae.encoder, MLPEncoder) else None
+    two_layers = isinstance(sae.encoder, MLPEncoder | OrbitMLPEncoder)
+    hidden = sae.encoder.hidden if two_layers else None
     write_json(
         {
             "schema": SCHEMA,
-            "architecture": next(
-                name for name, rule in _SPARSITY_RULES.items() if isinstance(sae.sparsity, rule)
-            ),
+            "architecture": "batchtopk" if isinstance(_rule(sae), BatchTopK) else "topk",
+            **({"one_pose": True} if isinstance(sae.sparsity, OnePose) else {}),
             **_dictionary_settings(sae.dictionary),
             "d_in": sae.d_in,
             "d_sae": sae.d_sae,
@@ -145,21 +172,30 @@ def _write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
         },
         folder / "cfg.json",
     )
-    _write_tensors(_flat(sae), folder / "sae_weights.safetensors")
+    write_tensors(_flat(sae), folder / "sae_weights.safetensors")
 
 
 def _read_sae(folder: Path) -> SAE:
     config = read_json(folder / "cfg.json")
-    _check_schema(folder, config)
-    rule = _known(folder, config, "architecture", _SPARSITY_RULES)
+    check_schema(folder, config)
+    rule = _known(folder, config, "architecture", SPARSITY_RULES)
     build = _known(folder, {"dictionary": "free", **config}, "dictionary", _DICTIONARIES)
-    with _complete(folder / "cfg.json"):
-        sae = compose(rule(config["k"]), build(config), hidden=config.get("hidden"), seed=0)
-    tensors = _read_tensors(folder / "sae_weights.safetensors")
+    with complete(folder / "cfg.json"):
+        sae = _composed(rule(config["k"]), build(config), config)
+    tensors = read_tensors(folder / "sae_weights.safetensors")
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
     _check_shapes(folder, tensors, _flat(sae))
     sae.load_state_dict({full_names[name]: tensor for name, tensor in tensors.items()})
+    sae.dictionary.settle_()
     return sae.eval()
+
+
+def _composed(rule: Sparsity, dictionary: Dictionary, config: Mapping[str, Any]) -> SAE:
+    if not isinstance(dictionary, OrbitDictionary):
+        return compose(rule, dictionary, hidden=config.get("hidden"), seed=0)
+    if config.get("one_pose"):
+        rule = OnePose(rule, dictionary.group.order)
+    return compose_orbit(rule, dictionary, hidden=config.get("hidden"), seed=0)
 
 
 def _dictionary_settings(dictionary: Dictionary) -> dict[str, Any]:
@@ -174,6 +210,15 @@ def _dictionary_settings(dictionary: Dictionary) -> dict[str, Any]:
             }
         case CrosscoderDictionary():
             return {"dictionary": "crosscoder", "group_order": dictionary.group_order}
+        case OrbitDictionary():
+            return {
+                "dictionary": "orbit",
+                "n_atoms": dictionary.n_atoms,
+                "group": dictionary.group.to_dict(),
+                "multiplicities": list(dictionary.tied.multiplicities),
+                "tolerance": dictionary.tolerance,
+                "source": dictionary.source,
+            }
         case _:
             return {}
 
@@ -184,12 +229,27 @@ def _empty_archetypal(config: Mapping[str, Any]) -> Dictionary:
     return ArchetypalDictionary(candidates, config["d_sae"], delta=config["delta"])
 
 
+def _empty_orbit(config: Mapping[str, Any]) -> Dictionary:
+    """The dictionary without its basis, which is in the file."""
+    group, multiplicities = Group.from_dict(config["group"]), tuple(config["multiplicities"])
+    copies = zip(irreps(group), multiplicities, strict=True)
+    dim = sum(irrep.dim * count for irrep, count in copies)
+    place = torch.zeros(dim, dim, dtype=torch.float64)
+    return OrbitDictionary(
+        config["n_atoms"],
+        IsotypicBasis(group, multiplicities, place, place),
+        tolerance=config["tolerance"],
+        source=config["source"],
+    )
+
+
 _DICTIONARIES: dict[str, Callable[[Mapping[str, Any]], Dictionary]] = {
     "free": lambda config: FreeDictionary(config["d_sae"], config["d_in"]),
     "archetypal": _empty_archetypal,
     "crosscoder": lambda config: CrosscoderDictionary(
         config["d_sae"], config["d_in"], config["group_order"]
     ),
+    "orbit": _empty_orbit,
 }
 
 _T = TypeVar("_T")
@@ -205,104 +265,6 @@ def _known(folder: Path, config: Mapping[str, Any], key: str, known: Mapping[str
             remedy="this version reads no other",
         )
     return known[config[key]]
-
-
-def _write_transport(transport: Transport, folder: Path) -> None:
-    write_json(
-        {
-            "schema": SCHEMA,
-            "group": transport.group.to_dict(),
-            "method": transport.method,
-            "r2": transport.r2,
-            "r2_interval": list(transport.r2_interval),
-            "identity_r2": transport.identity_r2,
-            "relation_error": transport.relation_error,
-            "order_errors": transport.order_errors,
-            "condition_number": transport.condition_number,
-            "variable": transport.motion.variable,
-            "source": transport.source,
-        },
-        folder / "transport.json",
-    )
-    motion = transport.motion
-    structure = {name: getattr(motion, name) for name in _STRUCTURE}
-    moves = {} if motion.moves is None else {"moves": torch.from_numpy(motion.moves)}
-    tensors = {
-        "matrices": motion.core,
-        **{name: tensor for name, tensor in structure.items() if tensor is not None},
-        **moves,
-        "r2_per_element": transport.r2_per_element,
-        "identity_r2_per_element": transport.identity_r2_per_element,
-    }
-    _write_tensors(tensors, folder / "transport.safetensors")
-
-
-def _read_transport(folder: Path) -> Transport:
-    record = read_json(folder / "transport.json")
-    _check_schema(folder, record)
-    tensors = _read_tensors(folder / "transport.safetensors")
-    with _complete(folder / "transport.json"):
-        moves = tensors.pop("moves", None)
-        motion = Motion(
-            tensors.pop("matrices"),
-            variable=record.pop("variable"),
-            moves=None if moves is None else moves.numpy(),
-            **{name: tensors.pop(name, None) for name in _STRUCTURE},
-        )
-        # JSON has no infinity: a figure that is not finite is null there.
-        infinite = {"condition_number": math.inf, "r2": -math.inf, "identity_r2": -math.inf}
-        fields: dict[str, Any] = {
-            **{k: infinite.get(k) if v is None else v for k, v in record.items()},
-            **tensors,
-            "group": Group.from_dict(record["group"]),
-            "motion": motion,
-            "r2_interval": tuple(-math.inf if v is None else v for v in record["r2_interval"]),
-        }
-        del fields["schema"]
-        return Transport(**fields)
-
-
-def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise OrbitLensError(
-            str(path),
-            expected="a whole safetensors file",
-            received="no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"damage ({error})",
-            remedy="the file is missing or truncated; copy or train it again",
-        ) from None
-
-
-@contextmanager
-def _complete(path: Path) -> Iterator[None]:
-    """Turn a field that is missing or of another type into an error that names the file."""
-    try:
-        yield
-    except (KeyError, TypeError) as error:
-        raise OrbitLensError(
-            str(path),
-            expected="every field that OrbitLens writes",
-            received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="the file is incomplete or of another program; write it again",
-        ) from None
-
-
-def _check_schema(folder: Path, record: Mapping[str, Any]) -> None:
-    if record.get("schema", SCHEMA) > SCHEMA:
-        raise OrbitLensError(
-            str(folder),
-            expected=f"schema {SCHEMA} or older",
-            received=record["schema"],
-            remedy="a newer OrbitLens wrote it; upgrade",
-        )
 
 
 def _check_shapes(folder: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ batch_topk_sae      the same with a budget per batch and a stored threshold
 archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
 orbit_sae           a dictionary tied over the group, codes over (element, atom)
+dense               an orbit SAE written out as an ordinary one
 BUILDERS            the first two, which need no more than widths and k, by the names of files
 SPARSITY_RULES      TopK and BatchTopK by the names of files
 encoders            Encoder, LinearEncoder, MLPEncoder, OrbitLinearEncoder, OrbitMLPEncoder
@@ -35,6 +36,7 @@ from orbitlens.sae.dictionaries import (
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.model import SAE, SAEOutput
 from orbitlens.sae.orbit import orbit_sae
+from orbitlens.sae.orbit_dense import dense
 from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
 from orbitlens.sae.sparsity import SPARSITY_RULES, BatchTopK, OnePose, Sparsity, TopK
 from orbitlens.sae.tied import Tied
@@ -62,6 +64,7 @@ __all__ = [
     "archetypal_sae",
     "batch_topk_sae",
     "crosscoder_sae",
+    "dense",
     "kmeans_candidates",
     "orbit_sae",
     "topk_sae",
