@@ -96,7 +96,7 @@ def test_every_public_part_has_a_contract_test() -> None:
         (camel(name), "Objective")
         for name in (
             *("reconstruction", "canonical", "latent_invariance", "output_invariance"),
-            "orbit_reconstruction",
+            *("orbit_reconstruction", "orbit_invariance"),
         )
         if hasattr(objectives, name)
     ]

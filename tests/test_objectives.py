@@ -63,6 +63,29 @@ class TestOrbitReconstruction(ObjectiveContract):
             objectives.orbit_reconstruction(torch.ones(5, 2, 3), torch.ones(shape))
 
 
+class TestOrbitInvariance(ObjectiveContract):
+    def build(self) -> Objective:
+        return partial(objectives.orbit_invariance, weight=0.7)
+
+    def test_drift_of_pooled_codes_counts_with_its_weight_by_hand(self) -> None:
+        # ||(1, 0) - (0, 2)||^2 = 5 and || (3) - (1) ||^2 = 4, with weight 0.7.
+        values = self.build()(
+            torch.tensor([[1.0, 0.0]]),
+            torch.tensor([[0.0, 2.0]]),
+            torch.tensor([[3.0]]),
+            torch.tensor([[1.0]]),
+        )
+        assert values.item() == pytest.approx(5 + 0.7 * 4)
+
+    def test_both_codes_get_gradient_and_the_canonical_reconstruction_none(self) -> None:
+        views = {n: v.requires_grad_() for n, v in self.views().items()}
+        self.build()(**views).sum().backward()
+        drift = 1.4 * (views["pooled"] - views["pooled_moved"])
+        torch.testing.assert_close(views["pooled"].grad, drift)
+        torch.testing.assert_close(views["pooled_moved"].grad, -drift)
+        assert "x_hat" not in views
+
+
 def test_dead_latents_get_gradient_and_living_ones_do_not() -> None:
     generator = torch.Generator().manual_seed(0)
     pre = torch.randn(5, 4, generator=generator).sub(3).requires_grad_()

@@ -7,7 +7,10 @@ import torch
 
 from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import CrosscoderDictionary, crosscoder_sae, topk_sae
+from orbitlens.groups import cyclic
+from orbitlens.reps import direct_sum, irreps, isotypic_basis, regular
+from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, TopK, crosscoder_sae, topk_sae
+from orbitlens.sae.orbit import compose_orbit
 from orbitlens.stack import stack_saes
 from orbitlens.views import VIEWS, Views, reconstructs_moved, views_of
 
@@ -18,11 +21,16 @@ ORBITS = ROWS.unflatten(0, (5, ORDER))
 ORBIT = torch.tensor([[4, 1], [0, 4]])
 ELEMENT = torch.tensor([[2, 0], [1, 2]])
 MEMBERS = [crosscoder_sae(DIM, 6, 2, ORDER, seed=seed) for seed in range(2)]
+BASIS = isotypic_basis(direct_sum(regular(cyclic(ORDER)), irreps(cyclic(ORDER))[0]))
+TIED = [
+    compose_orbit(TopK(2), OrbitDictionary(2, BASIS, seed=seed), hidden=None, seed=seed)
+    for seed in range(2)
+]
 
 
-def views() -> Views:
+def views(members: list[SAE] = MEMBERS) -> Views:
     first = ORBIT * ORDER
-    return Views(stack_saes(MEMBERS), ROWS, first, first + ELEMENT, ORDER)
+    return Views(stack_saes(members), ROWS, first, first + ELEMENT, ORDER)
 
 
 def test_activations_are_the_rows_of_each_members_batch() -> None:
@@ -55,12 +63,14 @@ def test_codes_and_reconstructions_are_what_the_members_make_of_their_batch() ->
         (("x_hat_moved",), ["output_moved"]),
         (("codes", "x_hat", "x_hat_orbit"), ["output"]),
         (("codes_moved", "codes"), ["output", "output_moved"]),
+        (("pooled",), ["output"]),
+        (("pooled", "pooled_moved"), ["output", "output_moved"]),
     ],
 )
 def test_the_sae_runs_only_on_what_is_asked_for(
     names: tuple[str, ...], computed: list[str]
 ) -> None:
-    stacked = views()
+    stacked = views(TIED if "pooled" in names else MEMBERS)
     for name in names:
         getattr(stacked, name)
     expected = [getattr(stacked, name) for name in computed]
@@ -69,7 +79,24 @@ def test_the_sae_runs_only_on_what_is_asked_for(
 
 
 def test_every_view_exists() -> None:
-    assert all(getattr(views(), name).shape[:2] == (2, 2) for name in VIEWS)
+    views_by_member = {True: views(TIED), False: views()}
+    for name in VIEWS:
+        view = getattr(views_by_member[name.startswith("pooled")], name)
+        assert view.shape[:2] == (2, 2)
+
+
+def test_pooled_codes_are_the_sum_over_the_elements() -> None:
+    stacked = views(TIED)
+    for index, member in enumerate(TIED):
+        for view, x in ((stacked.pooled, stacked.x), (stacked.pooled_moved, stacked.x_moved)):
+            by_hand = sum(member(x[index]).codes.split(2, dim=-1))
+            torch.testing.assert_close(view[index], by_hand)
+
+
+def test_pooled_codes_of_an_sae_without_a_group_are_refused_in_one_line() -> None:
+    with pytest.raises(OrbitLensError, match="received an SAE with a Cross.*`orbit_sae`") as error:
+        _ = views().pooled
+    assert "\n" not in str(error.value)
 
 
 def test_the_orbit_of_an_sae_without_blocks_is_refused_in_one_line() -> None:

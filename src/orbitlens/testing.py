@@ -137,9 +137,27 @@ class SparsityContract(ABC):
         codes = rule(_random(BATCH, LATENTS))
         assert 0 < (codes > 0).sum() <= rule.k * BATCH
 
+    def relabelling(self) -> Int[Tensor, " latents"]:
+        """Return a random permutation of the latents that may not matter: any, unless overridden.
+
+        A rule that knows which latents belong together, such as those of one group element, may
+        only promise to commute with permutations that keep them together.
+        """
+        return torch.randperm(LATENTS)
+
     def test_commutes_with_permutations_of_latents(self) -> None:
-        pre, order = _random(BATCH, LATENTS), torch.randperm(LATENTS)
+        pre, order = _random(BATCH, LATENTS), self.relabelling()
         torch.testing.assert_close(self.build()(pre)[:, order], self.build()(pre[:, order]))
+
+    def test_latents_that_may_not_fire_do_not(self) -> None:
+        pre = _random(BATCH, LATENTS)
+        pre[:, ::2] = -torch.inf
+        rule = self.build()
+        codes = rule(pre)
+        assert codes.isfinite().all()
+        assert not codes[:, ::2].any()
+        rule.calibrate_(pre)
+        assert torch.isfinite(rule.eval()(pre)).all()
 
     def test_encoding_does_not_write_state(self) -> None:
         rule = self.build()
@@ -207,8 +225,8 @@ class DictionaryContract(ABC):
 
     def test_scaling_makes_it_homogeneous(self) -> None:
         dictionary, codes = self.build(LATENTS, DIM, 0), _random(BATCH, LATENTS)
-        with torch.no_grad():
-            dictionary.b_dec.add_(0.5)
+        _moved_off_its_start(dictionary, 1)
+        assert dictionary.b_dec.any()
         before = dictionary(codes)
         dictionary.scale_(3.0)
         torch.testing.assert_close(dictionary(3.0 * codes), 3.0 * before, rtol=1e-4, atol=1e-5)
@@ -228,6 +246,41 @@ class DictionaryContract(ABC):
             for name, tensor in stack.state_dict().items():
                 own = torch.stack([each.state_dict()[name] for each in dictionaries])
                 torch.testing.assert_close(tensor, own, rtol=1e-4, atol=1e-5)
+
+    def test_the_centre_is_the_bias_in_the_coordinates_that_the_encoder_takes(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        _moved_off_its_start(dictionary, 1)
+        centre = dictionary.coordinates(dictionary.b_dec.unsqueeze(0))[0]
+        torch.testing.assert_close(centre, dictionary.centre, rtol=1e-4, atol=1e-5)
+
+    def test_a_centred_dictionary_starts_at_a_mean_that_all_elements_share(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        mean = self.shared_mean(dictionary)
+        dictionary.center_(mean.expand(ORDER, DIM))
+        torch.testing.assert_close(dictionary.b_dec, mean, rtol=1e-4, atol=1e-5)
+
+    def shared_mean(self, dictionary: Dictionary) -> Float[Tensor, " dim"]:
+        """Return a mean activation that no element moves: any, unless overridden."""
+        del dictionary
+        return _random(DIM)
+
+    def test_a_stack_admits_and_counts_as_its_members_alone(self) -> None:
+        dictionaries = [self.build(LATENTS, DIM, seed) for seed in range(MEMBERS)]
+        for number, dictionary in enumerate(dictionaries):
+            self.make_special_(dictionary, number)
+            dictionary.settle_()
+        members = [SAE(LinearEncoder(DIM, LATENTS), TopK(1), each) for each in dictionaries]
+        stack, pre = stack_saes(members).dictionary, _random(MEMBERS, BATCH, LATENTS)
+        for _ in range(2):
+            alone = [each.admitted(own) for each, own in zip(dictionaries, pre, strict=True)]
+            assert torch.equal(stack.admitted(pre), torch.stack(alone))
+            alone = [each.together(own) for each, own in zip(dictionaries, pre[:, 0], strict=True)]
+            torch.testing.assert_close(stack.together(pre[:, 0]), torch.stack(alone))
+            stack.settle_()
+
+    def make_special_(self, dictionary: Dictionary, number: int) -> None:
+        """Write some directions that decide what is admitted; none, unless overridden."""
+        del dictionary, number
 
 
 class ObjectiveContract(ABC):
@@ -287,6 +340,8 @@ class ObjectiveContract(ABC):
 def _view_shape(name: str) -> tuple[int, ...]:
     if name.startswith("codes"):
         return BATCH, LATENTS
+    if name.startswith("pooled"):
+        return BATCH, LATENTS // ORDER
     return (BATCH, ORDER, DIM) if name.endswith("orbit") else (BATCH, DIM)
 
 

@@ -9,7 +9,7 @@ from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.fit import fit
 from orbitlens.sae import CrosscoderDictionary, Dictionary, crosscoder_sae
-from orbitlens.testing import DictionaryContract
+from orbitlens.testing import ORDER, DictionaryContract
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)
@@ -24,7 +24,7 @@ def with_biases(dictionary: CrosscoderDictionary) -> CrosscoderDictionary:
 
 class TestCrosscoderDictionary(DictionaryContract):
     def build(self, d_sae: int, d_in: int, seed: int) -> Dictionary:
-        return CrosscoderDictionary(d_sae, d_in, 4, seed=seed)
+        return CrosscoderDictionary(d_sae, d_in, ORDER, seed=seed)
 
     def test_the_block_of_the_identity_is_what_decoding_gives(self) -> None:
         dictionary, codes = with_biases(CrosscoderDictionary(9, 5, 4)), torch.rand(6, 9)

@@ -1,6 +1,7 @@
 """The orbit SAE: a dictionary tied over the group, codes over (element, atom).
 
-    a[g, c] = E_c(rho(g)^-1 (x - b)),   z = TopK(relu(a)),   x_hat = b + sum_{g, c} z[g, c] rho(g) d_c
+    a[g, c] = E_c(rho(g)^-1 (x - b)),   z = TopK(relu(a))
+    x_hat = b + sum_{g, c} z[g, c] rho(g) d_c
 
 With an exact transport z(rho(h) x)[hg, c] = z(x)[g, c]: equivariant by construction, with no
 canonical sample and no knowledge of the element that moved an input.
@@ -107,6 +108,7 @@ def compose_orbit(
     Example:
         >>> from orbitlens.groups import cyclic
         >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae import TopK
         >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
         >>> compose_orbit(TopK(2), dictionary, hidden=16, seed=0).encoder.hidden
         16

@@ -65,9 +65,7 @@ class OrbitMLPEncoder(Encoder):
         torch.Size([2, 12])
     """
 
-    def __init__(
-        self, n_atoms: int, hidden: int, tied: Tied, *, seed: int = 0
-    ) -> None:
+    def __init__(self, n_atoms: int, hidden: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
         self.tied, self.d_in, self.d_sae = tied, tied.dim, n_atoms * tied.group.order
         self.hidden = hidden

@@ -79,6 +79,7 @@ class OrbitDictionary(Dictionary):
         self.register_buffer("T", basis.T.float())
         orientations = torch.arange(basis.group.order)[:, None].repeat(1, n_atoms)
         self.register_buffer("coset", orientations, persistent=False)
+        self._known = self.coset
         self._symmetric = False
         self.project_()
 
@@ -107,7 +108,9 @@ class OrbitDictionary(Dictionary):
         y_hat = self.tied.sums(codes, self.atoms) + self.centre.unsqueeze(-2)
         return y_hat @ self.T.mT
 
-    def by_element(self, latents: Float[Tensor, "*axes latents"]) -> Float[Tensor, "*axes group atoms"]:
+    def by_element(
+        self, latents: Float[Tensor, "*axes latents"]
+    ) -> Float[Tensor, "*axes group atoms"]:
         """Lay out what there is per latent by element and atom, shape [..., |G|, n_atoms]."""
         return latents.unflatten(-1, (self.group.order, self.n_atoms))
 
@@ -124,7 +127,7 @@ class OrbitDictionary(Dictionary):
 
     def admitted(self, pre: StackedCodes) -> StackedCodes:
         """Of the orientations in which an atom is the same, leave the one that answers most."""
-        if not self._symmetric:
+        if not self._any_symmetric():
             return pre
         answers = self.by_element(pre)
         coset = self.coset.unsqueeze(-3).expand_as(answers)
@@ -139,8 +142,14 @@ class OrbitDictionary(Dictionary):
     @torch.no_grad()
     def settle_(self) -> None:
         """Find the stabilisers of the atoms as they are now."""
-        self.coset.copy_(cosets(self.group, self.stabilisers))
-        self._symmetric = bool(self.stabilisers[..., 1:, :].any())
+        self.coset = cosets(self.group, self.stabilisers)
+
+    def _any_symmetric(self) -> bool:
+        """Whether two orientations of some atom are the same; asked once of each `coset`."""
+        if self._known is not self.coset:
+            elements = torch.arange(self.group.order, device=self.coset.device)[:, None]
+            self._known, self._symmetric = self.coset, bool((self.coset != elements).any())
+        return self._symmetric
 
     @property
     def stabilisers(self) -> Bool[Tensor, "*stack group atoms"]:
@@ -152,7 +161,8 @@ class OrbitDictionary(Dictionary):
     @torch.no_grad()
     def center_(self, orbit_means: Float[Tensor, "group dim"]) -> None:
         """Start the bias at the part of the mean activation that the group leaves alone."""
-        self.bias.copy_(self.coordinates(orbit_means.mean(0))[: len(self.bias)])
+        mean = self.coordinates(orbit_means.mean(0, keepdim=True))
+        self.bias.copy_(mean[0, : len(self.bias)])
 
     @torch.no_grad()
     def project_(self) -> None:
