@@ -8,7 +8,7 @@ from torch import Tensor
 from orbitlens import groups, reps
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.metrics import equivariance_error, invariance_error
+from orbitlens.metrics import equivariance_error, invariance_error, moving_share
 
 GROUPS = [groups.cyclic(4), groups.dihedral(4), groups.product(groups.cyclic(2), groups.cyclic(3))]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
@@ -96,3 +96,49 @@ def test_one_matrix_for_each_element_is_required(monkeypatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="each of the 4 elements of the orbits, received 3"):
         equivariance_error(torch.zeros(2, 4, 2), torch.eye(2).expand(3, 2, 2))
+
+
+def moved_codes(group: Group, codes: Tensor) -> Tensor:
+    """Codes of samples along their orbits, z(hx)[hg, c] = z(x)[g, c], shape [n, h, g, atoms]."""
+    inverse = torch.from_numpy(group.table[group.inverses].copy())
+    return codes[:, inverse]
+
+
+def sparse_codes(group: Group) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(30, group.order, 5, generator=generator).sub(1).relu()
+
+
+@every_group
+def test_all_codes_of_an_equivariant_map_move(group: Group) -> None:
+    assert moving_share(moved_codes(group, sparse_codes(group)), group).item() == 1.0
+
+
+@every_group
+def test_codes_that_do_not_move_are_found_out(group: Group) -> None:
+    codes = sparse_codes(group)
+    stays = codes[:, None].expand(-1, group.order, -1, -1)
+    assert moving_share(stays, group).item() < 0.3
+    # The inverse element is another one unless the group is made of involutions.
+    wrong = moved_codes(group, codes)[:, torch.from_numpy(group.inverses.copy())]
+    assert moving_share(wrong, group).item() < 1.0
+
+
+def test_a_share_by_hand() -> None:
+    """Three codes are active at e; one of them moves under r of C2."""
+    codes = torch.zeros(1, 2, 2, 2)
+    codes[0, 0] = torch.tensor([[1.0, 2.0], [0.5, 0.0]])
+    codes[0, 1] = torch.tensor([[0.0, 3.0], [9.0, 0.0]])
+    assert moving_share(codes, groups.cyclic(2)).item() == pytest.approx(1 / 3)
+
+
+def test_silence_and_the_group_of_one_element_move() -> None:
+    assert moving_share(torch.zeros(2, 3, 3, 4), groups.cyclic(3)).item() == 1.0
+    assert moving_share(torch.rand(2, 1, 1, 4), groups.cyclic(1)).item() == 1.0
+
+
+def test_codes_of_another_group_are_rejected() -> None:
+    with pytest.raises(OrbitLensError, match="orbits of the 4 elements of C4"):
+        moving_share(torch.zeros(2, 3, 3, 4), groups.cyclic(4))
+    with pytest.raises(OrbitLensError, match="at least one sample"):
+        moving_share(torch.zeros(0, 3, 3, 4), groups.cyclic(3))

@@ -7,6 +7,7 @@
     feature_detection                     F1 of a logistic probe on m latents
     l0, firing_rates, dead_latents        how sparse the codes are
     invariance_error, equivariance_error  how codes and reconstructions move along orbits
+    moving_share                          share of an orbit SAE's codes that move as predicted
     lie_derivative_errors                 how layers answer to the smallest turns and shifts
     symmetry_labels, SymmetryLabel        irrep shares, stabiliser and a sentence for each latent
     atom_labels                           the same for each atom of an orbit SAE
@@ -16,7 +17,7 @@ Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded 
 """
 
 from orbitlens.metrics.detection import feature_detection
-from orbitlens.metrics.equivariance import equivariance_error, invariance_error
+from orbitlens.metrics.equivariance import equivariance_error, invariance_error, moving_share
 from orbitlens.metrics.labels import (
     SymmetryLabel,
     atom_labels,
@@ -48,6 +49,7 @@ __all__ = [
     "invariance_error",
     "l0",
     "lie_derivative_errors",
+    "moving_share",
     "mse",
     "normalised_mse",
     "orientation_codes",

@@ -1,10 +1,11 @@
-"""Equivariance: how far codes drift along orbits, and whether reconstructions move with inputs."""
+"""Equivariance: how far codes drift along orbits, and what moves with the inputs."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
 from orbitlens.metrics.reconstruction import ReconstructionStats
 
 
@@ -78,6 +79,53 @@ def equivariance_error(
     for g in range(1, len(matrices)):
         stats.update(x_hat[:, g], x_hat[:, 0] @ matrices[g].to(x_hat).T)
     return stats.normalised_mse
+
+
+def moving_share(
+    codes: Float[Tensor, "batch group group atoms"], group: Group
+) -> Float[Tensor, ""]:
+    """Return the share of active codes that move as an orbit SAE predicts.
+
+    #{z(hx)[hg, c] > 0 and z(x)[g, c] > 0} / #{z(x)[g, c] > 0}, over samples x and elements h != e
+
+    It counts which codes are active and not how strongly. Where an atom is the same in several
+    orientations, one of them fires, and which is chance; lay such codes out with
+    `orientation_codes` first.
+
+    Args:
+        codes: z(hx)[g, c] along the orbit of each sample by element and atom, shape
+            [batch, h, g, atoms]; h = 0 is the identity. See `OrbitDictionary.by_element`.
+        group: The group.
+
+    Returns:
+        A float64 scalar: 1 for equivariant codes, and where no code is active or the group has one
+        element; about the share of pairs that are active for codes that do not move with the group.
+
+    Raises:
+        OrbitLensError: If there is no sample, or the codes are of another group.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> moves = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[None, :, :, None]
+        >>> moving_share(moves, cyclic(2)).item(), moving_share(moves[:, [0, 0]], cyclic(2)).item()
+        (1.0, 0.0)
+    """
+    _check_orbits("`codes`", codes)
+    if codes.shape[1] != group.order:
+        raise OrbitLensError(
+            "`codes`",
+            expected=f"orbits of the {group.order} elements of {group.name}",
+            received=tuple(codes.shape),
+            remedy="take codes and orbits of one group",
+        )
+    active = codes > 0
+    table = torch.from_numpy(group.table.copy()).to(codes.device)
+    kept = sum(
+        (active[:, 0] & active[:, h][:, table[h]]).sum(dtype=torch.float64)
+        for h in range(1, group.order)
+    )
+    asked = active[:, 0].sum(dtype=torch.float64) * (group.order - 1)
+    return torch.where(asked == 0, 1.0, kept / asked)
 
 
 def _check_orbits(name: str, orbits: Tensor) -> None:
