@@ -6,7 +6,7 @@ float32, chunked so that an orbit is never torn apart, each chunk with its check
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -42,6 +42,8 @@ class ActivationStore:
         moves: `moves[g, p]` is the position to which position p moves under element g; None where
             positions stay, or where there is only one.
         array: The activations, [n, |G|, dim] or [n, |G|, positions, dim] float32.
+        mean: What is subtracted at each position when activations are read, shape [positions, dim];
+            None for nothing. See `about`.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -64,6 +66,7 @@ class ActivationStore:
     class_names: tuple[str, ...]
     moves: Int[np.ndarray, "group position"] | None
     array: zarr.Array[Any]
+    mean: Float[Tensor, "position dim"] | None = None
 
     @property
     def n(self) -> int:
@@ -125,6 +128,42 @@ class ActivationStore:
             samples -= samples % stored  # read each stored chunk once
         for start in range(0, self.n, samples):
             yield self._read(slice(start, start + samples))
+
+    def about(self, mean: Float[Tensor, "..."] | None) -> "ActivationStore":
+        """Return a view of the store whose activations are read as deviations from a mean map.
+
+        orbits[i, p, g] = psi(g x_i)[gp] - mean[gp]
+
+        What a layer puts out at a position for every input, such as a position embedding, does not
+        turn with the input. A spatial transport moves maps about their mean map, and an orbit SAE
+        trained about it has codes that move as the transport says. Nothing on disk changes.
+
+        Args:
+            mean: The mean map, shape [positions, dim], such as `rho.motion.mean`; None for the
+                activations as they are.
+
+        Returns:
+            The view; it takes the place of an earlier one.
+
+        Raises:
+            OrbitLensError: If the mean is of another shape, or holds NaN or infinity.
+
+        Example:
+            >>> from orbitlens.activations import store_from_array
+            >>> from orbitlens.groups import cyclic
+            >>> store = store_from_array(np.ones((5, 3, 2, 7), dtype=np.float32), group=cyclic(3))
+            >>> store.about(torch.full((2, 7), 0.25)).orbits().unique().tolist()
+            [0.75]
+        """
+        shape = (self.positions, self.dim)
+        if mean is not None and not (mean.shape == shape and mean.isfinite().all()):
+            raise OrbitLensError(
+                "`mean`",
+                expected=f"finite numbers of shape {list(shape)}, one row for each position",
+                received=f"shape {list(mean.shape)}" if mean.shape != shape else "NaN or infinity",
+                remedy="give the mean map of a spatial transport of this store, `rho.motion.mean`",
+            )
+        return replace(self, mean=None if mean is None else mean.detach().cpu().float())
 
     def split(self) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]:
         """Return the samples to fit on and the samples to measure on, see `split_samples`."""
@@ -205,6 +244,8 @@ class ActivationStore:
                 remedy=REMAKE,
             ) from error
         block = np.asarray(stored)
+        if self.mean is not None:
+            block = block - (self.mean if block.ndim == 4 else self.mean[0]).numpy()
         if block.ndim == 4:
             places = np.arange(self.positions)[:, None] if self.moves is None else self.moves.T
             aligned = block[:, np.arange(self.group.order), places]  # [n, positions, |G|, dim]

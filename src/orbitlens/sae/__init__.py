@@ -8,6 +8,9 @@ archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
 orbit_sae           a dictionary tied over the group, codes over (element, atom)
 dense               an orbit SAE written out as an ordinary one
+encode_maps         codes of an orbit SAE at every position of feature maps or tokens
+decode_maps         the maps that such codes stand for
+move_codes          such codes as they are once the input has moved
 BUILDERS            the first two, which need no more than widths and k, by the names of files
 SPARSITY_RULES      TopK and BatchTopK by the names of files
 encoders            Encoder, LinearEncoder, MLPEncoder, OrbitLinearEncoder, OrbitMLPEncoder
@@ -38,6 +41,7 @@ from orbitlens.sae.model import SAE, SAEOutput
 from orbitlens.sae.orbit import orbit_sae
 from orbitlens.sae.orbit_dense import dense
 from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
+from orbitlens.sae.orbit_maps import decode_maps, encode_maps, move_codes
 from orbitlens.sae.sparsity import SPARSITY_RULES, BatchTopK, OnePose, Sparsity, TopK
 from orbitlens.sae.tied import Tied
 
@@ -64,8 +68,11 @@ __all__ = [
     "archetypal_sae",
     "batch_topk_sae",
     "crosscoder_sae",
+    "decode_maps",
     "dense",
+    "encode_maps",
     "kmeans_candidates",
+    "move_codes",
     "orbit_sae",
     "topk_sae",
 ]

@@ -49,7 +49,9 @@ class OrbitLinearEncoder(Encoder):
 
 @final
 class OrbitMLPEncoder(Encoder):
-    """The paper's two-layer encoder from every side, a[g] = relu(rho(g)^-1 y W_h + b_h) W_enc + b_enc.
+    """The paper's two-layer encoder from every side.
+
+    a[g] = relu(rho(g)^-1 y W_hidden + b_hidden) W_enc + b_enc
 
     Source of the encoder: Erdogan & Lucic, arXiv 2511.09432.
 

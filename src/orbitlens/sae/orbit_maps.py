@@ -1,0 +1,193 @@
+"""Orbit SAEs on feature maps and tokens: codes at every place, which move as the input turns.
+
+A spatial transport moves whole maps about a mean map mu. The codes of an orbit SAE of deviations
+from it then change their place and their orientation, and keep their atom:
+
+    psi(gx)[gp] = mu[gp] + rho(g) (psi(x)[p] - mu[p]),   z(gx)[gp, gh, c] = z(x)[p, h, c]
+"""
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.sae.dictionaries import OrbitDictionary
+from orbitlens.sae.model import SAE
+from orbitlens.typing import Float, Int, Tensor
+
+PlaceCodes = Float[Tensor, "n position group atoms"]
+
+
+def encode_maps(
+    sae: SAE, maps: Float[Tensor, "n *axes"], *, mean: Float[Tensor, "..."] | None = None
+) -> PlaceCodes:
+    """Return the codes of an orbit SAE at every position of feature maps or tokens.
+
+    Args:
+        sae: An orbit SAE of the layer.
+        maps: Maps, shape [n, dim, height, width], or tokens, shape [n, positions, dim].
+        mean: The mean map mu that the SAE was trained about, shape [positions, dim]; None for none.
+
+    Returns:
+        Codes z[p, g, c], shape [n, positions, |G|, n_atoms]; places of a map row by row.
+
+    Raises:
+        OrbitLensError: If the SAE is not tied over a group, or the maps or the mean are of another
+            shape.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> model = ol.models.GroupCNN(ol.groups.cyclic(4), features=2)
+        >>> pictures, turn = torch.rand(60, 1, 5, 5), ol.actions.images(ol.groups.cyclic(4))
+        >>> store = ol.harvest(
+        ...     model, layer="conv1", inputs=pictures, action=turn, positions="all"
+        ... )
+        >>> rho = ol.fit_transport(store, "spatial")
+        >>> sae = ol.sae.orbit_sae(store.dim, 4, 2, rho)
+        >>> result = ol.fit(sae, store.about(rho.motion.mean), epochs=1)
+        >>> maps = model.conv1(model.lift(pictures[:3]).relu())
+        >>> encode_maps(sae, maps, mean=rho.motion.mean).shape
+        torch.Size([3, 25, 4, 4])
+    """
+    dictionary = _tied(sae)
+    tokens = (
+        rearrange(maps, "n dim height width -> n (height width) dim") if maps.ndim == 4 else maps
+    )
+    if tokens.ndim != 3 or tokens.shape[-1] != sae.d_in:
+        raise OrbitLensError(
+            "`maps`",
+            expected=f"shape [n, {sae.d_in}, height, width] or [n, positions, {sae.d_in}]",
+            received=list(maps.shape),
+            remedy="give whole maps or all tokens of the layer of the SAE",
+        )
+    deviations = tokens if mean is None else tokens - _checked(mean, tokens)
+    codes = sae.encode(deviations.flatten(0, 1))
+    return dictionary.by_element(codes).unflatten(0, tokens.shape[:2])
+
+
+def decode_maps(
+    sae: SAE,
+    codes: PlaceCodes,
+    *,
+    mean: Float[Tensor, "..."] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Float[Tensor, "n *axes"]:
+    """Return the feature maps or tokens that codes stand for.
+
+    Args:
+        sae: An orbit SAE.
+        codes: What `encode_maps` returned, or a change of it, shape [n, positions, |G|, n_atoms].
+        mean: The mean map that the SAE was trained about, shape [positions, dim]; None for none.
+        size: Height and width of maps; None (the default) for tokens.
+
+    Returns:
+        Tokens, shape [n, positions, dim], or maps, shape [n, dim, height, width].
+
+    Raises:
+        OrbitLensError: If the SAE is not tied over a group, or codes, mean or size do not fit.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae import OrbitDictionary, TopK
+        >>> from orbitlens.sae.orbit import compose_orbit
+        >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
+        >>> sae = compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+        >>> decode_maps(sae, torch.zeros(2, 6, 4, 3), size=(2, 3)).shape
+        torch.Size([2, 4, 2, 3])
+    """
+    _check_codes(_tied(sae), codes)
+    positions = codes.shape[1]
+    tokens = sae.decode(codes.flatten(-2).flatten(0, 1)).unflatten(0, codes.shape[:2])
+    if mean is not None:
+        tokens = tokens + _checked(mean, tokens)
+    if size is None:
+        return tokens
+    if size[0] * size[1] != positions:
+        raise OrbitLensError(
+            "`size`",
+            expected=f"height times width = {positions}, the positions of the codes",
+            received=size,
+            remedy="give the size of the maps, or leave it out for tokens",
+        )
+    return rearrange(tokens, "n (height width) dim -> n dim height width", height=size[0])
+
+
+def move_codes(
+    sae: SAE, codes: PlaceCodes, element: int, moves: Int[np.ndarray, "elements position"]
+) -> PlaceCodes:
+    """Return the codes of the moved input, moved[gp, gh, c] = codes[p, h, c].
+
+    Args:
+        sae: An orbit SAE.
+        codes: Codes of the input, shape [n, positions, |G|, n_atoms].
+        element: g, in the order of the SAE's group.
+        moves: `moves[g, p]` is the position to which p moves under g, as in `store.moves`, for the
+            elements of the SAE's group, shape [|G|, positions].
+
+    Returns:
+        Codes of the same shape.
+
+    Raises:
+        OrbitLensError: If the SAE is not tied over a group, or codes, element or moves do not fit.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae.orbit import compose_orbit
+        >>> dictionary = OrbitDictionary(1, isotypic_basis(regular(ol.groups.cyclic(2))))
+        >>> sae = compose_orbit(ol.sae.TopK(1), dictionary, hidden=None, seed=0)
+        >>> codes = torch.tensor([[[[1.0], [0.0]], [[0.0], [2.0]]]])  # two places, two elements
+        >>> move_codes(sae, codes, 1, np.array([[0, 1], [1, 0]])).squeeze().tolist()
+        [[2.0, 0.0], [0.0, 1.0]]
+    """
+    dictionary = _tied(sae)
+    _check_codes(dictionary, codes)
+    group = dictionary.group
+    if not 0 <= element < group.order or moves.shape != (group.order, codes.shape[1]):
+        raise OrbitLensError(
+            "`element` and `moves`",
+            expected=f"an element of {group.name} and shape {[group.order, codes.shape[1]]}",
+            received=f"{element} and {list(moves.shape)}",
+            remedy="give the moves of the elements of the SAE's group at these positions",
+        )
+    places = torch.from_numpy(moves[element]).to(codes.device)
+    elements = torch.from_numpy(group.table[element].copy()).to(codes.device)
+    moved = torch.empty_like(codes)
+    moved[:, places[:, None], elements] = codes
+    return moved
+
+
+def _tied(sae: SAE) -> OrbitDictionary:
+    if not isinstance(sae.dictionary, OrbitDictionary):
+        raise OrbitLensError(
+            "`sae`",
+            expected="an orbit SAE, whose codes are over (element, atom)",
+            received=f"an SAE with a {type(sae.dictionary).__name__}",
+            remedy="build the SAE with `orbit_sae`",
+        )
+    return sae.dictionary
+
+
+def _checked(
+    mean: Float[Tensor, "..."], tokens: Float[Tensor, "n position dim"]
+) -> Float[Tensor, "position dim"]:
+    if mean.shape != tokens.shape[1:]:
+        raise OrbitLensError(
+            "`mean`",
+            expected=f"shape {list(tokens.shape[1:])}, as the maps",
+            received=list(mean.shape),
+            remedy="give the mean map of the layer's transport, `rho.motion.mean`",
+        )
+    return mean.to(tokens.device)
+
+
+def _check_codes(dictionary: OrbitDictionary, codes: PlaceCodes) -> None:
+    pair = (dictionary.group.order, dictionary.n_atoms)
+    if codes.shape[2:] != pair:
+        raise OrbitLensError(
+            "`codes`",
+            expected=f"shape [n, positions, {pair[0]}, {pair[1]}]",
+            received=list(codes.shape),
+            remedy="give codes as `encode_maps` returns them",
+        )
