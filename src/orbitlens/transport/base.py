@@ -151,8 +151,9 @@ class Transport:
         """Return rho(g) for the elements of another group that the transport knows.
 
         Args:
-            group: The transport's own group; a subgroup, whose elements are called as in it; or,
-                where there is a generator, any number of equal turns.
+            group: The transport's own group; a subgroup, turns and flips by their angle (C2 of D4
+                is the half turn), other elements by their names; or, where there is a generator,
+                any number of equal turns.
 
         Returns:
             One matrix per element, shape [|group|, dim, dim], float32.
@@ -162,11 +163,11 @@ class Transport:
         """
         if group == self.group:
             return self.matrices
-        named, turns = self.group.element_names, family(group)
+        turns = family(group)
         if self.motion.generator is not None and turns is not None and not turns[1]:
             return torch.stack([self.at(360 * p / group.order) for p in range(group.order)])
-        if set(group.element_names) <= set(named):
-            places = [named.index(name) for name in group.element_names]
+        places = _places(self.group, group)
+        if places is not None:
             whole = Representation(self.group, self.matrices, self.method)
             return restrict(whole, group, places).matrices
         raise OrbitLensError(
@@ -219,6 +220,26 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
         rows = elements == g
         moved[rows] = x[rows] @ matrices[g].T
     return moved
+
+
+def _places(whole: Group, part: Group) -> list[int] | None:
+    """Say which elements of a group a subgroup's are, None where it has others."""
+    ours, theirs = family(whole), family(part)
+    if ours is not None and theirs is not None and {whole.name, part.name} <= _named(ours, theirs):
+        (n, flips), (m, flipped) = ours, theirs
+        if n % m or flipped > flips:
+            return None
+        turns = [p * (n // m) for p in range(m)]
+        return turns + [n + p for p in turns if flipped]
+    names = whole.element_names
+    if not set(part.element_names) <= set(names):
+        return None
+    return [names.index(name) for name in part.element_names]
+
+
+def _named(*families: tuple[int, bool]) -> set[str]:
+    """The names of the groups of turns, with flips or without."""
+    return {f"{'D' if flips else 'C'}{n}" for n, flips in families}
 
 
 def _check_elements(elements: Int[Tensor, " samples"], order: int, n: int) -> None:
