@@ -1,13 +1,15 @@
 """What block-diagonal products save: pre-activations and whole training steps, against dense ones.
 
     python benchmarks/orbit/blocks.py                  # exits 1 if a target is missed; 6 GiB
-    python benchmarks/orbit/blocks.py --groups C4 D4   # some groups
+    python benchmarks/orbit/blocks.py --groups C4 D4 --no-steps
+    THP_MEM_ALLOC_ENABLE=1 python benchmarks/orbit/blocks.py
 
 768 coordinates (a multiple of the regular representation), 4,096 atoms, a batch of 4,096, 2 cores,
 float32, best of several in turn. Targets: pre-activations 1.8 times faster for C4 and 3 times for
-D4 than one product with the expanded weights, both written to memory that is there already, as
-between two steps of training. A new result of this size waits for its pages, which costs both the
-same and so a fast one more: "as called" has it in.
+D4 than one product with the expanded weights, both written to memory that is there already. A new
+result of this size waits until the system has made its pages, which costs both the same, and so
+costs the faster one more: "as called" has it in. With the variable above torch asks for large pages
+on Linux, and the wait is gone.
 
 A training step is forward, TopK over all pairs, decoding, loss, backward and fused Adam: of an
 orbit SAE by blocks, of the same one by dense products with weights that are expanded anew, and of

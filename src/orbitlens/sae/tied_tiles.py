@@ -16,8 +16,8 @@ import torch
 
 from orbitlens.typing import Float, Tensor
 
-_TILE = 2**23
-"""Coefficients of a tile, 32 MiB in float32: smaller ones wait for each other on a busy machine."""
+_TILE = 2**22
+"""Coefficients of a tile, 16 MiB in float32, which stay in the last cache."""
 _FEWEST_ROWS = 64
 """Below, a matrix product reads its weights too often."""
 
