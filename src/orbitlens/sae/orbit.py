@@ -9,7 +9,7 @@ canonical sample and no knowledge of the element that moved an input.
 
 import torch
 
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.groups import Group
 from orbitlens.reps import IsotypicBasis, Representation, isotypic_basis
 from orbitlens.sae.dictionaries import OrbitDictionary
@@ -55,7 +55,8 @@ def orbit_sae(
 
     Raises:
         OrbitLensError: If the transport is of another width, is not exact, does not have the group,
-            or moves tokens by matrices of their own; or if k exceeds the number of pairs.
+            or moves tokens by matrices of their own; if k exceeds the number of pairs, or with one
+            pose that of atoms; if a number is out of range or the sparsity rule is unknown.
 
     Example:
         >>> import orbitlens as ol
@@ -77,6 +78,10 @@ def orbit_sae(
         )
     if sparsity not in SPARSITY_RULES:
         raise unknown_name("`sparsity`", sparsity, SPARSITY_RULES)
+    if hidden is not None and hidden < 1:
+        raise out_of_range("hidden", "at least 1, or None for a linear encoder", hidden)
+    if one_pose and k > n_atoms >= 1:
+        raise out_of_range("k", f"at most the number of atoms, {n_atoms}, which share a pose", k)
     basis = _basis(transport, transport.group if group is None else group)
     rule: Sparsity = SPARSITY_RULES[sparsity](k)
     if one_pose:
