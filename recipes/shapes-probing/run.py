@@ -8,6 +8,7 @@ from typing import Any
 
 from orbitlens.reproduce import COLUMNS, Recipe, main
 from orbitlens.reproduce.shapes_probing import (
+    orbit_table,
     order_table,
     plot_probing,
     probing_jobs,
@@ -27,6 +28,8 @@ FULL = {
     "every": 1,
     "seeds": 3,
     "latents": 64,
+    "orbit_weight": 0.0,
+    "orbit_lr": 2e-3,
     "epochs": 500,
     "batch_size": 128,
     "lr": 5e-4,
@@ -41,7 +44,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
         **FULL,
         "models": ["mlp"],
         "groups": ["C4"],
-        "columns": ["vanilla", "archetypal", "equivariant_latent"],
+        "columns": ["vanilla", "archetypal", "equivariant_latent", "orbit"],
         "topks": [4],
         "probe_latents": [1, 4],
         "inferred_latents": [1],
@@ -72,12 +75,12 @@ BUDGETS: dict[str, dict[str, Any]] = {
     },
     "medium": {
         **FULL,
-        "every": 3,
-        "seeds": 1,
-        "epochs": 200,
+        "every": 12,
+        "epochs": 100,
         "lr": 2e-3,
-        "inferred_latents": [4],
+        "clusters": 512,
         "probe_samples": 1000,
+        "model_epochs": 20,
     },
     "full": FULL,
 }
@@ -91,6 +94,7 @@ RECIPE = Recipe(
     tables={
         "results.csv": probing_table,
         "order.csv": order_table,
+        "orbit.csv": orbit_table,
         "reconstruction.csv": reconstruction_table,
     },
     where={"model": "mean", "orientation": "oracle"},

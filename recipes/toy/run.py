@@ -12,11 +12,12 @@ import torch
 
 import orbitlens as ol
 from orbitlens.metrics import feature_detection, feature_recovery
+from orbitlens.probe import invariant_readout
 from orbitlens.reproduce import COLUMNS, Column, Job, Recipe, build_column, main, summarise
-from orbitlens.reproduce.saes import centroids, oriented_reconstruction
+from orbitlens.reproduce.saes import centroids, oriented_reconstruction, weighted
 from orbitlens.views import Objective
 
-DIM, HIDDEN, K, CLUSTERS = 16, 64, 3, 256
+DIM, HIDDEN, K, CLUSTERS, LR = 16, 64, 3, 256, 5e-4
 FULL = {
     "n_features": [8, 16, 18, 32],
     "orbit_sizes": [4, 8, 16, 32],
@@ -26,6 +27,7 @@ FULL = {
     "epochs": 256,
     "batch_size": 256,
     "latent_weight": 0.25,
+    "orbit_lr": 2e-3,
     "columns": list(COLUMNS),
 }
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -95,6 +97,7 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
             candidates=centroids(store, store.split()[0], CLUSTERS, seed=seed)
             if column.dictionary == "archetypal"
             else None,
+            transport=ol.fit_transport(store, "exact") if column.dictionary == "orbit" else None,
             seed=seed,
         )
         for store, (_, _, seed) in zip(stores, cells, strict=True)
@@ -105,6 +108,7 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         objective=_objective(column, arguments["latent_weight"]),
         epochs=arguments["epochs"],
         batch_size=arguments["batch_size"],
+        lr=arguments["orbit_lr"] if column.dictionary == "orbit" else LR,
         seed=[seed for _, _, seed in cells],
     )
     return [
@@ -125,7 +129,8 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 def _objective(column: Column, latent_weight: float) -> Objective:
     if column.objective is ol.objectives.latent_invariance:
         return partial(ol.objectives.latent_invariance, weight=latent_weight)
-    return column.objective
+    # The action is exact here, so that pooled codes are invariant whatever the weight.
+    return weighted(column, orbit_weight=0.0)
 
 
 def _tells(canonical: str, column: Column) -> bool:
@@ -143,6 +148,7 @@ def measure(
     elements = torch.randint(toy.group.order, (len(held_out),), generator=generator)
     x, present = toy.orbits[held_out, elements], toy.present[held_out]
     output = sae(x)
+    codes = invariant_readout(sae, output.codes)
     rho = ol.fit_transport(store)
     final = oriented_reconstruction(column, sae, toy.orbits[held_out], elements, rho)
     return {
@@ -150,9 +156,12 @@ def measure(
         "transported_mse": (final - x).square().mean().item(),
         "explained_variance": ol.metrics.explained_variance(x, final).item(),
         "recovery": feature_recovery(sae.W_dec, toy.features).score,
-        "recovery_modulo": feature_recovery(sae.W_dec, toy.features, toy.matrices).score,
-        "detection_top1": feature_detection(output.codes, present, m=1, seed=seed),
-        "detection_top4": feature_detection(output.codes, present, m=4, seed=seed),
+        # One direction for each atom: modulo the group its orientations are one.
+        "recovery_modulo": feature_recovery(
+            sae.W_dec[: codes.shape[1]], toy.features, toy.matrices
+        ).score,
+        "detection_top1": feature_detection(codes, present, m=1, seed=seed),
+        "detection_top4": feature_detection(codes, present, m=4, seed=seed),
     }
 
 

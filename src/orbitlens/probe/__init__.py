@@ -9,6 +9,8 @@
     logistic_predictions, binary_f1          the steps of these two, on their own
     probe_tasks, ProbeSet, ProbeScores       the Shapes protocol over many tasks
     Orientation                              whose orientation: oracle, inferred or none
+    invariant_readout                        codes summed over the group, of an orbit SAE
+    probe_readouts, ReadoutScores            both readouts of an orbit SAE, and one by a rule
 
 The probes need scikit-learn and xgboost (extra "probe"), which are loaded on first use.
 """
@@ -16,6 +18,7 @@ The probes need scikit-learn and xgboost (extra "probe"), which are loaded on fi
 from orbitlens.probe.boosted import boosted_f1
 from orbitlens.probe.logistic import LogisticScores, logistic_predictions, logistic_scores
 from orbitlens.probe.orientation import infer_orientation
+from orbitlens.probe.readouts import ReadoutScores, invariant_readout, probe_readouts
 from orbitlens.probe.scores import binary_f1
 from orbitlens.probe.selection import (
     largest_between_class_variance,
@@ -30,13 +33,16 @@ __all__ = [
     "Orientation",
     "ProbeScores",
     "ProbeSet",
+    "ReadoutScores",
     "binary_f1",
     "boosted_f1",
     "infer_orientation",
+    "invariant_readout",
     "largest_between_class_variance",
     "largest_mean_difference",
     "logistic_predictions",
     "logistic_scores",
+    "probe_readouts",
     "probe_tasks",
     "rank_latents",
     "truncated_reconstruction",

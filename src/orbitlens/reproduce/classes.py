@@ -21,11 +21,16 @@ from orbitlens.pipeline import RunConfig, stages
 from orbitlens.pipeline.config import AUTOENCODERS
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline.probing import pooled_codes
-from orbitlens.probe import largest_between_class_variance, logistic_scores
+from orbitlens.probe import (
+    invariant_readout,
+    largest_between_class_variance,
+    logistic_scores,
+)
 from orbitlens.reproduce.columns import COLUMNS, Column
 from orbitlens.reproduce.jobs import Job, Record
 from orbitlens.reproduce.main import Recipe
 from orbitlens.reproduce.saes import (
+    Parts,
     centroids,
     fitted_transport,
     trained_sae,
@@ -109,6 +114,9 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
     split = (base.train, base.held_out)
     kept = folder / "transports" / _network(arguments)
     transport = fitted_transport(base.store, kept, split=split)
+    exact = fitted_transport(
+        base.store, kept.with_name(f"{kept.name}-exact"), split=split, method="exact"
+    )
     key = {
         "dataset": arguments["dataset"],
         "model": arguments["label"],
@@ -129,7 +137,7 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
     sae = trained_sae(
         column,
         base.store,
-        candidates,
+        Parts(candidates, exact),
         arguments,
         folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}",
         samples=np.sort(order[: arguments["sae_samples"]]),
@@ -304,10 +312,12 @@ def _probes(base: _Base, sae: SAE, arguments: Mapping[str, Any]) -> list[Record]
         (np.repeat(base.held_out, order), np.tile(np.arange(order), len(base.held_out))),
     )
     codes = [_pooled(sae, base.store, samples, elements) for samples, elements in sets]
+    # A class is the same in every orientation, so of an orbit SAE the invariant readout is probed.
+    codes = [invariant_readout(sae, each) for each in codes]
     labels = [torch.from_numpy(base.labels[samples]) for samples, _ in sets]
     rows = []
     for t in arguments["probe_latents"]:
-        kept = largest_between_class_variance(codes[0], labels[0], min(t, sae.d_sae))
+        kept = largest_between_class_variance(codes[0], labels[0], min(t, codes[0].shape[1]))
         scores = logistic_scores(codes[0], labels[0], codes[1], labels[1], kept)
         rows.append({"probe_latents": t, "macro_f1": scores.macro_f1, "accuracy": scores.accuracy})
     return rows

@@ -1,7 +1,8 @@
 """The columns of the paper's tables: which SAE, how wide, and trained on what.
 
-Source: Erdogan & Lucic, arXiv 2511.09432, Tables 3 to 5 and Figures 2 to 6. All columns have the
-two-layer TopK encoder.
+Source: Erdogan & Lucic, arXiv 2511.09432, Tables 3 to 5 and Figures 2 to 6. All columns of the
+paper have the two-layer TopK encoder. The orbit SAE, which is not in the paper, has a linear one:
+with two layers it reconstructs worse, and has more parameters.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Literal
 
 from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, archetypal_sae, crosscoder_sae, topk_sae
+from orbitlens.sae import SAE, archetypal_sae, crosscoder_sae, orbit_sae, topk_sae
+from orbitlens.transport import Transport
 from orbitlens.typing import Float, Tensor
 from orbitlens.views import Objective
 
@@ -30,7 +32,7 @@ class Column:
 
     name: str
     objective: Objective
-    dictionary: Literal["free", "archetypal", "crosscoder"] = "free"
+    dictionary: Literal["free", "archetypal", "crosscoder", "orbit"] = "free"
     width: int = 1
     transported: bool = False
 
@@ -46,6 +48,7 @@ COLUMNS: dict[str, Column] = {
         Column("equivariant_canonical", objectives.canonical, transported=True),
         Column("equivariant_latent", objectives.latent_invariance, transported=True),
         Column("equivariant_output", objectives.output_invariance, transported=True),
+        Column("orbit", objectives.orbit_invariance, "orbit"),
     )
 }
 
@@ -59,6 +62,7 @@ def build_column(
     hidden: int,
     group_order: int,
     candidates: Float[Tensor, "candidates dim"] | None = None,
+    transport: Transport | None = None,
     seed: int = 0,
 ) -> SAE:
     """Build the untrained SAE of a column.
@@ -66,18 +70,20 @@ def build_column(
     Args:
         column: Which.
         d_in: Width of the activations.
-        latents: Narrow number of latents; a wide column has four times as many.
+        latents: Narrow number of latents; a wide column has four times as many, an orbit SAE as
+            many atoms.
         k: Latents kept per sample.
         hidden: Width of the encoder's hidden layer.
         group_order: |G|; a crosscoder has a block of directions for each element.
         candidates: Centroids of the activations for an archetypal column, shape [candidates, dim].
+        transport: An exact transport of the layer, for an orbit column.
         seed: Seed of all weights, default 0.
 
     Returns:
         The SAE.
 
     Raises:
-        OrbitLensError: If an archetypal column gets no candidates.
+        OrbitLensError: If an archetypal column gets no candidates, or an orbit column no transport.
 
     Example:
         >>> sae = build_column(COLUMNS["vanilla_wide"], 16, 8, 3, hidden=64, group_order=4)
@@ -89,11 +95,21 @@ def build_column(
         return topk_sae(d_in, d_sae, k, hidden=hidden, seed=seed)
     if column.dictionary == "crosscoder":
         return crosscoder_sae(d_in, d_sae, k, group_order, hidden=hidden, seed=seed)
+    if column.dictionary == "orbit":
+        if transport is None:
+            raise _missing(
+                "`transport`", "an exact transport", column, '`fit_transport(_, "exact")`'
+            )
+        return orbit_sae(d_in, d_sae, k, transport, seed=seed)
     if candidates is None:
-        raise OrbitLensError(
-            "`candidates`",
-            expected=f"centroids of the activations, from which {column.name} is built",
-            received=None,
-            remedy="compute them with `kmeans_candidates`",
-        )
+        raise _missing("`candidates`", "centroids", column, "`kmeans_candidates`")
     return archetypal_sae(candidates, d_sae, k, hidden=hidden, seed=seed)
+
+
+def _missing(argument: str, wanted: str, column: Column, maker: str) -> OrbitLensError:
+    return OrbitLensError(
+        argument,
+        expected=f"{wanted} of the activations, from which {column.name} is built",
+        received=None,
+        remedy=f"compute it with {maker}",
+    )

@@ -1,6 +1,8 @@
 """The SAEs of a recipe: centroids for the archetypal ones, training, and what they give back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
 from orbitlens.fit import fit
@@ -16,12 +19,26 @@ from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
 from orbitlens.transport import Transport, fit_transport, move
 from orbitlens.typing import Elements, Float, Int, Orbits, Tensor
+from orbitlens.views import Objective
 
 Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 HIDDEN = 128
 _CLUSTERED = 8192
 _READ = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What some columns are built from, besides widths.
+
+    Args:
+        candidates: Centroids for the archetypal ones, shape [candidates, dim].
+        exact: An exact transport for the orbit SAE.
+    """
+
+    candidates: Float[Tensor, "candidates dim"]
+    exact: Transport
 
 
 def centroids(
@@ -62,7 +79,7 @@ def centroids(
 def trained_sae(
     column: Column,
     store: ActivationStore,
-    candidates: Float[Tensor, "candidates dim"],
+    parts: Parts,
     settings: Mapping[str, Any],
     path: Path,
     *,
@@ -73,8 +90,9 @@ def trained_sae(
     Args:
         column: Which.
         store: Activations of orbits.
-        candidates: Centroids, shape [candidates, dim].
-        settings: latents, k, epochs, batch_size, lr and seed.
+        parts: What some columns are built from.
+        settings: latents, k, epochs, batch_size, lr and seed; orbit_lr and orbit_weight, the
+            learning rate and the lambda of the orbit SAE.
         path: The folder that keeps it.
         samples: Samples to train on, shape [n]; None for the training part of the store.
 
@@ -91,16 +109,17 @@ def trained_sae(
         settings["k"],
         hidden=HIDDEN,
         group_order=store.group.order,
-        candidates=candidates,
+        candidates=parts.candidates,
+        transport=parts.exact,
         seed=settings["seed"],
     )
     fit(
         sae,
         store,
-        objective=column.objective,
+        objective=weighted(column, settings["orbit_weight"]),
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
-        lr=settings["lr"],
+        lr=settings["orbit_lr" if column.dictionary == "orbit" else "lr"],
         seed=settings["seed"],
         samples=samples,
     )
@@ -108,8 +127,26 @@ def trained_sae(
     return sae
 
 
+def weighted(column: Column, orbit_weight: float) -> Objective:
+    """Return the objective of a column with its weight.
+
+    Args:
+        column: Which.
+        orbit_weight: lambda of the orbit SAE; 0 is plain reconstruction.
+    """
+    if column.objective is not objectives.orbit_invariance:
+        return column.objective
+    if orbit_weight == 0:
+        return objectives.reconstruction
+    return partial(objectives.orbit_invariance, weight=orbit_weight)
+
+
 def fitted_transport(
-    store: ActivationStore, path: Path, *, split: Split | None = None
+    store: ActivationStore,
+    path: Path,
+    *,
+    split: Split | None = None,
+    method: str = "least_squares",
 ) -> Transport:
     """Fit the transport of a network in closed form, or load it if it is there.
 
@@ -117,6 +154,7 @@ def fitted_transport(
         store: Activations of orbits.
         path: The folder that keeps it.
         split: Samples to fit on and samples to measure on; default `store.split()`.
+        method: "least_squares", or "exact" for orbit SAEs.
 
     Returns:
         The transport.
@@ -124,7 +162,7 @@ def fitted_transport(
     found = load(path) if path.exists() else None
     if isinstance(found, Transport):
         return found
-    transport = fit_transport(store, split=split)
+    transport = fit_transport(store, method, split=split)
     save(transport, path)
     return transport
 

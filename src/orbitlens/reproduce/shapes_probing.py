@@ -12,10 +12,11 @@ import torch
 
 from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline.probing import shape_probe_sets
-from orbitlens.probe import Orientation, probe_tasks
+from orbitlens.probe import Orientation, ProbeSet, probe_readouts, probe_tasks
 from orbitlens.reproduce.columns import COLUMNS
 from orbitlens.reproduce.jobs import Job, Record
 from orbitlens.reproduce.saes import (
+    Parts,
     centroids,
     fitted_transport,
     trained_sae,
@@ -28,6 +29,7 @@ from orbitlens.transport import Transport
 
 _BASE = ("model", "group", "seed", "model_epochs", "model_samples", "n_samples")
 _OPTIONAL = ("layer", "positions", "image_size")
+READOUTS = ("orbit", "orbit_invariant", "orbit_oriented")
 
 
 def probing_jobs(settings: Mapping[str, Any]) -> list[Job]:
@@ -76,11 +78,14 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
         base.store, train, arguments["clusters"], seed=arguments["seed"], path=kept
     )
     rho = fitted_transport(base.store, folder / "transports" / _base_name(arguments))
+    exact = fitted_transport(
+        base.store, folder / "transports" / f"{_base_name(arguments)}-exact", method="exact"
+    )
     if "column" not in arguments:
         return [_transport_record(base, rho, arguments)]
     column = COLUMNS[arguments["column"]]
     path = folder / "saes" / f"{_base_name(arguments)}-k{arguments['k']}-{column.name}"
-    sae = trained_sae(column, base.store, candidates, arguments, path)
+    sae = trained_sae(column, base.store, Parts(candidates, exact), arguments, path)
     key = {
         "topk": arguments["k"],
         "model": arguments["model"],
@@ -88,10 +93,14 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
         "sae": column.name,
         "seed": arguments["seed"],
     }
-    return [
-        {**key, **_figures(base, sae, rho, transported=column.transported)},
-        *({**key, **row} for row in _probes(base, sae, rho, arguments, column.transported)),
-    ]
+    tied = column.dictionary == "orbit"
+    figures = _figures(base, sae, exact if tied else rho, transported=column.transported)
+    probes = (
+        _readouts(base, sae, arguments)
+        if tied
+        else _probes(base, sae, rho, arguments, column.transported)
+    )
+    return [{**key, **figures}, *({**key, **row} for row in probes)]
 
 
 def _transport_record(base: Base, rho: Transport, arguments: Mapping[str, Any]) -> Record:
@@ -140,12 +149,11 @@ def _figures(
     }
 
 
-@torch.no_grad()
-def _probes(
-    base: Base, sae: SAE, rho: Transport, arguments: Mapping[str, Any], transported: bool
-) -> list[Record]:
-    """F1 of every task: trained on one orientation of training samples, tested on all others."""
-    train, held_out, families = shape_probe_sets(
+def _probe_sets(
+    base: Base, sae: SAE, arguments: Mapping[str, Any]
+) -> tuple[ProbeSet, ProbeSet, list[str]]:
+    """One orientation of training samples, and all of the others, with the family of each task."""
+    return shape_probe_sets(
         base.shape_ids,
         base.store,
         sae,
@@ -153,6 +161,31 @@ def _probes(
         count=arguments["probe_samples"],
         seed=arguments["seed"],
     )
+
+
+@torch.no_grad()
+def _readouts(base: Base, sae: SAE, arguments: Mapping[str, Any]) -> list[Record]:
+    """F1 of every task by both readouts of an orbit SAE, and by the one that the rule takes."""
+    train, held_out, families = _probe_sets(base, sae, arguments)
+    counts = arguments["probe_latents"]
+    scores = probe_readouts(
+        train, held_out, sae, families=families, t=counts, seed=arguments["seed"], workers=1
+    )
+    found = zip(READOUTS, (scores.chosen, scores.invariant, scores.oriented), strict=True)
+    return [
+        {"sae": name, "orientation": "none", "probe_latents": t, "task": family, "f1": value}
+        for name, f1 in found
+        for family, values in zip(families, f1.tolist(), strict=True)
+        for t, value in zip(counts, values, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _probes(
+    base: Base, sae: SAE, rho: Transport, arguments: Mapping[str, Any], transported: bool
+) -> list[Record]:
+    """F1 of every task, with the orientation given and inferred where a transport needs one."""
+    train, held_out, families = _probe_sets(base, sae, arguments)
     protocols: tuple[Orientation, ...] = ("oracle", "inferred") if transported else ("none",)
     rows = []
     for orientation in protocols:
@@ -230,6 +263,7 @@ def order_table(records: Sequence[Record]) -> list[Record]:
         cells.setdefault(tuple(row[name] for name in keys), {})[row["sae"]] = row["f1_mean"]
     rows = []
     for key, means in cells.items():
+        means = {name: f1 for name, f1 in means.items() if name not in READOUTS}
         ours = {name: f1 for name, f1 in means.items() if COLUMNS[name].transported}
         # An orientation that was inferred at some numbers of latents alone leaves other rows out.
         if not ours:
@@ -246,6 +280,38 @@ def order_table(records: Sequence[Record]) -> list[Record]:
                 "highest_f1": others[highest],
                 "holds": ours[lowest] > others[highest],
                 "holds_equal_width": ours[lowest] > max(equal),
+            }
+        )
+    return rows
+
+
+def orbit_table(records: Sequence[Record]) -> list[Record]:
+    """For each row of the tables, nobody being given an orientation: is the orbit SAE above all?
+
+    The invariant readout answers S, which is the same in every orientation, the oriented one the
+    other families; `rule_f1` is the readout that training samples chose, task by task.
+    """
+    cells: dict[tuple[Any, ...], dict[str, float]] = {}
+    keys = ["topk", "model", "probe_latents", "group", "task"]
+    for row in probing_table(records):
+        if row["orientation"] == "inferred":
+            cells.setdefault(tuple(row[name] for name in keys), {})[row["sae"]] = row["f1_mean"]
+    rows = []
+    for key, means in cells.items():
+        if not set(READOUTS) <= set(means) or len(means) == len(READOUTS):
+            continue
+        own = means["orbit_invariant" if key[-1] == "S" else "orbit_oriented"]
+        others = {name: f1 for name, f1 in means.items() if name not in READOUTS}
+        highest = max(others, key=others.__getitem__)
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "orbit_f1": own,
+                "rule_f1": means["orbit"],
+                "highest_other": highest,
+                "highest_f1": others[highest],
+                "holds": own > others[highest],
+                "holds_by_rule": means["orbit"] > others[highest],
             }
         )
     return rows
