@@ -10,7 +10,9 @@ from orbitlens.groups import Group
 def stabilisers(
     group: Group, cosines: Float[Tensor, "*stack group atoms"], tolerance: float
 ) -> Bool[Tensor, "*stack group atoms"]:
-    """Find the stabiliser of each direction, H = {h : hS = S} with S = {h : 1 - cos(h) <= tolerance}.
+    """Find the stabiliser of each direction.
+
+    H = {h : hS = S} with S = {h : 1 - cos(h) <= tolerance}
 
     S itself is no subgroup where a direction is nearly left alone by some elements; H always is
     one, it lies in S, and it is S where that is a subgroup.
