@@ -93,6 +93,15 @@ def rho(folder: Path, order: int = 4, dim: int = 6, **more: object) -> str:
     return str(ol.save(ol.fit_transport(ol.open_store(path)), folder / "rho"))
 
 
+def orbit(folder: Path, method: str = "exact", layer: str = "array") -> tuple[str, str]:
+    """An orbit SAE of the store, and a transport of the same orbits or of another layer."""
+    acts = ol.open_store(store(folder, name="tied-acts"))
+    tied = ol.sae.orbit_sae(6, 3, 2, ol.fit_transport(acts, "exact"))
+    path = store(folder, name="rho-acts", layer=layer)
+    other = ol.save(ol.fit_transport(ol.open_store(path), method), folder / "rho")
+    return str(ol.save(tied, folder / "sae")), str(other)
+
+
 def labels() -> np.ndarray:
     return np.arange(20, dtype=np.int64) % 2
 
@@ -155,11 +164,28 @@ def unknown_objective(folder: Path) -> Case:
     return words, "did you mean 'equivariant_canonical'"
 
 
+def unknown_group_of_a_run(folder: Path) -> Case:
+    return run(folder, "--group", "C4.5", "--n-atoms", "8"), "C or D and a number"
+
+
 # -- numbers -------------------------------------------------------------------------------------
 
 
 def k_larger_than_the_dictionary(folder: Path) -> Case:
     return run(folder, "--k", "17"), "at most d_sae = 16, received 17"
+
+
+def k_above_the_pairs_of_a_run(folder: Path) -> Case:
+    words = run(folder, "--n-atoms", "2", "--k", "9")
+    return words, "`k` of the orbit SAE: expected at most 8, 2 atoms in 4 orientations"
+
+
+def atoms_of_zero(folder: Path) -> Case:
+    return run(folder, "--n-atoms", "0"), "`n_atoms`: expected 1 to"
+
+
+def orbit_weight_below_zero(folder: Path) -> Case:
+    return run(folder, "--orbit-weight", "-1"), "`orbit_weight`: expected a number from 0"
 
 
 def k_of_zero(folder: Path) -> Case:
@@ -415,6 +441,58 @@ def orbits_in_another_order(folder: Path) -> Case:
     orbits = torch.einsum("gij,nj->ngi", ol.reps.regular(group).matrices.float(), start)
     ol.store_from_array(orbits[:, [0, 1, 2, 3, 5, 4]], group=group, out=folder / "acts")
     return transport(folder, "exact", f"{folder}/acts"), "order of the elements of D3"
+
+
+# -- orbit SAEs ----------------------------------------------------------------------------------
+
+
+def train_orbit(folder: Path, *more: str) -> list[str]:
+    words = ["train", store(folder), "--objective", "orbit", "--epochs", "1"]
+    return [*words, "--out", f"{folder}/out", *more]
+
+
+def probe_orbit(folder: Path, **transport: str) -> list[str]:
+    tied, other = orbit(folder, **transport)
+    words = ["probe", store(folder, labels=labels()), "--sae", tied, "--rho", other]
+    return [*words, "--out", f"{folder}/out"]
+
+
+def orbit_sae_on_a_transport_of_another_layer(folder: Path) -> Case:
+    other = orbit(folder, layer="deeper")[1]
+    return train_orbit(folder, "--rho", other), "fitted on array:array, received one fitted on"
+
+
+def orbit_sae_on_a_transport_that_is_not_exact(folder: Path) -> Case:
+    other = orbit(folder, "least_squares")[1]
+    return train_orbit(folder, "--rho", other), "a true representation, relation error 0"
+
+
+def orbit_sae_on_a_transport_of_another_group(folder: Path) -> Case:
+    return train_orbit(folder, "--rho", rho(folder, order=3)), "group C4"
+
+
+def orbit_sae_without_the_pairs_to_be_active(folder: Path) -> Case:
+    words = train_orbit(folder, "--n-atoms", "2", "--k", "9")
+    return words, "at most 8, 2 atoms in 4 orientations, received 9"
+
+
+def transport_of_an_sae_that_is_trained_without(folder: Path) -> Case:
+    words = ["train", store(folder), "--rho", rho(folder), "--out", f"{folder}/out"]
+    return words, "none but for the objective orbit"
+
+
+def probe_with_a_transport_of_another_layer(folder: Path) -> Case:
+    return probe_orbit(folder, layer="deeper"), "array:deeper"
+
+
+def probe_with_a_transport_that_is_not_exact(folder: Path) -> Case:
+    return probe_orbit(folder, method="least_squares"), "fitted by least_squares, which differ by"
+
+
+def orbit_sae_of_another_layer(folder: Path) -> Case:
+    tied = orbit(folder)[0]
+    words = ["probe", store(folder, name="other", layer="deeper", labels=labels()), "--sae", tied]
+    return [*words, "--out", f"{folder}/out"], "built on the transport of array:array"
 
 
 # -- folders -------------------------------------------------------------------------------------

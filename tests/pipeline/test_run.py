@@ -31,7 +31,10 @@ TINY: dict[str, Any] = {
     "probe_every": 45,
     "features": 2,
 }
-SAES = {"vanilla", "equivariant_canonical", "equivariant_latent", "equivariant_output"}
+SAES = {
+    *("vanilla", "equivariant_canonical", "equivariant_latent", "equivariant_output"),
+    "orbit",
+}
 
 
 def pictures(folder: Path, classes: int, n: int) -> Path:
@@ -141,7 +144,10 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str, calls: int) 
 
 @pytest.mark.parametrize(
     ("function", "calls"),
-    [("train_autoencoder", 0), ("harvest", 0), ("fit_transport", 0), ("fit", 2)],
+    [
+        *(("train_autoencoder", 0), ("harvest", 0), ("fit_transport", 0), ("fit_exact", 0)),
+        *(("fit", 2), ("fit", 4)),
+    ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, calls: int

@@ -66,7 +66,7 @@ def test_head_names_the_run_and_its_numbers(page: Any) -> None:
     assert "3 sparse autoencoders were trained on 256-dimensional activations" in text
     assert "every figure is on 819 held-out samples" in text
     assert "0.350 without a transport" in text
-    assert "Equivariant (canonical); vanilla 0.123" in text
+    assert "Equivariant (canonical), transported; vanilla 0.123" in text
 
 
 def test_features_are_readable_without_the_script(page: Any) -> None:
@@ -186,7 +186,7 @@ def test_a_diverged_sae_is_shown_and_wins_nothing(
     page.assert_well_formed(SECTIONS)
     assert "Equivariant (canonical): training diverged" in page.text
     assert "not finite" in page.sections["saes"]
-    assert "Equivariant (latent); vanilla 0.123" in page.text
+    assert "Equivariant (latent), transported; vanilla 0.123" in page.text
 
 
 def test_histories_of_any_length_are_drawn(written: Written) -> None:

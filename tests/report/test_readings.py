@@ -51,16 +51,35 @@ def test_figures_that_are_not_finite_are_not_read() -> None:
     )
 
 
-def test_the_best_sae_is_judged_after_transport_among_those_that_completed() -> None:
+def test_each_sae_is_judged_by_what_it_gives_in_the_end() -> None:
     saes: dict[str, Any] = {
-        "vanilla": {"normalised_mse": 0.001, "transported_normalised_mse": None},
-        "a": {"normalised_mse": 0.9, "transported_normalised_mse": 0.05},
+        "vanilla": {"normalised_mse": 0.06, "transported_normalised_mse": None},
+        "a": {"normalised_mse": 0.01, "transported_normalised_mse": 0.05},
         "b": {"normalised_mse": 0.9, "transported_normalised_mse": 0.02, "status": "diverged"},
         "c": {"normalised_mse": 0.9, "transported_normalised_mse": 0.04, "status": "completed"},
     }
-    assert best_sae(saes) == ("transported_normalised_mse", "c")
-    assert best_sae({"vanilla": saes["vanilla"]}) == ("normalised_mse", "vanilla")
-    assert best_sae({"b": saes["b"], "d": None}) == ("normalised_mse", None)
+    assert best_sae(saes) == "c"
+    assert best_sae({**saes, "orbit": {"normalised_mse": 0.03}}) == "orbit"
+    assert best_sae({"vanilla": saes["vanilla"]}) == "vanilla"
+    assert best_sae({"b": saes["b"], "d": None}) is None
+
+
+def test_what_each_kind_of_sae_promises_has_its_headline() -> None:
+    saes: dict[str, Any] = {
+        "vanilla": {"normalised_mse": 0.2},
+        "a": {"transported_normalised_mse": 0.1, "orientation_accuracy": 0.8},
+        "b": {"transported_normalised_mse": 0.3, "orientation_accuracy": 0.9},
+        "orbit": {"normalised_mse": 0.05, "moved_codes": 0.97},
+    }
+    lines = [
+        (line.title, line.value, line.context)
+        for line in headlines({"saes": saes}, sae_styles(saes))
+    ]
+    assert lines == [
+        ("Lowest normalised MSE", "0.0500", "Orbit; vanilla 0.200"),
+        ("Orientation found", "90.0%", "of samples, by b"),
+        ("Codes that move as predicted", "97.0%", "of codes, by Orbit"),
+    ]
 
 
 def test_a_run_with_a_vanilla_sae_alone_has_its_headline() -> None:

@@ -116,3 +116,27 @@ def test_an_sae_without_a_probe_has_no_column() -> None:
     }
     (table,) = probe_tables(saes, sae_styles(saes))
     assert [span.heading for span in table.spans] == ["Vanilla"]
+
+
+def test_both_readouts_of_an_orbit_sae_are_shown_and_compete() -> None:
+    rows = [
+        {**shapes_row(4, task, "none", f1), "readout": readout}
+        for readout, scores in (("invariant", (0.9, 0.3)), ("oriented", (0.5, 0.8)))
+        for task, f1 in zip(("S", "SO"), scores, strict=True)
+    ]
+    saes = {
+        "vanilla": {"probe": {"kind": "shapes", "rows": [shapes_row(4, "S", "none", 0.7)]}},
+        "orbit": {"probe": {"kind": "shapes", "rows": rows}},
+    }
+    (table,) = probe_tables(saes, sae_styles(saes))
+    assert [entry.heading for entry in table.columns] == ["F1", "invariant", "oriented"]
+    assert column(table, "oriented") == ["0.500", "0.800"]
+    assert best(table) == [["0.900"], ["0.800"]]
+    assert all(entry.meaning for entry in table.columns)
+
+
+def test_an_orbit_sae_is_described_by_its_atoms() -> None:
+    saes = {"orbit": {"mse": 0.1, "atoms": 16, "d_sae": 64, "moved_codes": 0.97}}
+    table = sae_table(saes, sae_styles(saes))
+    assert table.rows[0].details == ("16 atoms", "64 latents")
+    assert column(table, "Codes moved") == ["97.0%"]

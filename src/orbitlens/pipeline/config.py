@@ -24,12 +24,17 @@ MODELS = (
 )
 SOURCES = ("shapes", "digits", "photographs", "cells")
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
-_LARGEST = {"seed": 2**31 - 2, "image_size": 4096, "d_sae": 2**22, "n_samples": 10**8}
+_LARGEST = {
+    "seed": 2**31 - 2,
+    "image_size": 4096,
+    "n_samples": 10**8,
+    **dict.fromkeys(("d_sae", "n_atoms"), 2**22),
+}
 
 # The settings of two stages, for the verbs that run them alone.
 TRAINING = (
-    *("d_sae", "k", "sparsity", "hidden", "weight", "epochs", "batch_size", "lr"),
-    *("seed", "device"),
+    *("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight"),
+    *("epochs", "batch_size", "lr", "seed", "device"),
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 
@@ -110,10 +115,18 @@ class RunConfig:
         "(exact, for positions all), low_rank (exact, for wide layers) or lie (any angle)",
     )
     d_sae: int = setting(128, "latents of each SAE; shapes: 64")
-    k: int = setting(8, "latents active per activation")
+    n_atoms: int | None = setting(
+        None, "atoms of the orbit SAE, each in every orientation; default d_sae"
+    )
+    k: int = setting(8, "latents active per activation; of the orbit SAE pairs (element, atom)")
     sparsity: str = setting("topk", "topk or batchtopk")
-    hidden: int = setting(128, "width of the encoder's hidden layer; 0 for a linear encoder")
+    hidden: int = setting(
+        128, "width of the encoder's hidden layer; 0 for a linear encoder, as the orbit SAE has"
+    )
     weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
+    orbit_weight: float = setting(
+        0.1, "lambda of the orbit SAE's invariance of pooled codes; 0 for reconstruction alone"
+    )
     epochs: int = setting(200, "epochs of each SAE")
     batch_size: int = setting(128, "orbits per step of SAE training")
     lr: float = setting(5e-4, "learning rate of SAE training")
@@ -161,8 +174,9 @@ class RunConfig:
                 raise out_of_range(entry.name, f"{at_least} to {at_most}", value)
         if not 0 < self.lr < float("inf"):
             raise out_of_range("lr", "a positive number", self.lr)
-        if not 0 <= self.weight < float("inf"):
-            raise out_of_range("weight", "a number from 0", self.weight)
+        for name in ("weight", "orbit_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise out_of_range(name, "a number from 0", getattr(self, name))
         if self.source == "shapes" and self.n_samples > 4096:
             raise out_of_range(
                 "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
@@ -202,6 +216,11 @@ class RunConfig:
         if source not in ("", *SOURCES) and Path(source).is_dir():
             source = str(Path(source).resolve())
         return cls(source=source, **{**defaults, **settings})
+
+    @property
+    def atoms(self) -> int:
+        """Atoms of the orbit SAE."""
+        return self.d_sae if self.n_atoms is None else self.n_atoms
 
     @property
     def torch_device(self) -> torch.device:

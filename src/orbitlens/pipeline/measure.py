@@ -13,9 +13,11 @@ from orbitlens.metrics import (
     equivariance_error,
     invariance_error,
     l0,
+    moving_share,
+    orientation_codes,
 )
 from orbitlens.probe.orientation import infer_orientation
-from orbitlens.sae import SAE
+from orbitlens.sae import SAE, OrbitDictionary
 from orbitlens.transport import Transport, move
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
@@ -70,7 +72,10 @@ def measure_sae(
         psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx))) with the true g,
         and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0; dead_latents;
         code_invariance_error; output_invariance_error; equivariance_error of what the SAE gives in
-        the end; orientation_accuracy, the share of g_hat that are g; spliced_mse.
+        the end; orientation_accuracy, the share of g_hat that are g; spliced_mse. Of an orbit SAE
+        also its number of atoms, and moved_codes, see `moving_share`; its code_invariance_error is
+        that of pooled codes, and an atom is dead, with all its latents, if it fires in no
+        orientation.
     """
     n, order, _ = orbits.shape
     flat = orbits.flatten(0, 1)
@@ -84,8 +89,7 @@ def measure_sae(
         **dict.fromkeys((f"transported_{name}" for name in _FIGURES), None),
         **dict.fromkeys((f"inferred_{name}" for name in _FIGURES), None),
         "l0": l0(codes).mean().item(),
-        "dead_latents": int(dead_latents(codes)),
-        "code_invariance_error": invariance_error(codes.unflatten(0, (n, order))).item(),
+        **_of_codes(sae, codes.unflatten(0, (n, order)), transport),
         # About the mean: a large bias alone would make any reconstruction look invariant.
         "output_invariance_error": invariance_error(
             (x_hat - x_hat.mean(0)).unflatten(0, (n, order))
@@ -105,6 +109,30 @@ def measure_sae(
     if splice is not None and inputs_moved is not None:
         figures["spliced_mse"] = (splice(final) - inputs_moved).square().mean().item()
     return figures
+
+
+def _of_codes(
+    sae: SAE, codes: Float[Tensor, "batch group latents"], transport: Transport
+) -> dict[str, Any]:
+    """How codes behave along orbits, each kind of SAE by what it promises."""
+    dictionary = sae.dictionary
+    if not isinstance(dictionary, OrbitDictionary):
+        return {
+            "dead_latents": int(dead_latents(codes.flatten(0, 1))),
+            "code_invariance_error": invariance_error(codes).item(),
+            "atoms": None,
+            "moved_codes": None,
+        }
+    pooled = dictionary.pooled(codes)
+    same_group = dictionary.group == transport.group
+    return {
+        "dead_latents": int(dead_latents(pooled.flatten(0, 1))) * dictionary.group.order,
+        "code_invariance_error": invariance_error(pooled).item(),
+        "atoms": dictionary.n_atoms,
+        "moved_codes": moving_share(orientation_codes(sae, codes), dictionary.group).item()
+        if same_group
+        else None,
+    }
 
 
 _FIGURES = ("mse", "normalised_mse", "explained_variance")

@@ -1,7 +1,8 @@
 """Probing in a run: boosted probes on the tasks of Shapes, logistic probes on class labels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,18 @@ from orbitlens.data import shape_tasks
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Tick
 from orbitlens.probe import (
-    Orientation,
+    ProbeScores,
     ProbeSet,
     largest_between_class_variance,
     logistic_scores,
     probe_tasks,
 )
-from orbitlens.sae import SAE
+from orbitlens.sae import SAE, OrbitDictionary
 from orbitlens.transport import Transport
 from orbitlens.typing import Elements, Float, Int, Tensor
 
+_ENCODED = 50_000_000
+"""Codes of several positions that are in memory at once, in numbers."""
 SHAPE_GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
 
 
@@ -60,7 +63,9 @@ def probe_sae(
     """Probe an SAE with the protocol that its data allow.
 
     Probes train on training orbits, one random element each, and are scored on held-out orbits in
-    every orientation.
+    every orientation. An orbit SAE has two readouts. Probes for the tasks of Shapes see each:
+    "invariant", its codes pooled over the group, and "oriented", truncated reconstructions of pairs
+    (element, atom). Probes for classes see the first, as a class has no orientation.
 
     Args:
         config: Settings of the run.
@@ -90,7 +95,7 @@ def _probe_shapes(
     transport: Transport | None,
     tick: Tick | None,
 ) -> dict[str, Any]:
-    train, held_out, families = shape_probe_sets(
+    *sets, families = shape_probe_sets(
         shape_ids,
         store,
         sae,
@@ -98,34 +103,50 @@ def _probe_shapes(
         count=config.probe_samples,
         seed=config.seed,
     )
-    protocols: tuple[Orientation, ...] = ("none",) if transport is None else ("oracle", "inferred")
-    latents = _affordable(config, sae)
-    rows = []
-    for orientation in protocols:
-        scores = probe_tasks(
-            train,
-            held_out,
-            families=families,
-            W_dec=sae.W_dec,
-            matrices=None if transport is None else transport.matrices,
-            orientation=orientation,
-            t=latents,
-            seed=config.seed,
-            workers=config.workers,
-            progress=tick,
-        )
-        rows += [
-            {
-                "latents": count,
-                "task": family,
-                "orientation": orientation,
-                "f1": f1,
-                "tasks": families.count(family),
-            }
-            for family, by_count in scores.by_family.items()
-            for count, f1 in by_count.items()
-        ]
+    scores = partial(
+        probe_tasks,
+        families=families,
+        seed=config.seed,
+        workers=config.workers,
+        progress=tick,
+    )
+    rows: list[dict[str, Any]] = []
+    latents = _affordable(config, sae.d_sae)
+    if isinstance(sae.dictionary, OrbitDictionary):
+        pooled = [replace(part, codes=sae.dictionary.pooled(part.codes)) for part in sets]
+        atoms = _affordable(config, sae.dictionary.n_atoms)
+        invariant = scores(*pooled, W_dec=None, t=atoms)
+        oriented = scores(*sets, W_dec=sae.W_dec, t=latents)
+        rows += _rows(invariant, "none", readout="invariant")
+        rows += _rows(oriented, "none", readout="oriented")
+    elif transport is None:
+        rows += _rows(scores(*sets, W_dec=sae.W_dec, t=latents), "none")
+    else:
+        for orientation in ("oracle", "inferred"):
+            moved = scores(
+                *sets,
+                W_dec=sae.W_dec,
+                matrices=transport.matrices,
+                orientation=orientation,
+                t=latents,
+            )
+            rows += _rows(moved, orientation)
     return {"kind": "shapes", "latents": latents, "rows": rows}
+
+
+def _rows(scores: ProbeScores, orientation: str, **readout: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "latents": count,
+            "task": family,
+            "orientation": orientation,
+            **readout,
+            "f1": f1,
+            "tasks": scores.families.count(family),
+        }
+        for family, by_count in scores.by_family.items()
+        for count, f1 in by_count.items()
+    ]
 
 
 @torch.no_grad()
@@ -170,20 +191,34 @@ def _probe_classes(
 ) -> dict[str, Any]:
     codes, targets = [], []
     for samples, elements in _oriented_samples(store, config.probe_samples, config.seed):
-        codes.append(pooled_codes(sae, store, samples, elements))
+        codes.append(_readout(sae, store, samples, elements))
         targets.append(torch.from_numpy(labels[samples]))
-    latents = _affordable(config, sae)
     rows = []
-    for count in latents:
+    for count in _affordable(config, codes[0].shape[1]):
         kept = largest_between_class_variance(codes[0], targets[0], count)
         scores = logistic_scores(codes[0], targets[0], codes[1], targets[1], kept)
         rows.append({"latents": count, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
     return {"kind": "logistic", "classes": len(np.unique(labels)), "rows": rows}
 
 
-def _affordable(config: RunConfig, sae: SAE) -> list[int]:
-    """An SAE with fewer latents than asked for is probed with all that it has."""
-    return sorted({min(count, sae.d_sae) for count in config.probe_latents})
+def _affordable(config: RunConfig, width: int) -> list[int]:
+    """A readout with fewer latents than asked for is probed with all that it has."""
+    return sorted({min(count, width) for count in config.probe_latents})
+
+
+def _readout(
+    sae: SAE, store: ActivationStore, samples: Int[np.ndarray, " n"], elements: Elements
+) -> Float[Tensor, "n width"]:
+    """What probes for classes see: codes, of an orbit SAE pooled over the group."""
+    step = max(1, _ENCODED // (store.positions * sae.d_sae))
+    parts = []
+    for start in range(0, len(samples), step):
+        here = slice(start, start + step)
+        codes = pooled_codes(sae, store, samples[here], elements[here])
+        if isinstance(sae.dictionary, OrbitDictionary):
+            codes = sae.dictionary.pooled(codes)
+        parts.append(codes)
+    return torch.cat(parts)
 
 
 def pooled_codes(

@@ -12,17 +12,20 @@ from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
 from orbitlens.fit import FitResult
+from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae, measured_samples
+from orbitlens.pipeline.orbit import ORBIT, build_orbit, serves_orbit_saes
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
-from orbitlens.pipeline.stages import OBJECTIVES, Job
-from orbitlens.report import FeatureCard, feature_cards, write_page
+from orbitlens.pipeline.stages import NAMES, OBJECTIVES, Job
+from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards, write_page
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 
+_POOR = 0.5
 _LIBRARIES = {"sklearn": "probe", "xgboost": "probe", "jinja2": "report", "matplotlib": "report"}
 
 
@@ -34,7 +37,8 @@ def run(
     Args:
         config: The settings.
         out: The folder to write: config.json, metrics.json, log.txt, the autoencoder's weights,
-            acts.zarr, transport/, saes/NAME/ and report/index.html.
+            acts.zarr, transport/, exact/ (the orbit SAE's transport, where the other is none),
+            saes/NAME/ and report/index.html.
         resume: Continue a run that was interrupted, with the same settings.
         console: Where progress is shown; silent by default.
 
@@ -79,13 +83,16 @@ def render(job: Job, folder: RunFolder) -> Path:
     """
     store = open_store(folder / "acts.zarr")
     stages.check_images(store, job.source.inputs)
+    exact = _found_exact(folder, store)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
-    for name in OBJECTIVES:
+    for name in NAMES:
+        if name == ORBIT and not (folder / "saes" / name).exists():
+            continue
         result = stages.load_fit(folder / "saes" / name, store)
         histories[name] = asdict(result.history)
         if job.config.features and result.status == "completed":
-            cards += _feature_cards(job, name, result, store)
+            cards += _feature_cards(job, name, result, store, exact)
     (folder / "report").mkdir(exist_ok=True)
     metrics = read_json(folder / "metrics.json")
     return write_page(folder / "report" / "index.html", metrics, histories, cards)
@@ -103,16 +110,9 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
         transport = stages.learn_transport(config, store, folder / "transport", tick)
     stages.check_one_motion(transport)
     folder.log(f"transport R^2 {transport.r2:.4f}")
-    saes = {}
-    for name in OBJECTIVES:
-        with console.stage(f"train {name}") as tick:
-            result = stages.train_sae(config, name, store, folder / "saes" / name, tick)
-        path = folder / "saes" / name / "metrics.json"
-        if not path.exists():
-            with console.stage(f"probe {name}") as tick:
-                write_json(_measure(job, name, result, store, transport, tick), path)
-        saes[name] = read_json(path)
-        folder.log(f"{name} trained and measured")
+    exact, notes = _exact(job, store, transport, folder, console)
+    transports = dict.fromkeys(OBJECTIVES, transport) | ({} if exact is None else {ORBIT: exact})
+    saes = {name: _sae(job, name, store, its, folder, console) for name, its in transports.items()}
     return {
         "config": config.to_dict(),
         "group": {"name": store.group.name, "elements": list(store.group.element_names)},
@@ -122,8 +122,59 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
         "transport": describe_transport(transport),
         "saes": saes,
         "seconds": _seconds(folder, console),
-        "notes": _notes(job, store),
+        "notes": [*_notes(job, store), *notes],
     }
+
+
+def _sae(
+    job: Job,
+    name: str,
+    store: ActivationStore,
+    transport: Transport,
+    folder: RunFolder,
+    console: Console,
+) -> dict[str, Any]:
+    """Train, measure and probe one SAE, as far as that is not done."""
+    place, exact = folder / "saes" / name, transport if name == ORBIT else None
+    with console.stage(f"train {name}") as tick:
+        result = stages.train_sae(job.config, name, store, place, tick, exact=exact)
+    path = place / "metrics.json"
+    if not path.exists():
+        with console.stage(f"probe {name}") as tick:
+            write_json(_measure(job, name, result, store, transport, tick), path)
+    folder.log(f"{name} trained and measured")
+    return read_json(path)
+
+
+def _exact(
+    job: Job, store: ActivationStore, transport: Transport, folder: RunFolder, console: Console
+) -> tuple[Transport | None, list[str]]:
+    """The transport of the orbit SAE, None where it can be built on none, and what to say of it."""
+    try:
+        if not serves_orbit_saes(transport):
+            with console.stage("fit the exact transport"):
+                transport = stages.learn_exact(store, folder / "exact")
+        build_orbit(job.config, store.dim, transport)
+    except OrbitLensError as error:
+        folder.log("no orbit SAE")
+        return None, [f"There is no orbit SAE. {error}."]
+    folder.log(f"exact transport R^2 {transport.r2:.4f}")
+    if transport.r2 >= _POOR:
+        return transport, []
+    note = (
+        f"The exact transport ({transport.method.replace('_', ' ')}) explains little, R² is "
+        f"{transport.r2:.2f}: the orbit SAE moves with it, the network does not. Read its features "
+        "with care."
+    )
+    return transport, [note]
+
+
+def _found_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
+    """The exact transport of a finished run; None where it has none."""
+    if (folder / "exact").exists():
+        return stages.load_transport(folder / "exact", store)
+    transport = stages.load_transport(folder / "transport", store)
+    return transport if serves_orbit_saes(transport) else None
 
 
 def _measure(
@@ -136,7 +187,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Everything that metrics.json says of one SAE."""
     samples = _measured(job.config, store)
-    transported = name != "vanilla"
+    transported = name not in ("vanilla", ORBIT)
     splice: dict[str, Any] = {}
     if job.decodes:
         moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
@@ -150,16 +201,18 @@ def _measure(
         probe = probe_sae(job.config, _truth(job), store, result.sae, completes, tick)
     return {
         "objective": name.removeprefix("equivariant_"),
-        "d_sae": job.config.d_sae,
+        "d_sae": result.sae.d_sae,
         "k": job.config.k,
         "status": result.status,
         **figures,
+        "transport": describe_transport(transport) if name == ORBIT else None,
         "probe": probe,
     }
 
 
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
-    return measured_samples(store, d_sae=config.d_sae, seed=config.seed)
+    widest = max(config.d_sae, store.group.order * config.atoms)
+    return measured_samples(store, d_sae=widest, seed=config.seed)
 
 
 def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
@@ -176,12 +229,12 @@ def _truth(job: Job) -> Truth:
 
 @torch.no_grad()
 def _feature_cards(
-    job: Job, name: str, result: FitResult, store: ActivationStore
+    job: Job, name: str, result: FitResult, store: ActivationStore, exact: Transport | None
 ) -> list[FeatureCard]:
     samples = _measured(job.config, store)
     orbits = store.orbits(samples)
-    codes = result.sae.encode(orbits.flatten(0, 1))
     shape = (len(samples), store.positions, store.group.order)
+    codes = result.sae.encode(orbits.flatten(0, 1)).unflatten(0, shape).amax(1)
     images = job.source.inputs.values[samples]
 
     def images_of(
@@ -189,9 +242,21 @@ def _feature_cards(
     ) -> Float[Tensor, "k channels height width"]:
         return job.action.apply(images[indices], element)
 
-    return feature_cards(
-        codes.unflatten(0, shape).amax(1), images_of, sae=name, n_features=job.config.features
-    )
+    count = job.config.features
+    if name == ORBIT:
+        return orbit_feature_cards(codes, images_of, result.sae, sae=name, n_features=count)
+    labels = None if exact is None else _labels(result, store, exact)
+    return feature_cards(codes, images_of, sae=name, n_features=count, labels=labels)
+
+
+def _labels(result: FitResult, store: ActivationStore, exact: Transport) -> list[str] | None:
+    directions = result.sae.W_dec.detach()
+    try:
+        labels = symmetry_labels(directions, store.group, exact.matrices)
+    except OrbitLensError:
+        # A page without labels is better than none.
+        return None
+    return [label.sentence for label in labels]
 
 
 def describe_action(job: Job) -> dict[str, Any]:

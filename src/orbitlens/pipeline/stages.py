@@ -18,6 +18,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_file, new_folder, read_json, write_json
 from orbitlens.fit import FitResult, History, Objective, fit
 from orbitlens.io import load, save
+from orbitlens.io_transport import check_built_on
 from orbitlens.models import (
     BaseModel,
     CNNAutoencoder,
@@ -28,7 +29,8 @@ from orbitlens.models import (
 from orbitlens.models.resolve import resolve_model
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
-from orbitlens.sae import BUILDERS, SAE
+from orbitlens.pipeline.orbit import ORBIT, build_orbit, check_pairs, fit_exact, orbit_objective
+from orbitlens.sae import BUILDERS, SAE, OrbitDictionary
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.typing import Float, Int, Tensor
 
@@ -38,6 +40,7 @@ OBJECTIVES: dict[str, Objective] = {
     "equivariant_latent": objectives.latent_invariance,
     "equivariant_output": objectives.output_invariance,
 }
+NAMES = (*OBJECTIVES, ORBIT)
 _DRAWN: dict[str, Callable[..., Inputs]] = {
     "photographs": data.photographs,
     "cells": data.cells,
@@ -101,6 +104,7 @@ def prepare(config: RunConfig, source: Source | None = None) -> Job:
     source = source or load_source(config)
     action = build_action(config, config.group, source.inputs)
     split_samples(len(source.inputs.values))
+    check_pairs(config, action.group)
     return Job(config, source, action, _build_model(config, source.inputs))
 
 
@@ -243,6 +247,19 @@ def learn_transport(
     return transport
 
 
+def learn_exact(store: ActivationStore, path: Path) -> Transport:
+    """Fit the transport that an orbit SAE is built on, or load it if it is there.
+
+    Raises:
+        OrbitLensError: If no exact transport can be fitted.
+    """
+    if path.exists():
+        return load_transport(path, store)
+    transport = fit_exact(store)
+    save(transport, path)
+    return transport
+
+
 def load_transport(path: Path, store: ActivationStore) -> Transport:
     """Load a transport and check that it belongs to a store.
 
@@ -316,7 +333,28 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
                 received=f"one of {name} {noted[name]!r}",
                 remedy="train the SAE on activations of this group, model and layer",
             )
+    source = f"{store.model}:{store.layer}"
+    built_on = sae.dictionary.source if isinstance(sae.dictionary, OrbitDictionary) else ""
+    if built_on and built_on != source:
+        raise OrbitLensError(
+            str(path),
+            expected=f"an SAE of {source}, as the store",
+            received=f"an orbit SAE built on the transport of {built_on}",
+            remedy="train the SAE on activations of this model and layer",
+        )
     return sae
+
+
+def check_transport_of(sae: SAE, transport: Transport) -> None:
+    """Check that a transport can be used with an SAE.
+
+    Raises:
+        OrbitLensError: If it moves positions by several matrices, or an orbit SAE was not built on
+            it.
+    """
+    check_one_motion(transport)
+    if isinstance(sae.dictionary, OrbitDictionary):
+        check_built_on(sae, transport)
 
 
 def _origin(store: ActivationStore) -> dict[str, Any]:
@@ -359,17 +397,26 @@ def train_sae(
     store: ActivationStore,
     path: Path,
     tick: Tick | None = None,
+    *,
+    exact: Transport | None = None,
 ) -> FitResult:
-    """Train one of `OBJECTIVES`, or load it with its history if it is there."""
+    """Train one of `NAMES`, or load it with its history if it is there.
+
+    Args:
+        config: The settings.
+        name: Which; "orbit" needs an exact transport.
+        store: Activations of orbits.
+        path: The folder that keeps it.
+        tick: Progress.
+        exact: The transport that the orbit SAE is built on.
+    """
     if path.exists():
         return load_fit(path, store)
-    objective = OBJECTIVES[name]
-    if name in _WEIGHTED:
-        objective = partial(objective, weight=config.weight)
+    sae = build_sae(config, store.dim) if exact is None else build_orbit(config, store.dim, exact)
     result = fit(
-        build_sae(config, store.dim).to(config.torch_device),
+        sae.to(config.torch_device),
         store,
-        objective=objective,
+        objective=_objective(config, name),
         epochs=config.epochs,
         batch_size=config.batch_size,
         lr=config.lr,
@@ -384,3 +431,10 @@ def train_sae(
             folder / "history.json",
         )
     return result
+
+
+def _objective(config: RunConfig, name: str) -> Objective:
+    if name == ORBIT:
+        return orbit_objective(config)
+    objective = OBJECTIVES[name]
+    return partial(objective, weight=config.weight) if name in _WEIGHTED else objective

@@ -18,9 +18,10 @@ from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae, measured_samples
+from orbitlens.pipeline.orbit import ORBIT, build_orbit, check_pairs
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.run import describe_transport, render
-from orbitlens.transport import fit_transport
+from orbitlens.transport import Transport, fit_transport
 
 
 def harvest(config: RunConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
@@ -58,32 +59,72 @@ def train(
     config: RunConfig,
     activations: Path,
     objective: str,
+    transport: Path | None,
     out: Path,
     *,
     resume: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Train one SAE and measure it on held-out orbits, moved by a least-squares transport.
+    """Train one SAE and measure it on held-out orbits.
+
+    An orbit SAE is built on the exact transport in `transport`, or on one that is fitted and kept
+    in exact/, and measured by it; the others are measured by a least-squares transport.
 
     Returns:
         Its figures.
+
+    Raises:
+        OrbitLensError: If SAE and transport do not fit the store, or only an orbit SAE would need
+            the transport.
     """
     store = locate_store(activations)
-    stages.build_sae(config, store.dim)
-    folder = RunFolder(
-        out, {**_config(config, TRAINING, activations), "objective": objective}, resume=resume
-    )
+    given = _given_transport(config, objective, transport, store)
+    settings = _config(config, TRAINING, activations, transport=transport)
+    folder = RunFolder(out, {**settings, "objective": objective}, resume=resume)
     with folder.writing():
+        exact = given
+        if objective == ORBIT and exact is None:
+            with console.stage("fit the exact transport"):
+                exact = stages.learn_exact(store, folder / "exact")
         with console.stage(f"train {objective}") as tick:
-            result = stages.train_sae(config, objective, store, folder / objective, tick)
-        with console.stage("fit the transport"):
-            rho = fit_transport(store)
-        samples = measured_samples(store, d_sae=config.d_sae, seed=config.seed)
+            result = stages.train_sae(
+                config, objective, store, folder / objective, tick, exact=exact
+            )
+        rho = exact
+        if rho is None:
+            with console.stage("fit the transport"):
+                rho = fit_transport(store)
+        samples = measured_samples(store, d_sae=result.sae.d_sae, seed=config.seed)
         figures = measure_sae(
-            result.sae, store.orbits(samples), rho, transported=objective != "vanilla"
+            result.sae,
+            store.orbits(samples),
+            rho,
+            transported=objective not in ("vanilla", ORBIT),
         )
         last = {name: values[-1] for name, values in asdict(result.history).items()}
         return _finish(folder, {"status": result.status, **figures, "last_epoch": last})
+
+
+def _given_transport(
+    config: RunConfig, objective: str, path: Path | None, store: ActivationStore
+) -> Transport | None:
+    """Load the transport of an orbit SAE, and check what can be wrong before any work."""
+    if objective != ORBIT:
+        if path is not None:
+            raise OrbitLensError(
+                "`--rho`",
+                expected=f"none but for the objective {ORBIT}",
+                received=str(path),
+                remedy="leave it out, or train the orbit SAE",
+            )
+        stages.build_sae(config, store.dim)
+        return None
+    check_pairs(config, store.group)
+    if path is None:
+        return None
+    transport = stages.load_transport(locate(path, "transport.json"), store)
+    build_orbit(config, store.dim, transport)
+    return transport
 
 
 def probe(
@@ -96,7 +137,7 @@ def probe(
     resume: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Probe a trained SAE for what is known about the samples.
+    """Probe a trained SAE for what is known about the samples; an orbit SAE by both readouts.
 
     Returns:
         The scores.
@@ -121,7 +162,7 @@ def probe(
         else stages.load_transport(locate(transport, "transport.json"), store)
     )
     if rho is not None:
-        stages.check_one_motion(rho)
+        stages.check_transport_of(model, rho)
     truth = _truth(activations, store)
     if probe_kind(config, truth, store) is None:
         raise OrbitLensError(

@@ -19,6 +19,10 @@ _ORIENTATIONS = {
     "oracle": ("oracle", "F1 where the truncated reconstruction is moved by the true g"),
     "inferred": ("inferred", "F1 where it is moved by the inferred ĝ, without knowing g"),
 }
+_READOUTS = {
+    "invariant": ("invariant", "F1 where probes see codes summed over the group"),
+    "oriented": ("oriented", "F1 where they see truncated reconstructions of turned atoms"),
+}
 _SCORES = {
     "accuracy": ("Accuracy", "Share of held-out samples classified rightly"),
     "macro_f1": ("Macro F1", "F1 averaged over the classes"),
@@ -48,7 +52,8 @@ def probe_tables(saes: Record, styles: Mapping[str, SaeStyle]) -> list[Table]:
     """Lay out what the probes found.
 
     Binary tasks (kind "shapes") get one table per number of latents, with a row per task family and
-    the protocols with the true and with the inferred orientation side by side. Classes (kind
+    the protocols with the true and with the inferred orientation, or the two readouts of an orbit
+    SAE, side by side. Classes (kind
     "logistic") get one table with a row per number of latents. The best entry of a row is marked;
     entries that were told the true orientation do not compete.
 
@@ -94,12 +99,10 @@ def _family_tables(
         columns = []
         for name, found in rows.items():
             here = [row for row in found if row["latents"] == latents]
-            for orientation in dict.fromkeys(row["orientation"] for row in here):
-                heading, meaning = _ORIENTATIONS.get(orientation, (orientation, ""))
-                contest = None if orientation == "oracle" else "F1"
-                values = {
-                    row["task"]: row.get("f1") for row in here if row["orientation"] == orientation
-                }
+            for protocol in dict.fromkeys(map(_protocol, here)):
+                heading, meaning = {**_ORIENTATIONS, **_READOUTS}.get(protocol, (protocol, ""))
+                contest = None if protocol == "oracle" else "F1"
+                values = {row["task"]: row.get("f1") for row in here if _protocol(row) == protocol}
                 columns.append(_Column(name, heading, meaning, contest, values))
         headings = {
             family: (family, _family_details(family, tasks[family]))
@@ -109,6 +112,11 @@ def _family_tables(
         caption = f"F1 of probes that see {_counted(latents, 'latent')}, by task family"
         tables.append(_grid(caption, "Task", headings, columns, records, styles))
     return tables
+
+
+def _protocol(row: Record) -> str:
+    """Whose orientation a probe was told, or which readout of an orbit SAE it sees."""
+    return str(row.get("readout") or row["orientation"])
 
 
 def _family_details(family: str, tasks: int | None) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def summary(metrics: Record) -> str:
 
 
 def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]:
-    """Return the numbers at the head: transport, the best SAE, and orientations it infers."""
+    """Return the numbers at the head: transport, the best SAE, orientations found, codes moved."""
     transport, saes = part(metrics, "transport"), part(metrics, "saes")
     lines = []
     if transport:
@@ -78,52 +78,68 @@ def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]
                 f"{score(transport.get('identity_r2'))} without a transport (identity)",
             )
         )
-    key, best = best_sae(saes)
+    best = best_sae(saes)
     if best is not None:
-        moved = key.startswith("transported")
-        vanilla = part(saes, "vanilla").get("normalised_mse") if moved else None
+        error, key = final_error(saes[best])
+        vanilla, _ = final_error(part(saes, "vanilla"))
+        held_against = [
+            styles[best].label + (", transported" if key.startswith("transported") else ""),
+            *([] if best == "vanilla" or vanilla is None else [f"vanilla {figure(vanilla)}"]),
+        ]
         lines.append(
-            Headline(
-                f"Lowest normalised MSE{', transported' if moved else ''}",
-                figure(saes[best][key]),
-                styles[best].label + (f"; vanilla {figure(vanilla)}" if vanilla else ""),
-            )
+            Headline("Lowest normalised MSE", figure(error), "; ".join(held_against)),
         )
-        accuracy = saes[best].get("orientation_accuracy")
-        if accuracy is not None:
-            lines.append(
-                Headline(
-                    "Orientation found",
-                    percent(accuracy),
-                    f"of samples, by {styles[best].label}",
-                )
-            )
+    lines += _best_share(saes, styles, "orientation_accuracy", "Orientation found", "samples")
+    lines += _best_share(saes, styles, "moved_codes", "Codes that move as predicted", "codes")
     return lines
 
 
-def best_sae(saes: Record) -> tuple[str, str | None]:
-    """Find the SAE with the lowest normalised MSE, transported where any SAE is.
+def _best_share(
+    saes: Record, styles: Mapping[str, SaeStyle], key: str, title: str, things: str
+) -> list[Headline]:
+    shares = {
+        name: share
+        for name, sae in saes.items()
+        if sae and completed(sae) and (share := finite(sae.get(key))) is not None
+    }
+    if not shares:
+        return []
+    best = max(shares, key=lambda name: shares[name])
+    return [Headline(title, percent(shares[best]), f"of {things}, by {styles[best].label}")]
+
+
+def final_error(sae: Record) -> tuple[float | None, str]:
+    """Return the normalised MSE of what an SAE gives in the end, and which figure that is.
+
+    Example:
+        >>> final_error({"normalised_mse": 0.9, "transported_normalised_mse": 0.1})
+        (0.1, 'transported_normalised_mse')
+    """
+    for key in ("transported_normalised_mse", "normalised_mse"):
+        if sae.get(key) is not None:
+            return finite(sae[key]), key
+    return None, "normalised_mse"
+
+
+def best_sae(saes: Record) -> str | None:
+    """Find the SAE with the lowest normalised MSE, after the transport where one completes it.
 
     Args:
         saes: The figures of each SAE.
 
     Returns:
-        The figure that decided, and the name of the SAE: None where no SAE that completed has a
-        finite one.
+        Its name: None where no SAE that completed has a finite one.
 
     Example:
-        >>> best_sae({"vanilla": {"normalised_mse": 0.1}, "a": {"transported_normalised_mse": 0.2}})
-        ('transported_normalised_mse', 'a')
+        >>> best_sae({"vanilla": {"normalised_mse": 0.3}, "a": {"transported_normalised_mse": 0.2}})
+        'a'
     """
-    for key in ("transported_normalised_mse", "normalised_mse"):
-        errors = {
-            name: error
-            for name, sae in saes.items()
-            if sae and completed(sae) and (error := finite(sae.get(key))) is not None
-        }
-        if errors:
-            return key, min(errors, key=lambda name: errors[name])
-    return "normalised_mse", None
+    errors = {
+        name: error
+        for name, sae in saes.items()
+        if sae and completed(sae) and (error := final_error(sae)[0]) is not None
+    }
+    return min(errors, key=lambda name: errors[name], default=None)
 
 
 def transport_readings(transport: Record) -> list[str]:

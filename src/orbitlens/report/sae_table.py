@@ -64,7 +64,8 @@ SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column(
             "code_invariance_error",
             "Code inv. error",
-            "How much the code changes when the input is moved: 0 not at all, 1 other latents fire",
+            "How much the code changes when the input is moved: 0 not at all, 1 other latents "
+            "fire; of an orbit SAE the code summed over the group",
             "low",
         ),
         Column(
@@ -84,6 +85,14 @@ SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
             "orientation_accuracy",
             "Orient. found",
             "Share of samples whose g is the inferred ĝ",
+            "high",
+            percent,
+        ),
+        Column(
+            "moved_codes",
+            "Codes moved",
+            "Of an orbit SAE, the share of active codes that another orientation of the input "
+            "turns as predicted, z(hx)[hg] active where z(x)[g] is",
             "high",
             percent,
         ),
@@ -136,6 +145,7 @@ def sae_table(saes: Record, styles: Mapping[str, SaeStyle]) -> Table:
 def _size(record: Record) -> tuple[str, ...]:
     """Describe an SAE by its size, and by its status where it did not complete."""
     parts = [
+        f"{figure(record['atoms'])} atoms" if record.get("atoms") else "",
         f"{figure(record['d_sae'])} latents" if record.get("d_sae") else "",
         f"k = {record['k']}" if record.get("k") else "",
         f"{figure(record['parameters'])} parameters" if record.get("parameters") else "",
