@@ -15,7 +15,7 @@ import torch
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_folder
+from orbitlens.files import new_folder, read_json
 from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
 from orbitlens.pipeline.config import AUTOENCODERS
@@ -30,6 +30,7 @@ from orbitlens.reproduce.columns import COLUMNS, Column
 from orbitlens.reproduce.jobs import Job, Record
 from orbitlens.reproduce.main import Recipe
 from orbitlens.reproduce.saes import (
+    WEIGHT,
     Parts,
     centroids,
     fitted_transport,
@@ -134,17 +135,19 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         return [{**key, **transport_figures(transport)}]
     column = COLUMNS[arguments["column"]]
     order = np.random.default_rng(arguments["seed"]).permutation(base.train)
+    path = folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}"
     sae = trained_sae(
         column,
         base.store,
         Parts(candidates, exact),
         arguments,
-        folder / "saes" / f"{_name(arguments)}-k{arguments['k']}-{column.name}",
+        path,
         samples=np.sort(order[: arguments["sae_samples"]]),
     )
     key |= {"topk": arguments["k"], "sae": column.name}
+    weight = read_json(path / "cfg.json")["metadata"].get(WEIGHT)
     return [
-        {**key, **_figures(base, sae, transport, column)},
+        {**key, **_figures(base, sae, transport, column), WEIGHT: weight},
         *({**key, **row} for row in _probes(base, sae, arguments)),
     ]
 
@@ -167,7 +170,7 @@ def reconstruction_table(records: Sequence[Record]) -> list[Row]:
     """Reconstruction of held-out orbits, mean and standard error over seeds."""
     metrics = (
         *("normalised_mse", "inferred_normalised_mse", "untransported_normalised_mse"),
-        *("l0", "dead_latents", "orientation_accuracy", "parameters"),
+        *("l0", "dead_latents", "orientation_accuracy", "parameters", WEIGHT),
     )
     measured = [record for record in records if "normalised_mse" in record]
     keys = ["dataset", "group", "topk", "sae"]

@@ -15,6 +15,7 @@ from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
 from orbitlens.fit import fit
 from orbitlens.io import load, save
+from orbitlens.orbit_weight import choose_orbit_weight
 from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
 from orbitlens.transport import Transport, fit_transport, move
@@ -24,6 +25,7 @@ from orbitlens.views import Objective
 Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 HIDDEN = 128
+WEIGHT = "orbit_weight"
 _CLUSTERED = 8192
 _READ = 2**20
 
@@ -92,7 +94,7 @@ def trained_sae(
         store: Activations of orbits.
         parts: What some columns are built from.
         settings: latents, k, epochs, batch_size, lr and seed; orbit_lr and orbit_weight, the
-            learning rate and the lambda of the orbit SAE.
+            learning rate and the lambda of the orbit SAE, None for one that is chosen.
         path: The folder that keeps it.
         samples: Samples to train on, shape [n]; None for the training part of the store.
 
@@ -102,7 +104,8 @@ def trained_sae(
     found = load(path) if path.exists() else None
     if isinstance(found, SAE):
         return found
-    sae = build_column(
+    build = partial(
+        build_column,
         column,
         store.dim,
         settings["latents"],
@@ -113,17 +116,27 @@ def trained_sae(
         transport=parts.exact,
         seed=settings["seed"],
     )
+    tied = column.dictionary == "orbit"
+    training: dict[str, Any] = {
+        "batch_size": settings["batch_size"],
+        "lr": settings["orbit_lr" if tied else "lr"],
+        "seed": settings["seed"],
+        "samples": samples,
+    }
+    weight = settings["orbit_weight"]
+    if tied and weight is None:
+        # Half of the epochs show the price of a weight as well as all.
+        epochs = max(1, settings["epochs"] // 2)
+        weight = choose_orbit_weight(build, store, epochs=epochs, **training).chosen
+    sae = build()
     fit(
         sae,
         store,
-        objective=weighted(column, settings["orbit_weight"]),
+        objective=weighted(column, weight or 0.0),
         epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        lr=settings["orbit_lr" if column.dictionary == "orbit" else "lr"],
-        seed=settings["seed"],
-        samples=samples,
+        **training,
     )
-    save(sae, path)
+    save(sae, path, metadata={WEIGHT: weight} if tied else None)
     return sae
 
 

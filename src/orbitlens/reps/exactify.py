@@ -12,6 +12,7 @@ from orbitlens.reps.irreps import irreps
 _ROUNDS = 100
 _AT_REST = 1e-4
 _INDEPENDENT = 0.5
+_UNCLEAR = 0.5
 
 
 def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Representation:
@@ -114,7 +115,11 @@ def irreducible_copies(
     # Where an irrep is not of real type, one pass over its candidates may leave copies over.
     while filled < basis.shape[1] < dim:
         filled = basis.shape[1]
-        for index, first in _candidates(group, units, basis):
+        candidates = _candidates(group, units, basis)
+        for clarity, index, first in candidates:
+            # Before unclear candidates fill it, what is left is looked at again.
+            if clarity < candidates[0][0] - _UNCLEAR and basis.shape[1] > filled:
+                break
             first = first - basis @ (basis.T @ first)
             if basis.shape[1] + len(units[index]) > dim or first.square().sum() < _INDEPENDENT:
                 continue
@@ -138,8 +143,8 @@ def _candidates(
     group: Group,
     units: list[Float[Tensor, "_ dim dim"]],
     basis: Float[Tensor, "dim filled"],
-) -> list[tuple[int, Float[Tensor, " dim"]]]:
-    """First vectors of copies outside of a subspace, the clearest first, and their irreps."""
+) -> list[tuple[float, int, Float[Tensor, " dim"]]]:
+    """First vectors of copies outside of a subspace, the clearest first: (clarity, irrep, v)."""
     free = torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
     found = []
     for index, own in enumerate(units):
@@ -148,7 +153,7 @@ def _candidates(
         values, vectors = torch.linalg.eigh(free.T @ own[0] @ free)
         clarity = ((values - chance) / (1 - chance)).tolist()
         found += [(c, index, v) for c, v in zip(clarity, (free @ vectors).T, strict=True)]
-    return [(index, v) for _, index, v in sorted(found, key=lambda candidate: -candidate[0])]
+    return sorted(found, key=lambda candidate: -candidate[0])
 
 
 def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
