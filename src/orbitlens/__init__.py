@@ -9,8 +9,9 @@ The code follows the data, in one direction:
     transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport,
                       and what a group does to each layer of a network     measure_network,
                                                                            choose_group
-    sae, objectives   sparse autoencoders as parts, and what they minimise
+    sae, objectives   sparse autoencoders as parts, and what they minimise OrbitSAE
     fit               the one training loop                                fit
+    attribution       what features of one layer do to those of a later one
     metrics           reconstruction, recovery, detection, equivariance
     io, files         cfg.json and safetensors, whole or not there         save, load
 
@@ -20,8 +21,8 @@ Optional, imported by name only: `orbitlens.probe`, `orbitlens.report`, `orbitle
 
 from orbitlens import (
     actions,
+    attribution,
     data,
-    errors,
     groups,
     metrics,
     models,
@@ -35,6 +36,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.fit import FitResult, fit
 from orbitlens.io import load, save
 from orbitlens.sae import SAE
+from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
 from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
 
 __version__ = "0.1.0"
@@ -44,11 +46,12 @@ __all__ = [
     "ActivationStore",
     "FitResult",
     "OrbitLensError",
+    "OrbitSAE",
     "Transport",
     "actions",
+    "attribution",
     "choose_group",
     "data",
-    "errors",
     "fit",
     "fit_transport",
     "groups",
