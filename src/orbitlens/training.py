@@ -121,12 +121,32 @@ class StackTraining:
         starts = {id(d): int(end) - len(d.rows) for d, end in zip(stores, ends, strict=True)}
         self.starts = [starts[id(member.data)] for member in members]
         self.rows = _joined([data.rows for data in stores])
+        self.coordinates, self.shift = self._in_coordinates()
         moved = reconstructs_moved(self.names)
         self.deviations = _joined([data.squared_deviations(moved=moved) for data in stores])
         changes = [
             i for i, (a, b) in enumerate(pairwise(members), 1) if a.objective is not b.objective
         ]
         self.runs = [slice(a, b) for a, b in pairwise([0, *changes, len(members)])]
+
+    @torch.no_grad()
+    def _in_coordinates(
+        self,
+    ) -> tuple[Float[Tensor, "coordinate_rows dim"] | None, Int[Tensor, "member 1"] | None]:
+        """Turn activations into the members' coordinates once, not batch by batch in every step."""
+        if not self.members[0].sae.dictionary.has_coordinates:
+            return None, None
+        parts: list[tuple[Member, Tensor]] = []
+        starts: list[int] = []
+        for member in self.members:
+            known = [own for own, _ in parts]
+            place = next((i for i, own in enumerate(known) if _shares(member, own)), len(parts))
+            if place == len(parts):
+                rows = member.sae.dictionary.coordinates(member.data.rows)
+                parts.append((member, rows))
+            starts.append(sum(len(rows) for _, rows in parts[:place]))
+        shift = torch.tensor(starts) - torch.tensor(self.starts)
+        return _joined([rows for _, rows in parts]), shift[:, None].to(self.rows.device)
 
     def start_epoch(self, dead_after: int) -> None:
         """Draw order and elements of every member from its own generator."""
@@ -155,6 +175,8 @@ class StackTraining:
             self.canonical[:, batch],
             self.moved[:, batch],
             self.members[0].data.order,
+            self.coordinates,
+            self.shift,
         )
         losses = self._losses(views)
         self._count(views, losses)
@@ -230,6 +252,12 @@ class StackTraining:
             member.history.explained_variance.append(variance_explained)
             member.history.dead_latents.append(dead)
             member.diverged = not math.isfinite(loss)
+
+
+def _shares(member: Member, other: Member) -> bool:
+    """Whether two members see the same activations in the same coordinates."""
+    same = member.sae.dictionary.shares_coordinates(other.sae.dictionary)
+    return member.data is other.data and same
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -112,6 +112,9 @@ class Views:
         canonical: The row of each canonical sample, shape [member, batch].
         moved: The row of each moved sample, shape [member, batch].
         order: Rows of an orbit, |G|.
+        coordinates: The activations once more, in the coordinates that the SAEs take, shape
+            [rows, dim]; None where these are the activations themselves.
+        shift: By how much the rows of each member come later there, shape [member, 1].
     """
 
     def __init__(
@@ -121,9 +124,12 @@ class Views:
         canonical: Int[Tensor, "member batch"],
         moved: Int[Tensor, "member batch"],
         order: int,
+        coordinates: Float[Tensor, "coordinate_rows dim"] | None = None,
+        shift: Int[Tensor, "member 1"] | None = None,
     ) -> None:
         self._sae, self._rows, self._order = sae, rows, order
         self._canonical, self._moved = canonical, moved
+        self._coordinates, self._shift = coordinates, shift
 
     @cached_property
     def x(self) -> StackedActivations:
@@ -138,14 +144,18 @@ class Views:
     @cached_property
     def output(self) -> SAEOutput:
         """Everything that the SAEs make of psi(x)."""
-        output: SAEOutput = self._sae(self.x)
-        return output
+        return self._output("x", self._canonical)
 
     @cached_property
     def output_moved(self) -> SAEOutput:
         """Everything that the SAEs make of psi(gx)."""
-        output: SAEOutput = self._sae(self.x_moved)
-        return output
+        return self._output("x_moved", self._moved)
+
+    def _output(self, view: str, rows: Int[Tensor, "member batch"]) -> SAEOutput:
+        if self._coordinates is None or self._shift is None:
+            output: SAEOutput = self._sae(getattr(self, view))
+            return output
+        return self._sae.of_coordinates(_taken(self._coordinates, rows + self._shift))
 
     @property
     def codes(self) -> StackedCodes:

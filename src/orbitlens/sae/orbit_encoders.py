@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import nn
 
-from orbitlens.sae.encoders import Encoder, uniform
+from orbitlens.sae.encoders import Encoder, affine, uniform
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
@@ -80,8 +80,9 @@ class OrbitMLPEncoder(Encoder):
     def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, element after element, shape [batch, d_sae]."""
         hidden = _seen(self.tied, x, self.W_hidden, self.b_hidden).relu()
-        pre = hidden @ self.W_enc.unsqueeze(-3) + self.b_enc[..., None, None, :]
-        return pre.flatten(-2)
+        # All elements as rows of one product: broadcasting would copy the weights for each sample.
+        pre = affine(hidden.flatten(-3, -2), self.W_enc, self.b_enc)
+        return pre.unflatten(-2, hidden.shape[-3:-1]).flatten(-2)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:

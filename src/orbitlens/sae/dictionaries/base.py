@@ -14,6 +14,8 @@ class Dictionary(nn.Module, ABC):
     d_sae: int
     d_in: int
     b_dec: Tensor
+    has_coordinates = False
+    """Whether the encoder takes other coordinates than those of activations."""
 
     @property
     @abstractmethod
@@ -40,6 +42,11 @@ class Dictionary(nn.Module, ABC):
     def coordinates(self, x: StackedActivations) -> StackedActivations:
         """Return activations in the coordinates that the encoder takes, shape [batch, d_in]."""
         return x
+
+    def shares_coordinates(self, other: "Dictionary") -> bool:
+        """Say whether another dictionary of this kind has the same coordinates."""
+        del other
+        return True
 
     @property
     def centre(self) -> Float[Tensor, "*stack dim"]:

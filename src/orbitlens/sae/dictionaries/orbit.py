@@ -49,6 +49,7 @@ class OrbitDictionary(Dictionary):
         (torch.Size([12, 4]), torch.Size([2, 4]))
     """
 
+    has_coordinates = True
     T_inverse: Tensor
     T: Tensor
     coset: Tensor
@@ -102,6 +103,10 @@ class OrbitDictionary(Dictionary):
     def coordinates(self, x: StackedActivations) -> StackedActivations:
         """Return the isotypic coordinates of activations, y = T^-1 x, shape [batch, d_in]."""
         return x @ self.T_inverse.mT
+
+    def shares_coordinates(self, other: Dictionary) -> bool:
+        """Say whether another orbit dictionary has the same isotypic basis."""
+        return isinstance(other, OrbitDictionary) and torch.equal(self.T_inverse, other.T_inverse)
 
     def forward(self, codes: StackedCodes) -> StackedActivations:
         """Return reconstructions, shape [batch, d_in]."""
