@@ -27,6 +27,8 @@ SETTINGS: dict[str, Any] = {
     "probe_latents": [1, 4],
     "seeds": 2,
     "latents": 8,
+    "orbit_weight": 0.0,
+    "orbit_lr": 2e-3,
     "epochs": 1,
     "batch_size": 16,
     "lr": 5e-4,

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from orbitlens.reproduce.shapes_probing import chosen_tasks, order_table, probing_table
+from orbitlens.reproduce.shapes_probing import (
+    chosen_tasks,
+    orbit_table,
+    order_table,
+    probing_table,
+)
 
 
 def record(sae: str, orientation: str, f1: float, **other: Any) -> dict[str, Any]:
@@ -60,3 +65,34 @@ def test_chosen_tasks_are_spread_over_the_families_and_always_the_same() -> None
     counts = {name: sum(families[task] == name for task in chosen) for name in set(families)}
     assert counts == {"S": 4, "SO": 10, "SP": 11, "SPO": 38}
     assert chosen_tasks(families, 1) == list(range(180))
+
+
+READOUTS = [
+    record("orbit", "none", 0.8),
+    record("orbit_invariant", "none", 0.9),
+    record("orbit_oriented", "none", 0.1),
+]
+
+
+def test_nobody_is_given_an_orientation_where_the_orbit_sae_is_held_against_the_others() -> None:
+    (row, mean) = sorted(orbit_table([*RECORDS[:6:2], *RECORDS[6:7], *READOUTS]), key=str)
+    for found in (row, mean):
+        # The equivariant SAE has 0.6 with the oracle and 0.3 without.
+        assert (found["highest_other"], found["highest_f1"]) == ("vanilla_wide", 0.5)
+        assert (found["orbit_f1"], found["rule_f1"]) == (0.9, 0.8)
+        assert (found["holds"], found["holds_by_rule"]) == (True, True)
+
+
+def test_the_oriented_readout_answers_whatever_depends_on_the_orientation() -> None:
+    rows = orbit_table([{**each, "task": "SO"} for each in [*RECORDS[:3:2], *READOUTS]])
+    assert {row["orbit_f1"] for row in rows} == {0.1}
+    assert {(row["holds"], row["holds_by_rule"]) for row in rows} == {(False, True)}
+
+
+def test_readouts_alone_and_others_alone_are_no_comparison() -> None:
+    assert orbit_table(READOUTS) == []
+    assert orbit_table(RECORDS[:-1]) == []
+
+
+def test_readouts_are_left_out_of_the_order_of_the_papers_columns() -> None:
+    assert order_table([*RECORDS, *READOUTS]) == order_table(RECORDS)

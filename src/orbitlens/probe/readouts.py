@@ -63,6 +63,7 @@ def probe_readouts(
     *,
     families: Sequence[str],
     t: Sequence[int],
+    stride: int = 1,
     seed: int = 0,
     workers: int = 2,
 ) -> ReadoutScores:
@@ -78,6 +79,7 @@ def probe_readouts(
         sae: The orbit SAE that encoded both.
         families: The family of each task.
         t: Numbers of latents to keep: atoms of the invariant readout, pairs of the oriented one.
+        stride: Probes see every stride-th coordinate of a reconstruction, default every one.
         seed: Seed of the halves and of the probes.
         workers: Threads that fit probes.
 
@@ -94,7 +96,7 @@ def probe_readouts(
         atoms = [min(count, by_atom[0].codes.shape[1]) for count in t]
         pairs = [min(count, sae.d_sae) for count in t]
         invariant = probe(*by_atom, W_dec=None, t=atoms)
-        oriented = probe(fitted, scored, W_dec=sae.W_dec, t=pairs)
+        oriented = probe(fitted, scored, W_dec=sae.W_dec, t=pairs, stride=stride)
         return invariant.f1, oriented.f1
 
     order = torch.randperm(len(train.codes), generator=torch.Generator().manual_seed(seed))

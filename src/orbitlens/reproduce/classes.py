@@ -113,10 +113,10 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
     """
     base = _open(arguments, folder, images)
     split = (base.train, base.held_out)
-    kept = folder / "transports" / _network(arguments)
-    transport = fitted_transport(base.store, kept, split=split)
+    name = _network(arguments)
+    transport = fitted_transport(base.store, folder / "transports" / name, split=split)
     exact = fitted_transport(
-        base.store, kept.with_name(f"{kept.name}-exact"), split=split, method="exact"
+        base.store, folder / "exact-transports" / name, split=split, method="exact"
     )
     key = {
         "dataset": arguments["dataset"],
@@ -129,7 +129,7 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
         base.train,
         arguments["clusters"],
         seed=arguments["seed"],
-        path=folder / "candidates" / f"{_network(arguments)}.safetensors",
+        path=folder / "candidates" / f"{name}.safetensors",
     )
     if "column" not in arguments:
         return [{**key, **transport_figures(transport)}]

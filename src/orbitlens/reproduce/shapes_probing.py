@@ -29,6 +29,11 @@ from orbitlens.transport import Transport
 
 _BASE = ("model", "group", "seed", "model_epochs", "model_samples", "n_samples")
 _OPTIONAL = ("layer", "positions", "image_size")
+_COUNTS: dict[Orientation, str] = {
+    "none": "probe_latents",
+    "oracle": "oracle_latents",
+    "inferred": "inferred_latents",
+}
 READOUTS = ("orbit", "orbit_invariant", "orbit_oriented")
 
 
@@ -62,8 +67,9 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
         arguments: What the job is: model, group and seed; k and column for an SAE. Settings:
             model_epochs, model_samples and n_samples, with layer, positions and image_size for
             networks that are not trained here; latents, epochs, batch_size, lr and clusters
-            describe the SAEs; probe_latents, inferred_latents (where orientation is inferred),
-            probe_samples and every (one task of so many) the probes; labels, the networks' names
+            describe the SAEs; probe_latents, oracle_latents and inferred_latents (where orientation is
+            given, and where it is inferred), probe_samples, every (one task of so many) and stride
+            (one coordinate of so many) the probes; labels, the networks' names
             in Table 1.
         folder: The folder of the run.
 
@@ -79,7 +85,7 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     )
     rho = fitted_transport(base.store, folder / "transports" / _base_name(arguments))
     exact = fitted_transport(
-        base.store, folder / "transports" / f"{_base_name(arguments)}-exact", method="exact"
+        base.store, folder / "exact-transports" / _base_name(arguments), method="exact"
     )
     if "column" not in arguments:
         return [_transport_record(base, rho, arguments)]
@@ -169,7 +175,14 @@ def _readouts(base: Base, sae: SAE, arguments: Mapping[str, Any]) -> list[Record
     train, held_out, families = _probe_sets(base, sae, arguments)
     counts = arguments["probe_latents"]
     scores = probe_readouts(
-        train, held_out, sae, families=families, t=counts, seed=arguments["seed"], workers=1
+        train,
+        held_out,
+        sae,
+        families=families,
+        t=counts,
+        stride=arguments["stride"],
+        seed=arguments["seed"],
+        workers=1,
     )
     found = zip(READOUTS, (scores.chosen, scores.invariant, scores.oriented), strict=True)
     return [
@@ -189,7 +202,7 @@ def _probes(
     protocols: tuple[Orientation, ...] = ("oracle", "inferred") if transported else ("none",)
     rows = []
     for orientation in protocols:
-        counts = arguments["inferred_latents" if orientation == "inferred" else "probe_latents"]
+        counts = arguments[_COUNTS[orientation]]
         scores = probe_tasks(
             train,
             held_out,
@@ -198,6 +211,7 @@ def _probes(
             matrices=rho.matrices if transported else None,
             orientation=orientation,
             t=[min(t, sae.d_sae) for t in counts],
+            stride=arguments["stride"],
             seed=arguments["seed"],
             workers=1,
         )

@@ -1,0 +1,67 @@
+"""Readouts of an orbit SAE, and the rule that chooses one."""
+
+import pytest
+import torch
+
+import orbitlens as ol
+from orbitlens.probe import ProbeSet, invariant_readout, probe_readouts, probe_tasks
+from orbitlens.sae import SAE
+
+TASKS = ["S", "SO"]
+
+
+@pytest.fixture(scope="module")
+def sae() -> SAE:
+    toy = ol.data.toy(n_features=4, orbit_size=4, dim=8, n_samples=300, seed=0)
+    rho = ol.fit_transport(ol.store_from_array(toy.orbits, group=toy.group), "exact")
+    return ol.sae.orbit_sae(8, 3, 2, rho)
+
+
+def samples(sae: SAE, seed: int, n: int = 200) -> ProbeSet:
+    """Codes in which one pair fires: S asks for its atom 1, SO for the pair (2, 1)."""
+    generator = torch.Generator().manual_seed(seed)
+    atom = torch.randint(3, (n,), generator=generator)
+    element = torch.randint(4, (n,), generator=generator)
+    codes = torch.zeros(n, sae.d_sae)
+    codes[torch.arange(n), element * 3 + atom] = 1.0
+    labels = torch.stack([atom == 1, (atom == 1) & (element == 2)], dim=1)
+    return ProbeSet(codes, labels)
+
+
+def test_the_invariant_readout_sums_over_the_group_and_leaves_other_codes_alone(sae: SAE) -> None:
+    codes = torch.rand(5, 12)
+    by_hand = codes[:, :3] + codes[:, 3:6] + codes[:, 6:9] + codes[:, 9:]
+    torch.testing.assert_close(invariant_readout(sae, codes), by_hand)
+    assert invariant_readout(ol.sae.topk_sae(8, 12, 2), codes) is codes
+
+
+def test_the_rule_takes_the_readout_that_answers_the_task(sae: SAE) -> None:
+    scores = probe_readouts(samples(sae, 0), samples(sae, 1), sae, families=TASKS, t=[1], workers=1)
+    assert scores.oriented_chosen.flatten().tolist() == [False, True]
+    assert scores.chosen.flatten().tolist() == [1.0, 1.0]
+    assert scores.invariant[1].item() < 0.9 > scores.oriented[0].item()
+    assert scores.families == ("S", "SO")
+
+
+def test_each_readout_scores_what_its_probes_score_alone(sae: SAE) -> None:
+    train, test = samples(sae, 0), samples(sae, 1)
+    scores = probe_readouts(train, test, sae, families=TASKS, t=[1, 2], seed=3, workers=1)
+    alone = probe_tasks(train, test, families=TASKS, W_dec=sae.W_dec, t=[1, 2], seed=3, workers=1)
+    assert torch.equal(scores.oriented, alone.f1)
+
+
+def test_the_rule_sees_no_test_sample(sae: SAE) -> None:
+    train, test = samples(sae, 0), samples(sae, 1)
+    wrong = ProbeSet(test.codes, ~test.labels)
+    choices = [
+        probe_readouts(train, each, sae, families=TASKS, t=[1], workers=1).oriented_chosen
+        for each in (test, wrong)
+    ]
+    assert torch.equal(*choices)
+
+
+def test_a_readout_with_fewer_latents_than_asked_for_uses_all(sae: SAE) -> None:
+    scores = probe_readouts(
+        samples(sae, 0), samples(sae, 1), sae, families=TASKS, t=[16], workers=1
+    )
+    assert scores.invariant.shape == scores.oriented.shape == (2, 1)
