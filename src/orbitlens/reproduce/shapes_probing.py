@@ -66,11 +66,11 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     Args:
         arguments: What the job is: model, group and seed; k and column for an SAE. Settings:
             model_epochs, model_samples and n_samples, with layer, positions and image_size for
-            networks that are not trained here; latents, epochs, batch_size, lr and clusters
-            describe the SAEs; probe_latents, oracle_latents and inferred_latents (where orientation is
-            given, and where it is inferred), probe_samples, every (one task of so many) and stride
-            (one coordinate of so many) the probes; labels, the networks' names
-            in Table 1.
+            networks that are not trained here; latents, epochs, batch_size, lr, orbit_lr,
+            orbit_weight and clusters describe the SAEs; probe_latents, oracle_latents and
+            inferred_latents (where the orientation is given, and where it is inferred),
+            probe_samples, every (one task of so many) and stride (one coordinate of so many) the
+            probes; labels, the networks' names in Table 1.
         folder: The folder of the run.
 
     Returns:

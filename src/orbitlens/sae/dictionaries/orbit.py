@@ -83,6 +83,7 @@ class OrbitDictionary(Dictionary):
         self._known = self.coset
         self._symmetric = False
         self.project_()
+        self.settle_()
 
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
