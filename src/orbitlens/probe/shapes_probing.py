@@ -204,14 +204,14 @@ def _score(
 
 
 def _one_of_each_sign(row: Float[Tensor, " dim"]) -> Int[Tensor, " columns"]:
-    """Return the first column of each sign.
+    """Return the column of the largest size of each sign.
 
     Without transport a single latent gives the columns z D_1, z D_2, ... Those of one sign put the
-    samples in the same order, hence into the same bins, and of equal splits XGBoost takes the
-    first: a probe of these few columns is the probe of all.
+    samples in the same order, hence into the same bins, and give the same splits: a probe of these
+    few columns is the probe of all. The largest, as XGBoost cannot tell apart values below 1e-6.
     """
     signs = row.sign()
-    return torch.stack([(signs == sign).nonzero()[0, 0] for sign in signs.unique()]).sort().values
+    return torch.stack([(row.abs() * (signs == sign)).argmax() for sign in signs.unique()])
 
 
 def _inferred(samples: ProbeSet, matrices: Float[Tensor, "group dim dim"]) -> ProbeSet:
