@@ -53,6 +53,7 @@ def fit(
     epochs: int = ...,
     batch_size: int = ...,
     lr: float = ...,
+    lr_decay: float = ...,
     seed: int = ...,
     samples: Int[np.ndarray, " n"] | None = ...,
     revival_weight: float = ...,
@@ -70,6 +71,7 @@ def fit(
     epochs: int = ...,
     batch_size: int = ...,
     lr: float = ...,
+    lr_decay: float = ...,
     seed: int | Sequence[int] = ...,
     samples: Int[np.ndarray, " n"] | None = ...,
     revival_weight: float = ...,
@@ -86,6 +88,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 256,
     lr: float = 5e-4,
+    lr_decay: float = 0.0,
     seed: int | Sequence[int] = 0,
     samples: Int[np.ndarray, " n"] | None = None,
     revival_weight: float = 1 / 32,
@@ -113,6 +116,8 @@ def fit(
         epochs: Passes over the training orbits, default 100.
         batch_size: Orbits per step, default 256.
         lr: Learning rate of Adam, default 5e-4.
+        lr_decay: Share of the epochs, at the end, over which the learning rate falls linearly to
+            zero, epoch by epoch; default 0, a constant rate.
         seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each.
         samples: Samples to train on, shape [n]; default the training part of `store.split()`.
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
@@ -143,8 +148,7 @@ def fit(
         ['completed', 'completed', 'completed']
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr, dead_after=dead_after)
-    if not 0 <= revival_weight < math.inf:
-        raise out_of_range("revival_weight", "0 or more", revival_weight)
+    _check_from_zero(revival_weight, lr_decay)
     saes = [sae] if isinstance(sae, SAE) else list(sae)
     members = _members(
         saes,
@@ -156,7 +160,7 @@ def fit(
     stacks = [StackTraining(group, lr) for group in _grouped(members)]
     for epoch in range(1, epochs + 1):
         for stack in stacks:
-            stack.start_epoch(dead_after)
+            stack.start_epoch(dead_after, lr * _left(epoch, epochs, lr_decay))
         for start in range(0, members[0].data.n, batch_size):
             for stack in stacks:
                 stack.step(slice(start, start + batch_size), revival_weight)
@@ -170,6 +174,19 @@ def fit(
         unstack_(stack.sae, [member.sae for member in stack.members])
     results = [_finished(member) for member in members]
     return results[0] if isinstance(sae, SAE) else results
+
+
+def _check_from_zero(revival_weight: float, lr_decay: float) -> None:
+    if not 0 <= revival_weight < math.inf:
+        raise out_of_range("revival_weight", "0 or more", revival_weight)
+    if not 0 <= lr_decay <= 1:
+        raise out_of_range("lr_decay", "a share from 0 to 1", lr_decay)
+
+
+def _left(epoch: int, epochs: int, decay: float) -> float:
+    """The share of the learning rate that is left in an epoch, from 1 down to above 0."""
+    falling = decay * epochs
+    return min(1.0, (epochs - epoch + 1) / (falling + 1)) if falling else 1.0
 
 
 def _check_numbers(**numbers: int | float) -> None:

@@ -48,7 +48,7 @@ def choose_orbit_weight(
     store: ActivationStore,
     *,
     weights: Sequence[float | int] = WEIGHTS,
-    allowance: float | int = 0.4,
+    allowance: float | int = 0.5,
     samples: Int[np.ndarray, " n"] | None = None,
     seed: int = 0,
     **settings: Any,
@@ -63,7 +63,7 @@ def choose_orbit_weight(
         build: Builds the untrained orbit SAE.
         store: Activations of orbits.
         weights: What to try, 0 or more.
-        allowance: The share of the lowest error by which reconstruction may get worse, default 0.4.
+        allowance: The share of the lowest error by which reconstruction may get worse, default 0.5.
         samples: Samples to choose on, shape [n]; default the training part of `store.split()`, so
             that what is held out there stays unseen.
         seed: Seed of the split and of the training.

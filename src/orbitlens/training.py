@@ -148,8 +148,10 @@ class StackTraining:
         shift = torch.tensor(starts) - torch.tensor(self.starts)
         return _joined([rows for _, rows in parts]), shift[:, None].to(self.rows.device)
 
-    def start_epoch(self, dead_after: int) -> None:
-        """Draw order and elements of every member from its own generator."""
+    def start_epoch(self, dead_after: int, lr: float) -> None:
+        """Draw order and elements of every member from its own generator; set the rate."""
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = lr
         canonical, moved = [], []
         for member, start in zip(self.members, self.starts, strict=True):
             data, generator = member.data, member.generator

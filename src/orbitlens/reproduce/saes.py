@@ -94,7 +94,9 @@ def trained_sae(
         store: Activations of orbits.
         parts: What some columns are built from.
         settings: latents, k, epochs, batch_size, lr and seed; orbit_lr and orbit_weight, the
-            learning rate and the lambda of the orbit SAE, None for one that is chosen.
+            learning rate and the lambda of the orbit SAE, None for one that is chosen among
+            orbit_weights. Where they are given: orbit_atoms, as many as latents by default, and
+            lr_decay.
         path: The folder that keeps it.
         samples: Samples to train on, shape [n]; None for the training part of the store.
 
@@ -104,11 +106,12 @@ def trained_sae(
     found = load(path) if path.exists() else None
     if isinstance(found, SAE):
         return found
+    tied = column.dictionary == "orbit"
     build = partial(
         build_column,
         column,
         store.dim,
-        settings["latents"],
+        settings.get("orbit_atoms", settings["latents"]) if tied else settings["latents"],
         settings["k"],
         hidden=HIDDEN,
         group_order=store.group.order,
@@ -116,10 +119,10 @@ def trained_sae(
         transport=parts.exact,
         seed=settings["seed"],
     )
-    tied = column.dictionary == "orbit"
     training: dict[str, Any] = {
         "batch_size": settings["batch_size"],
         "lr": settings["orbit_lr" if tied else "lr"],
+        "lr_decay": settings.get("lr_decay", 0.0),
         "seed": settings["seed"],
         "samples": samples,
     }
@@ -127,7 +130,9 @@ def trained_sae(
     if tied and weight is None:
         # Half of the epochs show the price of a weight as well as all.
         epochs = max(1, settings["epochs"] // 2)
-        weight = choose_orbit_weight(build, store, epochs=epochs, **training).chosen
+        weight = choose_orbit_weight(
+            build, store, weights=settings["orbit_weights"], epochs=epochs, **training
+        ).chosen
     sae = build()
     fit(
         sae,
