@@ -240,7 +240,7 @@ def test_a_tolerance_out_of_range_is_rejected(tolerance: float) -> None:
 
 def test_a_tolerance_that_merges_everything_is_rejected_where_something_moves() -> None:
     rows = torch.tensor([[1.0, 1.0, 1.0, 0.5], [1.0, 1.0, 1.0, 0.0]])
-    with pytest.raises(OrbitLensError, match=r"below 0\.333, .* received 0\.9, .* 0\.05 is the"):
+    with pytest.raises(OrbitLensError, match=r"below 0\.333, .* received 0\.9, .* 0\.1 is the"):
         symmetry_labels(rows, C4, regular(C4).matrices, tolerance=0.9)
     # With one direction that is told apart, or where nothing moves, it is a choice.
     mixed = torch.cat([rows, torch.eye(4)])

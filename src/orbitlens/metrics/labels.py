@@ -75,7 +75,7 @@ def symmetry_labels(
         codes: z(gx) along the orbits of samples, shape [n, |G|, latents]; None (default) for labels
             without firing rates.
         tolerance: By how much an element may change a direction that counts as left alone, 1 - c,
-            default 0.05.
+            default 0.1.
 
     Returns:
         One label per direction.

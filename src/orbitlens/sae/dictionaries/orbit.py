@@ -13,7 +13,7 @@ from orbitlens.sae.stabilisers import cosets, stabilisers
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Bool, Float, StackedActivations, StackedCodes, Tensor
 
-TOLERANCE = 0.05
+TOLERANCE = 0.1
 
 
 @final
@@ -34,7 +34,7 @@ class OrbitDictionary(Dictionary):
         n_atoms: Number of atoms.
         basis: The isotypic basis of the transport.
         tolerance: An element belongs to the stabiliser of an atom if it changes it by no more than
-            this, 1 - cos(rho(h) d, d), default 0.05.
+            this, 1 - cos(rho(h) d, d), default 0.1.
         source: Model and layer of the transport, as in "shapes-mlp:encoder".
         seed: Seed of the atoms.
 
@@ -147,8 +147,15 @@ class OrbitDictionary(Dictionary):
 
     @torch.no_grad()
     def settle_(self) -> None:
-        """Find the stabilisers of the atoms as they are now."""
-        self.coset = cosets(self.group, self.stabilisers)
+        """Find the stabilisers of the atoms as they are now, and let them leave the atoms alone.
+
+        d_c <- mean_{h in H} rho(h) d_c, of unit length again: what is nearly symmetric is so.
+        """
+        alone = self.stabilisers
+        self.coset = cosets(self.group, alone)
+        orbits = self.tied.orbits(self.atoms) * alone.unsqueeze(-1)
+        self.atoms.copy_(orbits.sum(-3) / alone.sum(-2).unsqueeze(-1))
+        self.project_()
 
     def _any_symmetric(self) -> bool:
         """Whether two orientations of some atom are the same; asked once of each `coset`."""
