@@ -43,11 +43,18 @@ def test_it_agrees_with_the_classifier_of_xgboost(seed: int) -> None:
         reg_lambda=1,
         tree_method="hist",
         max_bin=64,
+        base_score=0.5,
         n_jobs=1,
     )
     reference.fit(train_x.numpy(), train_y.numpy())
     predicted = torch.from_numpy(reference.predict(test_x.numpy())) == 1
     assert boosted_f1(train_x, train_y, test_x, test_y) == binary_f1(predicted, test_y)
+
+
+def test_a_rare_class_that_one_feature_tells_apart_is_found() -> None:
+    labels = torch.arange(1000) < 30
+    feature = labels.float()[:, None]
+    assert boosted_f1(feature, labels, feature, labels) == 1.0
 
 
 def test_order_of_samples_and_number_of_threads_change_nothing() -> None:
