@@ -38,7 +38,6 @@ SETTINGS: dict[str, Any] = {
     "columns": [*OTHERS, "orbit"],
     "probe_latents": [2, 4, 8, 16, 32],
     "latents": 128,
-    "orbit_atoms": 256,
     "orbit_weight": None,
     "orbit_weights": [0, 10, 30, 60, 100],
     "orbit_lr": 2e-3,
