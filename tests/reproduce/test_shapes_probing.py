@@ -87,6 +87,12 @@ def test_the_oriented_readout_answers_whatever_depends_on_the_orientation() -> N
     rows = orbit_table([{**each, "task": "SO"} for each in [*RECORDS[:3:2], *READOUTS]])
     assert {row["orbit_f1"] for row in rows} == {0.1}
     assert {(row["holds"], row["holds_by_rule"]) for row in rows} == {(False, True)}
+    assert {row["holds_among_narrow"] for row in rows} == {False}
+
+
+def test_wide_saes_have_more_directions_than_there_are_atoms() -> None:
+    rows = orbit_table([record("vanilla_wide", "none", 0.95), RECORDS[0], *READOUTS])
+    assert {(row["holds"], row["holds_among_narrow"]) for row in rows} == {(False, True)}
 
 
 def test_readouts_alone_and_others_alone_are_no_comparison() -> None:

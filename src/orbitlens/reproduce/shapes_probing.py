@@ -303,7 +303,8 @@ def orbit_table(records: Sequence[Record]) -> list[Record]:
     """For each row of the tables, nobody being given an orientation: is the orbit SAE above all?
 
     The invariant readout answers S, which is the same in every orientation, the oriented one the
-    other families; `rule_f1` is the readout that training samples chose, task by task.
+    other families; `rule_f1` is the readout that training samples chose, task by task. `holds` asks
+    it of all others, `holds_among_narrow` of those that have no more directions than it has atoms.
     """
     cells: dict[tuple[Any, ...], dict[str, float]] = {}
     keys = ["topk", "model", "probe_latents", "group", "task"]
@@ -317,6 +318,7 @@ def orbit_table(records: Sequence[Record]) -> list[Record]:
         own = means["orbit_invariant" if key[-1] == "S" else "orbit_oriented"]
         others = {name: f1 for name, f1 in means.items() if name not in READOUTS}
         highest = max(others, key=others.__getitem__)
+        narrow = [f1 for name, f1 in others.items() if COLUMNS[name].width == 1]
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
@@ -326,6 +328,7 @@ def orbit_table(records: Sequence[Record]) -> list[Record]:
                 "highest_f1": others[highest],
                 "holds": own > others[highest],
                 "holds_by_rule": means["orbit"] > others[highest],
+                "holds_among_narrow": all(own > f1 for f1 in narrow),
             }
         )
     return rows
