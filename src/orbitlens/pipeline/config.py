@@ -39,9 +39,10 @@ TRAINING = (
 PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 
 # What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
-# before: 64 latents are twice the former, and do not hold the latter.
+# before: 64 latents are twice the former, and do not hold the latter. Their networks are equivariant
+# so nearly that pooled codes are invariant without a weight.
 BY_SOURCE: dict[str, dict[str, Any]] = {
-    "shapes": {"model": "mlp", "d_sae": 64, "probe_latents": (4,)},
+    "shapes": {"model": "mlp", "d_sae": 64, "orbit_weight": 0.0, "probe_latents": (4,)},
     "digits": {"image_size": 32},
     "photographs": {"image_size": 32},
     "cells": {"image_size": 32},
@@ -125,7 +126,9 @@ class RunConfig:
     )
     weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
     orbit_weight: float = setting(
-        0.1, "lambda of the orbit SAE's invariance of pooled codes; 0 for reconstruction alone"
+        3.0,
+        "lambda of the orbit SAE's invariance of pooled codes, 0 for reconstruction alone; shapes: "
+        "0",
     )
     epochs: int = setting(200, "epochs of each SAE")
     batch_size: int = setting(128, "orbits per step of SAE training")
