@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "probe_latents": [2, 4, 8, 16, 32],
     "latents": 128,
     "orbit_weight": None,
-    "orbit_weights": [0, 10, 30, 60, 100],
+    "orbit_weights": [0, 10, 30, 100],
     "orbit_lr": 2e-3,
     "epochs": 100,
     "batch_size": 64,

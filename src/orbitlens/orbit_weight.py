@@ -21,7 +21,7 @@ from orbitlens.sae import SAE
 from orbitlens.typing import Int
 from orbitlens.views import orbits_of
 
-WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0, 100.0)
+WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HELD_OUT = 0.2
 
 

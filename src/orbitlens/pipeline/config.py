@@ -39,8 +39,8 @@ TRAINING = (
 PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 
 # What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
-# before: 64 latents are twice the former, and do not hold the latter. Their networks are equivariant
-# so nearly that pooled codes are invariant without a weight.
+# before: 64 latents are twice the former, and do not hold the latter. Networks of Shapes are
+# equivariant so nearly that pooled codes are invariant without a weight.
 BY_SOURCE: dict[str, dict[str, Any]] = {
     "shapes": {"model": "mlp", "d_sae": 64, "orbit_weight": 0.0, "probe_latents": (4,)},
     "digits": {"image_size": 32},
