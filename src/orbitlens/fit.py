@@ -16,11 +16,11 @@ import torch
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary
+from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, orbits_of
 from orbitlens.stack import stack_key, unstack_
 from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
 from orbitlens.typing import Int
-from orbitlens.views import VIEWS, Objective, blocks_of, orbits_of, views_of
+from orbitlens.views import VIEWS, Objective, blocks_of, views_of
 
 __all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
 

@@ -10,10 +10,9 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
 from orbitlens.groups import Group
 from orbitlens.io_tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
-from orbitlens.sae import SAE, OrbitDictionary
+from orbitlens.sae import SAE, OrbitDictionary, orbits_of
 from orbitlens.transport import Motion, Transport
 from orbitlens.typing import Matrices
-from orbitlens.views import orbits_of
 
 _AGREES = 1e-3
 """Relative; float32 leaves 1e-6, and a fit to other orbits of the same layer 1e-2 and more."""

@@ -17,9 +17,8 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.fit import fit
 from orbitlens.metrics import invariance_error, normalised_mse
-from orbitlens.sae import SAE
+from orbitlens.sae import SAE, orbits_of
 from orbitlens.typing import Int
-from orbitlens.views import orbits_of
 
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HELD_OUT = 0.2

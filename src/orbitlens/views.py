@@ -8,7 +8,7 @@ from typing import final
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, SAEOutput
+from orbitlens.sae import SAE, CrosscoderDictionary, SAEOutput, orbits_of
 from orbitlens.typing import Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]
@@ -79,25 +79,6 @@ def blocks_of(sae: SAE) -> CrosscoderDictionary:
             expected="x_hat_orbit only of an SAE with one dictionary block for each element",
             received=type(sae.dictionary).__name__,
             remedy="build the SAE with `crosscoder_sae`",
-        )
-    return sae.dictionary
-
-
-def orbits_of(sae: SAE) -> OrbitDictionary:
-    """Return the dictionary of an SAE that is tied over the group.
-
-    Args:
-        sae: The SAE, or a stack.
-
-    Raises:
-        OrbitLensError: If its dictionary is another.
-    """
-    if not isinstance(sae.dictionary, OrbitDictionary):
-        raise OrbitLensError(
-            "`sae`",
-            expected="an orbit SAE, whose codes are over (element, atom)",
-            received=f"an SAE with a {type(sae.dictionary).__name__}",
-            remedy="build the SAE with `orbit_sae`",
         )
     return sae.dictionary
 

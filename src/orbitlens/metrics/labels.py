@@ -21,9 +21,8 @@ from orbitlens.metrics.sentences import symmetry_sentence
 from orbitlens.metrics.sparsity import firing_rates
 from orbitlens.reps import character_norm, homomorphism_errors, irreps
 from orbitlens.sae.dictionaries.orbit import TOLERANCE
-from orbitlens.sae.model import SAE
+from orbitlens.sae.model import SAE, orbits_of
 from orbitlens.sae.stabilisers import cosets, stabilisers
-from orbitlens.views import orbits_of
 
 _EXACT = 1e-3
 

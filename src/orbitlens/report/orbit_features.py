@@ -10,10 +10,9 @@ from orbitlens.report.features import (
     latents_to_show,
     moved_images,
 )
-from orbitlens.sae.model import SAE
+from orbitlens.sae.model import SAE, orbits_of
 from orbitlens.sae.stabilisers import cosets
 from orbitlens.typing import Float, Tensor
-from orbitlens.views import orbits_of
 
 
 def orbit_feature_cards(

@@ -5,7 +5,7 @@ from typing import NamedTuple, final
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae.dictionaries import Dictionary
+from orbitlens.sae.dictionaries import Dictionary, OrbitDictionary
 from orbitlens.sae.encoders import Encoder
 from orbitlens.sae.sparsity import Sparsity
 from orbitlens.typing import (
@@ -139,3 +139,28 @@ class SAE(nn.Module):
         """
         for part in (self.encoder, self.sparsity, self.dictionary):
             part.scale_(1.0 / scale)
+
+
+def orbits_of(sae: SAE) -> OrbitDictionary:
+    """Return the dictionary of an SAE that is tied over the group.
+
+    Args:
+        sae: The SAE, or a stack.
+
+    Raises:
+        OrbitLensError: If its dictionary is another.
+
+    Example:
+        >>> from orbitlens.sae import topk_sae
+        >>> orbits_of(topk_sae(4, 8, 2))
+        Traceback (most recent call last):
+        orbitlens.errors.OrbitLensError: `sae`: expected an orbit SAE, whose codes are over ...
+    """
+    if not isinstance(sae.dictionary, OrbitDictionary):
+        raise OrbitLensError(
+            "`sae`",
+            expected="an orbit SAE, whose codes are over (element, atom)",
+            received=f"an SAE with a {type(sae.dictionary).__name__}",
+            remedy="build the SAE with `orbit_sae`",
+        )
+    return sae.dictionary
