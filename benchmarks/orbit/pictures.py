@@ -3,8 +3,7 @@
     python benchmarks/orbit/pictures.py --models runs/shapes-models --out docs/features
 
 Shapes (CNN autoencoder, `shapes_base`) and digits (CNN autoencoder, trained here), C4: the atoms of
-most energy among those whose orientations are all distinct, each with the held-out images on which
-it fires most.
+most energy, each with the held-out images, turned as they may be, on which it fires most.
 """
 
 import argparse
@@ -66,7 +65,8 @@ def features(
     ol.fit(sae, store, epochs=epochs, batch_size=128, lr=2e-3, lr_decay=0.2)
     held_out = store.split()[1]
     with torch.no_grad():
-        codes = sae.encode(store.orbits(held_out)[:, 0])[:, None]
+        orbits = store.orbits(held_out)
+        codes = sae.encode(orbits.flatten(0, 1)).unflatten(0, orbits.shape[:2])
     images = job.source.inputs.values[torch.from_numpy(held_out)]
     return orbit_feature_cards(
         codes,
