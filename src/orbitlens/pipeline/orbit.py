@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import numpy as np
+
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
@@ -10,7 +12,10 @@ from orbitlens.pipeline.config import RunConfig
 from orbitlens.sae import SAE, orbit_sae
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.transport.kinds import tokens_before_places
+from orbitlens.typing import Int
 from orbitlens.views import Objective
+
+Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 ORBIT = "orbit"
 _EXACT = ("exact", "spatial", "low_rank", "lie")
@@ -37,7 +42,7 @@ def serves_orbit_saes(transport: Transport) -> bool:
     return transport.method in _EXACT and transport.motion.tokens is None
 
 
-def fit_exact(store: ActivationStore) -> Transport:
+def fit_exact(store: ActivationStore, *, split: Split | None = None) -> Transport:
     """Fit an exact transport that an orbit SAE can be built on.
 
     Places of a map move by one channel matrix, "spatial". Class token and patches would get
@@ -47,6 +52,7 @@ def fit_exact(store: ActivationStore) -> Transport:
 
     Args:
         store: Activations of orbits.
+        split: Samples to fit on and samples to measure on; default `store.split()`.
 
     Returns:
         The transport.
@@ -54,11 +60,12 @@ def fit_exact(store: ActivationStore) -> Transport:
     Raises:
         OrbitLensError: If no exact transport can be fitted.
     """
-    determined = len(store.split()[0]) * store.positions * store.group.order // 2
+    seen = (store.split() if split is None else split)[0]
+    determined = len(seen) * store.positions * store.group.order // 2
     if determined < store.dim:
-        return fit_transport(store, "low_rank", rank=max(1, determined))
+        return fit_transport(store, "low_rank", rank=max(1, determined), split=split)
     places = store.positions > 1 and tokens_before_places(store) == 0
-    return fit_transport(store, "spatial" if places else "exact")
+    return fit_transport(store, "spatial" if places else "exact", split=split)
 
 
 def build_orbit(config: RunConfig, d_in: int, transport: Transport) -> SAE:

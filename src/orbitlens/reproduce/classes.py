@@ -20,6 +20,7 @@ from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
 from orbitlens.pipeline.config import AUTOENCODERS
 from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.orbit import fit_exact
 from orbitlens.pipeline.probing import pooled_codes
 from orbitlens.probe import (
     invariant_readout,
@@ -116,7 +117,7 @@ def class_records(arguments: Mapping[str, Any], folder: Path, images: Images) ->
     name = _network(arguments)
     transport = fitted_transport(base.store, folder / "transports" / name, split=split)
     exact = fitted_transport(
-        base.store, folder / "exact-transports" / name, split=split, method="exact"
+        base.store, folder / "exact-transports" / name, split=split, fit=fit_exact
     )
     key = {
         "dataset": arguments["dataset"],

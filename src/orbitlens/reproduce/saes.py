@@ -1,6 +1,6 @@
 """The SAEs of a recipe: centroids for the archetypal ones, training, and what they give back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,12 @@ from orbitlens.files import new_file
 from orbitlens.fit import fit
 from orbitlens.io import load, save
 from orbitlens.orbit_weight import choose_orbit_weight
+from orbitlens.pipeline.orbit import Split
 from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
 from orbitlens.transport import Transport, fit_transport, move
 from orbitlens.typing import Elements, Float, Int, Orbits, Tensor
 from orbitlens.views import Objective
-
-Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 HIDDEN = 128
 WEIGHT = "orbit_weight"
@@ -164,7 +163,7 @@ def fitted_transport(
     path: Path,
     *,
     split: Split | None = None,
-    method: str = "least_squares",
+    fit: Callable[..., Transport] = fit_transport,
 ) -> Transport:
     """Fit the transport of a network in closed form, or load it if it is there.
 
@@ -172,7 +171,7 @@ def fitted_transport(
         store: Activations of orbits.
         path: The folder that keeps it.
         split: Samples to fit on and samples to measure on; default `store.split()`.
-        method: "least_squares", or "exact" for orbit SAEs.
+        fit: What fits it: `fit_transport` (least squares, default), or `fit_exact` for orbit SAEs.
 
     Returns:
         The transport.
@@ -180,7 +179,7 @@ def fitted_transport(
     found = load(path) if path.exists() else None
     if isinstance(found, Transport):
         return found
-    transport = fit_transport(store, method, split=split)
+    transport = fit(store, split=split)
     save(transport, path)
     return transport
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from orbitlens.pipeline.measure import measure_sae
+from orbitlens.pipeline.orbit import fit_exact
 from orbitlens.pipeline.probing import shape_probe_sets
 from orbitlens.probe import Orientation, ProbeSet, probe_readouts, probe_tasks
 from orbitlens.reproduce.columns import COLUMNS
@@ -85,7 +86,7 @@ def probing_records(arguments: Mapping[str, Any], folder: Path) -> list[Record]:
     )
     rho = fitted_transport(base.store, folder / "transports" / _base_name(arguments))
     exact = fitted_transport(
-        base.store, folder / "exact-transports" / _base_name(arguments), method="exact"
+        base.store, folder / "exact-transports" / _base_name(arguments), fit=fit_exact
     )
     if "column" not in arguments:
         return [_transport_record(base, rho, arguments)]
