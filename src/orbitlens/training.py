@@ -258,8 +258,8 @@ class StackTraining:
 
 def _shares(member: Member, other: Member) -> bool:
     """Whether two members see the same activations in the same coordinates."""
-    same = member.sae.dictionary.shares_coordinates(other.sae.dictionary)
-    return member.data is other.data and same
+    own, others = member.sae.dictionary, other.sae.dictionary
+    return member.data is other.data and own.shares_coordinates(others)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
