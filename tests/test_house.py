@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "src" / "orbitlens").rglob("*.py"))
 ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
 HEAVY = {
     *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
-    *("transformers", "timm", "torchvision", "huggingface_hub", "h5py"),
+    *("transformers", "timm", "torchvision", "huggingface_hub", "h5py", "pyarrow"),
 }
 
 

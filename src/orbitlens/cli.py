@@ -15,6 +15,7 @@ try:
 except ImportError:
     sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
 
+from orbitlens.cli_import import import_command
 from orbitlens.cli_options import (
     DATA,
     GROUP,
@@ -189,6 +190,7 @@ def reproduce_command(
 COMMANDS = {
     "run": run_command,
     "harvest": harvest_command,
+    "import": import_command,
     "transport": transport_command,
     "train": train_command,
     "probe": probe_command,

@@ -4,6 +4,7 @@ harvest           runs a network over the orbits of its inputs and stores one la
 harvest_layers    stores many layers on the way: LayerHarvest, and of each layer a TakenLayer
 layer_outputs     what many layers put out, whole, in one forward pass
 store_from_array  a store from activations that exist already
+import_activations  a store from what SAELens, saev or NumPy cached
 open_store        a store on disk
 ActivationStore   the record all readers use: orbits, chunks, split
 split_samples     which samples are fitted on and which are held out
@@ -12,6 +13,7 @@ split_samples     which samples are fitted on and which are held out
 from orbitlens.activations.array import store_from_array
 from orbitlens.activations.capture import layer_outputs
 from orbitlens.activations.harvest import harvest
+from orbitlens.activations.imports import import_activations
 from orbitlens.activations.layers import LayerHarvest, TakenLayer, harvest_layers
 from orbitlens.activations.reader import open_store
 from orbitlens.activations.store import ActivationStore, split_samples
@@ -22,6 +24,7 @@ __all__ = [
     "TakenLayer",
     "harvest",
     "harvest_layers",
+    "import_activations",
     "layer_outputs",
     "open_store",
     "split_samples",

@@ -1,0 +1,51 @@
+"""The command `orbitlens import`: activations of other libraries become a store."""
+
+from pathlib import Path
+
+import click
+
+from orbitlens.activations.imports import KINDS, import_activations
+from orbitlens.cli_options import print_record
+from orbitlens.groups import from_name
+from orbitlens.pipeline import Console
+
+
+@click.command("import")
+@click.argument("cache", type=click.Path(path_type=Path))
+@click.option(
+    "--group",
+    help="The group that moved the inputs, as C4: consecutive rows are an orbit. Without it, "
+    "every row is an input by itself.",
+)
+@click.option("--kind", default="auto", show_default=True, help=f"Whose cache: {', '.join(KINDS)}.")
+@click.option("--layer", help="Which of several layers the cache holds.")
+@click.option("--model", help="Name of the network, to be recorded.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The store to write, a folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
+def import_command(
+    cache: Path,
+    group: str | None,
+    kind: str,
+    layer: str | None,
+    model: str | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Make a store of the activations in CACHE.
+
+    CACHE is a folder that SAELens or saev wrote, a .npy or .safetensors file, or a folder of these.
+    Nothing is unpickled.
+    """
+    with Console(quiet=as_json).stage("import activations") as tick:
+        store = import_activations(
+            cache,
+            out=out,
+            group=None if group is None else from_name(group),
+            kind=kind,
+            layer=layer,
+            model=model,
+            progress=tick,
+        )
+    print_record(as_json, store.to_dict(), [f"store: {out}"])
