@@ -25,7 +25,7 @@ def transport() -> Transport:
 @pytest.mark.parametrize("hidden", [None, 7])
 def test_sae_round_trip_is_exact(tmp_path: Path, build, hidden: int | None) -> None:
     sae, x = build(5, 8, 2, hidden=hidden, seed=3), torch.randn(6, 5)
-    sae.sparsity.calibrate_(sae(x).pre)
+    sae.sparsity.calibrate_([sae(x).pre], len(x))
     sae.eval()
     loaded = load(save(sae, tmp_path / "sae"))
     assert isinstance(loaded, SAE)

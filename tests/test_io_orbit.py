@@ -49,7 +49,7 @@ def trained(sae: SAE) -> SAE:
     sae.dictionary.project_()
     sae.dictionary.settle_()
     x = torch.randn(50, sae.d_in, generator=generator)
-    sae.sparsity.calibrate_(sae.train()(x).pre)
+    sae.sparsity.calibrate_([sae.train()(x).pre], len(x))
     return sae.eval()
 
 

@@ -22,7 +22,7 @@ def crosscoder(seed: int = 0) -> SAE:
 
 def calibrated(seed: int = 0) -> SAE:
     sae = batch_topk_sae(4, 8, 2, hidden=5, seed=seed)
-    sae.sparsity.calibrate_(torch.rand(9, 8, generator=torch.Generator().manual_seed(seed)))
+    sae.sparsity.calibrate_([torch.rand(9, 8, generator=torch.Generator().manual_seed(seed))], 9)
     return sae
 
 

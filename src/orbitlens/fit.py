@@ -302,7 +302,9 @@ def _finished(member: Member) -> FitResult:
     if sae.sparsity.learns:
         stride = -(-data.n * data.order // _CALIBRATED)
         with torch.no_grad():
-            sae.sparsity.calibrate_(sae.train()(data.orbits[::stride].flatten(0, 1)).pre)
+            rows = data.orbits[::stride].flatten(0, 1)
+            blocks = (sae.train()(part).pre for part in rows.split(256))
+            sae.sparsity.calibrate_(blocks, len(rows))
     sae.eval()
     sae.fold_scale_(data.scale)
     status = "diverged" if member.diverged else "completed"

@@ -156,7 +156,7 @@ class SparsityContract(ABC):
         codes = rule(pre)
         assert codes.isfinite().all()
         assert not codes[:, ::2].any()
-        rule.calibrate_(pre)
+        rule.calibrate_([pre], len(pre))
         assert torch.isfinite(rule.eval()(pre)).all()
 
     def test_encoding_does_not_write_state(self) -> None:
@@ -169,13 +169,13 @@ class SparsityContract(ABC):
 
     def test_after_calibration_k_codes_per_sample_are_kept_on_average(self) -> None:
         rule, pre = self.build(), _random(200, LATENTS).abs()
-        rule.calibrate_(pre)
+        rule.calibrate_([pre], len(pre))
         rule.eval()
         assert (rule(pre) > 0).sum() == rule.k * 200
 
     def test_after_training_a_row_alone_equals_its_row_in_a_batch(self) -> None:
         rule, pre = self.build(), _random(BATCH, LATENTS)
-        rule.calibrate_(pre)
+        rule.calibrate_([pre], len(pre))
         rule.eval()
         alone = torch.cat([rule(row[None]) for row in pre])
         torch.testing.assert_close(alone, rule(pre))
@@ -183,7 +183,7 @@ class SparsityContract(ABC):
     def test_a_stack_keeps_what_its_members_keep_alone(self) -> None:
         rules, pre = [self.build() for _ in range(MEMBERS)], _random(MEMBERS, BATCH, LATENTS)
         for seed, rule in enumerate(rules):
-            rule.calibrate_(_random(BATCH, LATENTS, seed=seed + 1))
+            rule.calibrate_([_random(BATCH, LATENTS, seed=seed + 1)], BATCH)
         members = [SAE(LinearEncoder(DIM, LATENTS), r, FreeDictionary(LATENTS, DIM)) for r in rules]
         stack = stack_saes(members).sparsity
         for training in (True, False):

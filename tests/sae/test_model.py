@@ -50,7 +50,7 @@ def test_folding_the_scale_changes_the_unit_and_nothing_else(
         for parameter in sae.parameters():
             parameter += 0.05 * torch.randn(parameter.shape)
         sae.dictionary.project_()
-    sae.sparsity.calibrate_(sae(scale * torch.randn(64, 5)).pre)
+    sae.sparsity.calibrate_([sae(scale * torch.randn(64, 5)).pre], 64)
     sae.eval()
     before, directions = sae(scale * x), sae.W_dec.clone()
     sae.fold_scale_(scale)

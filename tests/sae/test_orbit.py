@@ -66,7 +66,7 @@ def built(rep: Representation, rule: str, *, hidden: int | None = None, seed: in
             parameter.add_(0.3 * random(*parameter.shape, seed=seed + number).float())
         dictionary.project_()
         dictionary.settle_()
-        sparsity.calibrate_(sae(random(200, rep.dim, seed=seed + 99).float()).pre)
+        sparsity.calibrate_([sae(random(200, rep.dim, seed=seed + 99).float()).pre], 200)
     return sae.eval()
 
 

@@ -71,7 +71,7 @@ class TestOnePoseOfBatchTopK(SparsityContract):
 
     def test_it_learns_the_threshold_of_what_it_lets_pass(self) -> None:
         rule = OnePose(BatchTopK(1), 2)
-        rule.calibrate_(torch.tensor([[9.0, 1.0, 5.0, 4.0], [0.0, 0.0, 2.0, 0.5]]))
+        rule.calibrate_([torch.tensor([[9.0, 1.0, 5.0, 4.0], [0.0, 0.0, 2.0, 0.5]])], 2)
         assert isinstance(rule.rule, BatchTopK)
         assert rule.rule.threshold.item() == 1.0  # of 9, 1 and 2, 0.5
         rule.scale_(2.0)

@@ -62,14 +62,14 @@ class TestBatchTopK(SparsityContract):
 
     def test_threshold_is_the_largest_value_left_out(self) -> None:
         rule = BatchTopK(1)
-        rule.calibrate_(torch.tensor([[4.0, 1.0], [3.0, 2.0]]))
+        rule.calibrate_([torch.tensor([[4.0, 1.0], [3.0, 2.0]])], 2)
         assert rule.threshold.item() == 2.0
         rule.eval()
         assert rule(torch.tensor([[2.0, 2.1]])).tolist() == [[0.0, pytest.approx(2.1)]]
 
     def test_a_budget_for_everything_keeps_every_positive_value(self) -> None:
         rule = BatchTopK(2)
-        rule.calibrate_(torch.tensor([[4.0, 1.0], [-3.0, 2.0]]))
+        rule.calibrate_([torch.tensor([[4.0, 1.0], [-3.0, 2.0]])], 2)
         assert rule.threshold.item() == 0.0
 
     def test_threshold_is_saved_with_the_weights(self) -> None:

@@ -18,9 +18,27 @@ class Encoder(nn.Module, ABC):
     d_in: int
     d_sae: int
 
-    @abstractmethod
     def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
+        return self.answers(self.features(x))
+
+    def features(self, x: StackedActivations) -> Float[Tensor, "*axes width"]:
+        """Return what the last layer sees, from one side or from several; the input by default."""
+        return x
+
+    def answers(self, features: Float[Tensor, "*axes width"]) -> StackedCodes:
+        """Return the last layer's answer, <features, vector_i> + bias_i, shape [batch, d_sae]."""
+        return affine(features, self.vectors.mT, self.biases)
+
+    @property
+    @abstractmethod
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The last layer's weights, one vector per latent of a view, shape [latents, width]."""
+
+    @property
+    @abstractmethod
+    def biases(self) -> Float[Tensor, "*stack latents"]:
+        """The last layer's biases, shape [latents]."""
 
     @abstractmethod
     def scale_(self, factor: float) -> None:
@@ -48,9 +66,15 @@ class LinearEncoder(Encoder):
         self.W_enc = nn.Parameter(uniform(d_in, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
-    def forward(self, x: StackedActivations) -> StackedCodes:
-        """Return pre-activations, shape [batch, d_sae]."""
-        return affine(x, self.W_enc, self.b_enc)
+    @property
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The columns of W_enc, shape [d_sae, d_in]."""
+        return self.W_enc.mT
+
+    @property
+    def biases(self) -> Float[Tensor, "*stack latents"]:
+        """One bias per latent, shape [d_sae]."""
+        return self.b_enc
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -84,11 +108,20 @@ class MLPEncoder(Encoder):
         self.W_enc = nn.Parameter(uniform(hidden, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
 
-    def forward(self, x: StackedActivations) -> StackedCodes:
-        """Return pre-activations, shape [batch, d_sae]."""
+    def features(self, x: StackedActivations) -> Float[Tensor, "*stack batch hidden"]:
+        """Return the hidden layer, shape [batch, hidden]."""
         # In place: the hidden layer is the largest tensor of a small SAE's step.
-        hidden = affine(x, self.W_hidden, self.b_hidden).relu_()
-        return affine(hidden, self.W_enc, self.b_enc)
+        return affine(x, self.W_hidden, self.b_hidden).relu_()
+
+    @property
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The columns of W_enc, shape [d_sae, hidden]."""
+        return self.W_enc.mT
+
+    @property
+    def biases(self) -> Float[Tensor, "*stack latents"]:
+        """One bias per latent, shape [d_sae]."""
+        return self.b_enc
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:

@@ -37,9 +37,20 @@ class OrbitLinearEncoder(Encoder):
         self.W_enc = nn.Parameter(uniform(self.d_in, n_atoms, generator).T.contiguous())
         self.b_enc = nn.Parameter(torch.zeros(n_atoms))
 
-    def forward(self, x: StackedActivations) -> StackedCodes:
+    def answers(self, features: StackedActivations) -> StackedCodes:
         """Return pre-activations, element after element, shape [batch, d_sae]."""
-        return _seen(self.tied, x, self.W_enc, self.b_enc).flatten(-2)
+        return _seen(self.tied, features, self.W_enc, self.b_enc).flatten(-2)
+
+    @property
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The vectors in every orientation, rho(g) e_c, shape [d_sae, d_in]."""
+        return self.tied.orbits(self.W_enc).flatten(-3, -2)
+
+    @property
+    def biases(self) -> Float[Tensor, "*stack latents"]:
+        """The bias of each atom for every element, shape [d_sae]."""
+        order = self.tied.group.order
+        return self.b_enc.unsqueeze(-2).expand(*self.b_enc.shape[:-1], order, -1).flatten(-2)
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -77,12 +88,25 @@ class OrbitMLPEncoder(Encoder):
         self.W_enc = nn.Parameter(uniform(hidden, n_atoms, generator))
         self.b_enc = nn.Parameter(torch.zeros(n_atoms))
 
-    def forward(self, x: StackedActivations) -> StackedCodes:
+    def features(self, x: StackedActivations) -> Float[Tensor, "*stack batch group hidden"]:
+        """Return the hidden layer as seen from every element, shape [batch, |G|, hidden]."""
+        return _seen(self.tied, x, self.W_hidden, self.b_hidden).relu()
+
+    def answers(self, features: Float[Tensor, "*stack batch group hidden"]) -> StackedCodes:
         """Return pre-activations, element after element, shape [batch, d_sae]."""
-        hidden = _seen(self.tied, x, self.W_hidden, self.b_hidden).relu()
         # All elements as rows of one product: broadcasting would copy the weights for each sample.
-        pre = affine(hidden.flatten(-3, -2), self.W_enc, self.b_enc)
-        return pre.unflatten(-2, hidden.shape[-3:-1]).flatten(-2)
+        pre = affine(features.flatten(-3, -2), self.W_enc, self.b_enc)
+        return pre.unflatten(-2, features.shape[-3:-1]).flatten(-2)
+
+    @property
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The columns of W_enc, shape [n_atoms, hidden]."""
+        return self.W_enc.mT
+
+    @property
+    def biases(self) -> Float[Tensor, "*stack latents"]:
+        """One bias per atom, shape [n_atoms]."""
+        return self.b_enc
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:

@@ -1,13 +1,14 @@
 """Sparsity rules: from pre-activations to a few non-negative codes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.sae.largest import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
 
@@ -17,14 +18,25 @@ class Sparsity(nn.Module, ABC):
     k: int
     learns = False
     """Whether `calibrate_` learns something, so that the training loop computes what it needs."""
+    shared = False
+    """Whether the samples of a batch share a budget of k each while training."""
+
+    def eligible(self, pre: StackedCodes) -> StackedCodes:
+        """Return the pre-activations among which the largest are kept, -inf for the others."""
+        return pre
 
     @abstractmethod
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes z >= 0, shape [batch, d_sae]."""
 
-    def calibrate_(self, pre: StackedCodes) -> None:
-        """Learn from pre-activations of trained weights; the training loop calls it at its end."""
-        del pre
+    def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
+        """Learn from pre-activations of trained weights; the training loop calls it at its end.
+
+        Args:
+            blocks: Pre-activations of a few samples at a time.
+            n: Number of samples in all.
+        """
+        del blocks, n
 
     def scale_(self, factor: float) -> None:
         """Scale what depends on the unit of the activations."""
@@ -80,6 +92,7 @@ class BatchTopK(Sparsity):
 
     threshold: Tensor
     learns = True
+    shared = True
 
     def __init__(self, k: int) -> None:
         super().__init__()
@@ -96,11 +109,14 @@ class BatchTopK(Sparsity):
         return torch.zeros_like(batches).scatter(-1, places, values).view_as(pre)
 
     @torch.no_grad()
-    def calibrate_(self, pre: StackedCodes) -> None:
+    def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
         """Set the threshold to the largest pre-activation that the budget leaves out."""
-        ranked = torch.relu(pre).flatten().topk(min(self.k * len(pre) + 1, pre.numel())).values
-        exhausted = len(ranked) <= self.k * len(pre)
-        self.threshold.copy_(torch.zeros(()) if exhausted else ranked[-1])
+        running = RunningLargest(self.k * n + 1)
+        for block in blocks:
+            running.add(block.flatten())
+        ranked, _ = running.finish()
+        exhausted = len(ranked) <= self.k * n
+        self.threshold.copy_(torch.zeros(()) if exhausted else ranked.min())
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -125,22 +141,24 @@ class OnePose(Sparsity):
 
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()
-        self.rule, self.order, self.k, self.learns = rule, order, rule.k, rule.learns
+        self.rule, self.order, self.k = rule, order, rule.k
+        self.learns, self.shared = rule.learns, rule.shared
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes, all of one element for each sample, shape [batch, d_sae]."""
-        codes: Tensor = self.rule(self._posed(pre))
+        codes: Tensor = self.rule(self.eligible(pre))
         return codes
 
-    def calibrate_(self, pre: StackedCodes) -> None:
+    def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
         """Let the rule learn from what it will see."""
-        self.rule.calibrate_(self._posed(pre))
+        self.rule.calibrate_(map(self.eligible, blocks), n)
 
     def scale_(self, factor: float) -> None:
         """Scale what depends on the unit of the activations."""
         self.rule.scale_(factor)
 
-    def _posed(self, pre: StackedCodes) -> StackedCodes:
+    def eligible(self, pre: StackedCodes) -> StackedCodes:
+        """Return the pre-activations of each sample's element, -inf for the others."""
         answers = pre.unflatten(-1, (self.order, -1))
         largest = answers.detach().relu().topk(min(self.k, answers.shape[-1]), dim=-1).values
         pose = largest.square().sum(-1).argmax(-1)[..., None, None]

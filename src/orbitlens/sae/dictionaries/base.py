@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
+from orbitlens.sae.sparse_codes import SparseCodes
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
@@ -38,6 +39,10 @@ class Dictionary(nn.Module, ABC):
     def forward(self, codes: StackedCodes) -> StackedActivations:
         """Return reconstructions, shape [batch, d_in]."""
         return codes @ self.directions + self.b_dec.unsqueeze(-2)
+
+    def sums(self, codes: SparseCodes) -> Float[Tensor, "member batch dim"]:
+        """Return sum_i z_i D_i of selected codes of a stack, shape [member, batch, d_in]."""
+        return codes.sums(self.directions)
 
     def coordinates(self, x: StackedActivations) -> StackedActivations:
         """Return activations in the coordinates that the encoder takes, shape [batch, d_in]."""

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.sparse_codes import SparseCodes
 from orbitlens.typing import Float, StackedCodes, Tensor
 
 
@@ -84,6 +85,12 @@ class CrosscoderDictionary(Dictionary):
             True
         """
         return torch.einsum("...bl,...gld->...bgd", codes, self.blocks) + self.biases.unsqueeze(-3)
+
+    def orbit_of_sparse(self, codes: SparseCodes) -> Float[Tensor, "member batch group dim"]:
+        """Reconstruct whole orbits from selected codes of a stack; see `orbit`."""
+        beside = self.blocks.transpose(-3, -2).flatten(-2)
+        sums = codes.sums(beside).unflatten(-1, (self.group_order, self.d_in))
+        return sums + self.biases.unsqueeze(-3)
 
     @torch.no_grad()
     def project_(self) -> None:

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from orbitlens.errors import out_of_range
 from orbitlens.reps import IsotypicBasis
 from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.sparse_codes import SparseCodes
 from orbitlens.sae.stabilisers import cosets, stabilisers
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Bool, Float, StackedActivations, StackedCodes, Tensor
@@ -113,6 +114,10 @@ class OrbitDictionary(Dictionary):
         """Return reconstructions, shape [batch, d_in]."""
         y_hat = self.tied.sums(codes, self.atoms) + self.centre.unsqueeze(-2)
         return y_hat @ self.T.mT
+
+    def sums(self, codes: SparseCodes) -> Float[Tensor, "member batch dim"]:
+        """Return sum_{g, c} z[g, c] rho(g) d_c of selected codes, shape [member, batch, d_in]."""
+        return codes.sums(self.tied.orbits(self.atoms).flatten(-3, -2)) @ self.T.mT
 
     def by_element(
         self, latents: Float[Tensor, "*axes latents"]

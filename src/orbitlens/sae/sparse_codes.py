@@ -1,0 +1,139 @@
+"""Codes of which only the entries that were selected are stored, with their gradients."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from orbitlens.sae.sparse_products import Pattern, entry_products, gathered_sums, weighted_sums
+from orbitlens.typing import Float, StackedCodes, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCodes:
+    """The selected codes of a stack of SAEs.
+
+    Row m * batch + b holds the entries of sample b of member m, and column m * latents + i stands
+    for latent i of member m.
+
+    Args:
+        values: The codes, shape [entries]; an entry may be zero.
+        pattern: Where they are, [member * batch, member * latents].
+        shape: Of all codes, (member, batch, latents).
+
+    Example:
+        >>> pattern = Pattern(torch.tensor([0, 1, 2]), torch.tensor([2, 0]), 3)
+        >>> codes = SparseCodes(torch.tensor([5.0, 0.0]), pattern, (1, 2, 3))
+        >>> codes.dense().tolist(), codes.fired().tolist()
+        ([[[0.0, 0.0, 5.0], [0.0, 0.0, 0.0]]], [[0.0, 0.0, 1.0]])
+    """
+
+    values: Float[Tensor, " entries"]
+    pattern: Pattern
+    shape: tuple[int, int, int]
+
+    def dense(self) -> StackedCodes:
+        """Return all codes, shape [member, batch, latents]; its gradient is that of the entries."""
+        *_, latents = self.shape
+        flat = self.values.new_zeros(self.pattern.height * latents)
+        places = self.pattern.rows * latents + self.pattern.columns % latents
+        return flat.scatter(0, places, self.values).view(self.shape)
+
+    def sums(
+        self, directions: Float[Tensor, "member latents dim"]
+    ) -> Float[Tensor, "member batch dim"]:
+        """Return sum_i z_i D_i, shape [member, batch, dim].
+
+        Args:
+            directions: D, shape [member, latents, dim].
+        """
+        members, batch, _ = self.shape
+        sums: Tensor = _Sums.apply(self.values, directions.flatten(0, 1), self.pattern)  # type: ignore[no-untyped-call]
+        return sums.unflatten(0, (members, batch))
+
+    def fired(self) -> Float[Tensor, "member latents"]:
+        """Return for how many samples each latent is positive, shape [member, latents]."""
+        members, _, latents = self.shape
+        counts = self.values.new_zeros(self.pattern.width)
+        counts.index_add_(0, self.pattern.columns, (self.values > 0).to(counts.dtype))
+        return counts.view(members, latents)
+
+
+def selected(
+    found: Float[Tensor, " entries"],
+    features: Float[Tensor, "rows dim"],
+    vectors: Float[Tensor, "columns dim"],
+    biases: Float[Tensor, " columns"],
+    pattern: Pattern,
+) -> Float[Tensor, " entries"]:
+    """Return <features of row, vector of column> + bias at every entry, which was found before.
+
+    A search through all products has found the entries and their values; what is left to do is
+    their gradient, which costs as much as there are entries.
+
+    Args:
+        found: The values, shape [entries].
+        features: One row for each row of the pattern, shape [rows, dim].
+        vectors: One row for each column of the pattern, shape [columns, dim].
+        biases: One for each column, shape [columns].
+        pattern: Where the entries are.
+
+    Returns:
+        `found`, with a gradient by features, vectors and biases; shape [entries].
+
+    Example:
+        >>> pattern, vectors = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2), torch.eye(2)
+        >>> _ = vectors.requires_grad_()
+        >>> features = torch.tensor([[3.0, 4.0]])
+        >>> selected(torch.tensor([4.0]), features, vectors, torch.zeros(2), pattern).sum().backward()
+        >>> vectors.grad.tolist()
+        [[0.0, 0.0], [3.0, 4.0]]
+    """
+    return _Selected.apply(found, features, vectors, biases, pattern)  # type: ignore[no-untyped-call]
+
+
+class _Sums(torch.autograd.Function):
+    """S W by the entries of S and by W."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, vectors: Tensor, pattern: Pattern) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, vectors)
+        return weighted_sums(pattern, values, vectors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values, vectors = ctx.saved_tensors
+        by_values, by_vectors, _ = ctx.needs_input_grad
+        return (
+            entry_products(ctx.pattern, grad, vectors) if by_values else None,
+            gathered_sums(ctx.pattern, values, grad.contiguous()) if by_vectors else None,
+            None,
+        )
+
+
+class _Selected(torch.autograd.Function):
+    """X W^T + b at the entries, by X, W and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, found: Tensor, features: Tensor, vectors: Tensor, biases: Tensor, pattern: Pattern
+    ) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(features, vectors)
+        return found.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, vectors = ctx.saved_tensors
+        _, by_features, by_vectors, by_biases, _ = ctx.needs_input_grad
+        pattern = ctx.pattern
+        return (
+            None,
+            weighted_sums(pattern, grad, vectors) if by_features else None,
+            gathered_sums(pattern, grad, features) if by_vectors else None,
+            grad.new_zeros(pattern.width).index_add_(0, pattern.columns, grad)
+            if by_biases
+            else None,
+            None,
+        )
