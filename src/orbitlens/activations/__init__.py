@@ -7,10 +7,12 @@ store_from_array  a store from activations that exist already
 import_activations  a store from what SAELens, saev or NumPy cached
 open_store        a store on disk
 ActivationStore   the record all readers use: orbits, chunks, split
+OrbitBatches      shuffled batches of orbits from a store that is larger than memory
 split_samples     which samples are fitted on and which are held out
 """
 
 from orbitlens.activations.array import store_from_array
+from orbitlens.activations.batches import OrbitBatches
 from orbitlens.activations.capture import layer_outputs
 from orbitlens.activations.harvest import harvest
 from orbitlens.activations.imports import import_activations
@@ -21,6 +23,7 @@ from orbitlens.activations.store import ActivationStore, split_samples
 __all__ = [
     "ActivationStore",
     "LayerHarvest",
+    "OrbitBatches",
     "TakenLayer",
     "harvest",
     "harvest_layers",
