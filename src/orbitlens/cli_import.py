@@ -48,4 +48,5 @@ def import_command(
             model=model,
             progress=tick,
         )
-    print_record(as_json, store.to_dict(), [f"store: {out}"])
+    size = f"{store.n} samples under {store.group.name}, {store.positions} positions"
+    print_record(as_json, store.to_dict(), [f"{size}, width {store.dim}", f"store: {out}"])

@@ -187,6 +187,14 @@ def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
     assert np.array_equal(stored(store), acts.reshape(3, 8, 4))
 
 
+@pytest.mark.parametrize("names", ["a b c", "run1-3 run2-1 run2-2", "7 9-b 9-c", "a a1 a2"])
+def test_names_that_do_not_count_are_in_their_order(tmp_path: Path, names: str) -> None:
+    acts = values(6, 4)
+    for name, part in zip(names.split(), np.split(acts, 3), strict=True):
+        np.save(tmp_path / f"{name}.npy", part)
+    assert np.array_equal(stored(import_activations(tmp_path))[:, 0], acts)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_tensors_of_every_floating_type_are_read(tmp_path: Path, dtype: torch.dtype) -> None:
     acts = torch.from_numpy(values(12, 3)).bfloat16().to(dtype)

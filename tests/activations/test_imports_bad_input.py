@@ -261,6 +261,18 @@ def shards_of_saev_of_another_type(folder: Path) -> Case:
     return {"path": path}, "`dtype` float32"
 
 
+def a_number_left_out(folder: Path) -> Case:
+    path = arrays(folder, *[values(3, 2)] * 12)
+    (path / "4.npy").unlink()
+    return {"path": path}, "expected 12 files, as their names count them, received 11, from 0.npy"
+
+
+def a_last_file_that_is_missing(folder: Path) -> Case:
+    for i in range(2):
+        save_file({"a": torch.ones(3, 2)}, folder / f"a-{i:05d}-of-00003.safetensors")
+    return {"path": folder}, "expected 3 files, as their names count them, received 2"
+
+
 def an_array_that_was_cut(folder: Path) -> Case:
     path = arrays(folder, values(100, 2))
     cut(path / "0.npy", 8)

@@ -33,12 +33,13 @@ def test_a_file_becomes_a_store(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert np.array_equal(store.orbits().numpy(), acts.reshape(3, 4, 3))
 
 
-def test_without_json_a_reader_gets_the_place(
+def test_without_json_a_reader_gets_size_and_place(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "acts.npy", np.ones((3, 2), dtype=np.float32))
     assert outcome(["import", f"{tmp_path}/acts.npy", "--out", f"{tmp_path}/a.zarr"]) == 0
-    assert capfd.readouterr().out == f"store: {tmp_path}/a.zarr\n"
+    said = f"3 samples under C1, 1 positions, width 2\nstore: {tmp_path}/a.zarr\n"
+    assert capfd.readouterr().out == said
 
 
 @pytest.mark.parametrize(

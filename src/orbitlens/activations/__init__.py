@@ -1,14 +1,14 @@
 """Activations over whole orbits, on disk: the layer that everything later reads.
 
-harvest           runs a network over the orbits of its inputs and stores one layer
-harvest_layers    stores many layers on the way: LayerHarvest, and of each layer a TakenLayer
-layer_outputs     what many layers put out, whole, in one forward pass
-store_from_array  a store from activations that exist already
+harvest             runs a network over the orbits of its inputs and stores one layer
+harvest_layers      stores many layers on the way: LayerHarvest, and of each layer a TakenLayer
+layer_outputs       what many layers put out, whole, in one forward pass
+store_from_array    a store from activations that exist already
 import_activations  a store from what SAELens, saev or NumPy cached
-open_store        a store on disk
-ActivationStore   the record all readers use: orbits, chunks, split
-OrbitBatches      shuffled batches of orbits from a store that is larger than memory
-split_samples     which samples are fitted on and which are held out
+open_store          a store on disk
+ActivationStore     the record all readers use: orbits, chunks, split
+OrbitBatches        shuffled batches of orbits from a store that is larger than memory
+split_samples       which samples are fitted on and which are held out
 """
 
 from orbitlens.activations.array import store_from_array

@@ -66,12 +66,35 @@ def _files(path: Path, suffix: str) -> list[Path]:
             received="none",
             remedy="give the folder that holds them, or another kind",
         )
-    return sorted(files, key=_place)
+    files.sort(key=_parts)
+    _check_numbers(path, files)
+    return files
 
 
-def _place(file: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", file.name)
+def _parts(file: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", file.stem)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
+def _check_numbers(path: Path, files: list[Path]) -> None:
+    """Refuse files that are counted in their names, and where a number is missing.
+
+    Rows that are missing would shift all later orbits, if they are no whole number of orbits.
+    """
+    columns = list(zip(*map(_parts, files), strict=False))
+    varying = [column for column in columns if len(set(column)) > 1]
+    announced = re.search(r"-of-0*(\d+)\b", files[0].name)
+    expected = int(announced[1]) if announced else len(files)
+    if len(varying) == 1 and not any(text for _, text in varying[0]):
+        numbers = [number for number, _ in varying[0]]
+        expected = max(expected, numbers[-1] - numbers[0] + 1)
+    if expected != len(files):
+        raise OrbitLensError(
+            str(path),
+            expected=f"{expected} files, as their names count them",
+            received=f"{len(files)}, from {files[0].name} to {files[-1].name}",
+            remedy="copy the missing ones, or rename these so that no number is left out",
+        )
 
 
 def _cache(path: Path, layer: str, shards: list[Shard], group: Group) -> Cache:
