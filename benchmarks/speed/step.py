@@ -1,0 +1,277 @@
+"""One training step of a TopK SAE: ours against four peers and against the bare encoder product.
+
+    python benchmarks/speed/step.py --peers .venv-peers/bin/python
+    python benchmarks/speed/step.py --peers .venv-peers/bin/python --shapes small --peers-bf16
+
+exits 1 if a target is missed. README.md says how to make the peers' environment. Everybody trains
+in float32 on the same synthetic activations (sparse mixtures of a random dictionary, with noise),
+which lie in memory, with Adam, 2 threads, in a process of its own, so that peak memory is its own
+too. Contestants take turns, and the best block of steps of each counts; the first is a warm-up. The
+bare product x @ W, into memory that is there already, is taken in our process, in the same turns.
+
+Peers get their batches ready made; our `fit` draws and gathers its own from a store, and measures
+the history that it returns. One epoch of ours is a block.
+"""
+
+import argparse
+import inspect
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from peers import PEERS, Settings
+from torch import Tensor
+from turns import Contestant, Referee, forget_peak, paced, peak_bytes
+
+OURS = "OrbitLens"
+BF16 = ", bf16"
+PRODUCT = "bare product"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Settings and targets at one size."""
+
+    settings: Settings
+    steps: int
+    fastest: float
+    others: float
+    over_product: float | None = None
+    memory: float | None = None
+
+
+SHAPES = {
+    "small": Shape(Settings(128, 1024, 16, 4096), steps=8, fastest=3.0, others=3.0),
+    "large": Shape(
+        Settings(768, 16384, 32, 4096),
+        steps=2,
+        fastest=1.7,
+        others=4.0,
+        over_product=1.5,
+        memory=0.6,
+    ),
+}
+SLOWER = ("SAELens", "overcomplete", "dictionary_learning")
+IN_BF16 = 3.0
+
+
+def mixtures(settings: Settings, n: int) -> Tensor:
+    """Sparse mixtures of unit vectors with noise, of mean square one; shape [n, d_in]."""
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(settings.d_sae, settings.d_in, generator=generator)
+    directions /= directions.norm(dim=1, keepdim=True)
+    active = torch.randint(settings.d_sae, (n, settings.k), generator=generator)
+    codes = torch.rand(n, settings.k, generator=generator) + 0.5
+    x = torch.nn.functional.embedding_bag(active, directions, per_sample_weights=codes, mode="sum")
+    x += 0.02 * torch.randn(x.shape, generator=generator)
+    return x / x.square().mean().sqrt()
+
+
+def peer(name: str, settings: Settings, batches: list[Tensor], blocks: int) -> None:
+    """Train a peer, one block a turn."""
+    referee = Referee()
+    made = PEERS[name](settings)
+    forget_peak()
+    before = peak_bytes()
+    made.train(
+        paced(
+            batches,
+            blocks,
+            referee.wait,
+            lambda seconds: referee.answer(seconds / len(batches), peak_bytes(), before),
+        )
+    )
+
+
+def ours(settings: Settings, batches: list[Tensor], blocks: int) -> None:
+    """Train ours, one epoch a turn, and take the bare product after it."""
+    import orbitlens as ol
+
+    referee = Referee()
+    x = torch.cat(batches)
+    product = bare_product(x[: settings.batch], settings)
+    store = ol.store_from_array(x.unsqueeze(1), group=ol.groups.cyclic(1))
+    sae = ol.sae.topk_sae(settings.d_in, settings.d_sae, settings.k, seed=settings.seed)
+    forget_peak()
+    before = peak_bytes()
+    start = 0.0
+
+    def turn(epoch: int, epochs: int, _: float) -> None:
+        nonlocal start
+        seconds = (time.perf_counter() - start) / len(batches)
+        peak = peak_bytes()
+        referee.answer(seconds, peak, before, product())
+        forget_peak()
+        if epoch < epochs:
+            referee.wait()
+            start = time.perf_counter()
+
+    referee.wait()
+    start = time.perf_counter()
+    ol.fit(
+        sae,
+        store,
+        objective=ol.objectives.reconstruction,
+        epochs=blocks,
+        batch_size=settings.batch,
+        lr=settings.lr,
+        samples=np.arange(len(x)),
+        revival_weight=0.0,
+        progress=turn,
+        **({"precision": "bfloat16"} if settings.bf16 else {}),
+    )
+
+
+def bare_product(x: Tensor, settings: Settings) -> Callable[[], float]:
+    """The seconds of x @ W, best of three."""
+    dtype = torch.bfloat16 if settings.bf16 else torch.float32
+
+    def product() -> float:
+        a, W = x.to(dtype), torch.randn(settings.d_in, settings.d_sae).to(dtype)
+        out = torch.mm(a, W)
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            torch.mm(a, W, out=out)
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    return product
+
+
+@dataclass
+class Figures:
+    """What is known of a contestant: seconds of a step and bytes, in all and before training."""
+
+    seconds: float = float("inf")
+    peak: float = 0.0
+    before: float = 0.0
+
+
+def compete(
+    shape: str, rounds: int, peers: Path | None, kinds: Sequence[str]
+) -> dict[str, Figures]:
+    """Let all contestants take turns."""
+    settings = SHAPES[shape].settings
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "x.npy"
+        np.save(data, mixtures(settings, SHAPES[shape].steps * settings.batch).numpy())
+
+        def start(name: str, python: str | Path) -> Contestant:
+            words = ["--worker", name, "--data", data, "--shapes", shape, "--rounds", rounds]
+            return Contestant([python, __file__, *words])
+
+        names = [OURS, *([OURS + BF16] if has_bf16() else [])]
+        names += [name + kind for kind in kinds for name in PEERS]
+        entered: dict[str, Contestant] = {}
+        found: dict[str, Figures] = {name: Figures() for name in names}
+        found[PRODUCT], found[PRODUCT + BF16] = Figures(), Figures()
+        for turn in range(rounds + 1):
+            for name in names:
+                # Started one by one, so that no warm-up waits for the imports of others.
+                if turn == 0:
+                    entered[name] = start(name, sys.executable if OURS in name else peers)
+                seconds, peak, before, *product = entered[name].block()
+                print(f"{shape}, turn {turn}, {name}: {seconds * 1e3:.1f} ms", file=sys.stderr)
+                found[name].peak = max(found[name].peak, peak)
+                found[name].before = before
+                if turn == 0:
+                    continue
+                found[name].seconds = min(found[name].seconds, seconds)
+                if product:
+                    bare = found[PRODUCT + BF16 * name.endswith(BF16)]
+                    bare.seconds = min(bare.seconds, *product)
+        for contestant in entered.values():
+            contestant.end()
+    return {name: figures for name, figures in found.items() if figures.seconds < float("inf")}
+
+
+def has_bf16() -> bool:
+    """Whether `fit` takes products in bfloat16."""
+    import orbitlens as ol
+
+    return "precision" in inspect.signature(ol.fit).parameters
+
+
+def table(found: dict[str, Figures]) -> None:
+    """Print what was found."""
+    print(
+        "| | ms | times the product | times ours | peak, GB | of it training |\n" + "|---" * 6 + "|"
+    )
+    for name, each in found.items():
+        kind = BF16 * name.endswith(BF16)
+        bare, own = found.get(PRODUCT + kind), found.get(OURS + kind)
+        ratios = [f"{each.seconds / other.seconds:.2f}" if other else "" for other in (bare, own)]
+        memory = [f"{each.peak / 1e9:.2f}", f"{(each.peak - each.before) / 1e9:.2f}"]
+        memory = memory if each.peak else ["", ""]
+        print("|", " | ".join([name, f"{each.seconds * 1e3:.1f}", *ratios, *memory]), "|")
+
+
+def verdicts(shape: str, found: dict[str, Figures]) -> list[bool]:
+    """Print and return whether each target is met, of those whose contestants ran."""
+    wanted, own = SHAPES[shape], found[OURS]
+    fp32 = {name: found[name] for name in PEERS if name in found}
+    results = []
+
+    def judge(text: str, value: float, met: bool) -> None:
+        print(f"{shape}: {text}: {value:.2f}, {'yes' if met else 'NO'}")
+        results.append(met)
+
+    if wanted.over_product:
+        value = own.seconds / found[PRODUCT].seconds
+        judge(f"at most {wanted.over_product} bare products", value, value <= wanted.over_product)
+    if not fp32:
+        return results
+    fastest = min(each.seconds for each in fp32.values())
+    value = fastest / own.seconds
+    judge(f"{wanted.fastest} times faster than the fastest peer", value, value >= wanted.fastest)
+    for name in SLOWER:
+        value = fp32[name].seconds / own.seconds
+        judge(f"{wanted.others} times faster than {name}", value, value >= wanted.others)
+    if wanted.memory:
+        value = own.peak / min(each.peak for each in fp32.values())
+        judge(f"at most {wanted.memory} of the leanest peer's peak", value, value <= wanted.memory)
+    if OURS + BF16 in found and shape == "large":
+        value = fastest / found[OURS + BF16].seconds
+        judge(f"in bf16 {IN_BF16} times faster than the fastest peer", value, value >= IN_BF16)
+    return results
+
+
+def main() -> int:
+    """Print tables, and whether the targets are met."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", type=Path, help="python of an environment with the peers")
+    parser.add_argument("--peers-bf16", action="store_true", help="peers in bfloat16 as well")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each, after a warm-up")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    if options.worker:
+        name = options.worker.removesuffix(BF16)
+        settings = replace(SHAPES[options.shapes[0]].settings, bf16=options.worker.endswith(BF16))
+        batches = list(torch.from_numpy(np.load(options.data)).split(settings.batch))
+        if name == OURS:
+            ours(settings, batches, options.rounds + 1)
+        else:
+            peer(name, settings, batches, options.rounds + 1)
+        return 0
+    kinds = ("", BF16)[: 1 + options.peers_bf16] if options.peers else ()
+    results = []
+    for shape in options.shapes:
+        print(f"\n{shape}: {SHAPES[shape].settings}\n")
+        found = compete(shape, options.rounds, options.peers, kinds)
+        table(found)
+        print()
+        results += verdicts(shape, found)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

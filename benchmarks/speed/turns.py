@@ -1,0 +1,89 @@
+"""Contestants that take turns: one process for each, which works only when it is told to.
+
+A machine that others use is fast and slow by turns. So every contestant is started and warmed up,
+and then all work one block of steps each, in rounds, one at a time; the best block of each counts.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+
+class Contestant:
+    """A process that does one block of work at each call of `block`.
+
+    Args:
+        program: The command, whose standard input and output are what `Referee` reads and writes.
+    """
+
+    def __init__(self, program: Sequence[str | Path]) -> None:
+        # Names come from the command line or from this folder, so nothing is quoted.
+        self._process = subprocess.Popen(
+            [str(word) for word in program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
+        )
+
+    def block(self) -> list[float]:
+        """Let it work; the figures that it answers with."""
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"a contestant ended: {self._process.args}")
+        return [float(word) for word in answer.split()]
+
+    def end(self) -> None:
+        """Wait until it has ended."""
+        self._process.communicate()
+
+
+class Referee:
+    """The other end, in the contestant's process; what libraries print goes to standard error."""
+
+    def __init__(self) -> None:
+        self._answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+
+    def wait(self) -> None:
+        """Wait for this contestant's turn."""
+        if not sys.stdin.readline():
+            sys.exit("the benchmark ended")
+
+    def answer(self, *figures: float) -> None:
+        """Tell what the block took."""
+        print(*figures, file=self._answers, flush=True)
+
+
+def paced(
+    batches: Sequence[Tensor], blocks: int, wait: Callable[[], None], done: Callable[[float], None]
+) -> Iterator[Tensor]:
+    """Yield all batches in each block; `wait` before it, then tell `done` how long it took.
+
+    A library takes a step between one batch and its next, so the clock stops when it asks for the
+    first batch after the block.
+    """
+    for _ in range(blocks):
+        wait()
+        start = time.perf_counter()
+        yield from batches
+        done(time.perf_counter() - start)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held since it started or `forget_peak` was called."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024
+
+
+def forget_peak() -> None:
+    """Start `peak_bytes` anew from what is held now (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
