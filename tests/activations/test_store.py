@@ -19,9 +19,14 @@ def numbers(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orbitlens.activations.shards._SHARD_BYTES", 4 * 2**20)
+
+
 @pytest.fixture
 def values() -> np.ndarray:
-    """Three chunks of the store: an orbit takes 64 KiB."""
+    """Three shards of the store: an orbit takes 64 KiB."""
     return numbers(150, 4, 4096)
 
 
@@ -57,7 +62,7 @@ def test_round_trip_on_disk(path: Path, values: np.ndarray) -> None:
     assert store.labels is not None
     assert store.labels.tolist() == [0, 1, 2] * 50
     assert store.class_names == ("a", "b", "c")
-    assert store.array.nchunks == 3
+    assert (store.shard_samples, store.array.shards) == (64, (64, 4, 4096))
     assert [entry.name for entry in path.parent.iterdir()] == ["acts.zarr"]
 
 
@@ -160,7 +165,7 @@ def test_an_incomplete_store_is_refused(path: Path) -> None:
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
     change(path, schema=99)
-    with pytest.raises(OrbitLensError, match="schema 1, received schema 99; update"):
+    with pytest.raises(OrbitLensError, match="schema 1 to 2, received schema 99; update"):
         open_store(path)
 
 
@@ -170,10 +175,10 @@ def test_another_group_than_the_arrays_is_refused(path: Path) -> None:
         open_store(path)
 
 
-@pytest.mark.parametrize("chunk", ["activations/c/1/0/0", "labels/c/0"])
-def test_a_missing_chunk_is_no_zeros(path: Path, chunk: str) -> None:
+@pytest.mark.parametrize("chunk", ["activations/c.1.0.0", "labels/c/0"])
+def test_a_missing_shard_is_no_zeros(path: Path, chunk: str) -> None:
     (path / chunk).unlink()
-    with pytest.raises(OrbitLensError, match=r"intact store.*of the . chunks"):
+    with pytest.raises(OrbitLensError, match=r"intact store.*of the . shards"):
         open_store(path)
 
 
@@ -183,20 +188,53 @@ def test_a_store_without_its_array_is_refused(path: Path) -> None:
         open_store(path)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_chunk_is_found_when_it_is_read(path: Path, damage: str) -> None:
-    chunk = path / "activations/c/1/0/0"
-    content = bytearray(chunk.read_bytes())
+def spoil(shard: Path, damage: str) -> None:
+    content = bytearray(shard.read_bytes())
     content[1000] ^= 1
-    chunk.write_bytes(
-        {"truncated": content[: len(content) // 2], "flipped": content, "empty": b""}[damage]
-    )
+    whole = {"truncated": content[: len(content) // 2], "flipped": content, "empty": b""}
+    shard.write_bytes(whole[damage])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_shard_is_found_when_it_is_read(path: Path, damage: str) -> None:
+    spoil(path / "activations/c.1.0.0", damage)
     store = open_store(path)
-    store.orbits(np.array([0]))
-    with pytest.raises(OrbitLensError, match="damaged chunk"):
+    store.orbits(np.array([0, 63]))
+    named = r"shards as they were written, received damaged shard 1 \(samples 64\.\.127\): "
+    with pytest.raises(OrbitLensError, match=named):
         store.orbits()
-    with pytest.raises(OrbitLensError, match="damaged chunk"):
-        store.orbits(np.array([70]))
+    with pytest.raises(OrbitLensError, match=named):
+        store.orbits(np.array([3, 66]))
+    with pytest.raises(OrbitLensError, match=named):
+        list(store.chunks())
+
+
+def test_every_damaged_shard_is_named(path: Path) -> None:
+    store = open_store(path)
+    spoil(path / "activations/c.2.0.0", "flipped")
+    (path / "activations/c.0.0.0").unlink()
+    named = r"shards 0 \(samples 0\.\.63\), 2 \(samples 128\.\.149\): missing"
+    with pytest.raises(OrbitLensError, match=named):
+        store.orbits()
+
+
+def test_every_truncation_and_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    values = numbers(3, 2, 5)
+    store_from_array(values, group=cyclic(2), out=tmp_path / "acts", dtype="float16")
+    shard = tmp_path / "acts/activations/c.0.0.0"
+    whole = shard.read_bytes()
+    broken = [whole[:length] for length in range(len(whole))]
+    broken += [
+        whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :]
+        for bit in range(8 * len(whole))
+    ]
+    store = open_store(tmp_path / "acts")
+    for content in broken:
+        shard.write_bytes(content)
+        with pytest.raises(OrbitLensError, match=r"damaged shard 0 \(samples 0\.\.2\)"):
+            store.orbits()
+        with pytest.raises(OrbitLensError, match=r"damaged shard 0 \(samples 0\.\.2\)"):
+            store.orbits(np.array([1]))
 
 
 def test_a_chunk_of_zeros_is_written_all_the_same(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Int, Shaped
 from torch import Tensor
 
+from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.writer import (
     check_finite,
@@ -34,27 +35,30 @@ def store_from_array(
     layer: str = "array",
     action: str = "given",
     digest: str | None = None,
+    dtype: str = "float32",
 ) -> ActivationStore:
     """Build a store from an array whose entry [i, g] is psi(g x_i).
 
     Args:
         array: [n, |G|, dim], or [n, |G|, positions, dim] with positions already aligned over the
-            group; numpy or torch, any floating type. Stored as float32.
+            group; numpy or torch, any floating type.
         group: The group; element g of the array's second axis is its element g.
-        out: Folder to write; None (the default) keeps the store in memory.
+        out: Folder or URL to write; None (the default) keeps the store in memory.
         labels: One class index per sample.
         class_names: Their names.
         model: Recorded name of the network.
         layer: Recorded name of the layer.
         action: Recorded name of the action.
         digest: Fingerprint of the inputs; by default one of the activations.
+        dtype: How it is stored: "float32" (the default), "float16" or "bfloat16".
 
     Returns:
         The store.
 
     Raises:
         OrbitLensError: If the array has another shape, is not floating, is empty, or holds NaN or
-            infinity (says where); if labels do not fit; if `out` exists.
+            infinity, or what is too large for `dtype` (says where); if labels do not fit; if
+            `out` exists.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -63,7 +67,7 @@ def store_from_array(
         (2, 3, torch.float32)
     """
     _check_shape(array, group)
-    out = None if out is None else Path(out)
+    check_dtype(dtype)
     check_out(out)
     check_labels(labels, class_names, len(array))
     values = _as_float32(array)
@@ -82,6 +86,7 @@ def store_from_array(
             digest=digest or hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:16],
             class_names=class_names,
             moves=None,
+            dtype=dtype,
         ),
     )
 

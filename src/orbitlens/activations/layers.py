@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from orbitlens.actions.base import Action
 from orbitlens.activations.capture import evaluating, take_outputs
 from orbitlens.activations.positions import kept_layout
+from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.reduction import Taking, with_bases
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.stream import (
     Progress,
     check_inputs,
+    counted,
     device_of,
     digest_of,
     made_ready,
+    moved_batches,
     orbit_blocks,
 )
 from orbitlens.activations.survey import survey
@@ -90,6 +93,7 @@ def harvest_layers(
     max_positions: int = 16,
     max_dim: int = 256,
     batch_size: int = 256,
+    dtype: str = "float32",
     prepare: Prepare | None = None,
     name: str | None = None,
     progress: Progress | None = None,
@@ -110,13 +114,14 @@ def harvest_layers(
             be used, one where several put out the very same tensor.
         inputs: The inputs x, [n, ...].
         action: How the group moves them.
-        out: Folder to write, which must not exist, in it LAYER.zarr for each layer; None (the
-            default) keeps the stores in memory.
+        out: Folder or URL to write, which must not exist, in it LAYER.zarr for each layer; None
+            (the default) keeps the stores in memory.
         labels: One class index per input.
         class_names: Their names.
         max_positions: Places kept of each input, at most.
         max_dim: Width of the activations stored, at most.
         batch_size: Moved inputs per forward pass.
+        dtype: How activations are stored: "float32" (the default), "float16" or "bfloat16".
         prepare: Makes moved inputs ready for the network; by default they are given as they are.
         name: Recorded name of the network; by default its class.
         progress: Called with (inputs done, n) as the work goes on.
@@ -127,7 +132,7 @@ def harvest_layers(
     Raises:
         OrbitLensError: If `out` exists, if inputs, labels or limits do not fit, if a layer that is
             named does not exist, is named twice or cannot be used, if none can, or if an activation
-            is NaN or infinite. Nothing is left on disk then.
+            is NaN, infinite or too large for `dtype`. Nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -141,7 +146,7 @@ def harvest_layers(
         >>> found.stores["4"]
         ActivationStore(in memory, n=5, group=C4, positions=1, dim=8)
     """
-    out = None if out is None else Path(out)
+    check_dtype(dtype)
     check_out(out)
     check_inputs(inputs, action, batch_size)
     check_labels(labels, class_names, len(inputs))
@@ -170,8 +175,14 @@ def harvest_layers(
         )
         digest = digest_of(inputs, labels, class_names)
         stores = write_stores(
-            orbit_blocks(
-                lambda moved: forward(moved, takings), inputs, action, batch_size, progress
+            counted(
+                orbit_blocks(
+                    lambda moved: forward(moved, takings),
+                    moved_batches(inputs, action, batch_size),
+                    action.group.order,
+                ),
+                len(inputs),
+                progress,
             ),
             n=len(inputs),
             out=out,
@@ -186,6 +197,7 @@ def harvest_layers(
                     digest=digest,
                     class_names=class_names,
                     moves=taking.layout.moves,
+                    dtype=dtype,
                 )
                 for layer, taking in takings.items()
             },

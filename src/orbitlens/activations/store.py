@@ -1,8 +1,9 @@
 """The activation store: whole orbits on disk, read in rows that lie beside each other.
 
-A store is a Zarr 3 group with the array `activations`, [n, |G|, dim] or [n, |G|, positions, dim]
-float32, chunked so that an orbit is never torn apart, each chunk with its checksum; the array
-`labels` where there are labels; and attributes that say where the activations come from.
+A store is a Zarr 3 group with the array `activations`, [n, |G|, dim] or [n, |G|, positions, dim],
+in shards that never tear an orbit apart, each chunk of a shard with its checksum; the array
+`labels` where there are labels; and attributes that say where the activations come from. The array
+is float32, float16, or the bits of bfloat16; whoever reads it gets float32.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from typing import Any, final
 import numpy as np
 import torch
 import zarr
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from orbitlens.activations.precision import as_float32
+from orbitlens.activations.present import DAMAGE, describe_damage, never_written, shards_of
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
 from orbitlens.groups.base import other_order
@@ -30,7 +33,7 @@ class ActivationStore:
     """The activations of one layer over the orbits of n inputs.
 
     Args:
-        path: Its folder; None for a store in memory.
+        path: Its folder or URL; None for a store in memory.
         group: The group that moved the inputs.
         action: The name of the action that moved them, such as "images".
         action_config: Settings of that action, such as the interpolation.
@@ -41,7 +44,8 @@ class ActivationStore:
         class_names: Their names; empty where they have none.
         moves: `moves[g, p]` is the position to which position p moves under element g; None where
             positions stay, or where there is only one.
-        array: The activations, [n, |G|, dim] or [n, |G|, positions, dim] float32.
+        array: The activations as they are stored, [n, |G|, dim] or [n, |G|, positions, dim].
+        dtype: How they are stored: "float32" (the default), "float16" or "bfloat16".
         mean: What is subtracted at each position when activations are read, shape [positions, dim];
             None for nothing. See `about`.
 
@@ -55,7 +59,7 @@ class ActivationStore:
         torch.Size([2, 3, 7])
     """
 
-    path: Path | None
+    path: Path | str | None
     group: Group
     action: str
     action_config: dict[str, Any]
@@ -66,6 +70,7 @@ class ActivationStore:
     class_names: tuple[str, ...]
     moves: Int[np.ndarray, "group position"] | None
     array: zarr.Array[Any]
+    dtype: str = "float32"
     mean: Float[Tensor, "position dim"] | None = None
 
     @property
@@ -83,6 +88,11 @@ class ActivationStore:
         """Width of an activation."""
         return int(self.array.shape[-1])
 
+    @property
+    def shard_samples(self) -> int:
+        """Samples per shard: those that are read together at the full speed of a disk."""
+        return shards_of(self.array).samples
+
     def orbits(
         self, indices: Int[np.ndarray, " n"] | None = None
     ) -> Float[Tensor, "rows group dim"]:
@@ -98,7 +108,7 @@ class ActivationStore:
             One row per sample and position, shape [rows, |G|, dim], float32.
 
         Raises:
-            OrbitLensError: If an index is out of range, or a chunk of the store is damaged.
+            OrbitLensError: If an index is out of range, or a shard of the store is damaged.
         """
         if indices is None:
             return self._read(slice(None))
@@ -115,10 +125,10 @@ class ActivationStore:
             size: Rows per piece; a piece holds whole samples, at least one.
 
         Raises:
-            OrbitLensError: If an index is out of range, or a chunk of the store is damaged.
+            OrbitLensError: If an index is out of range, or a shard of the store is damaged.
         """
         samples = max(1, size // self.positions)
-        stored = int(self.array.chunks[0])
+        stored = int(self.array.chunks[0])  # each with its checksum
         if indices is not None:
             self._check_indices(indices)
             for start in range(0, len(indices), samples):
@@ -212,6 +222,7 @@ class ActivationStore:
             "n": self.n,
             "positions": self.positions,
             "dim": self.dim,
+            "dtype": self.dtype,
             "labelled": self.labels is not None,
             "class_names": list(self.class_names),
         }
@@ -232,18 +243,7 @@ class ActivationStore:
             )
 
     def _read(self, samples: slice | Int[np.ndarray, " n"]) -> Float[Tensor, "rows group dim"]:
-        try:
-            stored = (
-                self.array[samples] if isinstance(samples, slice) else self.array.oindex[samples]
-            )
-        except (ValueError, RuntimeError, OSError) as error:
-            raise OrbitLensError(
-                f"store {self.path}",
-                expected="chunks as they were written",
-                received=f"a damaged chunk ({one_line(error)})",
-                remedy=REMAKE,
-            ) from error
-        block = np.asarray(stored)
+        block = as_float32(self._stored(_as_slice(samples)), self.dtype)
         if self.mean is not None:
             block = block - (self.mean if block.ndim == 4 else self.mean[0]).numpy()
         if block.ndim == 4:
@@ -251,6 +251,31 @@ class ActivationStore:
             aligned = block[:, np.arange(self.group.order), places]  # [n, positions, |G|, dim]
             block = aligned.reshape(-1, self.group.order, self.dim)
         return torch.from_numpy(block)
+
+    def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
+        try:
+            found = (
+                self.array[samples] if isinstance(samples, slice) else self.array.oindex[samples]
+            )
+            if never_written(found):
+                raise ValueError("a shard is missing")
+            return np.asarray(found)
+        except DAMAGE as error:
+            touched = np.arange(self.n)[samples] // self.shard_samples
+            damaged = describe_damage(self.array, np.unique(touched).tolist())
+            raise OrbitLensError(
+                f"store {self.path}",
+                expected="shards as they were written",
+                received=damaged or one_line(error),
+                remedy=REMAKE,
+            ) from error
+        except OSError as error:
+            raise OrbitLensError(
+                f"store {self.path}",
+                expected="a disk, or a network, that can be read",
+                received=one_line(error),
+                remedy="try again, or look into the disk",
+            ) from error
 
 
 def split_samples(
@@ -282,6 +307,13 @@ def split_samples(
     order = np.random.default_rng(0).permutation(n)
     first_held_out = n - max(1, round(_HELD_OUT_SHARE * n))
     return np.sort(order[:first_held_out]), np.sort(order[first_held_out:])
+
+
+def _as_slice(samples: slice | Int[np.ndarray, " n"]) -> slice | Int[np.ndarray, " n"]:
+    """Consecutive samples are read faster as a slice."""
+    if isinstance(samples, slice) or len(samples) == 0 or (np.diff(samples) != 1).any():
+        return samples
+    return slice(int(samples[0]), int(samples[-1]) + 1)
 
 
 def _name(value: object) -> str:

@@ -1,6 +1,6 @@
 """Inputs on their way to a network: checked, moved by the group, made ready, in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,24 +14,23 @@ from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models.base import Prepare
 
 Progress = Callable[[int, int], None]
+Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
 Blocks = Iterator[dict[str, Float32[np.ndarray, "_ group *rest"]]]
 
 
 def orbit_blocks(
     forward: Callable[[Tensor], dict[str, Float[Tensor, "moved *rest"]]],
-    inputs: Shaped[Tensor, "n *axes"],
-    action: Action,
-    batch_size: int,
-    progress: Progress | None,
+    batches: Iterable[Batches],
+    order: int,
+    start: int = 0,
 ) -> Blocks:
     """Yield the activations of whole orbits, layer by layer, in the order of the inputs.
 
     Args:
         forward: From moved inputs to the activations of each layer, one row per moved input.
-        inputs: The inputs x, [n, ...].
-        action: How the group moves them.
-        batch_size: Moved inputs per call of `forward`.
-        progress: Called with (inputs done, n) once a block is dealt with.
+        batches: Whole orbits of consecutive inputs, in one or several batches.
+        order: |G|.
+        start: Index of the first input.
 
     Yields:
         The activations of consecutive inputs, each layer's [batch, |G|, ...].
@@ -39,23 +38,29 @@ def orbit_blocks(
     Raises:
         OrbitLensError: If an activation is NaN or infinite; names the layer.
     """
-    done, n = 0, len(inputs)
-    for batches in moved_batches(inputs, action, batch_size):
-        outputs = [forward(moved) for moved in batches]
+    for together in batches:
+        outputs = [forward(moved) for moved in together]
         block = {}
         for name in outputs[0]:
             rows = torch.cat([output[name] for output in outputs])
-            block[name] = rows.unflatten(0, (-1, action.group.order)).cpu().numpy()
-            check_finite(block[name], done, f"activations of layer {name!r}")
-        done += sum(map(len, batches)) // action.group.order
+            block[name] = rows.unflatten(0, (-1, order)).cpu().numpy()
+            check_finite(block[name], start, f"activations of layer {name!r}")
+        start += sum(map(len, together)) // order
         yield block
+
+
+def counted(blocks: Blocks, n: int, progress: Progress | None, done: int = 0) -> Blocks:
+    """Yield the same blocks, and report the inputs done once each has been dealt with."""
+    for block in blocks:
+        yield block
+        done += len(next(iter(block.values())))
         if progress is not None:
             progress(done, n)
 
 
 def moved_batches(
     inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size: int
-) -> Iterator[tuple[Shaped[Tensor, "moved *axes"], ...]]:
+) -> Iterator[Batches]:
     """Yield whole orbits of consecutive inputs, cut into batches of `batch_size` at most."""
     samples = max(1, batch_size // action.group.order)
     for part in inputs.split(samples):

@@ -1,25 +1,25 @@
 """Writing a store so that a half-written one is never taken for a whole one.
 
-Everything goes to a hidden folder beside the target, which takes the target's name at the very end.
+Everything goes to the place that `claimed` gives, and is a store only at the very end.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Float32, Int
-from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import MemoryStore
 
-from orbitlens.activations.reader import FORMAT, SCHEMA, read_store
+from orbitlens.activations.address import address_of, inside
+from orbitlens.activations.precision import check_dtype
+from orbitlens.activations.reader import FORMAT, SCHEMA, open_store, read_store
+from orbitlens.activations.sharded import Block, ShardWriter, in_shards
 from orbitlens.activations.store import ActivationStore
+from orbitlens.activations.unfinished import claimed, exists
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_folder, one_line_errors
 from orbitlens.groups import Group
-
-_CHUNK_BYTES = 4 * 2**20
 
 
 def describe(
@@ -32,8 +32,14 @@ def describe(
     digest: str,
     class_names: tuple[str, ...],
     moves: Int[np.ndarray, "group position"] | None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Return the attributes of a store: everything that its readers know apart from the numbers."""
+    """Return the attributes of a store: everything that its readers know apart from the numbers.
+
+    Raises:
+        OrbitLensError: If there is no such `dtype`.
+    """
+    check_dtype(dtype)
     return {
         "format": FORMAT,
         "schema": SCHEMA,
@@ -46,6 +52,7 @@ def describe(
         "digest": digest,
         "class_names": list(class_names),
         "moves": None if moves is None else moves.tolist(),
+        "dtype": dtype,
     }
 
 
@@ -53,7 +60,7 @@ def write_store(
     blocks: Iterable[Float32[np.ndarray, "_ group *rest"]],
     *,
     n: int,
-    out: Path | None,
+    out: Path | str | None,
     labels: Int[np.ndarray, " n"] | None,
     attributes: dict[str, Any],
 ) -> ActivationStore:
@@ -62,7 +69,7 @@ def write_store(
     Args:
         blocks: Consecutive samples, each block [batch, |G|, (positions,) dim].
         n: Number of samples in all blocks together.
-        out: The folder to write; None for a store in memory.
+        out: The folder or URL to write; None for a store in memory.
         labels: One class index per sample, or None.
         attributes: What `describe` returned.
 
@@ -70,19 +77,15 @@ def write_store(
         OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
             trace of it remains.
     """
-    named, described = ({"": block} for block in blocks), {"": attributes}
-    if out is None:
-        return read_store(_fill(named, {"": None}, out, n, labels, described)[""], None)
-    with new_folder(out) as partial:
-        _fill(named, {"": partial}, out, n, labels, described)
-    return read_store(zarr.open_group(out, mode="r"), out)
+    named = ({"": block} for block in blocks)
+    return _write(named, {"": ""}, n, address_of(out), labels, {"": attributes})[""]
 
 
 def write_stores(
     blocks: Iterable[Mapping[str, Float32[np.ndarray, "_ group *_"]]],
     *,
     n: int,
-    out: Path | None,
+    out: Path | str | None,
     labels: Int[np.ndarray, " n"] | None,
     attributes: Mapping[str, dict[str, Any]],
 ) -> dict[str, ActivationStore]:
@@ -92,7 +95,7 @@ def write_stores(
         blocks: Consecutive samples, each block with the part [batch, |G|, (positions,) dim] of
             every layer.
         n: Number of samples in all blocks together.
-        out: The folder to write, in it LAYER.zarr for each layer; None for stores in memory.
+        out: The folder or URL to write, in it LAYER.zarr for each layer; None for stores in memory.
         labels: One class index per sample, or None.
         attributes: What `describe` returned for each layer.
 
@@ -103,16 +106,8 @@ def write_stores(
         OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
             trace of it remains.
     """
-    if out is None:
-        roots = _fill(blocks, dict.fromkeys(attributes), out, n, labels, attributes)
-        return {layer: read_store(root, None) for layer, root in roots.items()}
-    with new_folder(out) as partial:
-        folders = {layer: partial / store_name(layer) for layer in attributes}
-        _fill(blocks, folders, out, n, labels, attributes)
-    paths = {layer: out / store_name(layer) for layer in attributes}
-    return {
-        layer: read_store(zarr.open_group(path, mode="r"), path) for layer, path in paths.items()
-    }
+    names = {layer: store_name(layer) for layer in attributes}
+    return _write(blocks, names, n, address_of(out), labels, attributes)
 
 
 def store_name(layer: str) -> str:
@@ -120,13 +115,14 @@ def store_name(layer: str) -> str:
     return f"{layer}.zarr"
 
 
-def check_out(out: Path | None) -> None:
+def check_out(out: Path | str | None) -> None:
     """Check, before any work, that a store can be written here.
 
     Raises:
-        OrbitLensError: If something is already there.
+        OrbitLensError: If something is already there, or a URL cannot be reached.
     """
-    if out is not None and (out.exists() or out.is_symlink()):
+    out = address_of(out)
+    if out is not None and exists(out):
         raise OrbitLensError(
             f"`out` {out}",
             expected="a path that does not exist yet",
@@ -190,84 +186,25 @@ def check_labels(
         )
 
 
-@final
-class _StoreWriter:
-    """A store that takes blocks of orbits one after the other; `finish` makes it whole."""
-
-    def __init__(
-        self,
-        folder: Path | None,
-        n: int,
-        labels: Int[np.ndarray, " n"] | None,
-        attributes: dict[str, Any],
-    ) -> None:
-        self.n = n
-        self.on_disk = folder is not None
-        self.root = zarr.create_group(folder or MemoryStore(), zarr_format=3)
-        self.root.attrs.update({**attributes, "labelled": labels is not None})
-        if labels is not None:
-            self._create("labels", labels.shape, labels.shape, "int64")[:] = labels
-        self._array: zarr.Array[Any] | None = None
-        self._pending: list[Float32[np.ndarray, "_ group *rest"]] = []
-        self._written = 0
-
-    def push(self, block: Float32[np.ndarray, "_ group *rest"]) -> None:
-        """Add the next samples; whole chunks are written, so that each is compressed once."""
-        if self._array is None:
-            orbit = block.shape[1:]
-            rows = min(self.n, max(1, _CHUNK_BYTES // max(1, 4 * int(np.prod(orbit)))))
-            self._array = self._create("activations", (self.n, *orbit), (rows, *orbit), "float32")
-        self._pending.append(block)
-        held = sum(map(len, self._pending))
-        self._write(self._array, held - held % int(self._array.chunks[0]))
-
-    def finish(self) -> zarr.Group:
-        """Write what is left, and last of all the mark that this is all."""
-        if self._array is not None:
-            self._write(self._array, sum(map(len, self._pending)))
-        self.root.attrs["complete"] = True
-        return self.root
-
-    def _write(self, array: zarr.Array[Any], samples: int) -> None:
-        """Write the first samples of those that are held back."""
-        if samples == 0:
-            return
-        joined = np.concatenate(self._pending)
-        array[self._written : self._written + samples] = joined[:samples]
-        self._pending = [joined[samples:]]
-        self._written += samples
-
-    def _create(
-        self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str
-    ) -> zarr.Array[Any]:
-        return self.root.create_array(
-            name,
-            shape=shape,
-            chunks=chunks,
-            dtype=dtype,
-            compressors=[ZstdCodec(level=1), Crc32cCodec()] if self.on_disk else None,
-            config={"write_empty_chunks": True},
-        )
-
-
-def _fill(
-    blocks: Iterable[Mapping[str, Float32[np.ndarray, "_ group *_"]]],
-    folders: Mapping[str, Path | None],
-    out: Path | None,
+def _write(
+    blocks: Iterable[Block],
+    names: Mapping[str, str],
     n: int,
+    out: Path | str | None,
     labels: Int[np.ndarray, " n"] | None,
     attributes: Mapping[str, dict[str, Any]],
-) -> dict[str, zarr.Group]:
-    """Write the stores side by side; errors of the system are those of the place `out`."""
-    place = out or "memory"
-    with one_line_errors(place):
-        writers = {
-            layer: _StoreWriter(folder, n, labels, attributes[layer])
-            for layer, folder in folders.items()
-        }
-    for block in blocks:
-        with one_line_errors(place):
-            for layer, writer in writers.items():
-                writer.push(block[layer])
-    with one_line_errors(place):
-        return {layer: writer.finish() for layer, writer in writers.items()}
+) -> dict[str, ActivationStore]:
+    blocks = iter(blocks)
+    first = next(blocks)
+    shapes = {layer: first[layer].shape[1:] for layer in names}
+    with claimed(out, resume=False) as claim:
+        writer = ShardWriter(claim, names, attributes, shapes, n=n, together=1, labels=labels)
+        for shard, block in in_shards(chain([first], blocks), writer.shards, writer.missing()):
+            writer.write(shard, block)
+        roots = writer.finish()
+    return {layer: written_store(roots[layer], inside(out, names[layer])) for layer in names}
+
+
+def written_store(root: zarr.Group, address: Path | str | None) -> ActivationStore:
+    """Open a store that was written just now, wherever it is."""
+    return read_store(root, None) if address is None else open_store(address)

@@ -230,7 +230,7 @@ def locate(path: Path, marker: str) -> Path:
 
 def _truth(activations: Path, store: ActivationStore) -> Truth:
     """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
-    record = (store.path or activations).resolve().parent / "config.json"
+    record = Path(store.path or activations).resolve().parent / "config.json"
     if not record.is_file() or read_json(record).get("source") != "shapes":
         return Truth(shape_ids=None, labels=store.labels)
     source = stages.load_source(RunConfig.from_dict(read_json(record)))

@@ -1,0 +1,79 @@
+"""Where a store lies: in a folder, in memory, or at a URL that fsspec can reach."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, MemoryStore
+
+from orbitlens.errors import MissingExtraError, OrbitLensError, one_line
+from orbitlens.files import one_line_errors
+
+_LOCAL = ("file", "local")
+
+
+def address_of(out: Path | str | None) -> Path | str | None:
+    """Return a folder as a path, and the URL of an object store as it is.
+
+    Args:
+        out: A path, a URL, or None for memory.
+
+    Example:
+        >>> address_of("s3://bucket/acts.zarr/")
+        's3://bucket/acts.zarr'
+        >>> address_of("file:///tmp/acts.zarr").parts
+        ('/', 'tmp', 'acts.zarr')
+    """
+    if isinstance(out, str) and "://" in out:
+        protocol, rest = out.split("://", 1)
+        return Path(rest) if protocol in _LOCAL else out.rstrip("/")
+    return None if out is None else Path(out)
+
+
+def inside(address: Path | str | None, name: str) -> Path | str | None:
+    """Return the address of what lies there under a name; the place itself for an empty name."""
+    if address is None or not name:
+        return address
+    return address / name if isinstance(address, Path) else f"{address}/{name}"
+
+
+def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
+    """Return the Zarr store of an address; a new one for memory."""
+    if address is None:
+        return MemoryStore()
+    if isinstance(address, Path):
+        return LocalStore(address, read_only=read_only)
+    return FsspecStore.from_url(address, read_only=read_only)
+
+
+@contextmanager
+def address_errors(address: Path | str | None) -> Iterator[None]:
+    """Turn what the system, or the library of a URL, says of an address into one line.
+
+    Raises:
+        OrbitLensError: For every OSError of the block; for a URL, whose libraries have errors of
+            their own, for every error.
+    """
+    if not isinstance(address, str):
+        with one_line_errors(address or "memory"):
+            yield
+        return
+    try:
+        yield
+    except OrbitLensError:
+        raise
+    except ImportError as error:
+        raise MissingExtraError(
+            address,
+            expected="the library of its protocol to be installed",
+            received=one_line(error),
+            remedy="install it with pip, or choose a local path",
+        ) from error
+    except Exception as error:
+        raise OrbitLensError(
+            address,
+            expected="a URL that can be reached, with the rights to it",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="correct the URL, get the rights, or choose another",
+        ) from error

@@ -1,0 +1,77 @@
+"""How activations are rounded on disk; readers get float32 whatever it is."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Shaped
+
+from orbitlens.errors import OrbitLensError, unknown_name
+
+# Zarr has no bfloat16: its bits are stored as whole numbers.
+ON_DISK = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
+_BFLOAT16_NAN = 0x7FC0
+
+
+def check_dtype(dtype: str) -> None:
+    """Check the name of a type on disk.
+
+    Raises:
+        OrbitLensError: If there is no such type; names the nearest.
+    """
+    if dtype not in ON_DISK:
+        raise unknown_name("`dtype`", dtype, ON_DISK)
+
+
+def fill_value(dtype: str) -> float:
+    """Return what an entry that was never written reads as: NaN, which no store holds."""
+    return _BFLOAT16_NAN if dtype == "bfloat16" else float("nan")
+
+
+def rounded(
+    block: Float32[np.ndarray, "batch group *rest"], dtype: str, start: int, subject: str
+) -> Shaped[np.ndarray, "batch group *rest"]:
+    """Return a block of orbits as it is stored.
+
+    Args:
+        block: Orbits of consecutive samples, finite, [batch, |G|, (positions,) dim].
+        dtype: "float32", "float16" or "bfloat16".
+        start: Index of the first of them.
+        subject: Whose activations they are, for the message.
+
+    Raises:
+        OrbitLensError: If a value is too large for the type; says where the first one is.
+
+    Example:
+        >>> rounded(np.full((1, 1, 1), 1.0, dtype=np.float32), "bfloat16", 0, "ones").tolist()
+        [[[16256]]]
+    """
+    if dtype == "float32":
+        return block
+    if dtype == "float16":
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported
+            stored = block.astype(np.float16)
+    else:
+        stored = torch.from_numpy(block).bfloat16().view(torch.int16).numpy().view(np.uint16)
+    overflow = np.isinf(as_float32(stored, dtype))
+    if overflow.any():
+        sample, element, *position, dim = np.argwhere(overflow)[0].tolist()
+        place = f", position {position[0]}" if position else ""
+        raise OrbitLensError(
+            f"{subject} as {dtype}",
+            expected=f"numbers up to {65504 if dtype == 'float16' else 3.38e38:g}",
+            received=f"{block[(sample, element, *position, dim)]:g} at sample {start + sample}, "
+            f"element {element}{place}, dimension {dim}",
+            remedy=f"choose dtype {'bfloat16' if dtype == 'float16' else 'float32'}",
+        )
+    return stored
+
+
+def as_float32(stored: Shaped[np.ndarray, "*axes"], dtype: str) -> Float32[np.ndarray, "*axes"]:
+    """Return stored activations as float32, without a copy where they are.
+
+    Args:
+        stored: What `rounded` returned.
+        dtype: "float32", "float16" or "bfloat16".
+    """
+    if dtype == "bfloat16":
+        return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
+    return stored.astype(np.float32, copy=False)

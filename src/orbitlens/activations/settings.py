@@ -1,0 +1,74 @@
+"""What decides the bits of a harvest, kept in its store: it goes on with the same or not at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.models.base import Prepare
+
+# What is known only at the end, what a run that goes on takes over from the one before, and what
+# the digest of the inputs covers.
+_FREE = ("complete", "threads", "labelled")
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return sixteen hexadecimal digits that change with any parameter or buffer of a network.
+
+    Example:
+        >>> weights_digest(nn.Identity())
+        'e3b0c44298fc1c14'
+    """
+    content = hashlib.sha256()
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        content.update(flat.view(torch.uint8).numpy().data)
+    return content.hexdigest()[:16]
+
+
+def name_of(prepare: Prepare) -> str:
+    """Return what a function is called, wherever it is defined."""
+    kind = type(prepare)
+    name = getattr(prepare, "__qualname__", f"{kind.__module__}.{kind.__qualname__}")
+    return f"{getattr(prepare, '__module__', '')}.{name}"
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that a harvest goes on as it began.
+
+    Args:
+        before: The attributes of the store that is there.
+        now: Those that it would be given now.
+
+    Raises:
+        OrbitLensError: If they differ; names every setting that does, with both values.
+    """
+    old, new = _flat(before), _flat(json.loads(json.dumps(now)))
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if changed:
+        raise OrbitLensError(
+            "`resume`",
+            expected="the settings of the harvest that is there: "
+            + ", ".join(f"{name} {_short(old.get(name))}" for name in changed),
+            received=", ".join(f"{name} {_short(new.get(name))}" for name in changed),
+            remedy="give the same settings, or another `out`",
+        )
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the settings beside the attributes, by the names that a user knows."""
+    record = {**record, **record.get("settings", {})}
+    record["inputs digest"] = record.pop("digest", None)
+    return {name: record[name] for name in record if name not in (*_FREE, "settings")}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "name" in value:
+        return str(value["name"])
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,261 @@
+"""Harvesting in parallel: processes that own whole shards.
+
+The parent moves the inputs and makes them ready, batch by batch as a worker asks for them; a worker
+runs the network and writes. Batches never cross the border of a shard, so who does what changes no
+bit of the result. A worker whose parent dies finds its pipe closed, and ends.
+"""
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+import zarr
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from orbitlens.activations.address import address_errors, zarr_store
+from orbitlens.activations.capture import evaluating, layer_output
+from orbitlens.activations.positions import Layout
+from orbitlens.activations.present import shards_of
+from orbitlens.activations.sharded import activations_of, in_shards, write_shard
+from orbitlens.activations.stream import Batches, device_of, orbit_blocks
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.models.layers import get_layer
+
+_MORE, _WRITTEN, _FAILED = "more", "written", "failed"
+_Packed = tuple[str, UInt8[np.ndarray, "moved *axes"]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Psi:
+    """The part of a network that a harvest looks at, from inputs made ready to activations.
+
+    Args:
+        model: The network, in evaluation mode.
+        layer: The dotted name of the layer.
+        layout: How activations are taken out of the layer's output.
+    """
+
+    model: nn.Module
+    layer: str
+    layout: Layout
+
+    def __call__(self, ready: Tensor) -> dict[str, Tensor]:
+        """Return the activations of a batch, under the name of the layer."""
+        module = get_layer(self.model, self.layer)
+        return {self.layer: self.layout.take(layer_output(self.model, module, ready, self.layer))}
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """What every worker is told once.
+
+    Args:
+        psi: What to run.
+        address: The store that is being written.
+        target: Where it will be, for messages.
+        dtype: How activations are stored.
+        order: |G|.
+        threads: Threads of a worker.
+    """
+
+    psi: Psi
+    address: Path | str
+    target: Path | str
+    dtype: str
+    order: int
+    threads: int
+
+
+def harvest_in_workers(
+    task: Task,
+    batches_of: Callable[[int], Iterator[Batches]],
+    todo: list[int],
+    *,
+    workers: int,
+    written: Callable[[], None],
+    tick: Callable[[int], None],
+) -> None:
+    """Fill the shards of a store that are still missing.
+
+    Args:
+        task: What every worker is told.
+        batches_of: The inputs of a shard, moved and made ready.
+        todo: The shards to fill.
+        workers: Processes at most.
+        written: Called whenever a shard is complete.
+        tick: Called with the number of samples that went through the network.
+
+    Raises:
+        OrbitLensError: If the network cannot be sent to a process, a worker fails or dies.
+    """
+    left = deque(todo)
+    with ExitStack() as stack:
+        crew = [
+            _Worker(*stack.enter_context(_process(task)), batches_of)
+            for _ in range(min(workers, len(left)))
+        ]
+        for worker in crew:
+            worker.assign(left.popleft())
+        busy = {worker.connection: worker for worker in crew}
+        while busy:
+            for connection in wait(list(busy)):
+                worker = busy[connection]  # type: ignore[index]
+                said = worker.hear()
+                if said == _MORE:
+                    tick(worker.give(task.order))
+                    continue
+                written()
+                if left:
+                    worker.assign(left.popleft())
+                else:
+                    del busy[worker.connection]
+
+
+@final
+class _Worker:
+    """A process as its parent sees it."""
+
+    def __init__(
+        self,
+        process: SpawnProcess,
+        connection: Connection,
+        batches_of: Callable[[int], Iterator[Batches]],
+    ) -> None:
+        self.process, self.connection, self._batches_of = process, connection, batches_of
+        self._batches: Iterator[Batches] = iter(())
+        self._given = 0
+
+    def assign(self, shard: int) -> None:
+        """Tell the worker its next shard."""
+        self._batches = self._batches_of(shard)
+        self._send(shard)
+
+    def give(self, order: int) -> int:
+        """Send the next batches, or the word that there are no more; return the samples done."""
+        done, batches = self._given, next(self._batches, None)
+        self._given = 0 if batches is None else sum(map(len, batches)) // order
+        self._send(None if batches is None else [_packed(batch) for batch in batches])
+        return done
+
+    def hear(self) -> str:
+        """Wait for what the worker says.
+
+        Raises:
+            OrbitLensError: If that is an error, or the worker died.
+        """
+        try:
+            said, error = self.connection.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        if said == _FAILED:
+            raise error
+        return str(said)
+
+    def _send(self, message: object) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            raise self._died() from None
+
+    def _died(self) -> OrbitLensError:
+        self.process.join(5)
+        return OrbitLensError(
+            "a worker process of `harvest`",
+            expected="to work to its end",
+            received=f"exit code {self.process.exitcode}",
+            remedy="call `harvest` under `if __name__ == '__main__':`, see to enough memory, "
+            "or choose workers=1",
+        )
+
+
+@contextmanager
+def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(task, theirs), daemon=True)
+    try:
+        process.start()
+    except OSError:
+        raise
+    except Exception as error:
+        # Whatever the parts of a network raise when they are made ready to be sent.
+        raise OrbitLensError(
+            f"the network of layer {task.psi.layer!r}",
+            expected="one that can be sent to worker processes, its classes and functions defined "
+            "at the top of a module",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="choose workers=1",
+        ) from error
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+def _work(task: Task, connection: Connection) -> None:
+    """Fill one shard after the other, until the parent closes the pipe."""
+    # Ctrl-C reaches every process; the parent decides what follows from it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(task.threads)
+    with suppress(EOFError, OSError):
+        try:
+            _fill_shards(task, connection)
+        except OrbitLensError as error:
+            connection.send((_FAILED, error))
+
+
+def _fill_shards(task: Task, connection: Connection) -> None:
+    psi, device = task.psi, device_of(task.psi.model, torch.empty(0))
+    with address_errors(task.target):
+        array = activations_of(zarr.open_group(zarr_store(task.address), mode="r+"))
+    shards = shards_of(array)
+    with evaluating(psi.model):
+        while True:
+            shard = connection.recv()
+            blocks = orbit_blocks(
+                lambda ready: psi(ready.to(device)),
+                _batches(connection),
+                task.order,
+                shards.span(shard)[0],
+            )
+            for number, block in in_shards(blocks, shards, [shard]):
+                values = block[psi.layer]
+                write_shard(array, task.dtype, number, values, psi.layer, task.target)
+            connection.send((_WRITTEN, None))
+
+
+def _batches(connection: Connection) -> Iterator[Batches]:
+    while True:
+        connection.send((_MORE, None))
+        packed: list[_Packed] | None = connection.recv()
+        if packed is None:
+            return
+        yield tuple(map(_unpacked, packed))
+
+
+def _packed(batch: Tensor) -> _Packed:
+    """Lay a batch out as bytes: a tensor itself would take a detour through shared memory."""
+    return str(batch.dtype).removeprefix("torch."), batch.cpu().contiguous().view(
+        torch.uint8
+    ).numpy()
+
+
+def _unpacked(packed: _Packed) -> Tensor:
+    kind, content = packed
+    dtype: Any = getattr(torch, kind)
+    return torch.from_numpy(content).view(dtype)
