@@ -54,7 +54,7 @@ def least_memory(store: ActivationStore, batch_size: int, samples: np.ndarray | 
 
 
 def tight(store: ActivationStore, batch_size: int = 3, seed: int = 0, spare: int = 0):
-    """Batches whose buffers hold one shard, or a few more."""
+    """Batches whose buffers hold one run, here a shard, or a few more."""
     memory = least_memory(store, batch_size) + 2 * spare * 4 * 2 * DIM * 4
     return OrbitBatches(store, batch_size=batch_size, memory=memory, seed=seed)
 
@@ -103,7 +103,7 @@ def test_every_orbit_once_and_any_start_is_a_suffix(
     assert all(torch.equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
 
 
-@pytest.mark.parametrize("spare", [0, 2, 100], ids=["one shard", "three shards", "all"])
+@pytest.mark.parametrize("spare", [0, 2, 100], ids=["one run", "three runs", "all"])
 def test_epochs_and_seeds_differ_and_the_same_seed_does_not(spare: int) -> None:
     store = numbered(40)
     first = tight(store, spare=spare)
@@ -127,7 +127,7 @@ def test_a_batch_keeps_its_numbers_while_later_ones_are_read() -> None:
     assert all(torch.equal(batch, copy) for batch, copy in kept)
 
 
-def test_a_buffer_mixes_its_shards_and_no_others() -> None:
+def test_a_buffer_mixes_its_runs_and_no_others() -> None:
     store = numbered(48)
     rows = np.array(order(tight(store, spare=2))).reshape(4, 12)  # buffers of three shards of four
     assert all(len(set(buffer // 4)) == 3 for buffer in rows)
@@ -141,7 +141,7 @@ def test_a_view_about_a_mean_is_read_as_such() -> None:
     assert torch.equal(rows[rows[:, 0, 0].argsort()], view.orbits())
 
 
-def test_samples_are_read_by_the_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_are_read_by_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[tuple[int, int]] = []
     plain = ActivationStore._read
 
@@ -241,8 +241,11 @@ def test_the_reading_thread_ends_with_its_iterator(ending: str) -> None:
 
 
 @pytest.mark.parametrize("positions", [1, 4])
-def test_what_is_allocated_stays_within_the_budget(tmp_path: Path, positions: int) -> None:
-    # 16 MiB on disk in shards of 512 KiB.
+def test_what_is_allocated_stays_within_the_budget(
+    tmp_path: Path, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 16 MiB on disk in shards of 512 KiB and runs of 64 KiB.
+    monkeypatch.setattr("orbitlens.activations.batches._RUN_BYTES", 2**16)
     random = np.random.default_rng(0).standard_normal
     values = random((2048 // positions, 2, positions, 1024), np.float32)
     store = sharded(

@@ -1,9 +1,10 @@
 """Orbits in random order from a store that is larger than memory.
 
-Rows at random places cost a disk a seek each; whole shards in random order are read at its full
-speed. So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 2001.01858):
-shards in random order fill a buffer, and the orbits of the buffer are permuted. How well that mixes
-is measured in `benchmarks/scale/batches.md`.
+Rows at random places cost a disk a seek each, and a whole chunk is decoded for every one of them.
+So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 2001.01858): runs of
+samples, about 2 MiB each, fill a buffer in random order, and the orbits of the buffer are permuted.
+Such runs are read at nearly the speed of the disk, and there are many more of them in a buffer than
+there are whole shards, on which mixing depends. Both are measured in `benchmarks/scale/batches.md`.
 """
 
 import threading
@@ -19,10 +20,10 @@ from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _MIB = 2**20
-_PIECE_BYTES = 16 * _MIB
-# While a piece is read, it exists compressed, decoded, about its mean and with places aligned; the
+_RUN_BYTES = 2 * _MIB
+# While a run is read, it exists compressed, decoded, about its mean and with places aligned; the
 # threads that decode keep about as much again of what they freed, and some MiB whatever its length.
-_COPIES_OF_A_PIECE = 8
+_COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
 
 
@@ -43,8 +44,8 @@ class OrbitBatches:
         seed: Seed of the order, default 0.
 
     Raises:
-        OrbitLensError: If the budget is below what the largest shard needs, a number is out of
-            range, or there are no samples.
+        OrbitLensError: If the budget is below what two runs need, a number is out of range, or
+            there are no samples.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -72,40 +73,40 @@ class OrbitBatches:
             raise out_of_range("batch_size", "at least 1", batch_size)
         if seed < 0:
             raise out_of_range("seed", "0 or more", seed)
-        chosen = _chosen(store, samples)
         self.store, self.batch_size, self.memory, self.seed = store, batch_size, memory, seed
-        self.n = len(chosen) * store.positions
-        array = store.array
-        chunk, together = int(array.chunks[0]), int((array.shards or array.chunks)[0])
-        self._shards = _runs(chosen, together)
+        self._samples = _chosen(store, samples)
+        self.n = len(self._samples) * store.positions
         sample = 4 * store.positions * store.group.order * store.dim
-        # Large enough for few reads, small enough beside a shard to cost the budget little.
-        piece = min(_PIECE_BYTES, together * sample // 16) // sample
-        self._piece = min(together, max(chunk, piece - piece % chunk))
-        self._parts = self._share_budget(sample, len(chosen))
+        chunk, shard = (
+            int(store.array.chunks[0]),
+            int((store.array.shards or store.array.chunks)[0]),
+        )
+        run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
+        starts = np.flatnonzero(np.diff(self._samples // run, prepend=-1))
+        self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
+        kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
+        self._parts = self._share_budget(sample, _COPIES_OF_A_RUN * run * sample + kept)
         self._resident: Float[Tensor, "rows group dim"] | None = None
 
-    def _share_budget(self, sample: int, count: int) -> int:
+    def _share_budget(self, sample: int, reading: int) -> int:
         """Return into how many parts an epoch falls, each of which fits into a buffer."""
-        row = sample // self.store.positions
-        largest = max(map(len, self._shards))
-        reading = _COPIES_OF_A_PIECE * self._piece * sample
-        reading += min(_KEPT_BY_DECODERS, largest * sample // 2)
-        fixed = reading + 2 * self.batch_size * row + 8 * count  # with the numbers of the samples
+        count, longest = len(self._samples), int(np.diff(self._ends).max())
+        batch = self.batch_size * sample // self.store.positions
+        fixed = reading + 2 * batch + 16 * count  # with the numbers of the samples and runs
         each = sample + 8 * self.store.positions  # with the place of each row in the order
         if fixed + count * each <= self.memory:
             return 1
-        held = (self.memory - fixed) // (2 * each) // largest
+        held = (self.memory - fixed) // (2 * each) // longest
         if held < 1:
-            least = fixed + min(2 * largest, count) * each
+            least = fixed + min(2 * longest, count) * each
             raise OrbitLensError(
                 "`memory`",
-                expected=f"at least {_mib(least, up=True)} MiB, for shards of "
-                f"{_mib(largest * sample)} MiB and batches of {_mib(self.batch_size * row)} MiB",
+                expected=f"at least {_mib(least, up=True)} MiB, to read {_mib(longest * sample)} "
+                f"MiB at a time for batches of {_mib(batch)} MiB",
                 received=f"{_mib(self.memory)} MiB",
-                remedy="give more memory, or write the store with smaller shards",
+                remedy="give more memory, or take smaller batches",
             )
-        return -(-len(self._shards) // held)
+        return -(-(len(self._ends) - 1) // held)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -137,7 +138,7 @@ class OrbitBatches:
     def _batches(self, epoch: int, first: int) -> Iterator[Orbits]:
         """Cut batches from the order of an epoch, beginning with its orbit number `first`."""
         parts = self._order(epoch)
-        ends = np.cumsum([_count(part) * self.store.positions for part in parts]).tolist()
+        ends = np.cumsum([self._count(part) * self.store.positions for part in parts]).tolist()
         part = int(np.searchsorted(ends, first, side="right"))
         begin = first - (ends[part - 1] if part else 0)
         left, filled = self.n - first, 0
@@ -155,19 +156,22 @@ class OrbitBatches:
                     filled = 0
             begin = 0
 
-    def _order(self, epoch: int) -> list[list[Int[np.ndarray, " _"]]]:
-        """The shards of each buffer of an epoch; buffers hold equally many, or one less."""
-        count = len(self._shards)
-        kept = self._parts == 1  # a buffer that stays from epoch to epoch has one order of shards
+    def _order(self, epoch: int) -> list[Int[np.ndarray, " _"]]:
+        """The runs of each buffer of an epoch; buffers hold equally many, or one less."""
+        count = len(self._ends) - 1
+        kept = self._parts == 1  # a buffer that stays from epoch to epoch has one order of runs
         order = np.arange(count) if kept else self._generator(epoch, 0).permutation(count)
-        split = np.array_split(order, self._parts)
-        return [[self._shards[i] for i in part] for part in split]
+        return np.array_split(order, self._parts)
+
+    def _count(self, runs: Int[np.ndarray, " _"]) -> int:
+        """How many samples some runs hold."""
+        return int((self._ends[runs + 1] - self._ends[runs]).sum())
 
     def _generator(self, epoch: int, key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, key)))
 
     def _buffers(
-        self, parts: Sequence[Sequence[Int[np.ndarray, " _"]]]
+        self, parts: Sequence[Int[np.ndarray, " _"]]
     ) -> Iterator[Float[Tensor, "rows group dim"]]:
         """Yield the orbits of each part in turn, while a thread reads the part after it."""
         if not parts:
@@ -193,28 +197,27 @@ class OrbitBatches:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _buffer(
-        self, parts: Sequence[Sequence[Int[np.ndarray, " _"]]]
-    ) -> Float[Tensor, "samples numbers"]:
+    def _buffer(self, parts: Sequence[Int[np.ndarray, " _"]]) -> Float[Tensor, "samples numbers"]:
         numbers = self.store.positions * self.store.group.order * self.store.dim
-        return torch.from_numpy(np.empty((max(map(_count, parts)), numbers), np.float32))
+        return torch.from_numpy(np.empty((max(map(self._count, parts)), numbers), np.float32))
 
     def _read(
         self,
-        shards: Sequence[Int[np.ndarray, " _"]],
+        runs: Int[np.ndarray, " _"],
         buffer: Float[Tensor, "samples numbers"],
         stop: threading.Event,
     ) -> Float[Tensor, "rows group dim"]:
-        """Fill a buffer with the samples of some shards, piece by piece; return its rows."""
+        """Fill a buffer with the samples of some runs, one by one; return its rows."""
         end = 0
-        for piece in (piece for shard in shards for piece in _runs(shard, self._piece)):
+        for run in runs.tolist():
             if stop.is_set():
                 break
-            first, last = int(piece[0]), int(piece[-1])
+            wanted = self._samples[self._ends[run] : self._ends[run + 1]]
+            first, last = int(wanted[0]), int(wanted[-1])
             block = self.store._read(slice(first, last + 1)).reshape(last + 1 - first, -1)
-            into = buffer[end : end + len(piece)]
-            torch.index_select(block, 0, torch.from_numpy(piece - first), out=into)
-            end += len(piece)
+            into = buffer[end : end + len(wanted)]
+            torch.index_select(block, 0, torch.from_numpy(wanted - first), out=into)
+            end += len(wanted)
         return buffer[:end].view(-1, self.store.group.order, self.store.dim)
 
 
@@ -228,15 +231,6 @@ def _chosen(store: ActivationStore, samples: Int[np.ndarray, " n"] | None) -> In
         )
     store._check_indices(samples)
     return np.sort(samples).astype(np.int64, copy=False)
-
-
-def _runs(samples: Int[np.ndarray, " n"], length: int) -> list[Int[np.ndarray, " _"]]:
-    """Split rising samples where another run of `length` stored samples begins."""
-    return np.split(samples, np.flatnonzero(np.diff(samples // length)) + 1)
-
-
-def _count(shards: Sequence[Int[np.ndarray, " _"]]) -> int:
-    return sum(map(len, shards))
 
 
 def _mib(size: int, *, up: bool = False) -> str:
