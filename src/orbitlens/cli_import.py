@@ -21,8 +21,12 @@ from orbitlens.pipeline import Console
 @click.option("--layer", help="Which of several layers the cache holds.")
 @click.option("--model", help="Name of the network, to be recorded.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The store to write, a folder."
+    "--dtype",
+    default="float32",
+    show_default=True,
+    help="How activations are stored: float32, float16 or bfloat16.",
 )
+@click.option("--out", required=True, help="The store to write, a folder or a URL.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
 def import_command(
     cache: Path,
@@ -30,7 +34,8 @@ def import_command(
     kind: str,
     layer: str | None,
     model: str | None,
-    out: Path,
+    dtype: str,
+    out: str,
     as_json: bool,
 ) -> None:
     """Make a store of the activations in CACHE.
@@ -46,6 +51,7 @@ def import_command(
             kind=kind,
             layer=layer,
             model=model,
+            dtype=dtype,
             progress=tick,
         )
     size = f"{store.n} samples under {store.group.name}, {store.positions} positions"

@@ -237,6 +237,14 @@ def test_the_size_of_blocks_changes_nothing(
         assert steps[-1] == (5, 5)
 
 
+def test_a_cache_in_bfloat16_may_stay_so(tmp_path: Path) -> None:
+    acts = torch.randn(8, 3).bfloat16()
+    save_file({"a": acts}, tmp_path / "a.safetensors")
+    store = import_activations(tmp_path / "a.safetensors", out=tmp_path / "s", dtype="bfloat16")
+    assert store.dtype == "bfloat16"
+    assert torch.equal(open_store(tmp_path / "s").orbits()[:, 0], acts.float())
+
+
 def test_labels_and_a_digest_are_kept(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", values(6, 4))
     labels = np.array([0, 1, 1], dtype=np.int32)

@@ -335,6 +335,15 @@ def a_number_beyond_float32(folder: Path) -> Case:
     return {"path": arrays(folder, acts)}, "1 NaN or infinite values"
 
 
+def an_unknown_way_to_store(folder: Path) -> Case:
+    return {"path": arrays(folder, values(6, 2)), "dtype": "float8"}, "float8"
+
+
+def a_number_beyond_float16(folder: Path) -> Case:
+    path = arrays(folder, np.full((3, 2), 1e6, dtype=np.float32))
+    return {"path": path, "dtype": "float16"}, "float16"
+
+
 def labels_that_do_not_fit(folder: Path) -> Case:
     path = arrays(folder, values(6, 2))
     return {"path": path, "group": cyclic(2), "labels": np.arange(6)}, "one per sample, 3, received"

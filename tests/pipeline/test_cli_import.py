@@ -47,6 +47,7 @@ def test_without_json_a_reader_gets_size_and_place(
     [
         (["--group", "C4"], "a multiple of 4 rows"),
         (["--group", "Q8"], "C or D and a number"),
+        (["--dtype", "half"], "half"),
         (["--kind", "numpy"], "did you mean 'npy'"),
         (["--kind", "safetensors"], "a whole .safetensors file"),
     ],

@@ -9,6 +9,7 @@ from orbitlens.activations.cache import Cache
 from orbitlens.activations.from_files import read_npy, read_safetensors
 from orbitlens.activations.from_saelens import read_saelens
 from orbitlens.activations.from_saev import read_saev
+from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.stream import Progress
 from orbitlens.activations.writer import check_labels, check_out, describe, write_store
@@ -30,6 +31,7 @@ def import_activations(
     class_names: tuple[str, ...] = (),
     model: str | None = None,
     digest: str | None = None,
+    dtype: str = "float32",
     progress: Progress | None = None,
 ) -> ActivationStore:
     """Build a store from activations that another library cached.
@@ -42,7 +44,8 @@ def import_activations(
     Args:
         path: A folder that SAELens or saev wrote, a .npy or .safetensors file, or a folder of
             these, which are joined in the order of their names.
-        out: Folder to write, which must not exist; None (the default) keeps the store in memory.
+        out: Folder or URL to write, which must not exist; None (the default) keeps the store in
+            memory.
         group: The group that moved the inputs. None (the default) for activations without orbits:
             every row is an input by itself, under the group of one element.
         kind: "saelens", "saev", "npy" or "safetensors"; "auto" (the default) looks at the files.
@@ -51,6 +54,7 @@ def import_activations(
         class_names: Their names.
         model: Recorded name of the network; by default what the cache says of it.
         digest: Fingerprint of the inputs; by default one of the cache.
+        dtype: How it is stored: "float32" (the default), "float16" or "bfloat16".
         progress: Called with (samples done, n) as the work goes on.
 
     Returns:
@@ -60,7 +64,7 @@ def import_activations(
         OrbitLensError: If `out` exists, if the path is no cache, needs unpickling, lacks files or
             holds damaged ones, if files differ in type or shape, if the layer is not there or not
             named, if the rows are not a multiple of |G|, if labels do not fit, or if an activation
-            is NaN or infinite. Nothing is left on disk then.
+            is NaN or infinite, or too large for `dtype`. Nothing is left on disk then.
 
     Example:
         >>> import tempfile
@@ -69,8 +73,8 @@ def import_activations(
         ...     import_activations(f"{folder}/acts.npy", group=cyclic(4))
         ActivationStore(in memory, n=3, group=C4, positions=1, dim=5)
     """
-    path, out = Path(path), None if out is None else Path(out)
-    group = cyclic(1) if group is None else group
+    path, group = Path(path), cyclic(1) if group is None else group
+    check_dtype(dtype)
     check_out(out)
     cache = _open(path, kind, layer, group)
     n = _samples(path, cache, group)
@@ -89,6 +93,7 @@ def import_activations(
             digest=digest or cache.digest(),
             class_names=class_names,
             moves=None,
+            dtype=dtype,
         ),
     )
 
