@@ -18,7 +18,7 @@ import inspect
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,9 +72,10 @@ def mixtures(settings: Settings, n: int) -> Tensor:
     return x / x.square().mean().sqrt()
 
 
-def peer(name: str, settings: Settings, batches: list[Tensor], blocks: int) -> None:
+def peer(name: str, settings: Settings, data: Path, blocks: int) -> None:
     """Train a peer, one block a turn."""
     referee = Referee()
+    batches = torch.from_numpy(np.load(data)).split(settings.batch)
     made = PEERS[name](settings)
     forget_peak()
     before = peak_bytes()
@@ -88,14 +89,13 @@ def peer(name: str, settings: Settings, batches: list[Tensor], blocks: int) -> N
     )
 
 
-def ours(settings: Settings, batches: list[Tensor], blocks: int) -> None:
+def ours(settings: Settings, data: Path, blocks: int) -> None:
     """Train ours, one epoch a turn, and take the bare product after it."""
     import orbitlens as ol
 
     referee = Referee()
-    x = torch.cat(batches)
-    product = bare_product(x[: settings.batch], settings)
-    store = ol.store_from_array(x.unsqueeze(1), group=ol.groups.cyclic(1))
+    store = ol.store_from_array(np.load(data)[:, None], group=ol.groups.cyclic(1))
+    steps = store.n // settings.batch
     sae = ol.sae.topk_sae(settings.d_in, settings.d_sae, settings.k, seed=settings.seed)
     forget_peak()
     before = peak_bytes()
@@ -103,9 +103,9 @@ def ours(settings: Settings, batches: list[Tensor], blocks: int) -> None:
 
     def turn(epoch: int, epochs: int, _: float) -> None:
         nonlocal start
-        seconds = (time.perf_counter() - start) / len(batches)
+        seconds = (time.perf_counter() - start) / steps
         peak = peak_bytes()
-        referee.answer(seconds, peak, before, product())
+        referee.answer(seconds, peak, before, bare_product(settings))
         forget_peak()
         if epoch < epochs:
             referee.wait()
@@ -120,28 +120,25 @@ def ours(settings: Settings, batches: list[Tensor], blocks: int) -> None:
         epochs=blocks,
         batch_size=settings.batch,
         lr=settings.lr,
-        samples=np.arange(len(x)),
+        samples=np.arange(store.n),
         revival_weight=0.0,
         progress=turn,
         **({"precision": "bfloat16"} if settings.bf16 else {}),
     )
 
 
-def bare_product(x: Tensor, settings: Settings) -> Callable[[], float]:
+def bare_product(settings: Settings) -> float:
     """The seconds of x @ W, best of three."""
     dtype = torch.bfloat16 if settings.bf16 else torch.float32
-
-    def product() -> float:
-        a, W = x.to(dtype), torch.randn(settings.d_in, settings.d_sae).to(dtype)
-        out = torch.mm(a, W)
-        seconds = []
-        for _ in range(3):
-            start = time.perf_counter()
-            torch.mm(a, W, out=out)
-            seconds.append(time.perf_counter() - start)
-        return min(seconds)
-
-    return product
+    x = torch.randn(settings.batch, settings.d_in).to(dtype)
+    W = torch.randn(settings.d_in, settings.d_sae).to(dtype)
+    out = torch.mm(x, W)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.mm(x, W, out=out)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 @dataclass
@@ -176,7 +173,7 @@ def compete(
                 # Started one by one, so that no warm-up waits for the imports of others.
                 if turn == 0:
                     entered[name] = start(name, sys.executable if OURS in name else peers)
-                seconds, peak, before, *product = entered[name].block()
+                seconds, peak, before, *product = entered[name].turn()
                 print(f"{shape}, turn {turn}, {name}: {seconds * 1e3:.1f} ms", file=sys.stderr)
                 found[name].peak = max(found[name].peak, peak)
                 found[name].before = before
@@ -256,11 +253,10 @@ def main() -> int:
     if options.worker:
         name = options.worker.removesuffix(BF16)
         settings = replace(SHAPES[options.shapes[0]].settings, bf16=options.worker.endswith(BF16))
-        batches = list(torch.from_numpy(np.load(options.data)).split(settings.batch))
         if name == OURS:
-            ours(settings, batches, options.rounds + 1)
+            ours(settings, options.data, options.rounds + 1)
         else:
-            peer(name, settings, batches, options.rounds + 1)
+            peer(name, settings, options.data, options.rounds + 1)
         return 0
     kinds = ("", BF16)[: 1 + options.peers_bf16] if options.peers else ()
     results = []

@@ -1,7 +1,7 @@
 """Contestants that take turns: one process for each, which works only when it is told to.
 
 A machine that others use is fast and slow by turns. So every contestant is started and warmed up,
-and then all work one block of steps each, in rounds, one at a time; the best block of each counts.
+and then each does a piece of work at its turn, in rounds; the best of each counts.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Contestant:
-    """A process that does one block of work at each call of `block`.
+    """A process that does a piece of work at each call of `turn`.
 
     Args:
         program: The command, whose standard input and output are what `Referee` reads and writes.
@@ -32,9 +32,9 @@ class Contestant:
             env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
         )
 
-    def block(self) -> list[float]:
-        """Let it work; the figures that it answers with."""
-        self._process.stdin.write("go\n")
+    def turn(self, *figures: float) -> list[float]:
+        """Tell it what to do, and return what it answers."""
+        self._process.stdin.write(" ".join(map(str, figures)) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
@@ -53,18 +53,23 @@ class Referee:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
-    def wait(self) -> None:
-        """Wait for this contestant's turn."""
-        if not sys.stdin.readline():
-            sys.exit("the benchmark ended")
+    def wait(self) -> list[float]:
+        """Wait for this contestant's turn; what it is to do."""
+        line = sys.stdin.readline()
+        if not line:
+            sys.exit()
+        return [float(word) for word in line.split()]
 
     def answer(self, *figures: float) -> None:
-        """Tell what the block took."""
+        """Tell what came of it."""
         print(*figures, file=self._answers, flush=True)
 
 
 def paced(
-    batches: Sequence[Tensor], blocks: int, wait: Callable[[], None], done: Callable[[float], None]
+    batches: Sequence[Tensor],
+    blocks: int,
+    wait: Callable[[], object],
+    done: Callable[[float], None],
 ) -> Iterator[Tensor]:
     """Yield all batches in each block; `wait` before it, then tell `done` how long it took.
 
