@@ -45,7 +45,9 @@ def commands() -> None:
 @click.command("run")
 @click.argument("source")
 @click.option("--quick", is_flag=True, help="A smaller run, for a first look.")
-@settings(*GROUP, *MODEL, *DATA, "transport", *TRAINING[:-2], *PROBING[:-1], "features", *RUN)
+@settings(
+    *GROUP, *MODEL, *DATA, "dtype", "transport", *TRAINING[:-2], *PROBING[:-1], "features", *RUN
+)
 @common("runs/SOURCE")
 @click.pass_context
 def run_command(
@@ -70,7 +72,14 @@ def run_command(
 
 @click.command("harvest")
 @click.argument("source")
-@settings(*GROUP, *MODEL, *DATA, *RUN)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that run the model.",
+)
+@settings(*GROUP, *MODEL, *DATA, "dtype", *RUN)
 @common("runs/SOURCE-harvest")
 @click.pass_context
 def harvest_command(
@@ -79,12 +88,15 @@ def harvest_command(
     out: Path | None,
     resume: bool,
     as_json: bool,
+    workers: int,
     **values: Any,
 ) -> None:
     """Store the activations of a model over the orbits of images."""
     config = config_of(ctx, values, {})
     out = out or Path("runs") / f"{Path(config.source).resolve().name}-harvest"
-    record = verbs.harvest(config, out, resume=resume, console=Console(quiet=as_json))
+    record = verbs.harvest(
+        config, out, resume=resume, console=Console(quiet=as_json), workers=workers
+    )
     print_record(as_json, record, [f"store: {out / 'acts.zarr'}"])
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from orbitlens.activations import ActivationStore, open_store, store_from_array
+from orbitlens.activations.shards import chunk_samples, plan_shards
 from orbitlens.activations.writer import describe, write_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
@@ -167,6 +169,56 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     change(path, schema=99)
     with pytest.raises(OrbitLensError, match="schema 1 to 2, received schema 99; update"):
         open_store(path)
+
+
+def test_a_store_of_schema_1_is_read(tmp_path: Path, values: np.ndarray) -> None:
+    root = zarr.create_group(tmp_path / "old", zarr_format=3)
+    attributes = describe(
+        group=cyclic(4),
+        action="given",
+        action_config={},
+        model="m",
+        layer="l",
+        digest="d",
+        class_names=(),
+        moves=None,
+    )
+    del attributes["dtype"]
+    root.attrs.update({**attributes, "schema": 1, "labelled": False, "complete": True})
+    array = root.create_array(
+        "activations",
+        shape=values.shape,
+        chunks=(64, 4, 4096),
+        dtype="float32",
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        config={"write_empty_chunks": True},
+    )
+    array[:] = values
+    store = open_store(tmp_path / "old")
+    assert (store.dtype, store.shard_samples) == ("float32", 64)
+    assert np.array_equal(store.orbits().numpy(), values)
+    spoil(tmp_path / "old/activations/c/1/0/0", "flipped")
+    with pytest.raises(OrbitLensError, match=r"damaged shard 1 \(samples 64\.\.127\)"):
+        store.orbits()
+    (tmp_path / "old/activations/c/2/0/0").unlink()
+    with pytest.raises(OrbitLensError, match="2 of the 3 shards"):
+        open_store(tmp_path / "old")
+
+
+def test_memory_and_disk_are_cut_alike(path: Path, values: np.ndarray) -> None:
+    in_memory = store_from_array(values, group=cyclic(4))
+    assert in_memory.shard_samples == open_store(path).shard_samples == 64
+
+
+@pytest.mark.parametrize("n", [1, 5, 33, 64, 65, 1000])
+@pytest.mark.parametrize("widths", [(3,), (4096, 3), (40, 700, 11)])
+def test_shards_hold_whole_chunks_of_every_layer(n: int, widths: tuple[int, ...]) -> None:
+    shapes = [(4, width) for width in widths]
+    shards = plan_shards(n, shapes, together=7)
+    assert 1 <= shards.samples < 2 * n
+    assert shards.count * shards.samples >= n > (shards.count - 1) * shards.samples
+    for shape in shapes:
+        assert shards.samples % min(shards.samples, chunk_samples(shape)) == 0
 
 
 def test_another_group_than_the_arrays_is_refused(path: Path) -> None:

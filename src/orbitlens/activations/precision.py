@@ -21,7 +21,7 @@ def check_dtype(dtype: str) -> None:
         raise unknown_name("`dtype`", dtype, ON_DISK)
 
 
-def fill_value(dtype: str) -> float:
+def fill_value(dtype: str) -> float | int:
     """Return what an entry that was never written reads as: NaN, which no store holds."""
     return _BFLOAT16_NAN if dtype == "bfloat16" else float("nan")
 

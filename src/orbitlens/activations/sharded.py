@@ -221,7 +221,7 @@ def _create(
     )
 
 
-def _check_float32(block: Block) -> None:
+def _check_float32(block: Mapping[str, np.ndarray]) -> None:
     kinds = {layer: str(values.dtype) for layer, values in block.items()}
     for layer, kind in kinds.items():
         if kind != "float32":

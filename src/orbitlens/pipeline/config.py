@@ -9,6 +9,7 @@ import torch
 
 from orbitlens import groups
 from orbitlens.activations.positions import CHOICES
+from orbitlens.activations.precision import ON_DISK
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import BUILDERS
 from orbitlens.transport import METHODS
@@ -107,6 +108,7 @@ class RunConfig:
         "side in pixels that images are brought to; digits, photographs and cells: 32, pretrained "
         "models: 224",
     )
+    dtype: str = setting("float32", "how activations are stored: float32, float16 or bfloat16")
     unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
     model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
     model_epochs: int = setting(50, "epochs of the autoencoder")
@@ -147,6 +149,7 @@ class RunConfig:
         groups.from_name(self.group)
         for name, known in (
             ("device", DEVICES),
+            ("dtype", tuple(ON_DISK)),
             ("positions", CHOICES),
             ("sparsity", tuple(BUILDERS)),
             ("transport", tuple(METHODS)),

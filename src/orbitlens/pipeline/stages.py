@@ -194,8 +194,17 @@ def _training_images(job: Job) -> Float[Tensor, "n channels height width"]:
     return drawn.inputs.values[new[: config.model_samples]]
 
 
-def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> ActivationStore:
-    """Harvest the orbits, or open the store if it is there."""
+def harvest_orbits(
+    job: Job, path: Path, tick: Tick | None = None, *, workers: int = 1
+) -> ActivationStore:
+    """Harvest the orbits, go on where an interrupted harvest stopped, or open the store.
+
+    Args:
+        job: What to harvest.
+        path: The folder of the store.
+        tick: Progress.
+        workers: Processes that run the network.
+    """
     model, inputs = job.model, job.source.inputs
     if path.exists():
         store = open_store(path)
@@ -211,6 +220,9 @@ def harvest_orbits(job: Job, path: Path, tick: Tick | None = None) -> Activation
         labels=inputs.labels,
         class_names=inputs.class_names,
         positions=job.config.positions,
+        dtype=job.config.dtype,
+        workers=workers,
+        resume=True,
         prepare=model.prepare,
         name=model.name,
         progress=tick,

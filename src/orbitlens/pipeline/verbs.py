@@ -24,8 +24,17 @@ from orbitlens.pipeline.run import describe_transport, render
 from orbitlens.transport import Transport, fit_transport
 
 
-def harvest(config: RunConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
+def harvest(
+    config: RunConfig, out: Path, *, resume: bool, console: Console, workers: int = 1
+) -> dict[str, Any]:
     """Train or load the model and store the activations of its orbits.
+
+    Args:
+        config: The settings.
+        out: The folder to write.
+        resume: Go on where an earlier harvest into this folder stopped.
+        console: Progress.
+        workers: Processes that run the network; they change no bit of the result.
 
     Returns:
         A description of the store.
@@ -36,7 +45,7 @@ def harvest(config: RunConfig, out: Path, *, resume: bool, console: Console) -> 
         with console.stage("train the base model") as tick:
             stages.train_model(job, folder / "model.safetensors", tick)
         with console.stage("harvest orbits") as tick:
-            store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
+            store = stages.harvest_orbits(job, folder / "acts.zarr", tick, workers=workers)
         return _finish(folder, store.to_dict())
 
 
