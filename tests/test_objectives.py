@@ -86,46 +86,15 @@ class TestOrbitInvariance(ObjectiveContract):
         assert "x_hat" not in views
 
 
-def test_dead_latents_get_gradient_and_living_ones_do_not() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pre = torch.randn(5, 4, generator=generator).sub(3).requires_grad_()
-    directions = torch.eye(4)
-    dead = torch.tensor([True, False, True, False])
-    objectives.dead_latent_revival(
-        torch.randn(5, 4), pre, dead, directions, k_aux=2
-    ).sum().backward()
-    assert pre.grad is not None
-    assert (pre.grad[:, dead] != 0).all()
-    assert (pre.grad[:, ~dead] == 0).all()
-
-
-def test_the_residual_gets_no_gradient() -> None:
-    residual = torch.randn(5, 4, requires_grad=True)
-    pre = torch.randn(5, 4, requires_grad=True)
-    dead = torch.ones(4, dtype=torch.bool)
-    objectives.dead_latent_revival(residual, pre, dead, torch.eye(4), k_aux=2).sum().backward()
+def test_what_dead_latents_explain_gets_gradient_and_the_residual_none() -> None:
+    residual, explained = (torch.randn(5, 4, requires_grad=True) for _ in range(2))
+    objectives.dead_latent_revival(residual, explained).sum().backward()
     assert residual.grad is None
+    assert explained.grad is not None
+    assert explained.grad.all()
 
 
-@pytest.mark.parametrize("k_aux", [1, 4])
-def test_without_dead_latents_revival_is_zero(k_aux: int) -> None:
-    pre = torch.randn(5, 4, requires_grad=True)
-    dead = torch.zeros(4, dtype=torch.bool)
-    values = objectives.dead_latent_revival(torch.randn(5, 4), pre, dead, torch.eye(4), k_aux=k_aux)
-    values.sum().backward()
-    assert values.tolist() == [0.0] * 5
-    assert pre.grad is not None
-    assert not pre.grad.any()
-
-
-def test_revival_uses_the_k_largest_dead_latents_by_hand() -> None:
-    # residual (2, 0); the dead latents 0 and 1 have a = (1, 5), latent 2 is alive. k_aux = 1 takes
-    # latent 1, direction (0, 1): error 2^2 + 5^2 = 29, power 4.
-    value = objectives.dead_latent_revival(
-        torch.tensor([[2.0, 0.0]]),
-        torch.tensor([[1.0, 5.0, 9.0]]),
-        torch.tensor([True, True, False]),
-        torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
-        k_aux=1,
-    )
+def test_revival_is_relative_to_the_residual_by_hand() -> None:
+    # residual (2, 0), explained (0, 5): error 2^2 + 5^2 = 29, power 4.
+    value = objectives.dead_latent_revival(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
     assert value.item() == pytest.approx(29 / 4)

@@ -12,7 +12,7 @@ from orbitlens.reps import direct_sum, irreps, isotypic_basis, regular
 from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, TopK, crosscoder_sae, topk_sae
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.stack import stack_saes
-from orbitlens.views import VIEWS, Views, reconstructs_moved, views_of
+from orbitlens.views import VIEWS, Batch, Views, reconstructs_moved, views_of
 
 ORDER, DIM = 3, 4
 ROWS = torch.randn(5 * ORDER, DIM, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ TIED = [
 
 def views(members: list[SAE] = MEMBERS) -> Views:
     first = ORBIT * ORDER
-    return Views(stack_saes(members), ROWS, first, first + ELEMENT, ORDER)
+    return Views(stack_saes(members), Batch(ROWS, first, first + ELEMENT, ORDER))
 
 
 def test_activations_are_the_rows_of_each_members_batch() -> None:
@@ -101,7 +101,8 @@ def test_pooled_codes_of_an_sae_without_a_group_are_refused_in_one_line() -> Non
 
 def test_the_orbit_of_an_sae_without_blocks_is_refused_in_one_line() -> None:
     stack = stack_saes([topk_sae(DIM, 6, 2)])
-    single = Views(stack, ROWS, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2).long(), 3)
+    batch = Batch(ROWS, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2).long(), 3)
+    single = Views(stack, batch)
     with pytest.raises(OrbitLensError, match="received FreeDictionary.*crosscoder_sae") as error:
         _ = single.x_hat_orbit
     assert "\n" not in str(error.value)

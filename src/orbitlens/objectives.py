@@ -15,7 +15,7 @@ objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
 import torch
 
 from orbitlens.metrics.reconstruction import squared_error
-from orbitlens.typing import Activations, Bool, Codes, Float, Orbits, PerSample, Tensor
+from orbitlens.typing import Activations, Codes, Orbits, PerSample
 
 
 def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
@@ -161,14 +161,7 @@ def orbit_invariance(
     return squared_error(x_moved, x_hat_moved) + weight * squared_error(pooled, pooled_moved)
 
 
-def dead_latent_revival(
-    residual: Activations,
-    pre: Codes,
-    dead: Bool[Tensor, " latents"],
-    directions: Float[Tensor, "latents dim"],
-    *,
-    k_aux: int,
-) -> PerSample:
+def dead_latent_revival(residual: Activations, explained: Activations) -> PerSample:
     """Let dead latents explain what the living leave over (the AuxK loss).
 
     || r - sum_{i in top k_aux dead} a_i D_i ||^2 / || r ||^2 with the residual r held fixed and no
@@ -177,22 +170,15 @@ def dead_latent_revival(
 
     Args:
         residual: Target minus reconstruction, shape [batch, dim]; detached here.
-        pre: Pre-activations, shape [batch, latents].
-        dead: Latents that have not fired for long, shape [latents].
-        directions: The dictionary, shape [latents, dim].
-        k_aux: Dead latents used per sample.
+        explained: What the dead latents make of it, sum_i a_i D_i, shape [batch, dim].
 
     Returns:
-        One value per sample, shape [batch]; zero where no latent is dead.
+        One value per sample, shape [batch].
 
     Example:
-        >>> pre, eye = torch.tensor([[-2.0, 5.0]]), torch.eye(2)
-        >>> dead_latent_revival(torch.ones(1, 2), pre, torch.tensor([True, False]), eye, k_aux=1)
+        >>> dead_latent_revival(torch.ones(1, 2), torch.tensor([[-2.0, 0.0]]))
         tensor([5.])
     """
     residual = residual.detach()
-    values, latents = torch.where(dead, pre, -torch.inf).topk(k_aux, dim=-1)
-    values = torch.where(values.isfinite(), values, torch.zeros_like(values))
-    explained = torch.zeros_like(pre).scatter(-1, latents, values) @ directions
     power = residual.square().sum(-1).clamp_min(torch.finfo(residual.dtype).tiny)
-    return dead.any() * squared_error(residual, explained) / power
+    return squared_error(residual, explained) / power

@@ -3,19 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from typing import final
 
 import numpy as np
 import torch
+from torch import nn
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.sae import SAE
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Float, Int, Orbits, PerSample, StackedActivations, Tensor
-from orbitlens.views import Objective, Views, reconstructs_moved
+from orbitlens.views import Batch, Objective, Views, reconstructs_moved
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class StackTraining:
     def __init__(self, members: Sequence[Member], lr: float) -> None:
         self.members, self.names = members, members[0].names
         self.sae = stack_saes([member.sae for member in members]).train()
-        self.optimizer = torch.optim.Adam(self.sae.parameters(), lr=lr, fused=True)
+        self.turned = _lay_out(self.sae)
+        views = [self.turned.get(weights, weights) for weights in self.sae.parameters()]
+        self.optimizer = torch.optim.Adam(views, lr=lr, fused=True)
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), self.members[0].sae.d_sae, device=device)
         stores = list({id(member.data): member.data for member in members}.values())
@@ -164,15 +167,14 @@ class StackTraining:
             torch.stack(moved).to(device),
         )
         self.sae.dictionary.settle_()
-        self.dead = self.silent >= dead_after
-        self.reviving = self.dead.any(-1).nonzero().flatten()
+        dead = self.silent >= dead_after
+        self.dead = dead if dead.any() else None
         self.loss, self.error = torch.zeros(2, len(self.members), device=device)
         self.fired, self.fired_primary = torch.zeros(2, *self.silent.shape, device=device)
 
     def step(self, batch: slice, revival_weight: float) -> None:
         """Take one step of Adam on one batch of every member."""
-        views = Views(
-            self.sae,
+        own = Batch(
             self.rows,
             self.canonical[:, batch],
             self.moved[:, batch],
@@ -180,13 +182,17 @@ class StackTraining:
             self.coordinates,
             self.shift,
         )
+        views = Views(self.sae, own, self.dead if revival_weight > 0 else None)
         losses = self._losses(views)
         self._count(views, losses)
         loss = losses.mean(-1).sum()
-        if revival_weight > 0 and len(self.reviving):
-            loss = loss + revival_weight * self._revival(views).mean(-1).sum()
-        self.optimizer.zero_grad()
+        revival = self._revival(views)
+        if revival is not None:
+            loss = loss + revival_weight * revival.mean(-1).sum()
+        self.sae.zero_grad()
         loss.backward()
+        for weights, view in self.turned.items():
+            view.grad = None if weights.grad is None else weights.grad.mT
         self.optimizer.step()
         self.sae.dictionary.project_()
 
@@ -204,17 +210,14 @@ class StackTraining:
                 losses.append(torch.vmap(_by_name(objective, self.names))(*own.values()))
         return torch.cat(losses)
 
-    def _revival(self, views: Views) -> Float[Tensor, "reviving batch"]:
+    def _revival(self, views: Views) -> Float[Tensor, "member batch"] | None:
         output = views.primary(self.names)
-        k = self.sae.sparsity.k
-        every = len(self.reviving) == len(self.members)
-        chosen = slice(None) if every else self.reviving
-        return torch.vmap(partial(objectives.dead_latent_revival, k_aux=k))(
-            (self._target(views) - output.x_hat)[chosen],
-            output.pre[chosen],
-            self.dead[chosen],
-            self.sae.W_dec[chosen],
-        )
+        explained = output.explained_by_dead
+        if explained is None:
+            return None
+        residual = self._target(views) - output.x_hat
+        flat = objectives.dead_latent_revival(residual.flatten(0, 1), explained.flatten(0, 1))
+        return flat.view(residual.shape[:2])
 
     def _target(self, views: Views) -> StackedActivations:
         return views.x_moved if reconstructs_moved(self.names) else views.x
@@ -226,7 +229,7 @@ class StackTraining:
         self.loss += losses.sum(-1)
         self.error += (self._target(views) - output.x_hat).square().sum((-2, -1))
         for each in views.outputs:
-            fired = (each.codes > 0).sum(-2)
+            fired = each.sparse.fired()
             self.fired += fired
             if each is output:
                 self.fired_primary += fired
@@ -254,6 +257,21 @@ class StackTraining:
             member.history.explained_variance.append(variance_explained)
             member.history.dead_latents.append(dead)
             member.diverged = not math.isfinite(loss)
+
+
+def _lay_out(sae: SAE) -> dict[nn.Parameter, nn.Parameter]:
+    """Put the vector of each latent into one piece of memory, as products with a few need it.
+
+    Returns:
+        For weights that are then the transpose of what lies in memory a view as it lies there: what
+        Adam works on, which copies everything else.
+    """
+    weights = sae.encoder.get_parameter("W_enc")
+    if sae.encoder.vectors.is_contiguous():
+        return {}
+    lying = weights.data.mT.contiguous()
+    weights.data = lying.mT
+    return {weights: nn.Parameter(lying, requires_grad=weights.requires_grad)}
 
 
 def _shares(member: Member, other: Member) -> bool:

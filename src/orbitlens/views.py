@@ -2,14 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, CrosscoderDictionary, SAEOutput, orbits_of
-from orbitlens.typing import Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
+from orbitlens.sae import SAE, CrosscoderDictionary, orbits_of
+from orbitlens.sae.sparse_encode import sparse_codes
+from orbitlens.typing import Bool, Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]
 VIEWS = (
@@ -83,12 +85,11 @@ def blocks_of(sae: SAE) -> CrosscoderDictionary:
     return sae.dictionary
 
 
-@final
-class Views:
-    """The views of one step of a stack of SAEs, each computed when it is first asked for.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The activations of one step, and where those of each member are.
 
     Args:
-        sae: The stack, see `orbitlens.stack`.
         rows: Activations, an orbit in successive rows, shape [rows, dim].
         canonical: The row of each canonical sample, shape [member, batch].
         moved: The row of each moved sample, shape [member, batch].
@@ -98,45 +99,100 @@ class Views:
         shift: By how much the rows of each member come later there, shape [member, 1].
     """
 
+    rows: Float[Tensor, "rows dim"]
+    canonical: Int[Tensor, "member batch"]
+    moved: Int[Tensor, "member batch"]
+    order: int
+    coordinates: Float[Tensor, "coordinate_rows dim"] | None = None
+    shift: Int[Tensor, "member 1"] | None = None
+
+
+@final
+class StepOutput:
+    """What a stack of SAEs makes of a batch, the entries of its codes alone.
+
+    Args:
+        sae: The stack, see `orbitlens.stack`.
+        y: Activations in the dictionary's coordinates, shape [member, batch, dim].
+        dead: Latents that have not fired for long, see `sparse_codes`.
+        half: Whether to search in bfloat16.
+    """
+
     def __init__(
         self,
         sae: SAE,
-        rows: Float[Tensor, "rows dim"],
-        canonical: Int[Tensor, "member batch"],
-        moved: Int[Tensor, "member batch"],
-        order: int,
-        coordinates: Float[Tensor, "coordinate_rows dim"] | None = None,
-        shift: Int[Tensor, "member 1"] | None = None,
+        y: StackedActivations,
+        dead: Bool[Tensor, "member latents"] | None = None,
+        *,
+        half: bool = False,
     ) -> None:
-        self._sae, self._rows, self._order = sae, rows, order
-        self._canonical, self._moved = canonical, moved
-        self._coordinates, self._shift = coordinates, shift
+        self._sae = sae
+        self.sparse, self._dead = sparse_codes(sae, y, dead=dead, half=half)
+
+    @cached_property
+    def codes(self) -> StackedCodes:
+        """All codes, shape [member, batch, latents]."""
+        return self.sparse.dense()
+
+    @cached_property
+    def x_hat(self) -> StackedActivations:
+        """Reconstructions, shape [member, batch, dim]."""
+        return self._sae.dictionary.sums(self.sparse) + self._sae.b_dec.unsqueeze(-2)
+
+    @property
+    def explained_by_dead(self) -> StackedActivations | None:
+        """What the largest dead latents stand for, shape [member, batch, dim]; None without any."""
+        return None if self._dead is None else self._sae.dictionary.sums(self._dead)
+
+
+@final
+class Views:
+    """The views of one step of a stack of SAEs, each computed when it is first asked for.
+
+    Args:
+        sae: The stack, see `orbitlens.stack`.
+        batch: Its activations.
+        dead: Latents that have not fired for long, see `sparse_codes`.
+        half: Whether to search in bfloat16.
+    """
+
+    def __init__(
+        self,
+        sae: SAE,
+        batch: Batch,
+        dead: Bool[Tensor, "member latents"] | None = None,
+        *,
+        half: bool = False,
+    ) -> None:
+        self._sae, self._batch, self._dead, self._half = sae, batch, dead, half
 
     @cached_property
     def x(self) -> StackedActivations:
         """psi(x), shape [member, batch, dim]."""
-        return _taken(self._rows, self._canonical)
+        return _taken(self._batch.rows, self._batch.canonical)
 
     @cached_property
     def x_moved(self) -> StackedActivations:
         """psi(gx), shape [member, batch, dim]."""
-        return _taken(self._rows, self._moved)
+        return _taken(self._batch.rows, self._batch.moved)
 
     @cached_property
-    def output(self) -> SAEOutput:
+    def output(self) -> StepOutput:
         """Everything that the SAEs make of psi(x)."""
-        return self._output("x", self._canonical)
+        return self._output("x", self._batch.canonical)
 
     @cached_property
-    def output_moved(self) -> SAEOutput:
+    def output_moved(self) -> StepOutput:
         """Everything that the SAEs make of psi(gx)."""
-        return self._output("x_moved", self._moved)
+        return self._output("x_moved", self._batch.moved)
 
-    def _output(self, view: str, rows: Int[Tensor, "member batch"]) -> SAEOutput:
-        if self._coordinates is None or self._shift is None:
-            output: SAEOutput = self._sae(getattr(self, view))
-            return output
-        return self._sae.of_coordinates(_taken(self._coordinates, rows + self._shift))
+    def _output(self, view: str, rows: Int[Tensor, "member batch"]) -> StepOutput:
+        coordinates, shift = self._batch.coordinates, self._batch.shift
+        if coordinates is None or shift is None:
+            y = self._sae.dictionary.coordinates(getattr(self, view))
+        else:
+            y = _taken(coordinates, rows + shift)
+        return StepOutput(self._sae, y, self._dead, half=self._half)
 
     @property
     def codes(self) -> StackedCodes:
@@ -161,31 +217,31 @@ class Views:
     @property
     def pooled(self) -> StackedCodes:
         """Codes of psi(x) summed over the group, shape [member, batch, atoms]."""
-        return orbits_of(self._sae).pooled(self.codes)
+        return self.output.sparse.folded(orbits_of(self._sae).n_atoms)
 
     @property
     def pooled_moved(self) -> StackedCodes:
         """Codes of psi(gx) summed over the group, shape [member, batch, atoms]."""
-        return orbits_of(self._sae).pooled(self.codes_moved)
+        return self.output_moved.sparse.folded(orbits_of(self._sae).n_atoms)
 
     @property
     def orbit(self) -> Float[Tensor, "member batch group dim"]:
         """psi(gx) for every g, shape [member, batch, |G|, dim]."""
-        elements = torch.arange(self._order, device=self._rows.device)
-        return _taken(self._rows, self._canonical.unsqueeze(-1) + elements)
+        elements = torch.arange(self._batch.order, device=self._batch.rows.device)
+        return _taken(self._batch.rows, self._batch.canonical.unsqueeze(-1) + elements)
 
     @property
     def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
         """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
-        return blocks_of(self._sae).orbit(self.codes)
+        return blocks_of(self._sae).orbit_of_sparse(self.output.sparse)
 
-    def primary(self, names: Sequence[str]) -> SAEOutput:
+    def primary(self, names: Sequence[str]) -> StepOutput:
         """The output that is compared with a target: of the canonical sample if it is named."""
         canonical = {"x_hat", "x_hat_orbit"} & set(names)
         return self.output if canonical else self.output_moved
 
     @property
-    def outputs(self) -> list[SAEOutput]:
+    def outputs(self) -> list[StepOutput]:
         """The outputs computed so far."""
         return [vars(self)[name] for name in ("output", "output_moved") if name in vars(self)]
 

@@ -34,10 +34,18 @@ class SparseCodes:
 
     def dense(self) -> StackedCodes:
         """Return all codes, shape [member, batch, latents]; its gradient is that of the entries."""
-        *_, latents = self.shape
-        flat = self.values.new_zeros(self.pattern.height * latents)
-        places = self.pattern.rows * latents + self.pattern.columns % latents
-        return flat.scatter(0, places, self.values).view(self.shape)
+        return self.folded(self.shape[-1])
+
+    def folded(self, width: int) -> Float[Tensor, "member batch width"]:
+        """Return codes with latents that are equal modulo `width` summed, such as those of an atom.
+
+        Args:
+            width: The period, a divisor of the number of latents.
+        """
+        members, batch, _ = self.shape
+        flat = self.values.new_zeros(self.pattern.height * width)
+        places = self.pattern.rows * width + self.pattern.columns % width
+        return flat.scatter_add(0, places, self.values).view(members, batch, width)
 
     def sums(
         self, directions: Float[Tensor, "member latents dim"]
@@ -84,8 +92,8 @@ def selected(
     Example:
         >>> pattern, vectors = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2), torch.eye(2)
         >>> _ = vectors.requires_grad_()
-        >>> features = torch.tensor([[3.0, 4.0]])
-        >>> selected(torch.tensor([4.0]), features, vectors, torch.zeros(2), pattern).sum().backward()
+        >>> features, found = torch.tensor([[3.0, 4.0]]), torch.tensor([4.0])
+        >>> selected(found, features, vectors, torch.zeros(2), pattern).sum().backward()
         >>> vectors.grad.tolist()
         [[0.0, 0.0], [3.0, 4.0]]
     """

@@ -1,28 +1,31 @@
 """Encoding for a step of training: a search through all latents, and entries to learn from.
 
 The matrix of pre-activations, batch x latents, is by far the largest of a step, and all but k of
-its numbers per sample are thrown away. Here a tile of it is made, searched while it is in cache, and
-overwritten by the next; what was found becomes `SparseCodes`, and the gradient goes through these
-entries alone.
+its numbers per sample are thrown away. Here a block of it is made, searched while it is in cache,
+and overwritten by the next; what was found becomes `SparseCodes`, and the gradient goes through
+these entries alone.
 """
 
+import math
 from collections.abc import Iterator
-from typing import Protocol, final
+from functools import partial
+from typing import NamedTuple, Protocol, final
 
 import torch
 
 from orbitlens.sae.largest import RunningLargest, largest
 from orbitlens.sae.model import SAE
 from orbitlens.sae.sparse_codes import SparseCodes, selected
-from orbitlens.sae.sparse_products import Pattern, entry_products
-from orbitlens.typing import Float, Int, Tensor
+from orbitlens.sae.sparse_products import Pattern, entry_products, starts_of
+from orbitlens.typing import Bool, Float, Tensor
 
-_TILE = 2**21
-"""Pre-activations of a tile, 8 MiB in float32, which stay in the last cache."""
+_BLOCK = 2**23
+"""Pre-activations of a block, 32 MiB in float32, the size of a last cache."""
+_WIDEST = 2**13
+"""Latents of a block. Fewer make the search slower, more the product, which packs their weights."""
 _FEWEST_ROWS = 64
 """Below, a matrix product reads its weights too often."""
 
-Features = Float[Tensor, "member batch *axes"]
 Found = tuple[Float[Tensor, " entries"], Pattern]
 
 
@@ -30,7 +33,7 @@ def sparse_codes(
     sae: SAE,
     y: Float[Tensor, "member batch dim"],
     *,
-    dead: Int[Tensor, "member most"] | None = None,
+    dead: Bool[Tensor, "member latents"] | None = None,
     half: bool = False,
 ) -> tuple[SparseCodes, SparseCodes | None]:
     """Encode a batch of every member of a stack.
@@ -38,147 +41,177 @@ def sparse_codes(
     Args:
         sae: The stack, see `orbitlens.stack`.
         y: Activations in the dictionary's coordinates, shape [member, batch, dim].
-        dead: Latents that have not fired for long, shape [member, most]; -1 where a member has
-            fewer. None for none.
+        dead: Latents that have not fired for long, shape [member, latents]; None for none.
         half: Whether to search in bfloat16. What is found is computed in full precision.
 
     Returns:
         The codes, and the k largest pre-activations of dead latents, of either sign; None without
         dead latents.
-    """
-    features = sae.encoder.features(y - sae.dictionary.centre.unsqueeze(-2))
-    vectors, biases = sae.encoder.vectors, sae.encoder.biases
-    with torch.no_grad():
-        k = sae.sparsity.k
-        search: _Search = _PerBatch(k, *y.shape[:2]) if sae.sparsity.shared else _PerSample(k)
-        among_dead = None if dead is None else _AmongDead(min(k, dead.shape[-1]), dead)
-        for pre in _tiles(sae, features, vectors, biases, half=half):
-            if among_dead is not None:
-                among_dead.add(pre)
-            search.add(sae.sparsity.eligible(sae.dictionary.admitted(pre)))
 
-    def entries(found: Found) -> SparseCodes:
+    Example:
+        >>> from orbitlens.sae import topk_sae
+        >>> from orbitlens.stack import stack_saes
+        >>> sae, y = topk_sae(4, 8, 2), torch.randn(3, 4)
+        >>> codes, _ = sparse_codes(stack_saes([sae]), y[None])
+        >>> torch.allclose(codes.dense()[0], sae.encode(y), atol=1e-6)
+        True
+    """
+    layer = _LastLayer(
+        sae.encoder.features(y - sae.dictionary.centre.unsqueeze(-2)),
+        sae.encoder.vectors,
+        sae.encoder.biases,
+    )
+    (members, batch), k, rule = y.shape[:2], sae.sparsity.k, sae.sparsity
+    # Seen from several sides, the entries of a sample come side after side.
+    per_sample = partial(_PerSample, k, sae.d_sae, ordered=layer.features.ndim > 3)
+    search: _Search = per_sample()
+    if rule.shared:
+        search = _PerBatch(k, members, batch, sae.d_sae)
+    among_dead = None if dead is None else per_sample()
+    with torch.no_grad():
+        for block in _blocks(sae, layer, half=half):
+            if among_dead is not None and dead is not None:
+                living = ~dead[:, None, block.latent : block.latent + block.pre.shape[-1]]
+                among_dead.add(block._replace(pre=block.pre.masked_fill(living, -torch.inf)))
+            search.add(block._replace(pre=rule.eligible(sae.dictionary.admitted(block.pre))))
+    codes = layer.entries(search.finish(), sae.d_sae, half=half)
+    positive = SparseCodes(torch.relu(codes.values), codes.pattern, codes.shape)
+    if among_dead is None:
+        return positive, None
+    reviving = layer.entries(among_dead.finish(), sae.d_sae, half=half)
+    values = reviving.values
+    # A member with fewer dead latents than k found living ones, at minus infinity.
+    values = torch.where(values.isfinite(), values, torch.zeros_like(values))
+    return positive, SparseCodes(values, reviving.pattern, reviving.shape)
+
+
+class _LastLayer(NamedTuple):
+    """What an encoder's last layer sees and its weights; it may see a sample from several sides."""
+
+    features: Float[Tensor, "member batch *axes"]
+    vectors: Float[Tensor, "member vectors width"]
+    biases: Float[Tensor, "member vectors"]
+
+    def entries(self, found: Found, latents: int, *, half: bool) -> SparseCodes:
+        """Make what was found depend on features and weights."""
         values, pattern = found
-        shape = (*y.shape[:2], sae.d_sae)
-        own = _by_view(pattern, shape, features)
-        rows, columns = features.flatten(0, -2), vectors.flatten(0, 1)
+        members, batch = self.features.shape[:2]
+        own = self._by_side(pattern, latents)
+        rows, columns = self.features.flatten(0, -2), self.vectors.flatten(0, 1).contiguous()
+        biases = self.biases.flatten()
         if half:
             with torch.no_grad():
-                exact = entry_products(own, rows, columns) + biases.flatten()[own.columns]
-                values = torch.where(values.isfinite(), exact, values)
-        return SparseCodes(
-            selected(values, rows, columns, biases.flatten(), own), pattern, shape
-        )
+                exact = entry_products(own, rows, columns) + biases[own.columns]
+                values = torch.where(values.isfinite(), exact, values.to(exact.dtype))
+        values = selected(values, rows, columns, biases, own)
+        return SparseCodes(values, pattern, (members, batch, latents))
 
-    codes = entries(search.finish(sae.d_sae))
-    living = SparseCodes(torch.relu(codes.values), codes.pattern, codes.shape)
-    if among_dead is None:
-        return living, None
-    values, pattern = among_dead.finish(sae.d_sae)
-    reviving = entries((values, pattern))
-    shown = torch.where(values.isfinite(), reviving.values, torch.zeros_like(values))
-    return living, SparseCodes(shown, pattern, reviving.shape)
-
-
-def _tiles(
-    sae: SAE, features: Features, vectors: Tensor, biases: Tensor, *, half: bool
-) -> Iterator[Float[Tensor, "member tile latents"]]:
-    """Yield pre-activations of a few samples of every member."""
-    members, batch = features.shape[:2]
-    rows = max(_FEWEST_ROWS, _TILE // (members * sae.d_sae))
-    narrow = vectors.to(torch.bfloat16).mT if half else None
-    for tile in features.split(rows, dim=1):
-        if narrow is None:
-            yield sae.encoder.answers(tile)
-        else:
-            seen = tile.to(torch.bfloat16).flatten(1, -2) @ narrow
-            yield (seen.float() + biases.unsqueeze(-2)).view(members, tile.shape[1], -1)
+    def _by_side(self, pattern: Pattern, latents: int) -> Pattern:
+        """The same entries, with a row for each side of each sample; columns are then atoms."""
+        if self.features.ndim == 3:
+            return pattern
+        sides, atoms = self.features.shape[2], self.vectors.shape[-2]
+        member, latent = pattern.columns // latents, pattern.columns % latents
+        starts = starts_of(pattern.rows * sides + latent // atoms, pattern.height * sides)
+        return Pattern(starts, member * atoms + latent % atoms, len(self.features) * atoms)
 
 
-def _by_view(pattern: Pattern, shape: tuple[int, int, int], features: Features) -> Pattern:
-    """The entries by rows of the encoder's last layer, which may see a sample from every side."""
-    if features.ndim == 3:
-        return pattern
-    views = features.shape[2]
-    atoms = shape[-1] // views
-    member, latent = pattern.columns // shape[-1], pattern.columns % shape[-1]
-    rows = pattern.rows * views + latent // atoms
-    counts = torch.bincount(rows, minlength=pattern.height * views)
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return Pattern(starts, member * atoms + latent % atoms, shape[0] * atoms)
+class _Block(NamedTuple):
+    """Pre-activations of some samples for some latents, and the first of either."""
+
+    pre: Float[Tensor, "member rows columns"]
+    sample: int
+    latent: int
+
+
+def _blocks(sae: SAE, layer: _LastLayer, *, half: bool) -> Iterator[_Block]:
+    """Yield all pre-activations, block by block in the same memory where that can be.
+
+    A rule that compares latents, such as the orientations of an atom, sees all of them at once.
+    """
+    features, vectors, biases = layer
+    (members, batch), latents = features.shape[:2], sae.d_sae
+    if sae.dictionary.compares or sae.sparsity.compares or features.ndim > 3:
+        rows = max(_FEWEST_ROWS, _BLOCK // (members * latents))
+        for sample in range(0, batch, rows):
+            yield _Block(sae.encoder.answers(features[:, sample : sample + rows]), sample, 0)
+        return
+    if half:
+        features, vectors, biases = (part.to(torch.bfloat16) for part in layer)
+    width = min(latents, _WIDEST)
+    rows = min(batch, max(_FEWEST_ROWS, _BLOCK // (members * width)))
+    room = features.new_empty(members * rows * width)
+    for sample in range(0, batch, rows):
+        seen = features[:, sample : sample + rows]
+        for latent in range(0, latents, width):
+            own = slice(latent, latent + width)
+            shape = (members, seen.shape[1], min(width, latents - latent))
+            pre = room[: math.prod(shape)].view(shape)
+            weights, bias = vectors[:, own].mT, biases[:, own].unsqueeze(-2)
+            if members == 1:
+                torch.addmm(bias[0], seen[0], weights[0], out=pre[0])
+            else:
+                torch.baddbmm(bias, seen, weights, out=pre)
+            yield _Block(pre, sample, latent)
 
 
 class _Search(Protocol):
-    """Looks at tile after tile, and says what it found."""
+    """Looks at block after block, and says what it found."""
 
-    def add(self, pre: Float[Tensor, "member tile latents"]) -> None: ...
+    def add(self, block: _Block) -> None: ...
 
-    def finish(self, latents: int) -> Found: ...
+    def finish(self) -> Found: ...
 
 
 @final
 class _PerSample:
-    """The k largest of every sample, in the order of the latents."""
+    """The k largest of every sample; `ordered` says whether by latent within each."""
 
-    def __init__(self, k: int) -> None:
-        self.k = k
-        self._found: list[tuple[Tensor, Tensor]] = []
+    def __init__(self, k: int, latents: int, *, ordered: bool) -> None:
+        self.k, self.latents, self.ordered = k, latents, ordered
+        self._found: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
-    def add(self, pre: Float[Tensor, "member tile latents"]) -> None:
-        values, latents = largest(pre, self.k)
-        latents, order = latents.sort(-1)
-        self._found.append((values.gather(-1, order), latents))
+    def add(self, block: _Block) -> None:
+        values, columns = largest(block.pre, min(self.k, block.pre.shape[-1]))
+        self._found.setdefault(block.sample, []).append((values, columns + block.latent))
 
-    def finish(self, latents: int) -> Found:
-        return _regular(self._found, latents)
+    def finish(self) -> Found:
+        kept = [self._merged(parts) for parts in self._found.values()]
+        values, places = (torch.cat(parts, dim=1) for parts in zip(*kept, strict=True))
+        if self.ordered:
+            places, order = places.sort(-1)
+            values = values.gather(-1, order)
+        members, batch, k = values.shape
+        offset = self.latents * torch.arange(members, device=places.device)
+        columns = (places + offset[:, None, None]).flatten()
+        starts = torch.arange(0, members * batch * k + 1, k, device=places.device)
+        return values.flatten(), Pattern(starts, columns, members * self.latents)
 
-
-@final
-class _AmongDead:
-    """The k largest of every sample among the dead latents."""
-
-    def __init__(self, k: int, dead: Int[Tensor, "member most"]) -> None:
-        self.k, self.missing, self.dead = k, dead < 0, dead.clamp_min(0)
-        self._found: list[tuple[Tensor, Tensor]] = []
-
-    def add(self, pre: Float[Tensor, "member tile latents"]) -> None:
-        dead = self.dead.unsqueeze(1).expand(-1, pre.shape[1], -1)
-        theirs = pre.gather(-1, dead).masked_fill(self.missing.unsqueeze(1), -torch.inf)
-        values, places = largest(theirs, self.k)
-        latents, order = dead.gather(-1, places).sort(-1)
-        self._found.append((values.gather(-1, order), latents))
-
-    def finish(self, latents: int) -> Found:
-        return _regular(self._found, latents)
+    def _merged(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        if len(parts) == 1:
+            return parts[0]
+        values, places = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+        best, order = largest(values, self.k)
+        return best, places.gather(-1, order)
 
 
 @final
 class _PerBatch:
     """The k * batch largest positive ones of every member's whole batch."""
 
-    def __init__(self, k: int, members: int, batch: int) -> None:
-        self.batch = batch
+    def __init__(self, k: int, members: int, batch: int, latents: int) -> None:
+        self.batch, self.latents = batch, latents
         self._running = [RunningLargest(k * batch) for _ in range(members)]
 
-    def add(self, pre: Float[Tensor, "member tile latents"]) -> None:
-        for own, running in zip(pre, self._running, strict=True):
-            running.add(own.flatten())
+    def add(self, block: _Block) -> None:
+        first = block.sample * self.latents + block.latent
+        for own, running in zip(block.pre, self._running, strict=True):
+            running.add(own, first=first, stride=self.latents)
 
-    def finish(self, latents: int) -> Found:
+    def finish(self) -> Found:
         found = [running.finish() for running in self._running]
+        latents, members = self.latents, len(found)
+        values = torch.cat([values for values, _ in found])
         rows = torch.cat([m * self.batch + at // latents for m, (_, at) in enumerate(found)])
         columns = torch.cat([m * latents + at % latents for m, (_, at) in enumerate(found)])
-        counts = torch.bincount(rows, minlength=len(found) * self.batch)
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        values = torch.cat([values for values, _ in found])
-        return values, Pattern(starts, columns, len(found) * latents)
-
-
-def _regular(found: list[tuple[Tensor, Tensor]], latents: int) -> Found:
-    """Entries, equally many for every sample."""
-    values, places = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
-    members, batch, k = values.shape
-    offset = latents * torch.arange(members, device=places.device)
-    columns = (places + offset[:, None, None]).flatten()
-    starts = torch.arange(0, members * batch * k + 1, k, device=places.device)
-    return values.flatten(), Pattern(starts, columns, members * latents)
+        return values, Pattern(starts_of(rows, members * self.batch), columns, members * latents)

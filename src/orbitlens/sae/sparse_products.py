@@ -59,9 +59,23 @@ class Pattern:
     @cached_property
     def transposed(self) -> "Pattern":
         """The pattern of the transpose, whose entries come in `order`; sorted once, used often."""
-        counts = torch.bincount(self.columns, minlength=self.width)
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        starts = starts_of(self.columns, self.width)
         return Pattern(starts, self.rows[self.order], self.height)
+
+
+def starts_of(rows: Int[Tensor, " entries"], height: int) -> Int[Tensor, " ends"]:
+    """Return the number of entries before each row, and in all; see `Pattern`.
+
+    Args:
+        rows: The row of each entry, in any order.
+        height: Number of rows.
+
+    Example:
+        >>> starts_of(torch.tensor([2, 0, 2]), 3).tolist()
+        [0, 1, 1, 3]
+    """
+    counts = torch.bincount(rows, minlength=height)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 def weighted_sums(

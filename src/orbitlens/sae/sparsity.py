@@ -21,6 +21,9 @@ class Sparsity(nn.Module, ABC):
     shared = False
     """Whether the samples of a batch share a budget of k each while training."""
 
+    compares = False
+    """Whether `eligible` looks at several latents together."""
+
     def eligible(self, pre: StackedCodes) -> StackedCodes:
         """Return the pre-activations among which the largest are kept, -inf for the others."""
         return pre
@@ -112,8 +115,8 @@ class BatchTopK(Sparsity):
     def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
         """Set the threshold to the largest pre-activation that the budget leaves out."""
         running = RunningLargest(self.k * n + 1)
-        for block in blocks:
-            running.add(block.flatten())
+        for number, block in enumerate(blocks):
+            running.add(block, first=number * block.numel(), stride=block.shape[-1])
         ranked, _ = running.finish()
         exhausted = len(ranked) <= self.k * n
         self.threshold.copy_(torch.zeros(()) if exhausted else ranked.min())
@@ -138,6 +141,8 @@ class OnePose(Sparsity):
         >>> OnePose(TopK(2), 2)(torch.tensor([[3.0, 0.0, 2.0, 2.5]])).tolist()
         [[0.0, 0.0, 2.0, 2.5]]
     """
+
+    compares = True
 
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()

@@ -58,6 +58,9 @@ class Dictionary(nn.Module, ABC):
         """The bias in these coordinates, which the encoder takes as the origin, shape [d_in]."""
         return self.b_dec
 
+    compares = False
+    """Whether `admitted` looks at several latents together."""
+
     def admitted(self, pre: StackedCodes) -> StackedCodes:
         """Return the pre-activations that may become codes, -inf for the others."""
         return pre

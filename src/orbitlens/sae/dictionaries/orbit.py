@@ -51,6 +51,7 @@ class OrbitDictionary(Dictionary):
     """
 
     has_coordinates = True
+    compares = True
     T_inverse: Tensor
     T: Tensor
     coset: Tensor
