@@ -7,7 +7,8 @@ shapes train as a stack, each with its own seed, objective and history, and shar
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
@@ -18,7 +19,23 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, orbits_of
 from orbitlens.stack import stack_key, unstack_
-from orbitlens.training import History, Member, StackTraining, TrainingData, unit_scale
+from orbitlens.training import (
+    Checkpoint,
+    HeldData,
+    History,
+    Member,
+    Schedule,
+    StackTraining,
+    StreamedData,
+    TrainingData,
+    described,
+    fingerprint,
+    identity_of,
+    parts_of,
+    searches_in_bfloat16,
+    train,
+    unit_scale,
+)
 from orbitlens.typing import Int
 from orbitlens.views import VIEWS, Objective, blocks_of, views_of
 
@@ -58,6 +75,10 @@ def fit(
     samples: Int[np.ndarray, " n"] | None = ...,
     revival_weight: float = ...,
     dead_after: int = ...,
+    precision: str = ...,
+    memory_gib: float = ...,
+    checkpoint: Path | str | None = ...,
+    checkpoint_seconds: float = ...,
     progress: Callable[[int, int, float], None] | None = ...,
 ) -> FitResult: ...
 
@@ -76,6 +97,10 @@ def fit(
     samples: Int[np.ndarray, " n"] | None = ...,
     revival_weight: float = ...,
     dead_after: int = ...,
+    precision: str = ...,
+    memory_gib: float = ...,
+    checkpoint: Path | str | None = ...,
+    checkpoint_seconds: float = ...,
     progress: Callable[[int, int, float], None] | None = ...,
 ) -> list[FitResult]: ...
 
@@ -93,6 +118,10 @@ def fit(
     samples: Int[np.ndarray, " n"] | None = None,
     revival_weight: float = 1 / 32,
     dead_after: int = 1,
+    precision: str = "auto",
+    memory_gib: float = 4.0,
+    checkpoint: Path | str | None = None,
+    checkpoint_seconds: float = 600.0,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> FitResult | list[FitResult]:
     """Train an SAE, or a list of SAEs at once, on augmented orbits.
@@ -101,6 +130,11 @@ def fit(
     folded into the weights afterwards, so the SAE that comes back takes activations as they are.
     An untrained bias starts at the mean activation; an SAE that was trained before goes on from
     where it was.
+
+    Activations are kept in memory if they fit into `memory_gib`. Otherwise they are read as they
+    are needed, in shuffled buffers of that size; SAEs in a list then share the order of the first
+    seed. A step computes the gradient of the selected codes alone; the matrix of all
+    pre-activations is never stored.
 
     Given a list, the members with equal parts, shapes and k, whose objectives name the same
     views, form one stack. Each gets what it would get alone with its seed, to rounding; small
@@ -125,6 +159,14 @@ def fit(
             that of its canonical sample.
         dead_after: Epochs without firing after which a latent counts as dead, default 1; of an
             orbit SAE, after which an atom that fired in no orientation does, with all its latents.
+        precision: In what the largest latents are searched: "float32", "bfloat16" or "auto" (the
+            default), which takes bfloat16 for large SAEs on hardware with matrix units for it. What
+            is found is computed in float32, and so are gradients, weights and thresholds.
+        memory_gib: Memory for activations, in GiB, default 4.
+        checkpoint: A file to write to at intervals, on SIGTERM and on Ctrl-C, and to go on from, to
+            the bit, if it exists; None (the default) for none. It stays; remove it once the SAE is
+            saved.
+        checkpoint_seconds: Interval between two writings, default 600.
         progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
 
     Returns:
@@ -132,8 +174,9 @@ def fit(
 
     Raises:
         OrbitLensError: If the widths differ, a number is out of range, an objective names a view
-            that does not exist or that an SAE does not have, lists differ in length, or an orbit
-            SAE was built on the transport of another layer.
+            that does not exist or that an SAE does not have, lists differ in length, an orbit
+            SAE was built on the transport of another layer, the memory is too small to read even a
+            part of the store, or the checkpoint is of another training.
 
     Example:
         >>> import orbitlens as ol
@@ -147,29 +190,44 @@ def fit(
         >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
         ['completed', 'completed', 'completed']
     """
-    _check_numbers(epochs=epochs, batch_size=batch_size, lr=lr, dead_after=dead_after)
+    _check_numbers(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        dead_after=dead_after,
+        memory_gib=memory_gib,
+        checkpoint_seconds=checkpoint_seconds,
+    )
     _check_from_zero(revival_weight, lr_decay)
     saes = [sae] if isinstance(sae, SAE) else list(sae)
-    members = _members(
-        saes,
-        _one_each("store", store, len(saes)),
-        _one_each("objective", objective, len(saes)),
-        _one_each("seed", seed, len(saes)),
-        samples,
+    stores = _one_each("store", store, len(saes))
+    chosen = _one_each("objective", objective, len(saes))
+    seeds = _one_each("seed", seed, len(saes))
+    _check_members(saes, stores, chosen)
+    data = _data(stores, samples, saes, batch_size, int(memory_gib * 2**30), seeds[0])
+    members = _members(saes, data, chosen, seeds)
+    half = searches_in_bfloat16(precision, members[0].sae)
+    stacks = [
+        StackTraining(group, lr, batch_size=batch_size, half=half) for group in _grouped(members)
+    ]
+    schedule = Schedule(
+        epochs, -(-data[0].n // batch_size), dead_after, revival_weight, lr, lr_decay
     )
-    stacks = [StackTraining(group, lr) for group in _grouped(members)]
-    for epoch in range(1, epochs + 1):
-        for stack in stacks:
-            stack.start_epoch(dead_after, lr * _left(epoch, epochs, lr_decay))
-        for start in range(0, members[0].data.n, batch_size):
-            for stack in stacks:
-                stack.step(slice(start, start + batch_size), revival_weight)
-        for stack in stacks:
-            stack.end_epoch()
-        if progress is not None:
-            progress(epoch, epochs, float(np.mean([m.history.loss[-1] for m in members])))
-        if all(member.diverged for member in members):
-            break
+    file = None
+    if checkpoint is not None:
+        settings = {
+            **asdict(schedule),
+            "batch_size": batch_size,
+            "seed": [int(each) for each in seeds],
+            "bfloat16": half,
+            "memory_gib": memory_gib if isinstance(data[0], StreamedData) else "all",
+            "objective": [described(each) for each in chosen],
+            "sae": [parts_of(each) for each in saes],
+            "store": [identity_of(each) for each in stores],
+            "samples": fingerprint(samples),
+        }
+        file = Checkpoint(Path(checkpoint), settings, checkpoint_seconds)
+    train(stacks, schedule, file, progress)
     for stack in stacks:
         unstack_(stack.sae, [member.sae for member in stack.members])
     results = [_finished(member) for member in members]
@@ -181,12 +239,6 @@ def _check_from_zero(revival_weight: float, lr_decay: float) -> None:
         raise out_of_range("revival_weight", "0 or more", revival_weight)
     if not 0 <= lr_decay <= 1:
         raise out_of_range("lr_decay", "a share from 0 to 1", lr_decay)
-
-
-def _left(epoch: int, epochs: int, decay: float) -> float:
-    """The share of the learning rate that is left in an epoch, from 1 down to above 0."""
-    falling = decay * epochs
-    return min(1.0, (epochs - epoch + 1) / (falling + 1)) if falling else 1.0
 
 
 def _check_numbers(**numbers: int | float) -> None:
@@ -211,14 +263,10 @@ def _one_each(name: str, value: _T | Sequence[_T], count: int) -> list[_T]:
     return list(value)
 
 
-def _members(
-    saes: Sequence[SAE],
-    stores: Sequence[ActivationStore],
-    chosen: Sequence[Objective],
-    seeds: Sequence[int],
-    samples: Int[np.ndarray, " n"] | None,
-) -> list[Member]:
-    """Check that SAEs and stores fit together, read each store once, and prepare the SAEs."""
+def _check_members(
+    saes: Sequence[SAE], stores: Sequence[ActivationStore], chosen: Sequence[Objective]
+) -> None:
+    """Check that SAEs, stores and objectives fit together, before anything is changed."""
     if not saes or len({id(sae) for sae in saes}) != len(saes):
         raise OrbitLensError(
             "`sae`",
@@ -226,25 +274,62 @@ def _members(
             received=f"{len(saes)}, {len({id(sae) for sae in saes})} of them different",
             remedy="build one SAE for each member",
         )
-    views = [views_of(objective) for objective in chosen]
-    for sae, store, names in zip(saes, stores, views, strict=True):
-        _check_pair(sae, store, names)
-    data = {id(store): TrainingData.read(store, samples, saes[0].b_dec.device) for store in stores}
-    if len({part.n for part in data.values()}) != 1:
+    for sae, store, objective in zip(saes, stores, chosen, strict=True):
+        _check_pair(sae, store, views_of(objective))
+
+
+def _data(
+    stores: Sequence[ActivationStore],
+    samples: Int[np.ndarray, " n"] | None,
+    saes: Sequence[SAE],
+    batch_size: int,
+    memory: int,
+    seed: int,
+) -> list[TrainingData]:
+    """Read each store once if all fit into memory, or prepare to read them as they are needed."""
+    distinct = {id(store): store for store in stores}
+    wanted = {
+        key: store.split()[0] if samples is None else samples for key, store in distinct.items()
+    }
+    counts = {len(wanted[key]) * store.positions for key, store in distinct.items()}
+    if len(counts) != 1:
         raise OrbitLensError(
             "`store`",
             expected="stores with equally many training samples",
-            received=sorted({part.n for part in data.values()}),
+            received=sorted(counts),
             remedy="train SAEs of stores of other sizes apart",
         )
+    (n,) = counts
+    copies = 2 if any(sae.dictionary.has_coordinates for sae in saes) else 1
+    needed = sum(4 * copies * n * each.group.order * each.dim for each in distinct.values())
+    device = saes[0].b_dec.device
+    if needed <= memory:
+        read = {key: HeldData(store, wanted[key], device) for key, store in distinct.items()}
+        return [read[id(store)] for store in stores]
+    share = memory // len(distinct)
+    streamed = {
+        key: StreamedData(
+            store, wanted[key], device, batch_size=batch_size, memory=share, seed=seed
+        )
+        for key, store in distinct.items()
+    }
+    return [streamed[id(store)] for store in stores]
+
+
+def _members(
+    saes: Sequence[SAE],
+    data: Sequence[TrainingData],
+    chosen: Sequence[Objective],
+    seeds: Sequence[int],
+) -> list[Member]:
+    """Prepare the SAEs: activations are scaled, and a new bias starts at their mean."""
     members = []
-    for sae, store, objective, names, seed in zip(saes, stores, chosen, views, seeds, strict=True):
-        own = data[id(store)]
+    for sae, own, objective, seed in zip(saes, data, chosen, seeds, strict=True):
         sae.fold_scale_(1.0 / own.scale)
         if not sae.b_dec.any():
             sae.dictionary.center_(own.orbit_mean)
         generator = torch.Generator().manual_seed(seed)
-        members.append(Member(sae, own, objective, names, generator))
+        members.append(Member(sae, own, objective, views_of(objective), seed, generator))
     return members
 
 
@@ -300,9 +385,8 @@ def _finished(member: Member) -> FitResult:
     sae, data = member.sae, member.data
     sae.dictionary.settle_()
     if sae.sparsity.learns:
-        stride = -(-data.n * data.order // _CALIBRATED)
+        rows = data.every(-(-data.n * data.order // _CALIBRATED))
         with torch.no_grad():
-            rows = data.orbits[::stride].flatten(0, 1)
             blocks = (sae.train()(part).pre for part in rows.split(256))
             sae.sparsity.calibrate_(blocks, len(rows))
     sae.eval()

@@ -1,0 +1,134 @@
+"""Checkpoints: a training that was stopped at any step goes on as if it had not been.
+
+A checkpoint is one safetensors file, written under a temporary name and renamed: every tensor of
+the training, and in its metadata the settings and where it stood.
+"""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.files import new_file, one_line_errors
+from orbitlens.typing import Tensor
+
+_FORMAT = "orbitlens-training"
+_SCHEMA = 1
+
+
+@final
+class Checkpoint:
+    """The file of a training, written at intervals and when the process is told to stop.
+
+    Args:
+        path: The file.
+        settings: What the training is; a file of other settings is refused.
+        seconds: Interval between two writings.
+
+    Raises:
+        OrbitLensError: If the folder cannot be written, or the file is of another training; names
+            the settings that differ.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self._settings = json.loads(json.dumps(settings))
+        self._written = time.monotonic()
+        self._signal = 0
+        with one_line_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, int]] | None:
+        """Return tensors and place of an earlier training; None if there was none."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                record = json.loads((file.metadata() or {})[_FORMAT])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise OrbitLensError(
+                f"checkpoint {self.path}",
+                expected="a checkpoint of `fit`",
+                received=f"{type(error).__name__}: {one_line(error)}",
+                remedy="remove it to begin anew",
+            ) from error
+        self._check(record)
+        return tensors, record["place"]
+
+    def _check(self, record: Mapping[str, Any]) -> None:
+        if record["schema"] != _SCHEMA:
+            raise OrbitLensError(
+                f"checkpoint {self.path}",
+                expected=f"schema {_SCHEMA}",
+                received=f"schema {record['schema']}",
+                remedy="go on with the version that wrote it, or remove it to begin anew",
+            )
+        old, new = record["settings"], self._settings
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        if names:
+            raise OrbitLensError(
+                f"checkpoint {self.path} with other settings",
+                expected=", ".join(f"{name} {old.get(name)!r}" for name in names),
+                received=", ".join(f"{name} {new.get(name)!r}" for name in names),
+                remedy="train with the settings it was begun with, or remove it to begin anew",
+            )
+
+    def write(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
+        """Put the file in the place of the last one."""
+        record = {"schema": _SCHEMA, "settings": self._settings, "place": dict(place)}
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with one_line_errors(self.path), new_file(self.path) as file:
+            try:
+                save_file(whole, file, metadata={_FORMAT: json.dumps(record)})
+            except SafetensorError as error:
+                raise OSError(one_line(error)) from error
+        self._written = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether to write now: the interval has passed, or the process was told to stop."""
+        return bool(self._signal) or time.monotonic() - self._written >= self.seconds
+
+    def stop_if_told(self) -> None:
+        """End the process as the signal asks, once the checkpoint is written.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C.
+            SystemExit: After SIGTERM, with 143.
+        """
+        if self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._signal:
+            raise SystemExit(128 + self._signal)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note SIGTERM and Ctrl-C instead of ending at once; a second one ends at once."""
+        # Only the main thread may set handlers; elsewhere the interval alone decides.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+
+        def note(number: int, frame: FrameType | None) -> None:
+            del frame
+            self._signal = number
+            signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+
+        for name in before:
+            signal.signal(name, note)
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler or signal.SIG_DFL)
