@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from peers import PEERS, Settings
-from torch import Tensor
-from turns import Contestant, Referee, forget_peak, paced, peak_bytes
+from synthetic import mixtures
+from turns import Contestant, Epochs, Referee, forget_peak, paced, peak_bytes
 
 OURS = "OrbitLens"
 BF16 = ", bf16"
@@ -60,18 +60,6 @@ SLOWER = ("SAELens", "overcomplete", "dictionary_learning")
 IN_BF16 = 3.0
 
 
-def mixtures(settings: Settings, n: int) -> Tensor:
-    """Sparse mixtures of unit vectors with noise, of mean square one; shape [n, d_in]."""
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.randn(settings.d_sae, settings.d_in, generator=generator)
-    directions /= directions.norm(dim=1, keepdim=True)
-    active = torch.randint(settings.d_sae, (n, settings.k), generator=generator)
-    codes = torch.rand(n, settings.k, generator=generator) + 0.5
-    x = torch.nn.functional.embedding_bag(active, directions, per_sample_weights=codes, mode="sum")
-    x += 0.02 * torch.randn(x.shape, generator=generator)
-    return x / x.square().mean().sqrt()
-
-
 def peer(name: str, settings: Settings, data: Path, blocks: int) -> None:
     """Train a peer, one block a turn."""
     referee = Referee()
@@ -99,20 +87,14 @@ def ours(settings: Settings, data: Path, blocks: int) -> None:
     sae = ol.sae.topk_sae(settings.d_in, settings.d_sae, settings.k, seed=settings.seed)
     forget_peak()
     before = peak_bytes()
-    start = 0.0
 
-    def turn(epoch: int, epochs: int, _: float) -> None:
-        nonlocal start
-        seconds = (time.perf_counter() - start) / steps
+    def answer(seconds: float) -> None:
         peak = peak_bytes()
-        referee.answer(seconds, peak, before, bare_product(settings))
+        referee.answer(seconds / steps, peak, before, bare_product(settings))
         forget_peak()
-        if epoch < epochs:
-            referee.wait()
-            start = time.perf_counter()
 
-    referee.wait()
-    start = time.perf_counter()
+    epochs = Epochs(referee.wait, answer)
+    epochs.begin()
     ol.fit(
         sae,
         store,
@@ -122,7 +104,7 @@ def ours(settings: Settings, data: Path, blocks: int) -> None:
         lr=settings.lr,
         samples=np.arange(store.n),
         revival_weight=0.0,
-        progress=turn,
+        progress=epochs,
         **({"precision": "bfloat16"} if settings.bf16 else {}),
     )
 

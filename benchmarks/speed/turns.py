@@ -65,6 +65,37 @@ class Referee:
         print(*figures, file=self._answers, flush=True)
 
 
+class Epochs:
+    """Makes turns of the epochs of our `fit`, as its `progress`; call `begin` just before `fit`.
+
+    Args:
+        wait: Waits for the turn.
+        done: Told after a turn how many seconds an epoch took.
+        each: Epochs of a turn; the first turn, which sets up, is one epoch whatever this is.
+    """
+
+    def __init__(
+        self, wait: Callable[[], object], done: Callable[[float], None], each: int = 1
+    ) -> None:
+        self._wait, self._done, self._each = wait, done, each
+        self._first = self._last = 1
+
+    def begin(self) -> None:
+        """Wait, then start the clock."""
+        self._wait()
+        self._start = time.perf_counter()
+
+    def __call__(self, epoch: int, epochs: int, loss: float) -> None:
+        """At the end of a turn stop the clock, and start it again at the next."""
+        if epoch < self._last:
+            return
+        seconds = time.perf_counter() - self._start
+        self._done(seconds / (self._last - self._first + 1))
+        self._first, self._last = self._last + 1, self._last + self._each
+        if epoch < epochs:
+            self.begin()
+
+
 def paced(
     batches: Sequence[Tensor],
     blocks: int,
