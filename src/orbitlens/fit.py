@@ -216,8 +216,8 @@ def fit(
     file = None
     if checkpoint is not None:
         settings = {
-            **asdict(schedule),
             "batch_size": batch_size,
+            **asdict(schedule),
             "seed": [int(each) for each in seeds],
             "bfloat16": half,
             "memory_gib": memory_gib if isinstance(data[0], StreamedData) else "all",

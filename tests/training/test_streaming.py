@@ -1,0 +1,116 @@
+"""Training from a store that does not fit into its memory."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from orbitlens import fit, objectives
+from orbitlens.activations import ActivationStore, store_from_array
+from orbitlens.activations.batches import OrbitBatches
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import cyclic
+from orbitlens.sae import SAE, batch_topk_sae, topk_sae
+from orbitlens.training import HeldData, Statistics, StreamedData, unit_scale
+
+SMALL = 0.06
+
+
+def streamed(store: ActivationStore) -> StreamedData:
+    return StreamedData(
+        store,
+        store.split()[0],
+        torch.device("cpu"),
+        batch_size=1000,
+        memory=int(SMALL * 2**30),
+        seed=0,
+    )
+
+
+def test_held_and_streamed_data_are_the_same_orbits(large: ActivationStore) -> None:
+    held, read = HeldData(large, large.split()[0], torch.device("cpu")), streamed(large)
+    assert (held.n, held.order) == (read.n, read.order)
+    assert held.scale == pytest.approx(read.scale, rel=1e-12)
+    torch.testing.assert_close(held.orbit_mean, read.orbit_mean)
+    rows = torch.cat([read.batch(0, number) for number in range(-(-read.n // 1000))])
+    torch.testing.assert_close(rows.sum(0), held.rows.sum(0), rtol=1e-3, atol=1e-2)
+    assert len(rows) == len(held.rows)
+
+
+def test_a_batch_is_given_again_and_any_batch_can_be_asked_for(large: ActivationStore) -> None:
+    data = streamed(large)
+    batches = [data.batch(1, number).clone() for number in (0, 1, 1, 5, 2)]
+    again = streamed(large)
+    for number, batch in zip((0, 1, 1, 5, 2), batches, strict=True):
+        assert torch.equal(again.batch(1, number), batch)
+
+
+@pytest.mark.parametrize("build", [topk_sae, batch_topk_sae])
+@pytest.mark.parametrize("objective", [objectives.reconstruction, objectives.canonical])
+def test_streamed_training_learns_as_well_as_training_in_memory(
+    build: type[SAE], objective: object, large: ActivationStore
+) -> None:
+    train = partial(fit, store=large, objective=objective, epochs=2, batch_size=2000, lr=3e-3)
+    in_memory = train(build(64, 64, 3)).history
+    read = train(build(64, 64, 3), memory_gib=SMALL).history
+    assert len(read.loss) == 2
+    assert read.explained_variance[-1] == pytest.approx(in_memory.explained_variance[-1], abs=0.05)
+    assert read.explained_variance[-1] > read.explained_variance[0]
+
+
+def test_streamed_training_reads_with_the_budget_that_was_given(
+    large: ActivationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    begin = OrbitBatches.__init__
+
+    def noted(self: OrbitBatches, store: ActivationStore, **settings: object) -> None:
+        asked.append(settings["memory"])
+        begin(self, store, **settings)
+
+    monkeypatch.setattr(OrbitBatches, "__init__", noted)
+    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=20_000)
+    assert asked == []
+    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=20_000, memory_gib=SMALL)
+    assert asked == [int(SMALL * 2**30)]
+
+
+def test_members_of_a_streamed_stack_share_batches_and_draw_their_own_elements(
+    large: ActivationStore,
+) -> None:
+    saes = [topk_sae(64, 16, 3), topk_sae(64, 16, 3)]
+    first, second = fit(saes, large, seed=[0, 1], epochs=1, batch_size=20_000, memory_gib=SMALL)
+    alone = fit(topk_sae(64, 16, 3), large, seed=0, epochs=1, batch_size=20_000, memory_gib=SMALL)
+    torch.testing.assert_close(first.sae.W_dec, alone.sae.W_dec, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(first.sae.W_dec, second.sae.W_dec, rtol=1e-4, atol=1e-5)
+
+
+def test_a_budget_that_cannot_hold_a_part_of_the_store_is_one_line(large: ActivationStore) -> None:
+    with pytest.raises(OrbitLensError, match="`memory`: expected at least .* MiB") as error:
+        fit(topk_sae(64, 16, 3), large, memory_gib=0.001)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("blocks", [1, 7])
+def test_statistics_do_not_depend_on_how_the_data_come(offset: float, blocks: int) -> None:
+    orbits = torch.randn(70, 3, 5, generator=torch.Generator().manual_seed(0)) * 0.25 + offset
+    known = Statistics.of(orbits.split(70 // blocks))
+    exact = orbits.double()
+    assert known.scale == pytest.approx(1 / (exact - exact.mean((0, 1))).square().mean().sqrt())
+    torch.testing.assert_close(known.orbit_mean, exact.mean(0))
+    assert unit_scale(orbits) == pytest.approx(known.scale, rel=1e-9)
+
+
+def test_words_for_the_precision_are_checked() -> None:
+    store = store_from_array(np.random.default_rng(0).normal(size=(20, 1, 4)), group=cyclic(1))
+    with pytest.raises(OrbitLensError, match="`precision`.*auto.*float32.*bfloat16"):
+        fit(topk_sae(4, 8, 2), store, precision="float16")
+
+
+def test_searching_in_bfloat16_trains_as_well(large: ActivationStore) -> None:
+    train = partial(fit, store=large, epochs=2, batch_size=2000, lr=3e-3)
+    full = train(topk_sae(64, 64, 3)).history
+    narrow = train(topk_sae(64, 64, 3), precision="bfloat16").history
+    assert narrow.explained_variance[-1] == pytest.approx(full.explained_variance[-1], abs=0.03)
