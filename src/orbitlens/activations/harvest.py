@@ -226,6 +226,7 @@ def _fill(
                 dtype=attributes["dtype"],
                 order=order,
                 threads=attributes["threads"],
+                device=device_of(psi.model, torch.empty(0)),
             ),
             batches_of,
             todo,

@@ -14,25 +14,23 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-import numpy as np
 import torch
 import zarr
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from orbitlens.activations.address import address_errors, zarr_store
 from orbitlens.activations.capture import evaluating, layer_output
 from orbitlens.activations.positions import Layout
 from orbitlens.activations.present import shards_of
+from orbitlens.activations.sending import Packed, fill, hollow, packed, unpacked, weights
 from orbitlens.activations.sharded import activations_of, in_shards, write_shard
-from orbitlens.activations.stream import Batches, device_of, orbit_blocks
+from orbitlens.activations.stream import Batches, orbit_blocks
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models.layers import get_layer
 
-_MORE, _WRITTEN, _FAILED = "more", "written", "failed"
-_Packed = tuple[str, UInt8[np.ndarray, "moved *axes"]]
+_READY, _MORE, _WRITTEN, _FAILED = "ready", "more", "written", "failed"
 
 
 @final
@@ -68,6 +66,7 @@ class Task:
         dtype: How activations are stored.
         order: |G|.
         threads: Threads of a worker.
+        device: Where the network runs.
     """
 
     psi: Psi
@@ -76,6 +75,7 @@ class Task:
     dtype: str
     order: int
     threads: int
+    device: torch.device
 
 
 def harvest_in_workers(
@@ -106,8 +106,6 @@ def harvest_in_workers(
             _Worker(*stack.enter_context(_process(task)), batches_of)
             for _ in range(min(workers, len(left)))
         ]
-        for worker in crew:
-            worker.assign(left.popleft())
         busy = {worker.connection: worker for worker in crew}
         while busy:
             for connection in wait(list(busy)):
@@ -116,7 +114,10 @@ def harvest_in_workers(
                 if said == _MORE:
                     tick(worker.give(task.order))
                     continue
-                written()
+                if said == _READY:
+                    worker.teach(task.psi.model)
+                else:
+                    written()
                 if left:
                     worker.assign(left.popleft())
                 else:
@@ -137,6 +138,13 @@ class _Worker:
         self._batches: Iterator[Batches] = iter(())
         self._given = 0
 
+    def teach(self, model: nn.Module) -> None:
+        """Send the weights of the network."""
+        tensors, places = weights(model)
+        self._send(places)
+        for tensor in tensors:
+            self._send(packed(tensor))
+
     def assign(self, shard: int) -> None:
         """Tell the worker its next shard."""
         self._batches = self._batches_of(shard)
@@ -146,7 +154,7 @@ class _Worker:
         """Send the next batches, or the word that there are no more; return the samples done."""
         done, batches = self._given, next(self._batches, None)
         self._given = 0 if batches is None else sum(map(len, batches)) // order
-        self._send(None if batches is None else [_packed(batch) for batch in batches])
+        self._send(None if batches is None else [packed(batch) for batch in batches])
         return done
 
     def hear(self) -> str:
@@ -186,7 +194,8 @@ def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(task, theirs), daemon=True)
     try:
-        process.start()
+        with hollow(task.psi.model), _deaf_to_interrupts():
+            process.start()
     except OSError:
         raise
     except Exception as error:
@@ -207,10 +216,18 @@ def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
         process.join()
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that leave it to their parent what follows from Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(task: Task, connection: Connection) -> None:
     """Fill one shard after the other, until the parent closes the pipe."""
-    # Ctrl-C reaches every process; the parent decides what follows from it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(task.threads)
     with suppress(EOFError, OSError):
         try:
@@ -220,7 +237,12 @@ def _work(task: Task, connection: Connection) -> None:
 
 
 def _fill_shards(task: Task, connection: Connection) -> None:
-    psi, device = task.psi, device_of(task.psi.model, torch.empty(0))
+    psi = task.psi
+    connection.send((_READY, None))
+    places = connection.recv()
+    count = 1 + max((index for _, index in places), default=-1)
+    tensors = [unpacked(connection.recv()).to(task.device) for _ in range(count)]
+    fill(psi.model, tensors, places)
     with address_errors(task.target):
         array = activations_of(zarr.open_group(zarr_store(task.address), mode="r+"))
     shards = shards_of(array)
@@ -228,7 +250,7 @@ def _fill_shards(task: Task, connection: Connection) -> None:
         while True:
             shard = connection.recv()
             blocks = orbit_blocks(
-                lambda ready: psi(ready.to(device)),
+                lambda ready: psi(ready.to(task.device)),
                 _batches(connection),
                 task.order,
                 shards.span(shard)[0],
@@ -242,20 +264,7 @@ def _fill_shards(task: Task, connection: Connection) -> None:
 def _batches(connection: Connection) -> Iterator[Batches]:
     while True:
         connection.send((_MORE, None))
-        packed: list[_Packed] | None = connection.recv()
-        if packed is None:
+        content: list[Packed] | None = connection.recv()
+        if content is None:
             return
-        yield tuple(map(_unpacked, packed))
-
-
-def _packed(batch: Tensor) -> _Packed:
-    """Lay a batch out as bytes: a tensor itself would take a detour through shared memory."""
-    return str(batch.dtype).removeprefix("torch."), batch.cpu().contiguous().view(
-        torch.uint8
-    ).numpy()
-
-
-def _unpacked(packed: _Packed) -> Tensor:
-    kind, content = packed
-    dtype: Any = getattr(torch, kind)
-    return torch.from_numpy(content).view(dtype)
+        yield tuple(map(unpacked, content))
