@@ -5,7 +5,6 @@ line must say. What the folder held before the command must be all that it holds
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -573,16 +572,15 @@ def half_written_store(folder: Path) -> Case:
 
 def store_with_a_missing_chunk(folder: Path) -> Case:
     path = store(folder)
-    shutil.rmtree(Path(path, "activations", "c"))
-    return ["train", path, "--out", f"{folder}/out", "--d-sae", "8"], "chunks"
+    next(Path(path, "activations").glob("c.*")).unlink()
+    return ["train", path, "--out", f"{folder}/out", "--d-sae", "8"], "shards"
 
 
 def store_with_a_truncated_chunk(folder: Path) -> Case:
     path = store(folder)
-    for chunk in Path(path, "activations", "c").rglob("*"):
-        if chunk.is_file():
-            chunk.write_bytes(chunk.read_bytes()[:-8])
-    return ["transport", path, "--out", f"{folder}/out"], "damaged chunk"
+    for shard in Path(path, "activations").glob("c.*"):
+        shard.write_bytes(shard.read_bytes()[:-8])
+    return ["transport", path, "--out", f"{folder}/out"], "shard 0"
 
 
 def truncated_sae_weights(folder: Path) -> Case:

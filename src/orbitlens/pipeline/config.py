@@ -12,6 +12,7 @@ from orbitlens.activations.positions import CHOICES
 from orbitlens.activations.precision import ON_DISK
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import BUILDERS
+from orbitlens.training.precision import PRECISIONS
 from orbitlens.transport import METHODS
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -35,7 +36,7 @@ _LARGEST = {
 # The settings of two stages, for the verbs that run them alone.
 TRAINING = (
     *("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight"),
-    *("epochs", "batch_size", "lr", "seed", "device"),
+    *("epochs", "batch_size", "lr", "memory_gib", "precision", "seed", "device"),
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
 
@@ -135,6 +136,12 @@ class RunConfig:
     epochs: int = setting(200, "epochs of each SAE")
     batch_size: int = setting(128, "orbits per step of SAE training")
     lr: float = setting(5e-4, "learning rate of SAE training")
+    memory_gib: float = setting(
+        4.0, "memory for activations in training; a store that is larger is streamed from disk"
+    )
+    precision: str = setting(
+        "auto", "in what the largest latents are searched: auto, float32 or bfloat16"
+    )
     seed: int = setting(0, "seed of everything random")
     device: str = setting("auto", "auto, cpu or cuda: where models run and SAEs are trained")
     probe_latents: tuple[int, ...] = setting(
@@ -151,6 +158,7 @@ class RunConfig:
             ("device", DEVICES),
             ("dtype", tuple(ON_DISK)),
             ("positions", CHOICES),
+            ("precision", PRECISIONS),
             ("sparsity", tuple(BUILDERS)),
             ("transport", tuple(METHODS)),
             ("unreadable", ("stop", "skip")),
@@ -178,11 +186,10 @@ class RunConfig:
             at_most = _LARGEST.get(entry.name, 10**9)
             if type(value) is int and not at_least <= value <= at_most:
                 raise out_of_range(entry.name, f"{at_least} to {at_most}", value)
-        if not 0 < self.lr < float("inf"):
-            raise out_of_range("lr", "a positive number", self.lr)
+        for name in ("lr", "memory_gib"):
+            _check_real(name, getattr(self, name), above_zero=True)
         for name in ("weight", "orbit_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise out_of_range(name, "a number from 0", getattr(self, name))
+            _check_real(name, getattr(self, name), above_zero=False)
         if self.source == "shapes" and self.n_samples > 4096:
             raise out_of_range(
                 "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
@@ -253,3 +260,8 @@ class RunConfig:
         if "probe_latents" in values:
             values["probe_latents"] = tuple(values["probe_latents"])
         return cls(**values)
+
+
+def _check_real(name: str, value: float, *, above_zero: bool) -> None:
+    if not (value > 0 if above_zero else value >= 0) or value == float("inf"):
+        raise out_of_range(name, "a positive number" if above_zero else "a number from 0", value)

@@ -412,19 +412,20 @@ def train_sae(
     *,
     exact: Transport | None = None,
 ) -> FitResult:
-    """Train one of `NAMES`, or load it with its history if it is there.
+    """Train one of `NAMES`, go on where that was stopped, or load it if it is there.
 
     Args:
         config: The settings.
         name: Which; "orbit" needs an exact transport.
         store: Activations of orbits.
-        path: The folder that keeps it.
+        path: The folder that keeps it; beside it, as long as it is in training, its checkpoint.
         tick: Progress.
         exact: The transport that the orbit SAE is built on.
     """
     if path.exists():
         return load_fit(path, store)
     sae = build_sae(config, store.dim) if exact is None else build_orbit(config, store.dim, exact)
+    checkpoint = path.with_name(f".{path.name}.checkpoint")
     result = fit(
         sae.to(config.torch_device),
         store,
@@ -433,6 +434,9 @@ def train_sae(
         batch_size=config.batch_size,
         lr=config.lr,
         seed=config.seed,
+        precision=config.precision,
+        memory_gib=config.memory_gib,
+        checkpoint=checkpoint,
         progress=tick,
     )
     with new_folder(path) as folder:
@@ -442,6 +446,7 @@ def train_sae(
             {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
             folder / "history.json",
         )
+    checkpoint.unlink(missing_ok=True)
     return result
 
 
