@@ -3,7 +3,7 @@ VENV   ?= .venv
 SOURCE ?= digits
 OUT    ?= runs/demo
 
-.PHONY: demo test test-vision format clean
+.PHONY: demo test test-vision test-triton format clean
 
 # The main job on real images: make demo, or make demo SOURCE=path/to/images
 demo: $(VENV)/ready
@@ -35,9 +35,22 @@ test-vision: .venv-vision/ready
 	.venv-vision/bin/python -m pip install --quiet 'torch<2.13' --editable '.[dev,vision]'
 	touch $@
 
+# Torch for a CPU comes without Triton. Its interpreter runs the kernels where there is no GPU.
+test-triton: .venv-triton/ready
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 .venv-triton/bin/python -m pytest -q -rs \
+	    tests/sae/test_sparse_triton.py
+
+.venv-triton/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --upgrade pip
+	.venv-triton/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	.venv-triton/bin/python -m pip install --quiet --constraint constraints.txt triton \
+	    --editable '.[dev]'
+	touch $@
+
 format:
 	$(VENV)/bin/ruff check --fix src tests benchmarks recipes
 	$(VENV)/bin/ruff format src tests benchmarks recipes
 
 clean:
-	rm -rf .venv .venv-vision runs
+	rm -rf .venv .venv-vision .venv-triton runs

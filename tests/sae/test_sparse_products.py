@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbitlens.sae.sparse_products import (
+    PIECE,
     Pattern,
+    column_sums,
     entry_products,
     gathered_sums,
     starts_of,
@@ -111,3 +113,25 @@ def test_by_hand_with_an_empty_row_a_column_without_entries_and_a_column_twice()
     assert gathered_sums(pattern, values, eye).tolist() == [[10, 0, 5], [0, 0, 0], [101, 0, 0]]
     products = entry_products(pattern, torch.diag(torch.tensor([1.0, 2.0, 3.0])), torch.ones(3, 3))
     assert products.tolist() == [1.0, 1.0, 1.0, 3.0]
+
+
+@given(**patterns)
+def test_sums_of_columns_are_those_of_the_dense_matrix(
+    rows: int, columns: int, most: int, seed: int
+) -> None:
+    pattern = random_pattern(rows, columns, most, seed)
+    values = random(len(pattern.columns), seed=seed + 1)
+    expected = dense(pattern, values).sum(0)
+    torch.testing.assert_close(column_sums(pattern, values), expected, **TOLERANCE[torch.float64])
+
+
+@given(pieces=st.lists(st.integers(0, 4), min_size=1, max_size=6), data=st.data())
+def test_rows_are_cut_into_pieces_of_which_the_first_is_not_counted(
+    pieces: list[int], data: st.DataObject
+) -> None:
+    lengths = [n and PIECE * (n - 1) + data.draw(st.integers(1, PIECE)) for n in pieces]
+    starts = torch.tensor([0, *lengths]).cumsum(0)
+    owners, firsts = Pattern(starts, torch.zeros(sum(lengths), dtype=torch.int64), 1).further
+    expected = [row for row, n in enumerate(pieces) for _ in range(n - 1)]
+    assert owners.tolist() == expected + [len(pieces)] * (len(owners) - len(expected))
+    assert firsts.tolist() == [sum(row < r for row in expected) for r in range(len(pieces) + 1)]

@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 
-from orbitlens.sae.sparse_products import Pattern, entry_products, gathered_sums, weighted_sums
+from orbitlens.sae.sparse_products import (
+    Pattern,
+    column_sums,
+    entry_products,
+    gathered_sums,
+    weighted_sums,
+)
 from orbitlens.typing import Float, StackedCodes, Tensor
 
 
@@ -62,8 +68,7 @@ class SparseCodes:
     def fired(self) -> Float[Tensor, "member latents"]:
         """Return for how many samples each latent is positive, shape [member, latents]."""
         members, _, latents = self.shape
-        counts = self.values.new_zeros(self.pattern.width)
-        counts.index_add_(0, self.pattern.columns, (self.values > 0).to(counts.dtype))
+        counts = column_sums(self.pattern, (self.values > 0).to(self.values.dtype))
         return counts.view(members, latents)
 
 
@@ -140,8 +145,6 @@ class _Selected(torch.autograd.Function):
             None,
             weighted_sums(pattern, grad, vectors) if by_features else None,
             gathered_sums(pattern, grad, features) if by_vectors else None,
-            grad.new_zeros(pattern.width).index_add_(0, pattern.columns, grad)
-            if by_biases
-            else None,
+            column_sums(pattern, grad) if by_biases else None,
             None,
         )

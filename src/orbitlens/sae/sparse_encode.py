@@ -66,7 +66,8 @@ def sparse_codes(
     per_sample = partial(_PerSample, k, sae.d_sae, ordered=layer.features.ndim > 3)
     search: _Search = per_sample()
     if rule.shared:
-        search = _PerBatch(k, members, batch, sae.d_sae)
+        sized = y.is_cuda
+        search = (_PerBatchSized if sized else _PerBatch)(k, members, batch, sae.d_sae)
     among_dead = None if dead is None else per_sample()
     with torch.no_grad():
         for block in _blocks(sae, layer, half=half):
@@ -215,3 +216,37 @@ class _PerBatch:
         rows = torch.cat([m * self.batch + at // latents for m, (_, at) in enumerate(found)])
         columns = torch.cat([m * latents + at % latents for m, (_, at) in enumerate(found)])
         return values, Pattern(starts_of(rows, members * self.batch), columns, members * latents)
+
+
+@final
+class _PerBatchSized:
+    """As `_PerBatch`, with numbers that are not positive where too few are.
+
+    How many entries there are is known before, so that the host does not wait for a GPU to say it.
+    A CPU, which waits for nobody, has less to do where most blocks are dropped.
+    """
+
+    def __init__(self, k: int, members: int, batch: int, latents: int) -> None:
+        del members
+        self.budget, self.batch, self.latents = k * batch, batch, latents
+        self._found: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, block: _Block) -> None:
+        width, pre = block.pre.shape[-1], block.pre.flatten(1)
+        values, at = largest(pre, min(self.budget, pre.shape[-1]))
+        first = block.sample * self.latents + block.latent
+        self._found.append((values, first + at // width * self.latents + at % width))
+        if len(self._found) > 1:
+            values, places = (torch.cat(part, dim=-1) for part in zip(*self._found, strict=True))
+            best, order = largest(values, min(self.budget, values.shape[-1]))
+            self._found = [(best, places.gather(-1, order))]
+
+    def finish(self) -> Found:
+        ((values, places),) = self._found
+        places, order = places.sort(-1)
+        members, latents = len(places), self.latents
+        member = torch.arange(members, device=places.device)[:, None]
+        rows = (member * self.batch + places // latents).flatten()
+        columns = (member * latents + places % latents).flatten()
+        starts = starts_of(rows, members * self.batch)
+        return values.gather(-1, order).flatten(), Pattern(starts, columns, members * latents)

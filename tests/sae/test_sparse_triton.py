@@ -1,0 +1,186 @@
+"""The kernels, in Triton's interpreter or on a GPU, held against the dense matrix in float64."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("triton", reason="Triton is not installed: make test-triton")
+
+from orbitlens.sae import sparse_products, sparse_triton
+from orbitlens.sae.sparse_products import PIECE, Pattern, kernels_on
+from orbitlens.typing import Tensor
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
+pytestmark = pytest.mark.skipif(
+    not (INTERPRETED or torch.cuda.is_available()),
+    reason="neither a GPU nor TRITON_INTERPRET=1: make test-triton",
+)
+# Of float32 sums of a few hundred numbers, and of inputs that were rounded to the type before.
+TOLERANCE = {
+    torch.float32: {"rtol": 1e-5, "atol": 1e-4},
+    torch.bfloat16: {"rtol": 1e-2, "atol": 1e-2},
+}
+DTYPES = sorted(TOLERANCE, key=str)
+LENGTHS = st.sampled_from([0, 0, 1, 2, 15, 16, 17, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
+
+
+def pattern_of(lengths: list[int], width: int, seed: int) -> Pattern:
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.tensor([0, *lengths]).cumsum(0)
+    columns = torch.randint(width, (sum(lengths),), generator=generator)
+    return Pattern(starts.to(DEVICE), columns.to(DEVICE), width)
+
+
+def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    numbers = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return numbers.to(DEVICE, dtype)
+
+
+def dense(pattern: Pattern, values: Tensor) -> Tensor:
+    matrix = torch.zeros(pattern.height, pattern.width, dtype=torch.float64, device=DEVICE)
+    return matrix.index_put_((pattern.rows, pattern.columns), values.double(), accumulate=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@settings(max_examples=12)
+@given(
+    lengths=st.lists(LENGTHS, min_size=1, max_size=6),
+    width=st.integers(1, 9),
+    dim=st.sampled_from([1, 2, 3, 16, 31, 127, 128, 130, 260]),
+    seed=st.integers(0, 999),
+)
+def test_the_products_are_those_with_the_dense_matrix(
+    dtype: torch.dtype, lengths: list[int], width: int, dim: int, seed: int
+) -> None:
+    pattern = pattern_of(lengths, width, seed)
+    values = random(len(pattern.columns), seed=seed + 1)
+    left = random(pattern.height, dim, seed=seed + 2, dtype=dtype)
+    right = random(width, dim, seed=seed + 3, dtype=dtype)
+    matrix = dense(pattern, values)
+    # Columns, few and of long rows, are longer than a piece as well.
+    transposed = pattern.transposed
+    received = (
+        sparse_triton.weighted_sums(pattern, values, right),
+        sparse_triton.weighted_sums(transposed, values[pattern.order], left),
+        sparse_triton.entry_products(pattern, left, right),
+    )
+    expected = (
+        matrix @ right.double(),
+        matrix.T @ left.double(),
+        (left.double() @ right.double().T)[pattern.rows, pattern.columns],
+    )
+    for own, value in zip(received, expected, strict=True):
+        assert own.dtype == dtype
+        torch.testing.assert_close(own.double(), value, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_vectors_that_lie_across_memory_are_taken_as_they_read(dtype: torch.dtype) -> None:
+    pattern = pattern_of([3, 0, 20], 4, 0)
+    values = random(23, 2, seed=1)[:, 0]
+    left, right = random(5, 3, seed=2, dtype=dtype).mT, random(5, 4, seed=3, dtype=dtype).mT
+    for own, lying in (
+        (
+            sparse_triton.weighted_sums(pattern, values, right),
+            sparse_triton.weighted_sums(pattern, values.clone(), right.contiguous()),
+        ),
+        (
+            sparse_triton.entry_products(pattern, left, right),
+            sparse_triton.entry_products(pattern, left.contiguous(), right.contiguous()),
+        ),
+    ):
+        assert torch.equal(own, lying)
+
+
+def test_a_row_has_the_same_bits_wherever_it_is() -> None:
+    values, vectors = random(2 * PIECE + 7, seed=0), random(9, 40, seed=1)
+    columns = torch.arange(len(values), device=DEVICE) % 9
+    ends = torch.tensor([0, 0, len(values), len(values)], device=DEVICE)
+    alone = sparse_triton.weighted_sums(Pattern(ends[1:3], columns, 9), values, vectors)
+    among = sparse_triton.weighted_sums(
+        Pattern(torch.cat([ends, ends[2:] + len(values)]), columns.repeat(2), 9),
+        values.repeat(2),
+        vectors,
+    )
+    assert torch.equal(among[1], alone[0])
+    assert torch.equal(among[3], alone[0])
+    assert not among[[0, 2, 4]].any()
+
+
+def test_no_entries_at_all() -> None:
+    pattern, none = pattern_of([0, 0], 3, 0), random(0, seed=0)
+    assert not sparse_triton.weighted_sums(pattern, none, random(3, 5, seed=1)).any()
+    products = sparse_triton.entry_products(pattern, random(2, 5, seed=2), random(3, 5, seed=1))
+    assert products.shape == (0,)
+
+
+def test_sums_of_columns_by_kernels_are_those_by_torch(monkeypatch) -> None:
+    pattern = pattern_of([4, 0, 600], 3, 0)
+    values = random(604, seed=1)
+    expected = dense(pattern, values).sum(0)
+    monkeypatch.setattr(sparse_products, "_kernels", lambda tensor: sparse_triton)
+    received = sparse_products.column_sums(pattern, values)
+    torch.testing.assert_close(received.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+class TestKernelsOn:
+    @pytest.fixture(autouse=True)
+    def _ask_anew(self):
+        kernels_on.cache_clear()
+        yield
+        kernels_on.cache_clear()
+
+    def test_kernels_that_work_are_taken(self) -> None:
+        assert kernels_on(DEVICE) is sparse_triton
+
+    def test_kernels_that_do_not_compile_are_left_with_a_warning(self, monkeypatch) -> None:
+        def fail(*_) -> None:
+            raise RuntimeError("no C compiler\nwas found")
+
+        monkeypatch.setattr(sparse_triton, "entry_products", fail)
+        with pytest.warns(RuntimeWarning, match="not used on .*: no C compiler was found"):
+            assert kernels_on(DEVICE) is None
+
+    def test_kernels_that_are_wrong_are_left_with_a_warning(self, monkeypatch) -> None:
+        right = sparse_triton.weighted_sums
+        monkeypatch.setattr(sparse_triton, "weighted_sums", lambda *of: right(*of) + 1)
+        with pytest.warns(RuntimeWarning, match="its sums are wrong"):
+            assert kernels_on(DEVICE) is None
+
+
+COMPILE = """
+import re
+import sys
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from orbitlens.sae import sparse_triton
+
+sizes = {"PIECE": 256, "ENTRIES": 16, "WIDTH": 128}
+types = dict.fromkeys(("dim", "height", "entries"), "i32")
+types |= dict.fromkeys(("starts", "columns", "rows", "owners", "firsts"), "*i64")
+types |= dict.fromkeys(("values", "sums", "further", "products"), "*fp32")
+types |= dict.fromkeys(("vectors", "left", "right"), sys.argv[1])
+types |= dict.fromkeys(sizes, "constexpr")
+for name in ("_first_pieces", "_further_pieces", "_add_further", "_entry_products"):
+    kernel = getattr(sparse_triton, name)
+    signature = {argument: types[argument] for argument in kernel.arg_names}
+    constants = {argument: sizes[argument] for argument in signature if argument in sizes}
+    made = compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 80, 32))
+    atomics = re.findall(r"\\b(?:atom|red)[.]", made.asm["ptx"])
+    print(name, len(made.asm["cubin"]) > 0, len(atomics))
+"""
+
+
+@pytest.mark.parametrize("vectors", ["*fp32", "*bf16"])
+def test_every_kernel_compiles_for_a_gpu_and_adds_up_without_atomics(vectors: str) -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "0"}
+    program = [sys.executable, "-c", COMPILE, vectors]
+    made = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    kernels = ("_first_pieces", "_further_pieces", "_add_further", "_entry_products")
+    assert made.stdout.splitlines() == [f"{name} True 0" for name in kernels]
