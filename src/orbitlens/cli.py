@@ -28,6 +28,7 @@ from orbitlens.cli_options import (
     r2,
     settings,
 )
+from orbitlens.cli_plan import plan_command
 from orbitlens.cli_transport import transport_command
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
@@ -201,6 +202,7 @@ def reproduce_command(
 
 COMMANDS = {
     "run": run_command,
+    "plan": plan_command,
     "harvest": harvest_command,
     "import": import_command,
     "transport": transport_command,
