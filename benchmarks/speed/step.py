@@ -14,11 +14,10 @@ the history that it returns. One epoch of ours is a block.
 """
 
 import argparse
-import inspect
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +26,8 @@ import torch
 from peers import PEERS, Settings
 from synthetic import mixtures
 from turns import Contestant, Epochs, Referee, forget_peak, paced, peak_bytes
+
+Clock = Callable[[], float]
 
 OURS = "OrbitLens"
 BF16 = ", bf16"
@@ -43,6 +44,7 @@ class Shape:
     others: float
     over_product: float | None = None
     memory: float | None = None
+    in_bf16: float | None = None
 
 
 SHAPES = {
@@ -54,13 +56,13 @@ SHAPES = {
         others=4.0,
         over_product=1.5,
         memory=0.6,
+        in_bf16=3.0,
     ),
 }
 SLOWER = ("SAELens", "overcomplete", "dictionary_learning")
-IN_BF16 = 3.0
 
 
-def peer(name: str, settings: Settings, data: Path, blocks: int) -> None:
+def peer(name: str, settings: Settings, data: Path, blocks: int, clock: Clock) -> None:
     """Train a peer, one block a turn."""
     referee = Referee()
     batches = torch.from_numpy(np.load(data)).split(settings.batch)
@@ -73,11 +75,12 @@ def peer(name: str, settings: Settings, data: Path, blocks: int) -> None:
             blocks,
             referee.wait,
             lambda seconds: referee.answer(seconds / len(batches), peak_bytes(), before),
+            clock,
         )
     )
 
 
-def ours(settings: Settings, data: Path, blocks: int) -> None:
+def ours(settings: Settings, data: Path, blocks: int, clock: Clock) -> None:
     """Train ours, one epoch a turn, and take the bare product after it."""
     import orbitlens as ol
 
@@ -90,10 +93,10 @@ def ours(settings: Settings, data: Path, blocks: int) -> None:
 
     def answer(seconds: float) -> None:
         peak = peak_bytes()
-        referee.answer(seconds / steps, peak, before, bare_product(settings))
+        referee.answer(seconds / steps, peak, before, bare_product(settings, clock))
         forget_peak()
 
-    epochs = Epochs(referee.wait, answer)
+    epochs = Epochs(referee.wait, answer, clock=clock)
     epochs.begin()
     ol.fit(
         sae,
@@ -105,11 +108,11 @@ def ours(settings: Settings, data: Path, blocks: int) -> None:
         samples=np.arange(store.n),
         revival_weight=0.0,
         progress=epochs,
-        **({"precision": "bfloat16"} if settings.bf16 else {}),
+        precision="bfloat16" if settings.bf16 else "float32",
     )
 
 
-def bare_product(settings: Settings) -> float:
+def bare_product(settings: Settings, clock: Clock) -> float:
     """The seconds of x @ W, best of three."""
     dtype = torch.bfloat16 if settings.bf16 else torch.float32
     x = torch.randn(settings.batch, settings.d_in).to(dtype)
@@ -117,9 +120,9 @@ def bare_product(settings: Settings) -> float:
     out = torch.mm(x, W)
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = clock()
         torch.mm(x, W, out=out)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return min(seconds)
 
 
@@ -132,29 +135,37 @@ class Figures:
     before: float = 0.0
 
 
-def compete(
-    shape: str, rounds: int, peers: Path | None, kinds: Sequence[str]
-) -> dict[str, Figures]:
+def compete(shape: str, options: argparse.Namespace) -> dict[str, Figures]:
     """Let all contestants take turns."""
+    kinds = ("", BF16)[: 1 + options.peers_bf16] if options.peers else ()
     settings = SHAPES[shape].settings
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "x.npy"
         np.save(data, mixtures(settings, SHAPES[shape].steps * settings.batch).numpy())
 
         def start(name: str, python: str | Path) -> Contestant:
-            words = ["--worker", name, "--data", data, "--shapes", shape, "--rounds", rounds]
+            words = [
+                "--worker",
+                name,
+                "--data",
+                data,
+                "--shapes",
+                shape,
+                "--rounds",
+                options.rounds,
+            ]
+            words += ["--cpu-time"] if options.cpu_time else []
             return Contestant([python, __file__, *words])
 
-        names = [OURS, *([OURS + BF16] if has_bf16() else [])]
-        names += [name + kind for kind in kinds for name in PEERS]
+        names = [OURS, OURS + BF16] + [name + kind for kind in kinds for name in PEERS]
         entered: dict[str, Contestant] = {}
         found: dict[str, Figures] = {name: Figures() for name in names}
         found[PRODUCT], found[PRODUCT + BF16] = Figures(), Figures()
-        for turn in range(rounds + 1):
+        for turn in range(options.rounds + 1):
             for name in names:
                 # Started one by one, so that no warm-up waits for the imports of others.
                 if turn == 0:
-                    entered[name] = start(name, sys.executable if OURS in name else peers)
+                    entered[name] = start(name, sys.executable if OURS in name else options.peers)
                 seconds, peak, before, *product = entered[name].turn()
                 print(f"{shape}, turn {turn}, {name}: {seconds * 1e3:.1f} ms", file=sys.stderr)
                 found[name].peak = max(found[name].peak, peak)
@@ -168,13 +179,6 @@ def compete(
         for contestant in entered.values():
             contestant.end()
     return {name: figures for name, figures in found.items() if figures.seconds < float("inf")}
-
-
-def has_bf16() -> bool:
-    """Whether `fit` takes products in bfloat16."""
-    import orbitlens as ol
-
-    return "precision" in inspect.signature(ol.fit).parameters
 
 
 def table(found: dict[str, Figures]) -> None:
@@ -215,9 +219,13 @@ def verdicts(shape: str, found: dict[str, Figures]) -> list[bool]:
     if wanted.memory:
         value = own.peak / min(each.peak for each in fp32.values())
         judge(f"at most {wanted.memory} of the leanest peer's peak", value, value <= wanted.memory)
-    if OURS + BF16 in found and shape == "large":
+    if wanted.in_bf16:
         value = fastest / found[OURS + BF16].seconds
-        judge(f"in bf16 {IN_BF16} times faster than the fastest peer", value, value >= IN_BF16)
+        judge(
+            f"in bf16 {wanted.in_bf16} times faster than the fastest peer",
+            value,
+            value >= wanted.in_bf16,
+        )
     return results
 
 
@@ -228,23 +236,26 @@ def main() -> int:
     parser.add_argument("--peers-bf16", action="store_true", help="peers in bfloat16 as well")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5, help="turns of each, after a warm-up")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="one thread and its CPU time, on a busy machine"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if options.cpu_time else 2)
     if options.worker:
+        clock = time.process_time if options.cpu_time else time.perf_counter
         name = options.worker.removesuffix(BF16)
         settings = replace(SHAPES[options.shapes[0]].settings, bf16=options.worker.endswith(BF16))
         if name == OURS:
-            ours(settings, options.data, options.rounds + 1)
+            ours(settings, options.data, options.rounds + 1, clock)
         else:
-            peer(name, settings, options.data, options.rounds + 1)
+            peer(name, settings, options.data, options.rounds + 1, clock)
         return 0
-    kinds = ("", BF16)[: 1 + options.peers_bf16] if options.peers else ()
     results = []
     for shape in options.shapes:
         print(f"\n{shape}: {SHAPES[shape].settings}\n")
-        found = compete(shape, options.rounds, options.peers, kinds)
+        found = compete(shape, options)
         table(found)
         print()
         results += verdicts(shape, found)

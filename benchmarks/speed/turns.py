@@ -72,24 +72,29 @@ class Epochs:
         wait: Waits for the turn.
         done: Told after a turn how many seconds an epoch took.
         each: Epochs of a turn; the first turn, which sets up, is one epoch whatever this is.
+        clock: Seconds now.
     """
 
     def __init__(
-        self, wait: Callable[[], object], done: Callable[[float], None], each: int = 1
+        self,
+        wait: Callable[[], object],
+        done: Callable[[float], None],
+        each: int = 1,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._wait, self._done, self._each = wait, done, each
+        self._wait, self._done, self._each, self._clock = wait, done, each, clock
         self._first = self._last = 1
 
     def begin(self) -> None:
         """Wait, then start the clock."""
         self._wait()
-        self._start = time.perf_counter()
+        self._start = self._clock()
 
     def __call__(self, epoch: int, epochs: int, loss: float) -> None:
         """At the end of a turn stop the clock, and start it again at the next."""
         if epoch < self._last:
             return
-        seconds = time.perf_counter() - self._start
+        seconds = self._clock() - self._start
         self._done(seconds / (self._last - self._first + 1))
         self._first, self._last = self._last + 1, self._last + self._each
         if epoch < epochs:
@@ -101,6 +106,7 @@ def paced(
     blocks: int,
     wait: Callable[[], object],
     done: Callable[[float], None],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Tensor]:
     """Yield all batches in each block; `wait` before it, then tell `done` how long it took.
 
@@ -109,9 +115,9 @@ def paced(
     """
     for _ in range(blocks):
         wait()
-        start = time.perf_counter()
+        start = clock()
         yield from batches
-        done(time.perf_counter() - start)
+        done(clock() - start)
 
 
 def peak_bytes() -> int:
