@@ -105,6 +105,8 @@ def weighted_sums(
 ) -> Float[Tensor, "rows dim"]:
     """Return S W, out[r] = sum of values[e] W[column of e] over the entries e of row r.
 
+    Without a gradient, as the other two; `SparseCodes` has the gradients.
+
     Args:
         pattern: Where the entries of S are.
         values: What they are, shape [entries].
@@ -122,7 +124,7 @@ def weighted_sums(
         return fast.weighted_sums(pattern, values, vectors)
     return embedding_bag(
         pattern.columns,
-        vectors,
+        vectors.detach(),  # else torch prepares for a gradient that nobody asks for
         pattern.starts,
         mode="sum",
         per_sample_weights=values,
