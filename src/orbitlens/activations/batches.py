@@ -77,10 +77,7 @@ class OrbitBatches:
         self._samples = _chosen(store, samples)
         self.n = len(self._samples) * store.positions
         sample = 4 * store.positions * store.group.order * store.dim
-        chunk, shard = (
-            int(store.array.chunks[0]),
-            int((store.array.shards or store.array.chunks)[0]),
-        )
+        chunk, shard = int(store.array.chunks[0]), store.shard_samples
         run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
         starts = np.flatnonzero(np.diff(self._samples // run, prepend=-1))
         self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
