@@ -24,7 +24,7 @@ from orbitlens.groups import Group, cyclic
 from orbitlens.objectives import reconstruction
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.machine import few_threads, nearest_folder, peak_since
+from orbitlens.pipeline.machine import few_threads, held_memory, nearest_folder, peak_since
 from orbitlens.pipeline.orbit import ORBIT, orbit_objective
 from orbitlens.pipeline.plan import Passes, StepRate, TransportRate
 from orbitlens.pipeline.plan_sizes import copies_of_irreps, sae_size
@@ -97,6 +97,7 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
         OrbitLensError: If source, group, model, layer or positions are wrong.
     """
     few = replace(config, n_samples=min(config.n_samples, _LOADED))
+    before = held_memory()
     job = stages.prepare(few)
     module, values = job.model.module.to(config.torch_device), job.source.inputs.values
     loading = _least(lambda _: stages.load_source(few), rounds=1) / len(values)
@@ -114,16 +115,16 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
 
     with few_threads(workers):
         first = _least(lambda _: run(values[:1]), rounds=1)
+        loaded = held_memory() - before  # weights, and libraries that only they or inputs need
         count = max(1, min(together, len(values), int(_SECONDS / first)))
         with peak_since() as peak:
             took = _least(lambda _: run(values[:count]), rounds=2)
     store = run(values[:1])
-    weights = sum(p.numel() * p.element_size() for p in module.parameters())
     passes = Passes(
         per_sample=took / count,
         loading=loading,
         input_bytes=values[0].numel() * values.element_size(),
-        memory=weights + peak.bytes * together // count,
+        memory=max(0, loaded) + peak.bytes * together // count,
     )
     return passes, job.action.group, store.positions, store.dim
 

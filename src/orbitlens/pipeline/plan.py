@@ -95,7 +95,7 @@ class Passes:
         per_sample: Seconds to move an input by the group, run the network and check its output.
         loading: Seconds to load an input.
         input_bytes: Of an input in memory, where all are kept.
-        memory: Bytes that weights and a batch took.
+        memory: Bytes that weights, libraries and a batch took.
     """
 
     per_sample: float
@@ -241,7 +241,8 @@ def _harvest(work: Workload, speeds: Speeds, size: StoreSize) -> dict[str, Any]:
         "loading_seconds": loading,
         "forward_seconds": forward,
         "writing_seconds": writing,
-        "memory_bytes": inputs + processes + parent,
+        # Inputs exist twice while they are put together.
+        "memory_bytes": inputs + max(inputs, processes + parent),
         "input_bytes": inputs,
     }
 

@@ -154,7 +154,7 @@ def reading(
             received=f"{memory / 2**30:.3f}",
             remedy="give more memory, or take smaller batches",
         )
-    parts = -(-(-(-n // run)) // held)
+    parts = math.ceil(math.ceil(n / run) / held)
     return Reading(False, fixed + 2 * -(-count // parts) * each, needed, parts)
 
 
