@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
@@ -323,18 +323,18 @@ def test_coordinates_that_are_known_before_change_nothing(dictionary: str) -> No
 
 
 @contextmanager
-def tiny_blocks() -> Iterator[set[tuple[int, int]]]:
-    """Cut into blocks of a few samples and latents; yields where blocks began."""
-    begun: set[tuple[int, int]] = set()
-    whole = sparse_encode._blocks
+def noted_blocks(**sizes: int) -> Iterator[list[sparse_encode._Block]]:
+    """Blocks of other sizes than usual; yields those that were searched."""
+    searched: list[sparse_encode._Block] = []
+    every = sparse_encode._blocks
 
-    def noted(*args: object, **settings: bool) -> Iterator[object]:
-        for block in whole(*args, **settings):  # type: ignore[arg-type]
-            begun.add((block.sample, block.latent))
+    def noted(*args: Any, **settings: bool) -> Iterator[sparse_encode._Block]:
+        for block in every(*args, **settings):
+            searched.append(block)
             yield block
 
-    with patch.multiple(sparse_encode, _BLOCK=4, _WIDEST=5, _FEWEST_ROWS=2, _blocks=noted):
-        yield begun
+    with patch.multiple(sparse_encode, _blocks=noted, **sizes):
+        yield searched
 
 
 @every_kind_of_few_coordinates
@@ -343,11 +343,11 @@ def test_several_blocks_in_both_directions_give_what_one_gives(kind: Kind) -> No
     case = Case.random(kind, batch=7, atoms=7, k=7)
     dead = torch.rand(3, case.stack.d_sae, generator=torch.Generator().manual_seed(1)) < 0.5
     expected = of_objectives(case, case.stack) | revival(case, case.stack, dead)
-    with tiny_blocks() as begun:
+    with noted_blocks(_BLOCK=4, _WIDEST=5, _FEWEST_ROWS=2) as blocks:
         received = of_objectives(case, case.stack) | revival(case, case.stack, dead)
-    assert {sample for sample, _ in begun} == {0, 2, 4, 6}
+    assert {block.sample for block in blocks} == {0, 2, 4, 6}
     if not (kind.tied or kind.rule.startswith("one pose")):
-        assert {latent for _, latent in begun} == {0, 5, 10, 15, 20, 25}
+        assert {block.latent for block in blocks} == {0, 5, 10, 15, 20, 25}
     agree(received, expected)
 
 
@@ -370,9 +370,8 @@ def dense_revival(case: Case, dead: Tensor) -> Results:
         output = member(x)
         among = output.pre[:, dead[index]]
         top = among.topk(min(member.sparsity.k, among.shape[1]))
-        own = torch.zeros_like(among).scatter(1, top.indices, top.values)
         codes = torch.zeros_like(output.pre)
-        codes[:, dead[index]] = own
+        codes[:, dead[index]] = torch.zeros_like(among).scatter(1, top.indices, top.values)
         explained = member.dictionary(codes) - member.b_dec
         losses = objectives.dead_latent_revival(x - output.x_hat, explained)
         parts.append({"explained": explained.detach(), **gradients("revival", losses, member)})
@@ -390,8 +389,7 @@ class TestDeadLatents:
         agree(received, dense_revival(case, dead))
         for name in ("W_hidden", "b_hidden") if kind.encoder == "two layers" else ():
             learns = received[f"revival by encoder.{name}"].flatten(1).abs().amax(1) > 0
-            assert learns[0]
-            assert not learns[2]
+            assert learns[[0, 2]].tolist() == [True, False]
         for name in ("W_enc", "b_enc"):
             learns = received[f"revival by encoder.{name}"].flatten(1).abs().amax(1) > 0
             assert learns.tolist() == [True, True, False]
@@ -455,7 +453,9 @@ class TestSearchInBfloat16:
         self, kind: Kind
     ) -> None:
         case = self.case(kind)
-        codes = Views(case.stack, case.batch, half=True).codes
+        with noted_blocks() as blocks:
+            codes = Views(case.stack, case.batch, half=True).codes
+        assert {block.pre.dtype for block in blocks} == {torch.bfloat16}
         pre = [
             member(case.batch.rows[rows])
             for member, rows in zip(case.members, case.batch.canonical, strict=True)
