@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="Triton is not installed: make test-triton")
 
-from orbitlens.sae import sparse_products, sparse_triton
+from orbitlens.sae import batch_topk_sae, sparse_products, sparse_triton, topk_sae
+from orbitlens.sae.sparse_encode import sparse_codes
 from orbitlens.sae.sparse_products import PIECE, Pattern, kernels_on
+from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -127,6 +129,23 @@ def test_sums_of_columns_by_kernels_are_those_by_torch(monkeypatch) -> None:
     monkeypatch.setattr(sparse_products, "_kernels", lambda tensor: sparse_triton)
     received = sparse_products.column_sums(pattern, values)
     torch.testing.assert_close(received.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("build", [topk_sae, batch_topk_sae])
+def test_a_step_by_kernels_is_that_by_torch(build, monkeypatch) -> None:
+    y = random(2, 20, 5, seed=0)
+    dead = (torch.arange(40, device=DEVICE) % 2 == 0).expand(2, -1)
+    results = []
+    for kernels in (None, sparse_triton):
+        monkeypatch.setattr(sparse_products, "_kernels", lambda tensor, own=kernels: own)
+        sae = stack_saes([build(5, 40, 3, hidden=6, seed=seed) for seed in range(2)]).to(DEVICE)
+        codes, reviving = sparse_codes(sae, y, dead=dead)
+        losses = (sae.dictionary.sums(codes) - y).square() + sae.dictionary.sums(reviving).square()
+        losses.sum().backward()
+        gradients = [weights.grad for weights in sae.parameters() if weights.grad is not None]
+        results.append([losses.detach(), codes.fired(), *gradients])
+    for by_torch, by_kernels in zip(*results, strict=True):
+        torch.testing.assert_close(by_kernels, by_torch, rtol=1e-4, atol=1e-5)
 
 
 class TestKernelsOn:
