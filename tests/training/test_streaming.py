@@ -70,9 +70,9 @@ def test_streamed_training_reads_with_the_budget_that_was_given(
         begin(self, store, **settings)
 
     monkeypatch.setattr(OrbitBatches, "__init__", noted)
-    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=20_000)
+    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=5000)
     assert asked == []
-    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=20_000, memory_gib=SMALL)
+    fit(topk_sae(64, 16, 3), large, epochs=1, batch_size=5000, memory_gib=SMALL)
     assert asked == [int(SMALL * 2**30)]
 
 
@@ -80,8 +80,8 @@ def test_members_of_a_streamed_stack_share_batches_and_draw_their_own_elements(
     large: ActivationStore,
 ) -> None:
     saes = [topk_sae(64, 16, 3), topk_sae(64, 16, 3)]
-    first, second = fit(saes, large, seed=[0, 1], epochs=1, batch_size=20_000, memory_gib=SMALL)
-    alone = fit(topk_sae(64, 16, 3), large, seed=0, epochs=1, batch_size=20_000, memory_gib=SMALL)
+    first, second = fit(saes, large, seed=[0, 1], epochs=1, batch_size=5000, memory_gib=SMALL)
+    alone = fit(topk_sae(64, 16, 3), large, seed=0, epochs=1, batch_size=5000, memory_gib=SMALL)
     torch.testing.assert_close(first.sae.W_dec, alone.sae.W_dec, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(first.sae.W_dec, second.sae.W_dec, rtol=1e-4, atol=1e-5)
 

@@ -25,6 +25,8 @@ _RUN_BYTES = 2 * _MIB
 # threads that decode keep about as much again of what they freed, and some MiB whatever its length.
 _COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
+# The one that is handed out, the one before it, and what the allocator keeps of those before.
+_BATCHES = 4
 
 
 @final
@@ -39,7 +41,7 @@ class OrbitBatches:
     Args:
         store: The store, or a view of it about a mean.
         batch_size: Orbits per batch; the last batch of an epoch may be smaller.
-        memory: Budget in bytes for buffers, for what is needed to fill them and for two batches.
+        memory: Budget in bytes for buffers, for what is needed to fill them and for four batches.
         samples: Samples to visit, shape [n], in any order; default all of the store.
         seed: Seed of the order, default 0.
 
@@ -89,7 +91,7 @@ class OrbitBatches:
         """Return into how many parts an epoch falls, each of which fits into a buffer."""
         count, longest = len(self._samples), int(np.diff(self._ends).max())
         batch = self.batch_size * sample // self.store.positions
-        fixed = reading + 2 * batch + 16 * count  # with the numbers of the samples and runs
+        fixed = reading + _BATCHES * batch + 16 * count  # with the numbers of the samples and runs
         each = sample + 8 * self.store.positions  # with the place of each row in the order
         if fixed + count * each <= self.memory:
             return 1

@@ -22,6 +22,7 @@ NAMES = ("vanilla", ORBIT)
 _CHECKSUM, _INDEX, _ATTRIBUTES = 4, 16, 4096
 _HELD_OUT = 0.2
 _BLOCK = 2**23
+_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,16 @@ def training_samples(n: int) -> int:
     return n - max(1, round(_HELD_OUT * n))
 
 
+def piece_bytes(n: int, order: int, positions: int, dim: int) -> int:
+    """Return the bytes of what is read at a time by `ActivationStore.chunks`.
+
+    Example:
+        >>> piece_bytes(10**6, 8, 1, 768) // 2**20
+        96
+    """
+    return 4 * min(n, max(1, _PIECE // positions)) * order * positions * dim
+
+
 @dataclass(frozen=True)
 class Reading:
     """Where the activations of a training are.
@@ -137,7 +148,8 @@ def reading(
     run = min(shards.samples, max(chunk, batches._RUN_BYTES // sample // chunk * chunk))
     kept = min(batches._KEPT_BY_DECODERS, shards.samples * sample // 2)
     batch = batch_size * sample // positions
-    fixed = batches._COPIES_OF_A_RUN * run * sample + kept + 2 * batch + 16 * count
+    held_back = kept + batches._BATCHES * batch + 16 * count
+    fixed = batches._COPIES_OF_A_RUN * run * sample + held_back
     each = sample + 8 * positions
     # Samples held out are drawn at random: the fullest of many runs lies three deviations above.
     fullest = (1 - _HELD_OUT) * run + 3 * math.sqrt(_HELD_OUT * (1 - _HELD_OUT) * run)

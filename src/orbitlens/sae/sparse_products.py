@@ -61,7 +61,8 @@ class Pattern:
     @cached_property
     def order(self) -> Int[Tensor, " entries"]:
         """The entries column after column, shape [entries]."""
-        return self.columns.argsort(stable=True)
+        # Half as long numbers are sorted in little more than half the time.
+        return self.columns.int().argsort(stable=True)
 
     @cached_property
     def transposed(self) -> "Pattern":

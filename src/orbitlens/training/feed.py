@@ -123,7 +123,8 @@ class StreamedFeed(Feed):
         self._data = list(streamed.values())
         self._own = [list(streamed).index(id(member.data)) for member in members]
         self._epoch = 0
-        self._variance = torch.zeros(len(members), dtype=torch.float64)
+        device = members[0].sae.b_dec.device
+        self._variance = torch.zeros(len(members), dtype=torch.float64, device=device)
 
     def start_epoch(self, epoch: int) -> None:
         """Begin to count anew."""
@@ -170,7 +171,7 @@ class StreamedFeed(Feed):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take up the sum."""
-        self._variance = state["variance"]
+        self._variance = state["variance"].to(self._variance)
 
 
 def _shares(member: Member, other: Member) -> bool:
