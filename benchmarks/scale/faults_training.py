@@ -37,6 +37,7 @@ from orbitlens.sae import SAE
 DIM = 64
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 SELDOM, ALWAYS = 3600.0, 1e-9
+TEMPORARY = (".checkpoint.partial", ".tmp")  # the second is what safetensors writes to first
 
 
 @dataclass(frozen=True)
@@ -56,30 +57,30 @@ class Case:
 
 def _in_memory(store: ActivationStore) -> list[SAE]:
     del store
-    return [ol.sae.topk_sae(DIM, 2048, 16), ol.sae.batch_topk_sae(DIM, 2048, 16, hidden=64)]
+    return [ol.sae.topk_sae(DIM, 4096, 16), ol.sae.batch_topk_sae(DIM, 4096, 16, hidden=64)]
 
 
 def _streamed(store: ActivationStore) -> list[SAE]:
     del store
-    return [ol.sae.topk_sae(DIM, 512, 16)]
+    return [ol.sae.topk_sae(DIM, 2048, 16)]
 
 
 def _orbit(store: ActivationStore) -> list[SAE]:
-    return [ol.sae.orbit_sae(DIM, 256, 8, ol.fit_transport(store, "exact"))]
+    return [ol.sae.orbit_sae(DIM, 1024, 8, ol.fit_transport(store, "exact"))]
 
 
 CASES = {
-    "in memory, TopK and BatchTopK": Case(2500, _in_memory, {"epochs": 3, "batch_size": 50}),
+    "in memory, TopK and BatchTopK": Case(1000, _in_memory, {"epochs": 3, "batch_size": 20}),
     # The training part has 82 MB, the budget is 64.
     "streamed, TopK": Case(
         100_000, _streamed, {"epochs": 2, "batch_size": 1000, "memory_gib": 0.06}
     ),
     "orbit SAE": Case(
-        2500,
+        1000,
         _orbit,
         {
-            "epochs": 4,
-            "batch_size": 50,
+            "epochs": 3,
+            "batch_size": 20,
             "lr_decay": 0.5,
             "objective": ol.objectives.orbit_invariance,
         },
@@ -176,7 +177,7 @@ def killed(
         place = folder / f"training-{tally.trainings}"
         place.mkdir()
         while not (place / "result.json").exists():
-            before, partial = reached(place), set(place.glob(".checkpoint*"))
+            before, beside = reached(place), set(left_over(place))
             process = started(train, name, folder, place, ALWAYS)
             process.join(instants.uniform(0, whole) if tally.kills < kills else None)
             if process.is_alive():
@@ -184,7 +185,7 @@ def killed(
             if ended(process, 0, -signal.SIGKILL) == 0:
                 continue
             tally.kills += 1
-            tally.in_writing += bool(set(place.glob(".checkpoint*")) - partial)
+            tally.in_writing += bool(set(left_over(place)) - beside)
             tally.before_the_first += not (place / "checkpoint").exists()
             tally.gone_back += reached(place) < before
         tally.trainings += 1
@@ -237,12 +238,12 @@ def judged(
         tally = killed(name, at, kills, whole, instants)
         told_to_stop(name, at, whole, instants, tally)
         size = (at / "timed" / "checkpoint").stat().st_size
-    partial = [file.startswith(".checkpoint.partial-") for file in tally.left]
+    temporary = [file.startswith(TEMPORARY) for file in tally.left]
     return {
         "case": name,
         **asdict(tally),
-        "left": len(partial),
-        "left_not_temporary": partial.count(False),
+        "left": len(temporary),
+        "left_not_temporary": temporary.count(False),
         "checkpoint_mb": round(size / 1e6, 1),
         "seconds_of_one": round(whole, 2),
         "seconds": round(time.perf_counter() - begun, 1),
