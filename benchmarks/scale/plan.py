@@ -125,7 +125,7 @@ def predict_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     passes, group, positions, dim = calibrate.measure_passes(config)
     work = Workload(config, config.n_samples, group, positions, dim)
     times = calibrate.measure_store(group, positions, dim, config.dtype, folder / "acts")
-    record = plan(work, Speeds(*times, library, {}, {}, passes))
+    record = plan(work, Speeds(*times, library, 0.0, library, {}, {}, passes))
     seconds = record["harvest"]["seconds"]
     return {
         "seconds": [seconds, seconds],
@@ -159,8 +159,9 @@ def predict_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     group = groups.from_name(config.group)
     work = Workload(config, config.n_samples, group, 1, dim)
     times = calibrate.measure_store(group, 1, dim, config.dtype, folder / "acts")
+    start, loaded = calibrate.measure_start()
     steps = {name: calibrate.measure_steps(config, name, dim, group)}
-    record = plan(work, Speeds(*times, library, {}, steps))
+    record = plan(work, Speeds(*times, library, start, library + loaded, {}, steps))
     training = record["training"][name]
     return {
         "seconds": [training["seconds"], training["seconds_with_dead_latents"]],

@@ -133,12 +133,13 @@ def _of_model(config: RunConfig, workers: int) -> tuple[Workload, Passes]:
 
 def _speeds(work: Workload, out: Path, library: int, passes: Passes | None) -> Speeds:
     config, group, dim = work.config, work.group, work.dim
-    write, read, look = calibrate.measure_store(group, work.positions, dim, config.dtype, out)
+    stored = calibrate.measure_store(group, work.positions, dim, config.dtype, out)
+    start, loaded = calibrate.measure_start()
     return Speeds(
-        write,
-        read,
-        look,
+        *stored,
         library,
+        start,
+        library + loaded,
         calibrate.measure_transports(group, dim),
         {name: calibrate.measure_steps(config, name, dim, group) for name in NAMES},
         passes,

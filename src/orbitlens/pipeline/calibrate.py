@@ -27,14 +27,14 @@ from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.machine import few_threads, held_memory, nearest_folder, peak_since
 from orbitlens.pipeline.orbit import ORBIT, orbit_objective
 from orbitlens.pipeline.plan import Passes, StepRate, TransportRate
-from orbitlens.pipeline.plan_sizes import copies_of_irreps, sae_size
+from orbitlens.pipeline.plan_sizes import copies_of_irreps, piece_bytes, sae_size
 from orbitlens.reps import IsotypicBasis
-from orbitlens.sae import SAE, OrbitDictionary
+from orbitlens.sae import SAE, OrbitDictionary, topk_sae
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.sae.sparse_encode import sparse_codes
 from orbitlens.sae.sparsity import SPARSITY_RULES
 from orbitlens.stack import stack_saes
-from orbitlens.training import searches_in_bfloat16
+from orbitlens.training import HeldData, searches_in_bfloat16
 from orbitlens.transport import fit_transport
 from orbitlens.typing import Float, Tensor
 
@@ -50,10 +50,22 @@ _LOADED = 64
 _SECONDS = 1.0
 
 
+def measure_start() -> tuple[float, int]:
+    """Measure what the first training of a process loads.
+
+    Returns:
+        Seconds and bytes.
+    """
+    store = store_from_array(torch.randn(8, 1, 4), group=cyclic(1))
+    before = held_memory()
+    seconds = _least(lambda _: fit(topk_sae(4, 8, 2), store, epochs=1), rounds=1)
+    return seconds, max(0, held_memory() - before)
+
+
 def measure_store(
     group: Group, positions: int, dim: int, dtype: str, out: Path
-) -> tuple[float, float, float]:
-    """Measure writing beside `out`, reading, and taking means.
+) -> tuple[float, float, float, float, float]:
+    """Measure a store beside `out`.
 
     Args:
         group: The group.
@@ -63,24 +75,30 @@ def measure_store(
         out: Where the store will be; it need not exist.
 
     Returns:
-        Seconds per byte in float32 to write, to read what the system still holds, and to look.
+        `write`, `read`, `look`, `hold` and `pieces` of `Speeds`; what is read was just written.
 
     Raises:
         OrbitLensError: If the place cannot be written.
     """
     shape = (group.order, positions, dim)
     array = torch.randn(max(2, _WRITTEN // (4 * math.prod(shape))), *shape)
-    size = 4 * array.numel()
-    folder = nearest_folder(out)
+    size, folder = 4 * array.numel(), nearest_folder(out)
     with one_line_errors(folder), tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as place:
         write = partial(store_from_array, group=group, dtype=dtype, digest="plan")
         little = _least(lambda i: write(array[:1], out=Path(place) / f"little-{i}"))
         whole = _least(lambda i: write(array, out=Path(place) / f"whole-{i}"))
         store = open_store(Path(place) / "whole-0")
+        # As training reads: some samples here and there are held out.
+        samples = np.flatnonzero(np.arange(store.n) % 5 < 4)
+        part = 4 * len(samples) * math.prod(shape)
+        with peak_since() as peak:
+            hold = _least(lambda _: HeldData(store, samples, torch.device("cpu")), rounds=1)
+        hold = min(hold, _least(lambda _: HeldData(store, samples, torch.device("cpu"))))
         read = _least(lambda _: store.orbits())
     seen = array[:, :, 0]
     look = _least(lambda _: unit_scale(seen)) / (4 * seen.numel())
-    return max(whole - little, whole / 5) / size, read / size, look
+    pieces = max(0, peak.bytes - part) / piece_bytes(len(samples), *shape)
+    return max(whole - little, whole / 5) / size, read / size, look, hold / part, pieces
 
 
 def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, int, int]:

@@ -21,6 +21,7 @@ from orbitlens.pipeline.plan_sizes import (
     Reading,
     SAESize,
     StoreSize,
+    piece_bytes,
     reading,
     sae_size,
     store_size,
@@ -112,7 +113,12 @@ class Speeds:
         write: Seconds per byte in float32 to check, round and write activations.
         read: Seconds per byte in float32 to read them again.
         look: Seconds per byte in float32 to take means and scale.
+        hold: Seconds per byte in float32 to read, look at and scale what is kept in memory.
+        pieces: Bytes that reading into memory takes besides, as a multiple of the piece read at a
+            time.
         library: Bytes of a process that has only loaded the library.
+        start: Seconds that the first step of a process takes more than the others.
+        trainer: Bytes of a process that has trained a tiny SAE.
         transports: For each method.
         steps: For each of `NAMES`.
         passes: Of the network, if one was named.
@@ -121,7 +127,11 @@ class Speeds:
     write: float
     read: float
     look: float
+    hold: float
+    pieces: float
     library: int
+    start: float
+    trainer: int
     transports: Mapping[str, TransportRate]
     steps: Mapping[str, StepRate]
     passes: Passes | None = None
@@ -250,10 +260,10 @@ def _harvest(work: Workload, speeds: Speeds, size: StoreSize) -> dict[str, Any]:
 def _transport(work: Workload, speeds: Speeds) -> dict[str, Any]:
     bytes_read = _numbers_as_float32(work)
     moments = 8 * work.group.order * work.dim**2
-    rows = 4 * min(4096, work.n * work.positions) * work.group.order * work.dim
+    piece = speeds.pieces * piece_bytes(work.n, work.group.order, work.positions, work.dim)
     return {
         # A matrix for each element: products, what they are summed into, rho twice, temporaries.
-        "memory_bytes": speeds.library + 5 * moments + 4 * rows,
+        "memory_bytes": speeds.library + 5 * moments + int(piece),
         "seconds": {
             method: rate.per_sample * work.n + rate.once + speeds.read * bytes_read
             for method, rate in speeds.transports.items()
@@ -265,19 +275,23 @@ def _training(work: Workload, speeds: Speeds, name: str) -> dict[str, Any]:
     config, order = work.config, work.group.order
     size = sae_size(config, name, work.dim, work.group)
     data = _reading(work, size)
+    count = training_samples(work.n)
+    piece = piece_bytes(count, order, work.positions, work.dim) if data.held else 0
     memory = {
-        "library": speeds.library,
+        "library": speeds.trainer,
         "activations": data.memory,
+        "pieces": int(speeds.pieces * piece),
         **training_memory(size, batch_size=config.batch_size, k=config.k, dim=work.dim),
     }
-    orbits = training_samples(work.n) * work.positions
+    orbits = count * work.positions
     steps = -(-orbits // config.batch_size)
     content = 4 * orbits * order * work.dim
     step, dead = (
         step_seconds(speeds.steps[name], size, config.batch_size, dead=dead)
         for dead in (False, True)
     )
-    once = (speeds.read + speeds.look) * content
+    setting_up = speeds.hold if data.held else speeds.read + speeds.look
+    once = speeds.start + setting_up * content
     every = 0.0 if data.held else speeds.read * content
     return {
         "latents": size.latents,
