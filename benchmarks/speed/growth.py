@@ -9,8 +9,8 @@ it is the one that reads and sets up. The time of a vector is that of the best l
 million vectors or more, and must not be above 1.25 times that of the smallest store. Stores that
 exceed a budget of a tenth of their size in float32, 256 MiB at least, train within it as well.
 
-*group*: one step of the orbit SAE for C1 to C32 on activations of width 256, with 4,096 latents in
-all (4,096 / |G| atoms), batches of 1,024, k 16, held to an ordinary SAE of as many latents. Beside
+*group*: one step of the orbit SAE for C1 to C32 on activations of width 256, with 16,384 latents in
+all (16,384 / |G| atoms), batches of 1,024, k 16, held to an ordinary SAE of as many latents. Beside
 it the theory, multiplications of the encoder in the isotypic basis over dense ones: C_n has r = 1
 or 2 real and (n - r) / 2 complex types, and a complex product counts as four, so that a block of
 n x n takes 2 n - r; and n more for each latent, if it comes back from the Fourier transform by a
@@ -20,6 +20,8 @@ plain product.
 import argparse
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,8 @@ from orbitlens.reps import IsotypicBasis, multiplicities, regular
 from orbitlens.sae import SAE, OrbitDictionary, TopK
 from orbitlens.sae.orbit import compose_orbit
 
+Clock = Callable[[], float]
+
 SMALL = Settings(64, 256, 8, 4096)
 SIZES = (10**4, 10**5, 10**6, 10**7)
 FLAT = 1.25
@@ -41,7 +45,7 @@ MODES = ("in memory", "within a tenth")
 ROOM = 16.0  # GiB, for every store
 PART, LEAST = 10, 0.25
 ORDERS = (1, 2, 4, 8, 16, 32)
-WIDE = Settings(256, 4096, 16, 1024)
+WIDE = Settings(256, 16384, 16, 1024)
 STEPS = 4
 ORDINARY = "ordinary SAE"
 
@@ -73,7 +77,7 @@ def train(sae: SAE, store: ol.ActivationStore, settings: Settings, **more: objec
     )
 
 
-def stored_worker(path: Path, rounds: int, streamed: bool) -> None:
+def stored_worker(path: Path, rounds: int, streamed: bool, clock: Clock) -> None:
     """At each turn, pass over a store; small ones often enough to be measured."""
     referee = Referee()
     store = ol.open_store(path)
@@ -81,7 +85,7 @@ def stored_worker(path: Path, rounds: int, streamed: bool) -> None:
     sae = ol.sae.topk_sae(SMALL.d_in, SMALL.d_sae, SMALL.k)
     forget_peak()
     epochs = Epochs(
-        referee.wait, lambda seconds: referee.answer(seconds / store.n, peak_bytes()), each
+        referee.wait, lambda seconds: referee.answer(seconds / store.n, peak_bytes()), each, clock
     )
     epochs.begin()
     memory = budget(store.n) if streamed else ROOM
@@ -98,7 +102,7 @@ def gib(n: int) -> float:
     return 4 * n * SMALL.d_in / 2**30
 
 
-def stored(sizes: list[int], rounds: int) -> int:
+def stored(sizes: list[int], rounds: int, more: list[str]) -> int:
     """Print what a vector costs in stores of several sizes."""
     found: dict[tuple[int, str], list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +110,7 @@ def stored(sizes: list[int], rounds: int) -> int:
         entered = {}
         for n, path in paths.items():
             for mode in MODES[: 1 + (gib(n) > budget(n))]:
-                words = ["stored", "--worker", path, "--rounds", rounds]
+                words = ["stored", "--worker", path, "--rounds", rounds, *more]
                 words += ["--streamed"] if mode == MODES[1] else []
                 entered[n, mode] = Contestant([sys.executable, __file__, *words])
                 found[n, mode] = [entered[n, mode].turn()]
@@ -130,7 +134,7 @@ def stored(sizes: list[int], rounds: int) -> int:
     return 0 if met else 1
 
 
-def group_worker(order: int, rounds: int) -> None:
+def group_worker(order: int, rounds: int, clock: Clock) -> None:
     """At each turn, some steps of the orbit SAE of C_order; order 0 is the ordinary SAE."""
     referee = Referee()
     group = ol.groups.cyclic(max(order, 1))
@@ -140,7 +144,11 @@ def group_worker(order: int, rounds: int) -> None:
     del x
     sae = orbit(group) if order else ol.sae.topk_sae(WIDE.d_in, WIDE.d_sae, WIDE.k)
     forget_peak()
-    epochs = Epochs(referee.wait, lambda seconds: referee.answer(seconds / STEPS, peak_bytes()))
+
+    def answer(seconds: float) -> None:
+        referee.answer(seconds / STEPS, peak_bytes())
+
+    epochs = Epochs(referee.wait, answer, clock=clock)
     epochs.begin()
     train(sae, store, WIDE, epochs=1 + rounds, progress=epochs)
 
@@ -162,11 +170,11 @@ def theory(order: int) -> tuple[float, float]:
     return blocks, blocks + (order / WIDE.d_in if order > 1 else 0.0)
 
 
-def by_group(rounds: int) -> int:
+def by_group(rounds: int, more: list[str]) -> int:
     """Print what a step costs for groups of several orders."""
     entered = {
         order: Contestant(
-            [sys.executable, __file__, "group", "--worker", str(order), "--rounds", rounds]
+            [sys.executable, __file__, "group", "--worker", str(order), "--rounds", rounds, *more]
         )
         for order in (0, *ORDERS)
     }
@@ -195,21 +203,24 @@ def main() -> int:
     parser.add_argument("what", choices=("stored", "group"))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each, after a warm-up")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="one thread and its CPU time, on a busy machine"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--streamed", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if options.cpu_time else 2)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    more = ["--cpu-time"] if options.cpu_time else []
     if options.worker and options.what == "stored":
-        stored_worker(Path(options.worker), options.rounds, options.streamed)
+        stored_worker(Path(options.worker), options.rounds, options.streamed, clock)
         return 0
     if options.worker:
-        group_worker(int(options.worker), options.rounds)
+        group_worker(int(options.worker), options.rounds, clock)
         return 0
-    return (
-        stored(options.sizes, options.rounds)
-        if options.what == "stored"
-        else by_group(options.rounds)
-    )
+    if options.what == "stored":
+        return stored(options.sizes, options.rounds, more)
+    return by_group(options.rounds, more)
 
 
 if __name__ == "__main__":
