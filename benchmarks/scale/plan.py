@@ -42,7 +42,7 @@ HARVESTS: dict[str, dict[str, Any]] = {
         "n_samples": 500,
     },
 }
-LINEAR = {"hidden": 0, "epochs": 3}
+LINEAR = {"hidden": 0}
 FITS: dict[str, dict[str, Any]] = {
     "64 -> 256, C4": {
         **LINEAR,
@@ -52,6 +52,7 @@ FITS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "group": "C4",
         "n_samples": 40_000,
+        "epochs": 25,
         "name": "vanilla",
     },
     "128 -> 128 -> 1024, D4": {
@@ -61,7 +62,7 @@ FITS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "group": "D4",
         "n_samples": 20_000,
-        "epochs": 3,
+        "epochs": 15,
         "hidden": 128,
         "name": "vanilla",
     },
@@ -74,6 +75,7 @@ FITS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "group": "D4",
         "n_samples": 15_000,
+        "epochs": 10,
         "name": "orbit",
     },
     "256 -> 4096, C4, streamed": {
@@ -97,7 +99,7 @@ FITS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "group": "C4",
         "n_samples": 10_000,
-        "epochs": 2,
+        "epochs": 4,
         "name": "orbit",
     },
     "768 -> 16384, C2": {

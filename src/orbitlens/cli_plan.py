@@ -150,7 +150,7 @@ def _lines(record: dict[str, Any], work: Workload) -> list[str]:
     """Say it to a reader, one line for each thing to know."""
     return [
         f"{work.n:,} inputs under {work.group.name} ({work.group.order} elements), "
-        f"{work.positions} positions, width {work.dim}",
+        f"{_counted(work.positions, 'position')}, width {work.dim}",
         *_store_lines(record),
         *_harvest_lines(record["harvest"], work),
         *_transport_lines(record["transport"]),
@@ -164,12 +164,16 @@ def _lines(record: dict[str, Any], work: Workload) -> list[str]:
     ]
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _store_lines(record: dict[str, Any]) -> list[str]:
     store = record["store"]
     return [
         f"store: {size(store['on_disk'])} on disk, {size(store['raw'])} of numbers at "
         f"{store['bytes_per_number']} bytes each ({record['dtype']}, not compressed), in "
-        f"{store['shards']:,} shards of {store['shard_samples']:,} samples"
+        f"{_counted(store['shards'], 'shard')} of {store['shard_samples']:,} samples"
     ]
 
 
@@ -180,8 +184,8 @@ def _harvest_lines(harvest: dict[str, Any], work: Workload) -> list[str]:
             "forward passes are timed too"
         ]
     return [
-        f"harvest: {duration(harvest['seconds'])} with {work.workers} workers: loading inputs "
-        f"{duration(harvest['loading_seconds'])}, forward passes "
+        f"harvest: {duration(harvest['seconds'])} with {_counted(work.workers, 'worker')}: "
+        f"loading inputs {duration(harvest['loading_seconds'])}, forward passes "
         f"{duration(harvest['forward_seconds'])}, writing {duration(harvest['writing_seconds'])}; "
         f"memory {size(harvest['memory_bytes'])}, of which inputs {size(harvest['input_bytes'])}"
     ]

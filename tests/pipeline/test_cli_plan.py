@@ -29,7 +29,7 @@ def command(*words: str) -> int:
 def test_a_plan_from_a_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(*DIM, "--n-samples", "1000", "--out", str(tmp_path)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "1,000 inputs under C4 (4 elements), 1 positions, width 16"
+    assert lines[0] == "1,000 inputs under C4 (4 elements), 1 position, width 16"
     assert lines[1].startswith("store: 260 kB on disk")
     begins = ("harvest: ", "transport: ", "SAE, vanilla or equivariant: ", "orbit SAE: ")
     assert all(any(line.startswith(begin) for line in lines) for begin in begins)

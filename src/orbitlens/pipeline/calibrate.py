@@ -93,7 +93,7 @@ def measure_store(
         part = 4 * len(samples) * math.prod(shape)
         with peak_since() as peak:
             hold = _least(lambda _: HeldData(store, samples, torch.device("cpu")), rounds=1)
-        hold = min(hold, _least(lambda _: HeldData(store, samples, torch.device("cpu"))))
+        hold = min(hold, _least(lambda _: HeldData(store, samples, torch.device("cpu")), rounds=1))
         read = _least(lambda _: store.orbits())
     seen = array[:, :, 0]
     look = _least(lambda _: unit_scale(seen)) / (4 * seen.numel())
@@ -136,7 +136,7 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
         loaded = held_memory() - before  # weights, and libraries that only they or inputs need
         count = max(1, min(together, len(values), int(_SECONDS / first)))
         with peak_since() as peak:
-            took = _least(lambda _: run(values[:count]), rounds=2)
+            took = _least(lambda _: run(values[:count]))
     store = run(values[:1])
     passes = Passes(
         per_sample=took / count,
@@ -165,10 +165,9 @@ def measure_transports(group: Group, dim: int) -> dict[str, TransportRate]:
     many = few + min(2**14, max(few, _PRODUCTS // (group.order * narrow) ** 2))
     short, long = (store_from_array(_moving(n, group, narrow), group=group) for n in (few, many))
     seconds = {
-        method: _least(partial(_fitted, short, method), rounds=2)
-        for method in ("least_squares", "exact")
+        method: _least(partial(_fitted, short, method)) for method in ("least_squares", "exact")
     }
-    whole = _least(partial(_fitted, long, "least_squares"), rounds=2)
+    whole = _least(partial(_fitted, long, "least_squares"))
     slope = max(whole - seconds["least_squares"], whole / 10) / (many - few)
     wider = dim / narrow
     return {
@@ -269,7 +268,7 @@ def _search(sae: SAE, y: Float[Tensor, "batch dim"], *, half: bool) -> float:
     return took / (len(y) * sae.d_sae)
 
 
-def _least(work: Callable[[int], object], rounds: int = 3) -> float:
+def _least(work: Callable[[int], object], rounds: int = 2) -> float:
     """The least of some repetitions, of which the first also warms up."""
     seconds = []
     for number in range(rounds):
