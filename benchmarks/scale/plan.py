@@ -102,6 +102,18 @@ FITS: dict[str, dict[str, Any]] = {
         "epochs": 4,
         "name": "orbit",
     },
+    "orbit 512 -> 4 x 2048, C4": {
+        **LINEAR,
+        "dim": 512,
+        "d_sae": 8192,
+        "n_atoms": 2048,
+        "k": 32,
+        "batch_size": 2048,
+        "group": "C4",
+        "n_samples": 5120,
+        "epochs": 3,
+        "name": "orbit",
+    },
     "768 -> 16384, C2": {
         **LINEAR,
         "dim": 768,
