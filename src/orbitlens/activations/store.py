@@ -24,6 +24,7 @@ from orbitlens.groups import Group
 from orbitlens.groups.base import other_order
 
 _HELD_OUT_SHARE = 0.2
+_DENSE = 2
 REMAKE = "remove it and harvest the activations again"
 
 
@@ -252,14 +253,22 @@ class ActivationStore:
             block = aligned.reshape(-1, self.group.order, self.dim)
         return torch.from_numpy(block)
 
+    def _picked(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
+        if isinstance(samples, slice):
+            return np.asarray(self.array[samples])
+        if len(samples) and (np.diff(samples) > 0).all():
+            first, end = int(samples[0]), int(samples[-1]) + 1
+            if end - first <= _DENSE * len(samples):
+                # Reading all and leaving some out is several times faster than picking.
+                return np.asarray(self.array[first:end])[samples - first]
+        return np.asarray(self.array.oindex[samples])
+
     def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
         try:
-            found = (
-                self.array[samples] if isinstance(samples, slice) else self.array.oindex[samples]
-            )
+            found = self._picked(samples)
             if never_written(found):
                 raise ValueError("a shard is missing")
-            return np.asarray(found)
+            return found
         except DAMAGE as error:
             touched = np.arange(self.n)[samples] // self.shard_samples
             damaged = describe_damage(self.array, np.unique(touched).tolist())

@@ -16,6 +16,8 @@ from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _CHUNK = 2**14
 """Rows that are looked at at once, so that no temporary is as large as the data."""
+_PIECE = 2**24
+"""Bytes that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class HeldData(TrainingData):
         self.n, self.order = len(samples) * store.positions, store.group.order
         orbits = torch.empty(self.n, self.order, store.dim)
         end = 0
-        for block in store.chunks(samples):
+        for block in store.chunks(samples, _PIECE // (4 * self.order * store.dim)):
             orbits[end : end + len(block)] = block
             end += len(block)
         known = Statistics.of([orbits])
