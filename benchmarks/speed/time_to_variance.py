@@ -7,8 +7,9 @@ exits 1 if a target is missed: at most as many samples as every peer needs, and 
 Activations of the code of the Shapes CNN (C4, 20 epochs), as the pipeline harvests them; the base
 model is trained if `--models` does not hold it. All see the same array of n * |G| rows in float32,
 about its mean and of mean square one (overcomplete has no bias), in epochs, with the same batch, k
-and d_sae, and with their own initialisation, losses and dead latents. Rows of held-out orbits tell
-what is explained, in the same way for all.
+and d_sae, and with their own initialisation and their own constraints. None has an auxiliary loss:
+those of peers begin later than these runs end, and ours is off. Rows of held-out orbits tell what is
+explained, in the same way for all.
 
 First each finds, for each learning rate of a grid, after how many epochs the target is reached, and
 keeps the rate that needs the fewest. Then they take turns to train for that many epochs without
@@ -100,7 +101,15 @@ def train_ours(lr: float, epochs: int, target: float, train: Tensor, held_out: T
     def trained(epochs: int) -> Run:
         sae = ol.sae.topk_sae(train.shape[1], LATENTS, K)
         start = time.perf_counter()
-        ol.fit(sae, store, epochs=epochs, batch_size=BATCH, lr=lr, samples=np.arange(len(train)))
+        ol.fit(
+            sae,
+            store,
+            epochs=epochs,
+            batch_size=BATCH,
+            lr=lr,
+            samples=np.arange(len(train)),
+            revival_weight=0.0,
+        )
         seconds = time.perf_counter() - start
         return Run(epochs, seconds, explained(lambda x: sae.decode(sae.encode(x)), held_out))
 
