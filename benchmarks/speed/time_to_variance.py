@@ -8,8 +8,8 @@ Activations of the code of the Shapes CNN (C4, 20 epochs), as the pipeline harve
 model is trained if `--models` does not hold it. All see the same array of n * |G| rows in float32,
 about its mean and of mean square one (overcomplete has no bias), in epochs, with the same batch, k
 and d_sae, and with their own initialisation and their own constraints. None has an auxiliary loss:
-those of peers begin later than these runs end, and ours is off. Rows of held-out orbits tell what is
-explained, in the same way for all.
+those of peers begin later than these runs end, and ours is off. Rows of held-out orbits tell what
+is explained, in the same way for all.
 
 First each finds, for each learning rate of a grid, after how many epochs the target is reached, and
 keeps the rate that needs the fewest. Then they take turns to train for that many epochs without
