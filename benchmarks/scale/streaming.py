@@ -16,6 +16,7 @@ the cores that train; processor seconds say how much.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -82,6 +83,8 @@ def train(
     def note(*_: float) -> None:
         instants.append((time.perf_counter(), time.process_time()))
         peaks.append(1024 * status("status", "VmHWM"))
+        if memory_gib == HELD_GIB:  # what was freed after reading is no need of a step
+            ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the highest size begins anew
         if cold:
             forget(path)
