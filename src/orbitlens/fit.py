@@ -383,6 +383,9 @@ def _grouped(members: Sequence[Member]) -> list[list[Member]]:
 def _finished(member: Member) -> FitResult:
     """Settle the dictionary, calibrate the sparsity rule and fold the scale."""
     sae, data = member.sae, member.data
+    for weights in sae.parameters():
+        weights.data = weights.data.contiguous()
+        weights.grad = None
     sae.dictionary.settle_()
     if sae.sparsity.learns:
         rows = data.every(-(-data.n * data.order // _CALIBRATED))

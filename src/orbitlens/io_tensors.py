@@ -27,7 +27,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         OrbitLensError: If the file is missing or damaged.
     """
     try:
-        return load_file(path)
+        # Copied: products round otherwise in memory that is not aligned as torch aligns it.
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise OrbitLensError(
             str(path),

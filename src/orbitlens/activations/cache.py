@@ -119,7 +119,8 @@ class Cache:
                 # What overflows becomes infinite, and is reported as such. A copy, so that the
                 # file can be let go.
                 with np.errstate(over="ignore"):
-                    yield np.array(block, dtype=np.float32)
+                    values = np.array(block, dtype=np.float32)
+                yield values
 
 
 def joined(

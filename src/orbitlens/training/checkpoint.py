@@ -5,6 +5,8 @@ the training, and in its metadata the settings and where it stood.
 """
 
 import json
+import os
+import shutil
 import signal
 import threading
 import time
@@ -18,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import new_file, one_line_errors
+from orbitlens.files import one_line_errors
 from orbitlens.typing import Tensor
 
 _FORMAT = "orbitlens-training"
@@ -44,8 +46,11 @@ class Checkpoint:
         self._settings = json.loads(json.dumps(settings))
         self._written = time.monotonic()
         self._signal = 0
+        # Where it is written: what a kill leaves there is cleared by the next training.
+        self._room = path.with_name(f".{path.name}.writing")
         with one_line_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self._room, ignore_errors=True)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, int]] | None:
         """Return tensors and place of an earlier training; None if there was none."""
@@ -54,7 +59,8 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 record = json.loads((file.metadata() or {})[_FORMAT])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Copied: products round otherwise in memory that is not aligned as torch aligns it.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise OrbitLensError(
                 f"checkpoint {self.path}",
@@ -87,11 +93,15 @@ class Checkpoint:
         """Put the file in the place of the last one."""
         record = {"schema": _SCHEMA, "settings": self._settings, "place": dict(place)}
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with one_line_errors(self.path), new_file(self.path) as file:
+        with one_line_errors(self.path):
+            self._room.mkdir(exist_ok=True)
             try:
-                save_file(whole, file, metadata={_FORMAT: json.dumps(record)})
+                save_file(whole, self._room / "new", metadata={_FORMAT: json.dumps(record)})
+                os.replace(self._room / "new", self.path)
             except SafetensorError as error:
                 raise OSError(one_line(error)) from error
+            finally:
+                shutil.rmtree(self._room, ignore_errors=True)
         self._written = time.monotonic()
 
     @property

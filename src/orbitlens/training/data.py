@@ -46,7 +46,7 @@ class Statistics:
         remaining = iter(blocks)
         first = next(remaining)
         # About a typical activation, so that small differences survive the squares.
-        shift = first.double().mean((0, 1))
+        shift = first[:_CHUNK].double().mean((0, 1))
         sums = torch.zeros(first.shape[1:], dtype=torch.float64)
         squares, power, count = 0.0, 0.0, 0
         for block in chain([first], remaining):

@@ -81,6 +81,7 @@ def train(
             _restore(stacks, state)
         elif checkpoint is not None:
             checkpoint.write(_state(stacks), {"epoch": schedule.epochs, "batch": 0})
+            checkpoint.stop_if_told()
 
 
 def _start_epoch(

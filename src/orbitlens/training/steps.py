@@ -11,6 +11,7 @@ from torch import nn
 from orbitlens import objectives
 from orbitlens.sae import SAE
 from orbitlens.stack import stack_saes
+from orbitlens.training.adam import Adam
 from orbitlens.training.feed import feed_of
 from orbitlens.training.member import Member
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
@@ -36,9 +37,10 @@ class StackTraining:
     ) -> None:
         self.members, self.names, self.half = members, members[0].names, half
         self.sae = stack_saes([member.sae for member in members]).train()
-        self.turned = _lay_out(self.sae)
-        views = [self.turned.get(weights, weights) for weights in self.sae.parameters()]
-        self.optimizer = torch.optim.Adam(views, lr=lr, fused=True)
+        _lay_out(self.sae)
+        if len(members) == 1:
+            _share_memory(self.sae, members[0].sae)
+        self.optimizer, self.lr = Adam(list(self.sae.parameters())), lr
         self.feed = feed_of(members, batch_size, moved=reconstructs_moved(self.names))
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), members[0].sae.d_sae, device=device)
@@ -49,8 +51,7 @@ class StackTraining:
 
     def start_epoch(self, epoch: int, dead_after: int, lr: float) -> None:
         """Draw the batches, say which latents are dead, set the rate; epochs count from 0."""
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr
+        self.lr = lr
         self.generators = [member.generator.get_state() for member in self.members]
         self.feed.start_epoch(epoch)
         self.sae.dictionary.settle_()
@@ -72,9 +73,7 @@ class StackTraining:
             loss = loss + revival_weight * revival.mean(-1).sum()
         self.sae.zero_grad()
         loss.backward()
-        for weights, view in self.turned.items():
-            view.grad = None if weights.grad is None else weights.grad.mT
-        self.optimizer.step()
+        self.optimizer.step(self.lr)
         self.sae.dictionary.project_()
 
     def _losses(self, views: Views) -> Float[Tensor, "member batch"]:
@@ -141,9 +140,7 @@ class StackTraining:
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that decides what the next step does."""
         state = {f"sae.{name}": tensor for name, tensor in _tensors(self.sae).items()}
-        for place, weights in enumerate(self.optimizer.param_groups[0]["params"]):
-            moments = self.optimizer.state.get(weights, {})
-            state |= {f"adam.{place}.{name}": tensor for name, tensor in moments.items()}
+        state |= {f"adam.{name}": tensor for name, tensor in self.optimizer.state().items()}
         state |= {name: getattr(self, name) for name in _FIGURES}
         state |= {f"feed.{name}": tensor for name, tensor in self.feed.state().items()}
         for index, (member, generator) in enumerate(
@@ -179,10 +176,7 @@ class StackTraining:
                 owner, _, leaf = name.rpartition(".")
                 # A new tensor, since a module may remember what it knows of the old one.
                 setattr(self.sae.get_submodule(owner), leaf, value)
-        for place, weights in enumerate(self.optimizer.param_groups[0]["params"]):
-            moments = _under(f"adam.{place}.", state)
-            if moments:
-                self.optimizer.state[weights] = {n: t.to(device) for n, t in moments.items()}
+        self.optimizer.restore(_under("adam.", state))
         for name in _FIGURES:
             setattr(self, name, state[name].to(device))
         self.feed.restore(_under("feed.", state))
@@ -198,19 +192,18 @@ def _tensors(sae: SAE) -> dict[str, Tensor]:
     return dict([*sae.named_parameters(), *sae.named_buffers()])
 
 
-def _lay_out(sae: SAE) -> dict[nn.Parameter, nn.Parameter]:
-    """Put the vector of each latent into one piece of memory, as products with a few need it.
-
-    Returns:
-        For weights that are then the transpose of what lies in memory a view as it lies there: what
-        Adam works on, which copies everything else.
-    """
+def _lay_out(sae: SAE) -> None:
+    """Put the vector of each latent into one piece of memory, as products with a few need it."""
     weights = sae.encoder.get_parameter("W_enc")
-    if sae.encoder.vectors.is_contiguous():
-        return {}
-    lying = weights.data.mT.contiguous()
-    weights.data = lying.mT
-    return {weights: nn.Parameter(lying, requires_grad=weights.requires_grad)}
+    if not sae.encoder.vectors.is_contiguous():
+        weights.data = weights.data.mT.contiguous().mT
+
+
+def _share_memory(stack: SAE, member: SAE) -> None:
+    """Let the only member of a stack lie in its memory, rather than beside it."""
+    stacked = dict(stack.named_parameters())
+    for name, weights in member.named_parameters():
+        weights.data = stacked[name].data[0]
 
 
 def _by_name(objective: Objective, names: Sequence[str]) -> Callable[..., PerSample]:
