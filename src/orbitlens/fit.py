@@ -207,9 +207,7 @@ def fit(
     data = _data(stores, samples, saes, batch_size, int(memory_gib * 2**30), seeds[0])
     members = _members(saes, data, chosen, seeds)
     half = searches_in_bfloat16(precision, members[0].sae)
-    stacks = [
-        StackTraining(group, lr, batch_size=batch_size, half=half) for group in _grouped(members)
-    ]
+    stacks = [StackTraining(group, batch_size=batch_size, half=half) for group in _grouped(members)]
     schedule = Schedule(
         epochs, -(-data[0].n // batch_size), dead_after, revival_weight, lr, lr_decay
     )

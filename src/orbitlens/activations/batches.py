@@ -10,7 +10,7 @@ there are whole shards, on which mixing depends. Both are measured in `benchmark
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -27,6 +27,52 @@ _COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
 # The one that is handed out, the one before it, and what the allocator keeps of those before.
 _BATCHES = 4
+
+
+class Needs(NamedTuple):
+    """What reading a store in runs takes, for a reader and for whoever plans one.
+
+    Attributes:
+        run: Samples that are read at a time.
+        batch: Bytes of a batch.
+        fixed: Bytes whatever is held: runs on their way, batches, the numbers of samples and runs.
+        each: Bytes for each sample that is held, with the place of its rows in the order.
+    """
+
+    run: int
+    batch: int
+    fixed: int
+    each: int
+
+    @classmethod
+    def of(
+        cls, *, count: int, sample: int, positions: int, chunk: int, shard: int, batch_size: int
+    ) -> "Needs":
+        """Return what is needed for `count` samples of `sample` bytes each.
+
+        Example:
+            >>> Needs.of(
+            ...     count=9, sample=2**20, positions=1, chunk=1, shard=2, batch_size=1
+            ... ).run
+            2
+        """
+        run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
+        batch = batch_size * sample // positions
+        kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
+        fixed = _COPIES_OF_A_RUN * run * sample + kept + _BATCHES * batch + 16 * count
+        return cls(run, batch, fixed, sample + 8 * positions)
+
+    def all(self, count: int) -> int:
+        """Return the bytes that are needed to hold all samples."""
+        return self.fixed + count * self.each
+
+    def least(self, count: int, longest: int) -> int:
+        """Return the bytes of the smallest two buffers, whose longest run has so many samples."""
+        return self.fixed + min(2 * longest, count) * self.each
+
+    def runs_held(self, memory: int, longest: int) -> int:
+        """Return how many runs fit into each of two buffers."""
+        return (memory - self.fixed) // (2 * self.each) // longest
 
 
 @final
@@ -79,29 +125,30 @@ class OrbitBatches:
         self._samples = _chosen(store, samples)
         self.n = len(self._samples) * store.positions
         sample = 4 * store.positions * store.group.order * store.dim
-        chunk, shard = int(store.array.chunks[0]), store.shard_samples
-        run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
-        starts = np.flatnonzero(np.diff(self._samples // run, prepend=-1))
+        needs = Needs.of(
+            count=len(self._samples),
+            sample=sample,
+            positions=store.positions,
+            chunk=int(store.array.chunks[0]),
+            shard=store.shard_samples,
+            batch_size=batch_size,
+        )
+        starts = np.flatnonzero(np.diff(self._samples // needs.run, prepend=-1))
         self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
-        kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
-        self._parts = self._share_budget(sample, _COPIES_OF_A_RUN * run * sample + kept)
+        self._parts = self._share_budget(sample, needs)
         self._resident: Float[Tensor, "rows group dim"] | None = None
 
-    def _share_budget(self, sample: int, reading: int) -> int:
+    def _share_budget(self, sample: int, needs: Needs) -> int:
         """Return into how many parts an epoch falls, each of which fits into a buffer."""
         count, longest = len(self._samples), int(np.diff(self._ends).max())
-        batch = self.batch_size * sample // self.store.positions
-        fixed = reading + _BATCHES * batch + 16 * count  # with the numbers of the samples and runs
-        each = sample + 8 * self.store.positions  # with the place of each row in the order
-        if fixed + count * each <= self.memory:
+        if needs.all(count) <= self.memory:
             return 1
-        held = (self.memory - fixed) // (2 * each) // longest
+        held = needs.runs_held(self.memory, longest)
         if held < 1:
-            least = fixed + min(2 * longest, count) * each
             raise OrbitLensError(
                 "`memory`",
-                expected=f"at least {_mib(least, up=True)} MiB, to read {_mib(longest * sample)} "
-                f"MiB at a time for batches of {_mib(batch)} MiB",
+                expected=f"at least {_mib(needs.least(count, longest), up=True)} MiB, to read "
+                f"{_mib(longest * sample)} MiB at a time for batches of {_mib(needs.batch)} MiB",
                 received=f"{_mib(self.memory)} MiB",
                 remedy="give more memory, or take smaller batches",
             )

@@ -6,7 +6,7 @@ The shards are those of `plan_shards`, the budget of readers that of `OrbitBatch
 import math
 from dataclasses import dataclass
 
-from orbitlens.activations import batches
+from orbitlens.activations.batches import Needs
 from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.shards import chunk_samples, plan_shards
 from orbitlens.errors import OrbitLensError
@@ -144,30 +144,32 @@ def reading(
     if needed <= memory:
         return Reading(True, needed + 24 * count * positions, needed, 1)
     shards = plan_shards(n, [(order, positions, dim)], 1)
-    chunk = min(shards.samples, chunk_samples((order, positions, dim)))
-    run = min(shards.samples, max(chunk, batches._RUN_BYTES // sample // chunk * chunk))
-    kept = min(batches._KEPT_BY_DECODERS, shards.samples * sample // 2)
-    batch = batch_size * sample // positions
-    held_back = kept + batches._BATCHES * batch + 16 * count
-    fixed = batches._COPIES_OF_A_RUN * run * sample + held_back
-    each = sample + 8 * positions
+    needs = Needs.of(
+        count=count,
+        sample=sample,
+        positions=positions,
+        chunk=min(shards.samples, chunk_samples((order, positions, dim))),
+        shard=shards.samples,
+        batch_size=batch_size,
+    )
+    run = needs.run
     # Samples held out are drawn at random: the fullest of many runs lies three deviations above.
     fullest = (1 - _HELD_OUT) * run + 3 * math.sqrt(_HELD_OUT * (1 - _HELD_OUT) * run)
     longest = max(1, min(count, run, round(fullest)))
-    if fixed + count * each <= memory:
-        return Reading(False, fixed + count * each, needed, 1)
-    held = (memory - fixed) // (2 * each) // longest
+    if needs.all(count) <= memory:
+        return Reading(False, needs.all(count), needed, 1)
+    held = needs.runs_held(memory, longest)
     if held < 1:
-        least = fixed + min(2 * longest, count) * each
+        least = needs.least(count, longest)
         raise OrbitLensError(
             "`memory_gib`",
             expected=f"at least {least / 2**30:.3f}, to read {longest * sample / 2**20:.2f} MiB at "
-            f"a time for batches of {batch / 2**20:.2f} MiB",
+            f"a time for batches of {needs.batch / 2**20:.2f} MiB",
             received=f"{memory / 2**30:.3f}",
             remedy="give more memory, or take smaller batches",
         )
     parts = math.ceil(math.ceil(n / run) / held)
-    return Reading(False, fixed + 2 * -(-count // parts) * each, needed, parts)
+    return Reading(False, needs.fixed + 2 * -(-count // parts) * needs.each, needed, parts)
 
 
 @dataclass(frozen=True)

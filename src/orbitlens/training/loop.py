@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orbitlens.training.checkpoint import Checkpoint
-from orbitlens.training.steps import StackTraining
+from orbitlens.training.steps import StackTraining, under
 from orbitlens.typing import Tensor
 
 
@@ -93,10 +93,10 @@ def _start_epoch(
     """Start an epoch, or go back into the one in which a checkpoint was written."""
     for index, stack in enumerate(stacks):
         if state is not None:
-            stack.restore_before(_own(state, index))
+            stack.restore_before(under(f"{index}.", state))
         stack.start_epoch(epoch, schedule.dead_after, schedule.rate(epoch))
         if state is not None:
-            stack.restore(_own(state, index))
+            stack.restore(under(f"{index}.", state))
 
 
 def _end_epoch(
@@ -125,10 +125,5 @@ def _state(stacks: Sequence[StackTraining]) -> dict[str, Tensor]:
 
 def _restore(stacks: Sequence[StackTraining], state: dict[str, Tensor]) -> None:
     for index, stack in enumerate(stacks):
-        stack.restore_before(_own(state, index))
-        stack.restore(_own(state, index))
-
-
-def _own(state: dict[str, Tensor], index: int) -> dict[str, Tensor]:
-    prefix = f"{index}."
-    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+        stack.restore_before(under(f"{index}.", state))
+        stack.restore(under(f"{index}.", state))

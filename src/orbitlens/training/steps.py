@@ -27,20 +27,17 @@ class StackTraining:
 
     Args:
         members: The members, of one `stack_key` and with equal views.
-        lr: Learning rate of Adam.
         batch_size: Orbits per step.
         half: Whether latents are searched in bfloat16.
     """
 
-    def __init__(
-        self, members: Sequence[Member], lr: float, *, batch_size: int, half: bool = False
-    ) -> None:
+    def __init__(self, members: Sequence[Member], *, batch_size: int, half: bool = False) -> None:
         self.members, self.names, self.half = members, members[0].names, half
         self.sae = stack_saes([member.sae for member in members]).train()
         _lay_out(self.sae)
         if len(members) == 1:
             _share_memory(self.sae, members[0].sae)
-        self.optimizer, self.lr = Adam(list(self.sae.parameters())), lr
+        self.optimizer = Adam(list(self.sae.parameters()))
         self.feed = feed_of(members, batch_size, moved=reconstructs_moved(self.names))
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), members[0].sae.d_sae, device=device)
@@ -176,14 +173,14 @@ class StackTraining:
                 owner, _, leaf = name.rpartition(".")
                 # A new tensor, since a module may remember what it knows of the old one.
                 setattr(self.sae.get_submodule(owner), leaf, value)
-        self.optimizer.restore(_under("adam.", state))
+        self.optimizer.restore(under("adam.", state))
         for name in _FIGURES:
             setattr(self, name, state[name].to(device))
-        self.feed.restore(_under("feed.", state))
+        self.feed.restore(under("feed.", state))
 
 
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, by what comes after."""
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by what comes after."""
     return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
