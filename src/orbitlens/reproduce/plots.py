@@ -16,6 +16,9 @@ _STYLES = {
     "equivariant_canonical": ("#1f77b4", "-"),
     "equivariant_latent": ("#2a9d4a", "-"),
     "equivariant_output": ("#d1495b", "-"),
+    "orbit": ("#00a5b5", "-"),
+    "orbit_invariant": ("#00a5b5", "--"),
+    "orbit_oriented": ("#00a5b5", ":"),
 }
 _COLUMNS = 4
 
