@@ -87,7 +87,7 @@ def test_workers_go_on_where_one_stopped(tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_be_sent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OrbitLensError, match=r"network of layer 'rest'.*sent to worker.*workers=1"):
+    with pytest.raises(OrbitLensError, match=r"the network: .*sent to worker.*workers=1"):
         run(tmp_path / "acts", Fails(lambda _: None), layer="rest", workers=2)
     assert list(tmp_path.iterdir()) == []
 

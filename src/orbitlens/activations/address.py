@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import overload
 
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
@@ -31,6 +32,10 @@ def address_of(out: Path | str | None) -> Path | str | None:
     return None if out is None else Path(out)
 
 
+@overload
+def inside(address: Path | str, name: str) -> Path | str: ...
+@overload
+def inside(address: Path | str | None, name: str) -> Path | str | None: ...
 def inside(address: Path | str | None, name: str) -> Path | str | None:
     """Return the address of what lies there under a name; the place itself for an empty name."""
     if address is None or not name:

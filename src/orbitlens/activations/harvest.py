@@ -4,41 +4,21 @@ Every input is moved by every element of the group, the network runs as far as t
 it puts out there is written shard by shard; memory does not grow with the number of inputs.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
 from orbitlens.activations.address import address_of
 from orbitlens.activations.capture import check_called_once, evaluating, layer_output
+from orbitlens.activations.filling import harvested
 from orbitlens.activations.positions import check_choice, layout_of
-from orbitlens.activations.precision import check_dtype
-from orbitlens.activations.reader import open_root, open_store
-from orbitlens.activations.settings import check_same, name_of, weights_digest
-from orbitlens.activations.sharded import ShardWriter, in_shards
+from orbitlens.activations.reduction import Taking
 from orbitlens.activations.store import ActivationStore
-from orbitlens.activations.stream import (
-    Batches,
-    Progress,
-    check_inputs,
-    counted,
-    device_of,
-    digest_of,
-    made_ready,
-    moved_batches,
-    orbit_blocks,
-)
-from orbitlens.activations.unfinished import claimed, exists
-from orbitlens.activations.workers import Psi, Task, harvest_in_workers
-from orbitlens.activations.writer import check_labels, check_out, describe, written_store
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.activations.stream import Progress
+from orbitlens.activations.work import Work
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.models.layers import get_layer
 
@@ -110,157 +90,42 @@ def harvest(
         >>> harvest(model, layer="encoder", inputs=pictures, action=images(cyclic(4)))
         ActivationStore(in memory, n=5, group=C4, positions=1, dim=16)
     """
-    target = address_of(out)
-    _check_workers(workers, target)
-    check_dtype(dtype)
-    if not resume:
-        check_out(target)
     check_choice(positions)
-    check_inputs(inputs, action, batch_size)
-    check_labels(labels, class_names, len(inputs))
-    device = device_of(model, inputs)
-    prepare = as_they_are if prepare is None else prepare
+    work = Work(
+        model=model,
+        inputs=inputs,
+        action=action,
+        target=address_of(out),
+        labels=labels,
+        class_names=class_names,
+        batch_size=batch_size,
+        dtype=dtype,
+        workers=workers,
+        resume=resume,
+        prepare=as_they_are if prepare is None else prepare,
+        name=name or type(model).__name__,
+        progress=progress,
+    )
     with evaluating(model):
-        psi, shape = _look(model, layer, inputs, action, positions, prepare)
-        attributes = describe(
-            group=action.group,
-            action=action.name,
-            action_config=action.config,
-            model=name or type(model).__name__,
-            layer=layer,
-            digest=digest_of(inputs, labels, class_names),
-            class_names=class_names,
-            moves=psi.layout.moves,
-            dtype=dtype,
-        )
-        if target is not None:
-            attributes["threads"] = max(1, torch.get_num_threads() // workers)
-            attributes["settings"] = {
-                "batch_size": batch_size,
-                "positions": positions,
-                "prepare": name_of(prepare),
-                "weights digest": weights_digest(model),
-            }
-        if resume and target is not None and _is_whole(target):
-            check_same(open_root(target).attrs.asdict(), attributes)
-            return open_store(target)
-        with claimed(target, resume=resume) as claim:
-            writer = ShardWriter(
-                claim,
-                {layer: ""},
-                {layer: attributes},
-                {layer: shape},
-                n=len(inputs),
-                together=max(1, batch_size // action.group.order),
-                labels=None if labels is None else labels.astype(np.int64),
-            )
-
-            def batches_of(shard: int) -> Iterator[Batches]:
-                start, stop = writer.shards.span(shard)
-                for batches in moved_batches(inputs[start:stop], action, batch_size):
-                    yield tuple(made_ready(prepare, moved.to(device)) for moved in batches)
-
-            _fill(writer, psi, batches_of, workers, progress)
-            roots = writer.finish()
-        return written_store(roots[layer], target)
+        takings = {layer: _look(work, layer, positions)}
+        # The case of one layer, all of whose channels are kept, of what `harvest_layers` does.
+        stores, _ = harvested(work, takings, {layer: ""}, {"positions": positions})
+    return stores[layer]
 
 
-def _look(
-    model: nn.Module,
-    layer: str,
-    inputs: Shaped[Tensor, "n *axes"],
-    action: Action,
-    positions: str,
-    prepare: Prepare,
-) -> tuple[Psi, tuple[int, ...]]:
-    """Show the network one input; return what to take of it, and the shape of an orbit."""
-    submodule = get_layer(model, layer)
+def _look(work: Work, layer: str, positions: str) -> Taking:
+    """Show the network one input; return what to take of the layer's output."""
+    submodule = get_layer(work.model, layer)
     # A copy: a network that begins in place must not write into the inputs of the user.
-    trial = made_ready(prepare, inputs[:1].clone().to(device_of(model, inputs)))
-    check_called_once(model, submodule, trial, layer)
-    output = layer_output(model, submodule, trial, layer)
+    trial = work.ready(work.inputs[:1].clone())
+    check_called_once(work.model, submodule, trial, layer)
+    output = layer_output(work.model, submodule, trial, layer)
     layout = layout_of(
         output,
         positions=positions,
         layer=layer,
-        action=action,
-        model=model,
+        action=work.action,
+        model=work.model,
         square=trial.shape[-2:-1] == trial.shape[-1:],
     )
-    return Psi(model, layer, layout), (action.group.order, *layout.take(output).shape[1:])
-
-
-def _fill(
-    writer: ShardWriter,
-    psi: Psi,
-    batches_of: Callable[[int], Iterator[Batches]],
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """Write the shards that are missing, here or in worker processes."""
-    shards, todo, claim = writer.shards, writer.missing(), writer.claim
-    attributes: dict[str, Any] = {**writer.roots[psi.layer].attrs.asdict()}
-    order = writer.arrays[psi.layer].shape[1]
-    done = shards.n - sum(stop - start for start, stop in map(shards.span, todo))
-    if claim.address is None or claim.target is None or workers == 1:
-        with _threads(attributes.get("threads")):
-            blocks = chain.from_iterable(
-                orbit_blocks(psi, batches_of(shard), order, shards.span(shard)[0]) for shard in todo
-            )
-            for shard, block in in_shards(counted(blocks, shards.n, progress, done), shards, todo):
-                writer.write(shard, block)
-        return
-
-    def tick(samples: int) -> None:
-        nonlocal done
-        done += samples
-        if progress is not None and samples:
-            progress(done, shards.n)
-
-    with _threads(attributes["threads"]):
-        harvest_in_workers(
-            Task(
-                psi,
-                claim.address,
-                claim.target,
-                dtype=attributes["dtype"],
-                order=order,
-                threads=attributes["threads"],
-                device=device_of(psi.model, torch.empty(0)),
-            ),
-            batches_of,
-            todo,
-            workers=workers,
-            written=lambda: setattr(claim, "keep", True),
-            tick=tick,
-        )
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Run with as many threads as the harvest began with: other sums would round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _is_whole(target: Path | str) -> bool:
-    """Whether a store is at its place; what is incomplete at a URL is there to be continued."""
-    if isinstance(target, Path):
-        return exists(target)
-    return exists(target) and open_root(target).attrs.get("complete") is True
-
-
-def _check_workers(workers: int, target: Path | str | None) -> None:
-    if workers < 1:
-        raise out_of_range("workers", "at least 1", workers)
-    if workers > 1 and (target is None or str(target).startswith("memory://")):
-        raise OrbitLensError(
-            "`workers`",
-            expected="1 for a store in memory",
-            received=workers,
-            remedy="give a folder as `out`, or leave `workers` out",
-        )
+    return Taking.of(layout, output)

@@ -4,8 +4,7 @@
 keeps what fits: some places of a map, and the directions in which the channels vary.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -15,23 +14,15 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.capture import evaluating, take_outputs
+from orbitlens.activations.address import address_of
+from orbitlens.activations.capture import evaluating
+from orbitlens.activations.filling import harvested
 from orbitlens.activations.positions import kept_layout
-from orbitlens.activations.precision import check_dtype
-from orbitlens.activations.reduction import Taking, with_bases
+from orbitlens.activations.reduction import Taking
 from orbitlens.activations.store import ActivationStore
-from orbitlens.activations.stream import (
-    Progress,
-    check_inputs,
-    counted,
-    device_of,
-    digest_of,
-    made_ready,
-    moved_batches,
-    orbit_blocks,
-)
+from orbitlens.activations.stream import Progress
 from orbitlens.activations.survey import survey
-from orbitlens.activations.writer import check_labels, check_out, describe, write_stores
+from orbitlens.activations.work import Work
 from orbitlens.errors import out_of_range
 from orbitlens.models.base import Prepare, as_they_are
 
@@ -94,6 +85,8 @@ def harvest_layers(
     max_dim: int = 256,
     batch_size: int = 256,
     dtype: str = "float32",
+    workers: int = 1,
+    resume: bool = False,
     prepare: Prepare | None = None,
     name: str | None = None,
     progress: Progress | None = None,
@@ -122,6 +115,10 @@ def harvest_layers(
         max_dim: Width of the activations stored, at most.
         batch_size: Moved inputs per forward pass.
         dtype: How activations are stored: "float32" (the default), "float16" or "bfloat16".
+        workers: Processes that run the network, as of `harvest`; the first look and the trial are
+            made by one.
+        resume: Go on where an interrupted harvest of the same settings stopped, as of `harvest`:
+            to the same bits, along the directions that it found.
         prepare: Makes moved inputs ready for the network; by default they are given as they are.
         name: Recorded name of the network; by default its class.
         progress: Called with (inputs done, n) as the work goes on.
@@ -130,9 +127,11 @@ def harvest_layers(
         The stores, what was taken of each layer, and why the other layers have none.
 
     Raises:
-        OrbitLensError: If `out` exists, if inputs, labels or limits do not fit, if a layer that is
-            named does not exist, is named twice or cannot be used, if none can, or if an activation
-            is NaN, infinite or too large for `dtype`. Nothing is left on disk then.
+        OrbitLensError: If `out` exists, is being written by another process or cannot be written,
+            if a harvest there has other settings (says which), if inputs, labels or limits do not
+            fit, if a layer that is named does not exist, is named twice or cannot be used, if none
+            can, or if an activation is NaN, infinite or too large for `dtype`. Without `resume`
+            nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -146,93 +145,55 @@ def harvest_layers(
         >>> found.stores["4"]
         ActivationStore(in memory, n=5, group=C4, positions=1, dim=8)
     """
-    check_dtype(dtype)
-    check_out(out)
-    check_inputs(inputs, action, batch_size)
-    check_labels(labels, class_names, len(inputs))
     for limit, value in {"max_positions": max_positions, "max_dim": max_dim}.items():
         if value < 1:
             raise out_of_range(limit, "at least 1", value)
-    device, prepare = device_of(model, inputs), as_they_are if prepare is None else prepare
+    work = Work(
+        model=model,
+        inputs=inputs,
+        action=action,
+        target=address_of(out),
+        labels=labels,
+        class_names=class_names,
+        batch_size=batch_size,
+        dtype=dtype,
+        workers=workers,
+        resume=resume,
+        prepare=as_they_are if prepare is None else prepare,
+        name=name or type(model).__name__,
+        progress=progress,
+    )
     with evaluating(model):
-        modules, takings, skipped = _look(
-            model, None if layers is None else tuple(layers), inputs, action, prepare, max_positions
-        )
-
-        def forward(moved: Tensor, wanted: Mapping[str, Taking]) -> dict[str, Tensor]:
-            ready = made_ready(prepare, moved.to(device))
-            watched = {layer: modules[layer] for layer in wanted}
-            return take_outputs(model, watched, ready, lambda layer, x: wanted[layer].take(x))
-
-        takings = with_bases(
-            takings,
-            forward,
-            inputs,
-            action,
+        looked, skipped = _look(work, None if layers is None else tuple(layers), max_positions)
+        stores, takings = harvested(
+            work,
+            looked,
+            {layer: f"{layer}.zarr" for layer in looked},
+            {"max_positions": max_positions, "max_dim": max_dim},
             max_dim=max_dim,
-            batch_size=batch_size,
-            device=device,
         )
-        digest = digest_of(inputs, labels, class_names)
-        stores = write_stores(
-            counted(
-                orbit_blocks(
-                    lambda moved: forward(moved, takings),
-                    moved_batches(inputs, action, batch_size),
-                    action.group.order,
-                ),
-                len(inputs),
-                progress,
-            ),
-            n=len(inputs),
-            out=out,
-            labels=None if labels is None else labels.astype(np.int64),
-            attributes={
-                layer: describe(
-                    group=action.group,
-                    action=action.name,
-                    action_config=action.config,
-                    model=name or type(model).__name__,
-                    layer=layer,
-                    digest=digest,
-                    class_names=class_names,
-                    moves=taking.layout.moves,
-                    dtype=dtype,
-                )
-                for layer, taking in takings.items()
-            },
-        )
-    taken = {layer: _taken(taking) for layer, taking in takings.items()}
-    return LayerHarvest(stores, skipped, taken)
+    return LayerHarvest(stores, skipped, {name: _taken(each) for name, each in takings.items()})
 
 
 def _look(
-    model: nn.Module,
-    layers: tuple[str, ...] | None,
-    inputs: Shaped[Tensor, "n *axes"],
-    action: Action,
-    prepare: Prepare,
-    most: int,
-) -> tuple[dict[str, nn.Module], dict[str, Taking], dict[str, str]]:
-    """Show the network a few inputs; return its usable layers, how to take them, and the others."""
-    few = action.orbit(inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
-    ready = made_ready(prepare, few.to(device_of(model, inputs)))
-    found = survey(model, layers, ready)
+    work: Work, layers: tuple[str, ...] | None, most: int
+) -> tuple[dict[str, Taking], dict[str, str]]:
+    """Show the network a few inputs; return how to take its usable layers, and the others."""
+    few = work.action.orbit(work.inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
+    ready = work.ready(few)
+    found = survey(work.model, layers, ready)
     takings = {}
     for layer, output in found.outputs.items():
         layout = kept_layout(
             output,
             most=most,
             layer=layer,
-            action=action,
-            model=model,
+            action=work.action,
+            model=work.model,
             square=ready.shape[-2:-1] == ready.shape[-1:],
         )
-        shape = tuple(layout.take(output).shape[1:])
-        of_tokens = layout.kind == "tokens"
-        all_places = output.shape[1] if of_tokens else math.prod(output.shape[2:])
-        takings[layer] = Taking(layout, shape, all_places)
-    return found.layers, takings, found.skipped
+        takings[layer] = Taking.of(layout, output)
+    return takings, found.skipped
 
 
 def _taken(taking: Taking) -> TakenLayer:

@@ -4,6 +4,7 @@ The directions are found in a trial before the harvest: whole orbits of the firs
 the group moves what is seen there among itself.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import final
@@ -43,6 +44,13 @@ class Taking:
     basis: Float[Tensor, "dim channels"] | None = None
     kept_variance: float = 1.0
 
+    @classmethod
+    def of(cls, layout: Layout, output: Float[Tensor, "batch *rest"]) -> "Taking":
+        """Return how to take all channels, from what a layer has put out."""
+        of_tokens = layout.kind == "tokens"
+        all_places = output.shape[1] if of_tokens else math.prod(output.shape[2:])
+        return cls(layout, tuple(layout.take(output).shape[1:]), all_places)
+
     @property
     def places(self) -> int:
         """Positions kept of each input."""
@@ -57,6 +65,11 @@ class Taking:
     def dim(self) -> int:
         """Numbers that are left of a row of channels."""
         return self.width if self.basis is None else len(self.basis)
+
+    @property
+    def kept_shape(self) -> tuple[int, ...]:
+        """The shape of what is stored of one moved input."""
+        return (*self.shape[:-1], self.dim)
 
     def take(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *position dim"]:
         """Return a float32 copy of what is taken out of the output of a batch."""
@@ -78,7 +91,7 @@ def with_bases(
     """Give a basis of `max_dim` principal directions to every layer that is wider.
 
     Args:
-        takings: How each layer is taken, without bases.
+        takings: How each layer is taken; those that have a basis keep it.
         forward: From moved inputs to what is taken of the given layers.
         inputs: The inputs; the first are the trial, at most about 2,048 rows per layer.
         action: How the group moves them.
@@ -89,7 +102,7 @@ def with_bases(
     Raises:
         OrbitLensError: If an activation of the trial is NaN or infinite; names the layer.
     """
-    wide = {name: taking for name, taking in takings.items() if taking.width > max_dim}
+    wide = {name: taking for name, taking in takings.items() if taking.dim > max_dim}
     if not wide:
         return dict(takings)
     rows = _trial(wide, forward, inputs, action, max_dim, batch_size)

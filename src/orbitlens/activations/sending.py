@@ -35,7 +35,8 @@ def unpacked(content: Packed) -> Shaped[Tensor, "*axes"]:
     dtype: Any = getattr(torch, kind)
     if flat.size == 0:
         return torch.empty(shape, dtype=dtype)  # torch views no empty bytes as numbers
-    return torch.from_numpy(flat).view(dtype).reshape(shape)
+    # A copy: in the memory of torch products round as they do where the tensor comes from.
+    return torch.from_numpy(flat).clone().view(dtype).reshape(shape)
 
 
 def weights(model: nn.Module) -> tuple[list[Tensor], list[tuple[Place, int]]]:

@@ -1,6 +1,7 @@
 """Writing whole shards of the stores of one or several layers, in any order."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +21,25 @@ from orbitlens.errors import OrbitLensError
 Block = Mapping[str, Float32[np.ndarray, "_ group *_"]]
 
 
+def begin(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
+    """Write down what a place is to hold, before anything else.
+
+    Args:
+        claim: The place.
+        record: The attributes of the store, or of the folder of several stores.
+
+    Returns:
+        The attributes that it has; if it was begun earlier, those of then.
+
+    Raises:
+        OrbitLensError: If it was begun with other settings, or cannot be written.
+    """
+    if claim.address is None:
+        return record
+    with address_errors(claim.target):
+        return _root(claim.address, record).attrs.asdict()
+
+
 @final
 class ShardWriter:
     """Stores that take whole shards in any order; `finish` makes them whole.
@@ -27,7 +47,7 @@ class ShardWriter:
     Args:
         claim: The place, which this writer has for itself.
         names: What each layer's store is called there; empty for the place itself.
-        attributes: What `describe` returned for each layer.
+        attributes: The attributes of each layer's store.
         shapes: The shape of an orbit in each layer, [|G|, (positions,) dim].
         n: Number of samples.
         together: Samples per forward pass, see `plan_shards`.
@@ -51,16 +71,16 @@ class ShardWriter:
     ) -> None:
         self.claim, self.roots, self.arrays = claim, {}, {}
         self._dtypes = {layer: attributes[layer]["dtype"] for layer in names}
+        self._of_many = claim.address is not None and "" not in names.values()
         plan = plan_shards(n, [shapes[layer] for layer in names], together)
         for layer, name in names.items():
-            record = {**attributes[layer], "labelled": labels is not None}
             with address_errors(claim.target):
-                root = self.roots[layer] = _root(claim, name, record)
+                root = self.roots[layer] = _root(inside(claim.address, name), attributes[layer])
                 if labels is not None:
                     _write_labels(root, labels)
                 if "activations" not in root:
                     in_memory = claim.address is None
-                    _create(root, (n, *shapes[layer]), record["dtype"], plan, in_memory)
+                    _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)
                 self.arrays[layer] = activations_of(root)
         # As it was begun, should a later version choose other shards.
         self.shards = shards_of(next(iter(self.arrays.values())))
@@ -83,13 +103,16 @@ class ShardWriter:
         """
         for layer, array in self.arrays.items():
             write_shard(array, self._dtypes[layer], shard, block[layer], layer, self.claim.target)
-        self.claim.keep = True
+        self.claim.kept()
 
     def finish(self) -> dict[str, zarr.Group]:
         """Write, last of all, the mark that this is all."""
         with address_errors(self.claim.target):
             for root in self.roots.values():
                 root.attrs["complete"] = True
+            if self._of_many:
+                whole = zarr.open_group(zarr_store(self.claim.address), mode="r+", zarr_format=3)
+                whole.attrs["complete"] = True
         return self.roots
 
 
@@ -178,13 +201,14 @@ def activations_of(root: zarr.Group) -> zarr.Array[Any]:
     return array
 
 
-def _root(claim: Claim, name: str, attributes: dict[str, Any]) -> zarr.Group:
-    address = inside(claim.address, name)
-    if not claim.found:
-        return zarr.create_group(zarr_store(address), attributes=attributes, zarr_format=3)
-    root = zarr.open_group(zarr_store(address), mode="r+", zarr_format=3)
-    check_same(root.attrs.asdict(), attributes)
-    return root
+def _root(address: Path | str | None, attributes: dict[str, Any]) -> zarr.Group:
+    """Open a group that is there, after checking that it was begun like this; else make it."""
+    if address is not None:
+        with suppress(FileNotFoundError):
+            root = zarr.open_group(zarr_store(address), mode="r+", zarr_format=3)
+            check_same(root.attrs.asdict(), attributes)
+            return root
+    return zarr.create_group(zarr_store(address), attributes=attributes, zarr_format=3)
 
 
 def _write_labels(root: zarr.Group, labels: Int[np.ndarray, " n"]) -> None:

@@ -40,6 +40,10 @@ class Claim:
     found: bool = False
     keep: bool = False
 
+    def kept(self) -> None:
+        """Say that a shard is complete."""
+        self.keep = True
+
 
 @contextmanager
 def claimed(target: Path | str | None, *, resume: bool) -> Iterator[Claim]:

@@ -7,23 +7,23 @@ bit of the result. A worker whose parent dies finds its pipe closed, and ends.
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 import zarr
 from torch import Tensor, nn
 
-from orbitlens.activations.address import address_errors, zarr_store
-from orbitlens.activations.capture import evaluating, layer_output
-from orbitlens.activations.positions import Layout
+from orbitlens.activations.address import address_errors, inside, zarr_store
+from orbitlens.activations.capture import evaluating, take_outputs
 from orbitlens.activations.present import shards_of
+from orbitlens.activations.reduction import Taking
 from orbitlens.activations.sending import Packed, fill, hollow, packed, unpacked, weights
 from orbitlens.activations.sharded import activations_of, in_shards, write_shard
 from orbitlens.activations.stream import Batches, orbit_blocks
@@ -40,18 +40,31 @@ class Psi:
 
     Args:
         model: The network, in evaluation mode.
-        layer: The dotted name of the layer.
-        layout: How activations are taken out of the layer's output.
+        takings: How the activations of each layer are taken out of its output, by its dotted name.
     """
 
     model: nn.Module
-    layer: str
-    layout: Layout
+    takings: Mapping[str, Taking]
 
     def __call__(self, ready: Tensor) -> dict[str, Tensor]:
-        """Return the activations of a batch, under the name of the layer."""
-        module = get_layer(self.model, self.layer)
-        return {self.layer: self.layout.take(layer_output(self.model, module, ready, self.layer))}
+        """Return the activations of a batch, layer by layer; nothing after the last is computed."""
+        modules = {layer: get_layer(self.model, layer) for layer in self.takings}
+        return take_outputs(
+            self.model, modules, ready, lambda layer, output: self.takings[layer].take(output)
+        )
+
+    @property
+    def bases(self) -> dict[str, Tensor]:
+        """The directions of the layers that are not kept whole."""
+        found = {layer: taking.basis for layer, taking in self.takings.items()}
+        return {layer: basis for layer, basis in found.items() if basis is not None}
+
+    def along(self, bases: Mapping[str, Tensor | None]) -> "Psi":
+        """Return the same with other directions for some layers."""
+        changed = {
+            layer: replace(self.takings[layer], basis=basis) for layer, basis in bases.items()
+        }
+        return Psi(self.model, {**self.takings, **changed})
 
 
 @final
@@ -61,8 +74,9 @@ class Task:
 
     Args:
         psi: What to run.
-        address: The store that is being written.
+        address: The place that is being written.
         target: Where it will be, for messages.
+        names: What each layer's store is called there.
         dtype: How activations are stored.
         order: |G|.
         threads: Threads of a worker.
@@ -72,6 +86,7 @@ class Task:
     psi: Psi
     address: Path | str
     target: Path | str
+    names: Mapping[str, str]
     dtype: str
     order: int
     threads: int
@@ -115,7 +130,7 @@ def harvest_in_workers(
                     tick(worker.give(task.order))
                     continue
                 if said == _READY:
-                    worker.teach(task.psi.model)
+                    worker.teach(task.psi)
                 else:
                     written()
                 if left:
@@ -138,12 +153,13 @@ class _Worker:
         self._batches: Iterator[Batches] = iter(())
         self._given = 0
 
-    def teach(self, model: nn.Module) -> None:
-        """Send the weights of the network."""
-        tensors, places = weights(model)
+    def teach(self, psi: Psi) -> None:
+        """Send the weights of the network, and the directions of wide layers."""
+        tensors, places = weights(psi.model)
         self._send(places)
         for tensor in tensors:
             self._send(packed(tensor))
+        self._send({layer: packed(basis) for layer, basis in psi.bases.items()})
 
     def assign(self, shard: int) -> None:
         """Tell the worker its next shard."""
@@ -192,7 +208,8 @@ class _Worker:
 def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, theirs), daemon=True)
+    sent = replace(task, psi=task.psi.along(dict.fromkeys(task.psi.bases)))
+    process = context.Process(target=_work, args=(sent, theirs), daemon=True)
     try:
         with hollow(task.psi.model), _deaf_to_interrupts():
             process.start()
@@ -201,7 +218,7 @@ def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
     except Exception as error:
         # Whatever the parts of a network raise when they are made ready to be sent.
         raise OrbitLensError(
-            f"the network of layer {task.psi.layer!r}",
+            "the network",
             expected="one that can be sent to worker processes, its classes and functions defined "
             "at the top of a module",
             received=f"{type(error).__name__}: {one_line(error)}",
@@ -237,15 +254,16 @@ def _work(task: Task, connection: Connection) -> None:
 
 
 def _fill_shards(task: Task, connection: Connection) -> None:
-    psi = task.psi
     connection.send((_READY, None))
     places = connection.recv()
     count = 1 + max((index for _, index in places), default=-1)
     tensors = [unpacked(connection.recv()).to(task.device) for _ in range(count)]
-    fill(psi.model, tensors, places)
+    fill(task.psi.model, tensors, places)
+    bases = {layer: unpacked(basis) for layer, basis in connection.recv().items()}
+    psi = task.psi.along({layer: basis.to(task.device) for layer, basis in bases.items()})
     with address_errors(task.target):
-        array = activations_of(zarr.open_group(zarr_store(task.address), mode="r+"))
-    shards = shards_of(array)
+        arrays = {layer: _array(inside(task.address, name)) for layer, name in task.names.items()}
+    shards = shards_of(next(iter(arrays.values())))
     with evaluating(psi.model):
         while True:
             shard = connection.recv()
@@ -256,9 +274,13 @@ def _fill_shards(task: Task, connection: Connection) -> None:
                 shards.span(shard)[0],
             )
             for number, block in in_shards(blocks, shards, [shard]):
-                values = block[psi.layer]
-                write_shard(array, task.dtype, number, values, psi.layer, task.target)
+                for layer, array in arrays.items():
+                    write_shard(array, task.dtype, number, block[layer], layer, task.target)
             connection.send((_WRITTEN, None))
+
+
+def _array(address: Path | str | None) -> zarr.Array[Any]:
+    return activations_of(zarr.open_group(zarr_store(address), mode="r+"))
 
 
 def _batches(connection: Connection) -> Iterator[Batches]:

@@ -3,7 +3,7 @@
 Everything goes to the place that `claimed` gives, and is a store only at the very end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 import zarr
 from jaxtyping import Float32, Int
 
-from orbitlens.activations.address import address_of, inside
+from orbitlens.activations.address import address_of
 from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.reader import FORMAT, SCHEMA, open_store, read_store
-from orbitlens.activations.sharded import Block, ShardWriter, in_shards
+from orbitlens.activations.sharded import ShardWriter, begin, in_shards
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.unfinished import claimed, exists
 from orbitlens.errors import OrbitLensError
@@ -77,42 +77,23 @@ def write_store(
         OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
             trace of it remains.
     """
-    named = ({"": block} for block in blocks)
-    return _write(named, {"": ""}, n, address_of(out), labels, {"": attributes})[""]
-
-
-def write_stores(
-    blocks: Iterable[Mapping[str, Float32[np.ndarray, "_ group *_"]]],
-    *,
-    n: int,
-    out: Path | str | None,
-    labels: Int[np.ndarray, " n"] | None,
-    attributes: Mapping[str, dict[str, Any]],
-) -> dict[str, ActivationStore]:
-    """Write blocks of orbits of several layers, as they come, to one store for each layer.
-
-    Args:
-        blocks: Consecutive samples, each block with the part [batch, |G|, (positions,) dim] of
-            every layer.
-        n: Number of samples in all blocks together.
-        out: The folder or URL to write, in it LAYER.zarr for each layer; None for stores in memory.
-        labels: One class index per sample, or None.
-        attributes: What `describe` returned for each layer.
-
-    Returns:
-        The stores, in the order of `attributes`.
-
-    Raises:
-        OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
-            trace of it remains.
-    """
-    names = {layer: store_name(layer) for layer in attributes}
-    return _write(blocks, names, n, address_of(out), labels, attributes)
-
-
-def store_name(layer: str) -> str:
-    """Return the name of a layer's store among those of its network."""
-    return f"{layer}.zarr"
+    target, named = address_of(out), ({"": block} for block in blocks)
+    first, record = next(named), {**attributes, "labelled": labels is not None}
+    with claimed(target, resume=False) as claim:
+        begin(claim, record)
+        writer = ShardWriter(
+            claim,
+            {"": ""},
+            {"": record},
+            {"": first[""].shape[1:]},
+            n=n,
+            together=1,
+            labels=labels,
+        )
+        for shard, block in in_shards(chain([first], named), writer.shards, writer.missing()):
+            writer.write(shard, block)
+        roots = writer.finish()
+    return written_store(roots[""], target)
 
 
 def check_out(out: Path | str | None) -> None:
@@ -184,25 +165,6 @@ def check_labels(
             received=f"labels in {labels.min()}..{labels.max()}",
             remedy="name every class",
         )
-
-
-def _write(
-    blocks: Iterable[Block],
-    names: Mapping[str, str],
-    n: int,
-    out: Path | str | None,
-    labels: Int[np.ndarray, " n"] | None,
-    attributes: Mapping[str, dict[str, Any]],
-) -> dict[str, ActivationStore]:
-    blocks = iter(blocks)
-    first = next(blocks)
-    shapes = {layer: first[layer].shape[1:] for layer in names}
-    with claimed(out, resume=False) as claim:
-        writer = ShardWriter(claim, names, attributes, shapes, n=n, together=1, labels=labels)
-        for shard, block in in_shards(chain([first], blocks), writer.shards, writer.missing()):
-            writer.write(shard, block)
-        roots = writer.finish()
-    return {layer: written_store(roots[layer], inside(out, names[layer])) for layer in names}
 
 
 def written_store(root: zarr.Group, address: Path | str | None) -> ActivationStore:
