@@ -21,6 +21,7 @@ from orbitlens.cli_options import (
     GROUP,
     MODEL,
     RUN,
+    Folder,
     common,
     config_of,
     number,
@@ -102,7 +103,7 @@ def harvest_command(
 
 
 @click.command("train")
-@click.argument("activations", type=click.Path(path_type=Path))
+@click.argument("activations")
 @click.option(
     "--objective",
     default="equivariant_canonical",
@@ -111,13 +112,13 @@ def harvest_command(
 )
 @click.option(
     "--rho",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     help="An exact transport, for the orbit SAE; fitted where it is not given.",
 )
 @settings(*TRAINING)
 @common("runs/OBJECTIVE")
 def train_command(
-    activations: Path,
+    activations: str,
     objective: str,
     rho: Path | None,
     out: Path | None,
@@ -125,7 +126,11 @@ def train_command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Train one SAE on ACTIVATIONS (a harvest folder or a store)."""
+    """Train one SAE on ACTIVATIONS.
+
+    These are a harvest folder or a store, at a path or a URL that fsspec can reach, such as
+    s3://bucket/acts.zarr. The SAE and all else that is written is local.
+    """
     if objective not in NAMES:
         raise unknown_name("`objective`", objective, NAMES)
     out = out or Path("runs") / objective
@@ -137,17 +142,17 @@ def train_command(
 
 
 @click.command("probe")
-@click.argument("activations", type=click.Path(path_type=Path))
-@click.option("--sae", required=True, type=click.Path(path_type=Path), help="A trained SAE.")
+@click.argument("activations")
+@click.option("--sae", required=True, type=Folder(), help="A trained SAE, in a local folder.")
 @click.option(
     "--rho",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     help="Its transport, for an equivariant SAE; an orbit SAE needs none.",
 )
 @settings(*PROBING)
 @common("runs/probe")
 def probe_command(
-    activations: Path,
+    activations: str,
     sae: Path,
     rho: Path | None,
     out: Path | None,
@@ -155,7 +160,11 @@ def probe_command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Probe a trained SAE on ACTIVATIONS whose labels, or shapes, are known."""
+    """Probe a trained SAE on ACTIVATIONS whose labels, or shapes, are known.
+
+    These are a harvest folder or a store, at a path or a URL that fsspec can reach, such as
+    s3://bucket/acts.zarr. All else that is read or written is local.
+    """
     out = out or Path("runs/probe")
     config = RunConfig(**values)
     record = verbs.probe(
@@ -165,7 +174,7 @@ def probe_command(
 
 
 @click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Folder())
 @click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
 def report_command(folder: Path, as_json: bool) -> None:
     """Draw the page of the run in FOLDER again."""
@@ -176,7 +185,7 @@ def report_command(folder: Path, as_json: bool) -> None:
 @click.command("reproduce")
 @click.argument("name")
 @click.option("--budget", default="small", show_default=True, help=f"One of {', '.join(BUDGETS)}.")
-@click.option("--out", type=click.Path(path_type=Path), help="Default runs/NAME-BUDGET.")
+@click.option("--out", type=Folder(), help="Default runs/NAME-BUDGET.")
 @click.option("--workers", default=2, show_default=True, help="Jobs at work at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
 def reproduce_command(

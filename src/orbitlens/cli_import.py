@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from orbitlens.activations.imports import KINDS, import_activations
-from orbitlens.cli_options import print_record
+from orbitlens.cli_options import Folder, print_record
 from orbitlens.groups import from_name
 from orbitlens.pipeline import Console
 
 
 @click.command("import")
-@click.argument("cache", type=click.Path(path_type=Path))
+@click.argument("cache", type=Folder())
 @click.option(
     "--group",
     help="The group that moved the inputs, as C4: consecutive rows are an orbit. Without it, "

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
 import click
 
+from orbitlens.activations.address import address_of
 from orbitlens.files import to_json
 from orbitlens.pipeline import RunConfig
 
@@ -50,6 +50,19 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
             self.fail(f"{value!r} is not a list of whole numbers such as 1,4,16", param, ctx)
 
 
+class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A local path, as such or as a file:// URL; other URLs would make folders of odd names."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or fail with what was given."""
+        address = address_of(value)
+        if isinstance(address, str):
+            self.fail(f"expected a local folder, received {value}; give a path", param, ctx)
+        return address
+
+
 def settings(*names: str) -> Callable[[Command], Command]:
     """Give a command one option per field of `RunConfig`, with its meaning and default."""
     known = {entry.name: entry for entry in fields(RunConfig)}
@@ -87,8 +100,8 @@ def common(out: str) -> Callable[[Command], Command]:
             click.option("--resume", is_flag=True, help="Continue what was interrupted."),
             click.option(
                 "--out",
-                type=click.Path(path_type=Path),
-                help=f"Folder to write; default {out}.",
+                type=Folder(),
+                help=f"Local folder to write; default {out}.",
             ),
         ):
             command = option(command)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orbitlens import groups
-from orbitlens.cli_options import config_of, print_record, settings
+from orbitlens.cli_options import Folder, config_of, print_record, settings
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.pipeline import RunConfig, calibrate
 from orbitlens.pipeline.machine import free_disk, held_memory, usable_memory
@@ -42,7 +42,7 @@ _OF_SOURCE = ("model", "layer", "random_weights", "image_size", "interpolation")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("runs"),
     show_default=True,
     help="Where the store will be; what is written there to time the disk is removed again.",

@@ -62,20 +62,20 @@ def transport_command(
 ) -> None:
     """Fit how activations move, or report on every layer of a network.
 
-    With ACTIVATIONS, a harvest folder or a store, fit one transport and measure it. With MODEL
-    (mlp, cnn, vit, hf:NAME, ...) and INPUTS (shapes, digits, ... or a folder of images), measure
-    every layer from one forward pass per moved image, and end with a page; 1024 images at most
-    unless --n-samples says otherwise.
+    With ACTIVATIONS, a harvest folder or a store, at a path or a URL that fsspec can reach, fit one
+    transport and measure it; what is written is local. With MODEL (mlp, cnn, vit, hf:NAME, ...) and
+    INPUTS (shapes, digits, ... or a folder of images), measure every layer from one forward pass
+    per moved image, and end with a page; 1024 images at most unless --n-samples says otherwise.
     """
     if inputs is None:
-        _transport_of_store(ctx, Path(subject), out, resume, as_json, values)
+        _transport_of_store(ctx, subject, out, resume, as_json, values)
     else:
         _transport_of_network(ctx, subject, inputs, out, resume, as_json, values)
 
 
 def _transport_of_store(
     ctx: click.Context,
-    activations: Path,
+    activations: str,
     out: Path | None,
     resume: bool,
     as_json: bool,

@@ -173,22 +173,47 @@ def read_json(path: str | Path) -> dict[str, Any]:
         OrbitLensError: If there is no such file or it is no JSON object.
     """
     try:
-        record = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise OrbitLensError(
-            str(path),
-            expected="a JSON file",
-            received=type(error).__name__,
-            remedy="the folder is incomplete or damaged; write it again",
-        ) from None
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise _no_json(str(path), error) from None
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
+    """Read a JSON object out of the content of a file.
+
+    Args:
+        text: The content.
+        subject: Where it comes from, for messages.
+
+    Raises:
+        OrbitLensError: If it is no JSON object.
+
+    Example:
+        >>> parse_json('{"source": "shapes"}', "config.json")
+        {'source': 'shapes'}
+    """
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise _no_json(subject, error) from None
     if not isinstance(record, dict):
         raise OrbitLensError(
-            str(path),
+            subject,
             expected="a JSON object",
             received=type(record).__name__,
             remedy="the file is not one that OrbitLens wrote",
         )
     return record
+
+
+def _no_json(subject: str, error: Exception) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected="a JSON file",
+        received=type(error).__name__,
+        remedy="the folder is incomplete or damaged; write it again",
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
@@ -14,6 +15,10 @@ from orbitlens.files import one_line_errors
 _LOCAL = ("file", "local")
 
 
+@overload
+def address_of(out: Path | str) -> Path | str: ...
+@overload
+def address_of(out: Path | str | None) -> Path | str | None: ...
 def address_of(out: Path | str | None) -> Path | str | None:
     """Return a folder as a path, and the URL of an object store as it is.
 
@@ -50,6 +55,24 @@ def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
     if isinstance(address, Path):
         return LocalStore(address, read_only=read_only)
     return FsspecStore.from_url(address, read_only=read_only)
+
+
+def read_at(url: str) -> bytes | None:
+    """Return the content of a small file at a URL, None where there is none.
+
+    Raises:
+        OrbitLensError: If the URL cannot be reached.
+
+    Example:
+        >>> read_at("memory://no/such/file")
+    """
+    with address_errors(url):
+        system, path = url_to_fs(url)
+        try:
+            content: bytes = system.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return content
 
 
 @contextmanager

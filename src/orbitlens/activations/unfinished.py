@@ -17,7 +17,7 @@ from typing import final
 
 from zarr.core.sync import sync
 
-from orbitlens.activations.address import address_errors, zarr_store
+from orbitlens.activations.address import address_errors, inside, zarr_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors
 
@@ -72,12 +72,13 @@ def unfinished_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.unfinished")
 
 
-def exists(target: Path | str) -> bool:
-    """Whether anything is at an address."""
-    if isinstance(target, Path):
-        return target.exists() or target.is_symlink()
+def exists(target: Path | str, name: str = "") -> bool:
+    """Whether anything is at an address, or under a name there."""
+    place = inside(target, name)
+    if isinstance(place, Path):
+        return place.exists() or place.is_symlink()
     with address_errors(target):
-        return not sync(zarr_store(target, read_only=True).is_empty(""))
+        return not sync(zarr_store(place, read_only=True).is_empty(""))
 
 
 @contextmanager

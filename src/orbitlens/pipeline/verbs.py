@@ -1,8 +1,8 @@
 """The single verbs: one stage each, from folder to folder.
 
 A harvest folder holds config.json, acts.zarr, the autoencoder's weights where one was trained,
-metrics.json and log.txt; the other verbs take it, or the path of any store, and write a folder of
-their own in the same form.
+metrics.json and log.txt; the other verbs take it, or the path or URL of any store, and write a
+folder of their own in the same form. What they write, and SAEs and transports, are local.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.activations import ActivationStore, open_store
+from orbitlens.activations.address import address_of, inside, read_at
+from orbitlens.activations.unfinished import exists
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import read_json, write_json
+from orbitlens.files import parse_json, read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
@@ -50,7 +52,7 @@ def harvest(
 
 
 def transport(
-    config: RunConfig, activations: Path, out: Path, *, resume: bool, console: Console
+    config: RunConfig, activations: Path | str, out: Path, *, resume: bool, console: Console
 ) -> dict[str, Any]:
     """Fit a transport and measure it on held-out orbits.
 
@@ -66,7 +68,7 @@ def transport(
 
 def train(
     config: RunConfig,
-    activations: Path,
+    activations: Path | str,
     objective: str,
     transport: Path | None,
     out: Path,
@@ -138,7 +140,7 @@ def _given_transport(
 
 def probe(
     config: RunConfig,
-    activations: Path,
+    activations: Path | str,
     sae: Path,
     transport: Path | None,
     out: Path,
@@ -172,7 +174,7 @@ def probe(
     )
     if rho is not None:
         stages.check_transport_of(model, rho)
-    truth = _truth(activations, store)
+    truth = _truth(store)
     if probe_kind(config, truth, store) is None:
         raise OrbitLensError(
             str(activations),
@@ -213,9 +215,10 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
     return {"page": str(run / "report" / "index.html")}
 
 
-def locate_store(path: Path) -> ActivationStore:
-    """Open a store given by its own path or by the folder of a run."""
-    return open_store(path / "acts.zarr" if (path / "acts.zarr").is_dir() else path)
+def locate_store(activations: Path | str) -> ActivationStore:
+    """Open a store given by its own path or URL, or by that of the folder of a run."""
+    address = address_of(activations)
+    return open_store(inside(address, "acts.zarr") if exists(address, "acts.zarr") else address)
 
 
 def locate(path: Path, marker: str) -> Path:
@@ -237,25 +240,36 @@ def locate(path: Path, marker: str) -> Path:
     return found[0].parent
 
 
-def _truth(activations: Path, store: ActivationStore) -> Truth:
+def _truth(store: ActivationStore) -> Truth:
     """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
-    record = Path(store.path or activations).resolve().parent / "config.json"
-    if not record.is_file() or read_json(record).get("source") != "shapes":
+    record = _settings_beside(store.path)
+    if record.get("source") != "shapes":
         return Truth(shape_ids=None, labels=store.labels)
-    source = stages.load_source(RunConfig.from_dict(read_json(record)))
+    source = stages.load_source(RunConfig.from_dict(record))
     stages.check_images(store, source.inputs)
     return Truth(source.shape_ids, labels=None)
 
 
+def _settings_beside(store: Path | str | None) -> dict[str, Any]:
+    """The settings of the harvest that a store came from; empty where they are not with it."""
+    if isinstance(store, str):
+        url = f"{store.rpartition('/')[0]}/config.json"
+        content = read_at(url)
+        return {} if content is None else parse_json(content, url)
+    file = Path(store or "").resolve().parent / "config.json"
+    return read_json(file) if file.is_file() else {}
+
+
 def _config(
-    config: RunConfig, used: Sequence[str], activations: Path, **others: Path | None
+    config: RunConfig, used: Sequence[str], activations: Path | str, **others: Path | None
 ) -> dict[str, Any]:
     """The settings that a verb uses, and the absolute paths of what it reads."""
-    paths = {"activations": activations, **others}
-    paths = {name: path if path is None else path.resolve() for name, path in paths.items()}
+    address = address_of(activations)
+    paths = {name: path if path is None else str(path.resolve()) for name, path in others.items()}
     return {
         **{name: value for name, value in config.to_dict().items() if name in used},
-        **{name: None if path is None else str(path) for name, path in paths.items()},
+        "activations": str(address.resolve()) if isinstance(address, Path) else address,
+        **paths,
     }
 
 
