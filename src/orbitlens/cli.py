@@ -256,8 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"memory: expected enough of it, received {error or 'too little'}; lower n_samples, "
             "image_size or d_sae"
         )
-    except (KeyboardInterrupt, click.Abort):
-        print("orbitlens: interrupted; continue with --resume", file=sys.stderr)  # noqa: T201
+    except (KeyboardInterrupt, click.Abort) as error:
+        # What has been begun says how to go on with it, see `RunFolder`.
+        how = str(error.__cause__ or error) or "nothing was kept, give the same command again"
+        print(f"orbitlens: interrupted; {how}", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -46,7 +46,7 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Create the folder; on bad input remove what this run has put there.
+        """Create the folder; on bad input remove what this run has put there, on Ctrl-C say so.
 
         What a finished stage has written is whole and stays, for `resume` to continue; what a
         killed process left under temporary names is removed when resuming.
@@ -66,6 +66,8 @@ class RunFolder:
                 for folder in made:
                     folder.rmdir()
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("continue with --resume") from None
 
     def log(self, message: str) -> None:
         """Add a line with the time to log.txt."""
