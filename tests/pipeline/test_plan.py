@@ -97,7 +97,8 @@ def test_the_budget_is_shared_as_the_reader_shares_it(
         planned = reading(store.n, 4, 1, 32, **settings)
         reader = OrbitBatches(store, samples=store.split()[0], **settings)
         assert not planned.held
-        assert planned.parts == pytest.approx(reader._parts, rel=0.12)
+        runs = math.ceil(store.n / 256)
+        assert abs(math.ceil(runs / planned.parts) - math.ceil(runs / reader._parts)) <= 1
         assert planned.memory <= settings["memory"]
 
 

@@ -5,6 +5,9 @@ So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 
 samples, about 2 MiB each, fill a buffer in random order, and the orbits of the buffer are permuted.
 Such runs are read at nearly the speed of the disk, and there are many more of them in a buffer than
 there are whole shards, on which mixing depends. Both are measured in `benchmarks/scale/batches.md`.
+
+A step uses few of the rows of an orbit. So training takes them from the buffer where they lie,
+scaled as they were read (`places`); only a batch that lies in two buffers is copied.
 """
 
 import threading
@@ -21,12 +24,12 @@ from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _MIB = 2**20
 _RUN_BYTES = 2 * _MIB
-# While a run is read, it exists compressed, decoded, about its mean and with places aligned; the
+# While Zarr reads a run, it exists compressed, decoded, about its mean and with places aligned; the
 # threads that decode keep about as much again of what they freed, and some MiB whatever its length.
 _COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
-# The one that is handed out, the one before it, and what the allocator keeps of those before.
-_BATCHES = 4
+# The one that is handed out, the one before it, and one that lies in two buffers.
+_BATCHES = 3
 
 
 class Needs(NamedTuple):
@@ -36,12 +39,15 @@ class Needs(NamedTuple):
         run: Samples that are read at a time.
         batch: Bytes of a batch.
         fixed: Bytes whatever is held: runs on their way, batches, the numbers of samples and runs.
+        by_zarr: Those of them that are for runs on their way; shards on a disk take one chunk.
+            They count wherever the store lies, so that its order is the same everywhere.
         each: Bytes for each sample that is held, with the place of its rows in the order.
     """
 
     run: int
     batch: int
     fixed: int
+    by_zarr: int
     each: int
 
     @classmethod
@@ -59,8 +65,9 @@ class Needs(NamedTuple):
         run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
         batch = batch_size * sample // positions
         kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
-        fixed = _COPIES_OF_A_RUN * run * sample + kept + _BATCHES * batch + 16 * count
-        return cls(run, batch, fixed, sample + 8 * positions)
+        by_zarr = _COPIES_OF_A_RUN * run * sample + kept
+        fixed = by_zarr + _BATCHES * batch + 16 * count
+        return cls(run, batch, fixed, by_zarr, sample + 8 * positions)
 
     def all(self, count: int) -> int:
         """Return the bytes that are needed to hold all samples."""
@@ -87,7 +94,7 @@ class OrbitBatches:
     Args:
         store: The store, or a view of it about a mean.
         batch_size: Orbits per batch; the last batch of an epoch may be smaller.
-        memory: Budget in bytes for buffers, for what is needed to fill them and for four batches.
+        memory: Budget in bytes for buffers, for what is needed to fill them and for three batches.
         samples: Samples to visit, shape [n], in any order; default all of the store.
         seed: Seed of the order, default 0.
 
@@ -137,6 +144,7 @@ class OrbitBatches:
         self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
         self._parts = self._share_budget(sample, needs)
         self._resident: Float[Tensor, "rows group dim"] | None = None
+        self._scale = 1.0
 
     def _share_budget(self, sample: int, needs: Needs) -> int:
         """Return into how many parts an epoch falls, each of which fits into a buffer."""
@@ -175,31 +183,75 @@ class OrbitBatches:
             OrbitLensError: If a number is out of range; from the iterator, if a part of the store
                 is damaged.
         """
+        self._check(epoch, start)
+        return self._copies(epoch, start)
+
+    def _copies(self, epoch: int, start: int) -> Iterator[Orbits]:
+        for rows, batch in self._places(epoch, start * self.batch_size):
+            yield rows.index_select(0, batch)
+
+    def places(
+        self, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"]]]:
+        """Return the batches of an epoch where they lie, without a copy of any but few.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            start: Number of the first batch, default 0.
+
+        Returns:
+            Orbits in memory, and which of them are the batch; until the next one is asked for.
+
+        Raises:
+            OrbitLensError: As `epoch` does.
+        """
+        self._check(epoch, start)
+        return self._places(epoch, start * self.batch_size)
+
+    def everything(self) -> Iterator[Float[Tensor, "orbits group dim"]]:
+        """Return every orbit once, a buffer at a time; each until the next one is asked for."""
+        return self._buffers(self._order(0))
+
+    def scale_(self, factor: float) -> None:
+        """Multiply what is read from now on by a factor; no epoch may be under way."""
+        self._scale *= factor
+        if self._resident is not None:
+            self._resident.mul_(factor)
+
+    def _check(self, epoch: int, start: int) -> None:
         if epoch < 0:
             raise out_of_range("epoch", "0 or more", epoch)
         if not 0 <= start <= len(self):
             raise out_of_range("start", f"a batch in 0..{len(self)}", start)
-        return self._batches(epoch, start * self.batch_size)
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Orbits]:
+    def _places(
+        self, epoch: int, first: int
+    ) -> Iterator[tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"]]]:
         """Cut batches from the order of an epoch, beginning with its orbit number `first`."""
         parts = self._order(epoch)
         ends = np.cumsum([self._count(part) * self.store.positions for part in parts]).tolist()
         part = int(np.searchsorted(ends, first, side="right"))
         begin = first - (ends[part - 1] if part else 0)
-        left, filled = self.n - first, 0
+        left = self.n - first
+        joined, filled = torch.empty(0), 0  # a batch that lies in several buffers
         for number, rows in enumerate(self._buffers(parts[part:]), part):
             order = torch.from_numpy(self._generator(epoch, 1 + number).permutation(len(rows)))
             while begin < len(rows):
-                if filled == 0:
-                    batch = torch.empty(min(self.batch_size, left), *rows.shape[1:])
-                taken = min(len(batch) - filled, len(rows) - begin)
-                into = batch[filled : filled + taken]
-                torch.index_select(rows, 0, order[begin : begin + taken], out=into)
-                begin, filled, left = begin + taken, filled + taken, left - taken
-                if filled == len(batch):
-                    yield batch
-                    filled = 0
+                wanted = min(self.batch_size, left)
+                batch = order[begin : begin + wanted - filled]
+                begin += len(batch)
+                if len(batch) < wanted:
+                    if len(joined) == 0:
+                        joined = torch.empty(self.batch_size, *rows.shape[1:])
+                    into = joined[filled : filled + len(batch)]
+                    torch.index_select(rows, 0, batch, out=into)
+                    filled += len(batch)
+                    if filled < wanted:
+                        break
+                    yield joined, torch.arange(wanted)
+                else:
+                    yield rows, batch
+                left, filled = left - wanted, 0
             begin = 0
 
     def _order(self, epoch: int) -> list[Int[np.ndarray, " _"]]:
@@ -254,17 +306,15 @@ class OrbitBatches:
         stop: threading.Event,
     ) -> Float[Tensor, "rows group dim"]:
         """Fill a buffer with the samples of some runs, one by one; return its rows."""
-        end = 0
+        orbit, end = (self.store.group.order, self.store.dim), 0
         for run in runs.tolist():
             if stop.is_set():
                 break
             wanted = self._samples[self._ends[run] : self._ends[run + 1]]
-            first, last = int(wanted[0]), int(wanted[-1])
-            block = self.store._read(slice(first, last + 1)).reshape(last + 1 - first, -1)
-            into = buffer[end : end + len(wanted)]
-            torch.index_select(block, 0, torch.from_numpy(wanted - first), out=into)
+            rows = buffer[end : end + len(wanted)].view(-1, *orbit)
+            self.store._read_to(rows, wanted, self._scale)
             end += len(wanted)
-        return buffer[:end].view(-1, self.store.group.order, self.store.dim)
+        return buffer[:end].view(-1, *orbit)
 
 
 def _chosen(store: ActivationStore, samples: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " n"]:

@@ -7,18 +7,21 @@ is float32, float16, or the bits of bfloat16; whoever reads it gets float32.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 import zarr
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
 from orbitlens.activations.precision import as_float32
 from orbitlens.activations.present import DAMAGE, describe_damage, never_written, shards_of
+from orbitlens.activations.shard_files import ShardFiles, as_slice
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
 from orbitlens.groups.base import other_order
@@ -244,16 +247,52 @@ class ActivationStore:
             )
 
     def _read(self, samples: slice | Int[np.ndarray, " n"]) -> Float[Tensor, "rows group dim"]:
-        block = as_float32(self._stored(_as_slice(samples)), self.dtype)
+        with self._naming_damage(samples):
+            found = self._stored(as_slice(samples))
+            if never_written(found):
+                raise ValueError("a shard is missing")
+        return torch.from_numpy(self._rows(found))
+
+    def _read_to(
+        self, rows: Float[Tensor, "rows group dim"], samples: Int[np.ndarray, " n"], scale: float
+    ) -> None:
+        """Read samples, in rising order, into rows, multiplied with a scale."""
+        into = rows.numpy()
+        if self._files is None:
+            first, end = int(samples[0]), int(samples[-1]) + 1
+            block = self._read(slice(first, end)).numpy().reshape(end - first, -1)
+            flat = into.reshape(len(samples), -1)
+            np.take(block, samples - first, axis=0, out=flat, mode="clip")
+            np.multiply(flat, np.float32(scale), out=flat)
+            return
+        with self._naming_damage(samples):
+            for begin, stored in self._files.pieces(samples):
+                if never_written(stored):
+                    raise ValueError("a shard is missing")
+                block, start = self._rows(stored), begin * self.positions
+                # Here, while it is in the processor's cache.
+                np.multiply(block, np.float32(scale), out=into[start : start + len(block)])
+
+    def _rows(
+        self, stored: Shaped[np.ndarray, "n group *_"]
+    ) -> Float32[np.ndarray, "rows group dim"]:
+        """Return the rows of stored samples: deviations from the mean, positions aligned."""
+        block = as_float32(stored, self.dtype)
         if self.mean is not None:
             block = block - (self.mean if block.ndim == 4 else self.mean[0]).numpy()
         if block.ndim == 4:
             places = np.arange(self.positions)[:, None] if self.moves is None else self.moves.T
             aligned = block[:, np.arange(self.group.order), places]  # [n, positions, |G|, dim]
             block = aligned.reshape(-1, self.group.order, self.dim)
-        return torch.from_numpy(block)
+        return block
 
-    def _picked(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
+    @cached_property
+    def _files(self) -> ShardFiles | None:
+        return ShardFiles.of(self.array)
+
+    def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
+        if self._files is not None:
+            return self._files.read(np.arange(self.n)[samples])
         if isinstance(samples, slice):
             return np.asarray(self.array[samples])
         if len(samples) and (np.diff(samples) > 0).all():
@@ -263,12 +302,11 @@ class ActivationStore:
                 return np.asarray(self.array[first:end])[samples - first]
         return np.asarray(self.array.oindex[samples])
 
-    def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
+    @contextmanager
+    def _naming_damage(self, samples: slice | Int[np.ndarray, " n"]) -> Iterator[None]:
+        """Say in one line which of the shards that samples lie in are damaged."""
         try:
-            found = self._picked(samples)
-            if never_written(found):
-                raise ValueError("a shard is missing")
-            return found
+            yield
         except DAMAGE as error:
             touched = np.arange(self.n)[samples] // self.shard_samples
             damaged = describe_damage(self.array, np.unique(touched).tolist())
@@ -316,13 +354,6 @@ def split_samples(
     order = np.random.default_rng(0).permutation(n)
     first_held_out = n - max(1, round(_HELD_OUT_SHARE * n))
     return np.sort(order[:first_held_out]), np.sort(order[first_held_out:])
-
-
-def _as_slice(samples: slice | Int[np.ndarray, " n"]) -> slice | Int[np.ndarray, " n"]:
-    """Consecutive samples are read faster as a slice."""
-    if isinstance(samples, slice) or len(samples) == 0 or (np.diff(samples) != 1).any():
-        return samples
-    return slice(int(samples[0]), int(samples[-1]) + 1)
 
 
 def _name(value: object) -> str:

@@ -152,12 +152,12 @@ def reading(
         shard=shards.samples,
         batch_size=batch_size,
     )
-    run = needs.run
+    run, used = needs.run, needs.fixed - needs.by_zarr  # the shards of a run lie on a disk
     # Samples held out are drawn at random: the fullest of many runs lies three deviations above.
     fullest = (1 - _HELD_OUT) * run + 3 * math.sqrt(_HELD_OUT * (1 - _HELD_OUT) * run)
     longest = max(1, min(count, run, round(fullest)))
     if needs.all(count) <= memory:
-        return Reading(False, needs.all(count), needed, 1)
+        return Reading(False, used + count * needs.each, needed, 1)
     held = needs.runs_held(memory, longest)
     if held < 1:
         least = needs.least(count, longest)
@@ -169,7 +169,7 @@ def reading(
             remedy="give more memory, or take smaller batches",
         )
     parts = math.ceil(math.ceil(n / run) / held)
-    return Reading(False, needs.fixed + 2 * -(-count // parts) * needs.each, needed, parts)
+    return Reading(False, used + 2 * -(-count // parts) * needs.each, needed, parts)
 
 
 @dataclass(frozen=True)

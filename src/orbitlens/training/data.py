@@ -14,8 +14,8 @@ from orbitlens.activations import ActivationStore
 from orbitlens.activations.batches import OrbitBatches
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
-_CHUNK = 2**14
-"""Rows that are looked at at once, so that no temporary is as large as the data."""
+_CHUNK = 2**17
+"""Numbers that are looked at at once, so that they stay in the processor's cache."""
 _PIECE = 2**24
 """Bytes that are read at once."""
 
@@ -46,11 +46,12 @@ class Statistics:
         remaining = iter(blocks)
         first = next(remaining)
         # About a typical activation, so that small differences survive the squares.
-        shift = first[:_CHUNK].double().mean((0, 1))
+        orbits = max(1, _CHUNK // first[0].numel())
+        shift = first[:orbits].double().mean((0, 1))
         sums = torch.zeros(first.shape[1:], dtype=torch.float64)
         squares, power, count = 0.0, 0.0, 0
         for block in chain([first], remaining):
-            for part in block.split(max(1, _CHUNK // block.shape[1])):
+            for part in block.split(orbits):
                 exact = part.double()
                 power += float(exact.square().sum())
                 exact -= shift
@@ -133,8 +134,7 @@ class HeldData(TrainingData):
     def squared_deviations(self, *, moved: bool) -> Float[Tensor, " rows"]:
         """Squared distance of every row from the mean of all rows, or of the canonical ones."""
         around = around_of(self.orbit_mean, moved=moved)
-        parts = self.rows.split(_CHUNK)
-        return torch.cat([(part - around).square().sum(-1).double() for part in parts])
+        return squared_deviations(self.rows.split(at_once(len(around))), around)
 
 
 @final
@@ -164,26 +164,37 @@ class StreamedData(TrainingData):
             store, batch_size=batch_size, memory=memory, samples=samples, seed=seed
         )
         self.n, self.order = self.batches.n, store.group.order
-        known = Statistics.of(self.batches.epoch(0))
+        known = Statistics.of(self.batches.everything())
         self.scale = known.scale
+        self.batches.scale_(known.scale)
         self.orbit_mean = (known.orbit_mean * known.scale).float().to(device)
         self._store, self._samples, self._device = store, samples, device
         self._at = (-1, -1)
-        self._iterator: Iterator[Orbits] = iter(())
-        self._present: Float[Tensor, "rows dim"] | None = None
+        self._iterator: Iterator[tuple[Orbits, Int[Tensor, " batch"]]] = iter(())
+        self._present: tuple[Float[Tensor, "rows dim"], Int[Tensor, " batch"]] | None = None
 
-    def batch(self, epoch: int, number: int) -> Float[Tensor, "rows dim"]:
-        """Return the scaled rows of a batch; the next one, or the same again, costs least.
+    def batch(
+        self, epoch: int, number: int
+    ) -> tuple[Float[Tensor, "rows dim"], Int[Tensor, " batch"]]:
+        """Return where a batch lies; the next one, or the same again, costs least.
 
         Args:
             epoch: Number of the epoch, from 0.
             number: Number of the batch in it, from 0.
+
+        Returns:
+            Scaled rows, among others those of the batch, an orbit in successive ones; and the first
+            row of each orbit of the batch. Until another batch is asked for.
         """
         if self._present is None or self._at != (epoch, number):
+            self._present = None  # its buffers make room for those of another epoch
             if self._at != (epoch, number - 1):
-                self._iterator = self.batches.epoch(epoch, start=number)
-            orbits = next(self._iterator).mul_(self.scale)
-            self._present = orbits.flatten(0, 1).to(self._device, non_blocking=True)
+                self._iterator = self.batches.places(epoch, start=number)
+            orbits, batch = next(self._iterator)
+            if self._device.type != "cpu":  # the whole buffer is not sent there
+                orbits = orbits.index_select(0, batch).to(self._device, non_blocking=True)
+                batch = torch.arange(len(batch), device=self._device)
+            self._present = orbits.flatten(0, 1), batch * self.order
             self._at = (epoch, number)
         return self._present
 
@@ -191,6 +202,23 @@ class StreamedData(TrainingData):
         """Return the scaled rows of every `stride`-th sample."""
         orbits = self._store.orbits(self._samples[::stride])
         return orbits.mul_(self.scale).flatten(0, 1).to(self._device)
+
+
+def at_once(dim: int) -> int:
+    """Return how many rows are looked at at once.
+
+    Example:
+        >>> at_once(1024)
+        128
+    """
+    return max(1, _CHUNK // dim)
+
+
+def squared_deviations(
+    parts: Iterable[Float[Tensor, "_ dim"]], around: Float[Tensor, " dim"]
+) -> Float[Tensor, " rows"]:
+    """Return the squared distance of every row of some parts from a point, float64."""
+    return torch.cat([(part - around).square().sum(-1).double() for part in parts])
 
 
 def around_of(orbit_mean: Float[Tensor, "group dim"], *, moved: bool) -> Float[Tensor, " dim"]:

@@ -7,10 +7,18 @@ from typing import final
 import numpy as np
 import torch
 
-from orbitlens.training.data import HeldData, StreamedData, around_of
+from orbitlens.training.data import (
+    HeldData,
+    StreamedData,
+    around_of,
+    at_once,
+    squared_deviations,
+)
 from orbitlens.training.member import Member
 from orbitlens.typing import Float, Int, Tensor
 from orbitlens.views import Batch
+
+Found = tuple[Float[Tensor, "rows dim"], Int[Tensor, " batch"]]
 
 
 class Feed(ABC):
@@ -132,20 +140,24 @@ class StreamedFeed(Feed):
 
     def batch(self, number: int) -> Batch:
         """Read a batch, and draw the elements of each member from its seed and the two numbers."""
-        parts = [data.batch(self._epoch, number) for data in self._data]
-        order = self._members[0].data.order
-        first = torch.arange(0, len(parts[0]), order)
-        canonical = torch.stack([first + place * len(parts[0]) for place in self._own])
-        elements = [self._elements(member, number, len(first)) for member in self._members]
-        device = parts[0].device
-        batch = Batch(
-            _joined(parts),
-            canonical.to(device),
-            (canonical + torch.stack(elements)).to(device),
-            order,
-        )
+        found = [data.batch(self._epoch, number) for data in self._data]
+        if len(found) > 1:
+            found = self._side_by_side(found)
+        order, device = self._members[0].data.order, found[0][0].device
+        canonical = torch.stack([found[own][1] for own in self._own])
+        elements = [self._elements(member, number, canonical.shape[1]) for member in self._members]
+        moved = canonical + torch.stack(elements).to(device)
+        batch = Batch(found[0][0], canonical, moved, order)
         self._variance = self._variance + self._deviations_of(batch)
         return batch
+
+    def _side_by_side(self, found: Sequence[Found]) -> list[Found]:
+        """Copy the orbits of each batch alone into rows that all members share."""
+        order = self._members[0].data.order
+        elements = torch.arange(order, device=found[0][0].device)
+        rows = torch.cat([rows[first[:, None] + elements].flatten(0, 1) for rows, first in found])
+        firsts = torch.arange(0, len(rows), order, device=rows.device).chunk(len(found))
+        return [(rows, first) for first in firsts]
 
     def _elements(self, member: Member, number: int, count: int) -> Int[Tensor, " batch"]:
         key = np.random.SeedSequence(member.seed, spawn_key=(self._epoch, number))
@@ -155,10 +167,10 @@ class StreamedFeed(Feed):
     def _deviations_of(self, batch: Batch) -> Float[Tensor, " member"]:
         targets = batch.moved if self._target_moves else batch.canonical
         means = [around_of(m.data.orbit_mean, moved=self._target_moves) for m in self._members]
-        sums = [
-            (batch.rows[rows] - mean).square().sum(dtype=torch.float64)
-            for rows, mean in zip(targets, means, strict=True)
-        ]
+        sums = []
+        for own, mean in zip(targets, means, strict=True):
+            parts = (batch.rows.index_select(0, part) for part in own.split(at_once(len(mean))))
+            sums.append(squared_deviations(parts, mean).sum())
         return torch.stack(sums)
 
     def variance(self) -> Float[Tensor, " member"]:
