@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.activations.address import address_errors, inside
+from orbitlens.activations.address import address_errors, inside, read_at
 from orbitlens.activations.bases import save_basis, saved_basis
 from orbitlens.activations.reader import open_root, open_store
 from orbitlens.activations.reduction import Taking, with_bases
@@ -196,4 +196,5 @@ def _is_whole(target: Path | str) -> bool:
     """Whether all is at its place; what is incomplete at a URL is there to be continued."""
     if isinstance(target, Path):
         return exists(target)
-    return exists(target) and open_root(target).attrs.get("complete") is True
+    begun = read_at(f"{target}/zarr.json") is not None
+    return begun and open_root(target).attrs.get("complete") is True

@@ -1,8 +1,8 @@
 """The place of a store that is being written: one writer at a time, and nothing by halves.
 
 On a local disk that is a hidden folder beside the target, which takes the target's name at the very
-end. Its writer holds a lock that the kernel releases if it dies. Object stores have neither locks
-nor names to change: there the attribute `complete` tells a whole store from a part.
+end. Its writer holds a lock that the kernel releases if it dies. Object stores cannot rename: there
+the attribute `complete` tells a whole store from a part, and an object is the lock.
 """
 
 import fcntl
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from zarr.core.sync import sync
 
 from orbitlens.activations.address import address_errors, inside, zarr_store
+from orbitlens.activations.lock import LOCK, check_unlocked, locked
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors
 
@@ -168,14 +170,38 @@ def _check_free(target: Path) -> None:
 
 @contextmanager
 def _remote(target: str, resume: bool) -> Iterator[Claim]:
-    claim = Claim(target, target, found=exists(target))
-    if claim.found and not resume:
+    check_unlocked(target)
+    _found(target, resume)
+    with locked(target):
+        found = _found(target, resume)  # by now another may have been here, and gone
+        claim = Claim(target, target, found, keep=found)
+        try:
+            yield claim
+        except BaseException:
+            if not (resume and claim.keep):
+                with address_errors(target):
+                    sync(zarr_store(target).delete_dir(""))
+            raise
+
+
+def _found(target: str, resume: bool) -> bool:
+    """Whether part of a store is at a URL; that is to be continued, and nothing else may be."""
+    with address_errors(target):
+        system, path = url_to_fs(target)
+        try:
+            names = {
+                entry.rstrip("/").rpartition("/")[2] for entry in system.ls(path, detail=False)
+            }
+        except FileNotFoundError:
+            return False
+    names -= {"", LOCK}
+    if names and not resume:
         raise _interrupted(target, "remove what is there")
-    claim.keep = claim.found
-    try:
-        yield claim
-    except BaseException:
-        if not (resume and claim.keep):
-            with address_errors(target):
-                sync(zarr_store(target).delete_dir(""))
-        raise
+    if names and "zarr.json" not in names:
+        raise OrbitLensError(
+            f"store {target}",
+            expected="part of a store, or nothing",
+            received=", ".join(sorted(names)[:3]),
+            remedy="choose another URL",
+        )
+    return bool(names)

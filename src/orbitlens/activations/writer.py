@@ -13,6 +13,7 @@ import zarr
 from jaxtyping import Float32, Int
 
 from orbitlens.activations.address import address_of
+from orbitlens.activations.lock import check_unlocked
 from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.reader import FORMAT, SCHEMA, open_store, read_store
 from orbitlens.activations.sharded import ShardWriter, begin, in_shards
@@ -103,6 +104,8 @@ def check_out(out: Path | str | None) -> None:
         OrbitLensError: If something is already there, or a URL cannot be reached.
     """
     out = address_of(out)
+    if isinstance(out, str):
+        check_unlocked(out)
     if out is not None and exists(out):
         raise OrbitLensError(
             f"`out` {out}",
