@@ -36,9 +36,9 @@ from torch import Tensor
 
 import orbitlens as ol
 from orbitlens.sae import sparse_products
+from orbitlens.sae.sparse_kernels import kernels_on
+from orbitlens.sae.sparse_pattern import PIECE, Pattern
 from orbitlens.sae.sparse_products import (
-    PIECE,
-    Pattern,
     column_sums,
     entry_products,
     gathered_sums,
@@ -114,7 +114,7 @@ def only_torch(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with patch.object(sparse_products, "_kernels", lambda tensor: None):
+    with patch.object(sparse_products, "kernels_for", lambda *_: None):
         yield
 
 
@@ -365,7 +365,7 @@ def main() -> int:
         return 2
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
     by_whom = ["Triton", "torch"]
-    if sparse_products.kernels_on(torch.zeros(1, device=DEVICE).device) is None:
+    if kernels_on(torch.zeros(1, device=DEVICE).device) is None:
         print("Triton is not installed or does not work here")
         by_whom.remove("Triton")
     good = check(by_whom)

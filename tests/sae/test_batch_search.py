@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitlens.sae import batch_topk_sae, sparse_encode
-from orbitlens.sae.sparse_encode import _Block, _PerBatch, _PerBatchSized, sparse_codes
+from orbitlens.sae import batch_topk_sae, sparse_search
+from orbitlens.sae.sparse_encode import sparse_codes
+from orbitlens.sae.sparse_search import Block, _PerBatch, _PerBatchSized
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
 
@@ -16,7 +17,7 @@ def found(search, pre: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]
     for sample in range(0, pre.shape[1], rows):
         for latent in range(0, pre.shape[2], columns):
             own = pre[:, sample : sample + rows, latent : latent + columns].contiguous()
-            search.add(_Block(own, sample, latent))
+            search.add(Block(own, sample, latent))
     values, pattern = search.finish()
     dense = torch.zeros(pattern.height, pattern.width)
     dense[pattern.rows, pattern.columns] = values.relu()
@@ -70,7 +71,7 @@ def test_codes_and_gradients_are_the_same(hidden: int | None, bias: float, monke
     y = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0))
     received = []
     for search in (_PerBatch, _PerBatchSized):
-        monkeypatch.setattr(sparse_encode, "_PerBatch", search)
+        monkeypatch.setattr(sparse_search, "_PerBatch", search)
         sae = stack_saes(saes)
         sae.encoder.b_enc.data += bias
         codes, _ = sparse_codes(sae, y)

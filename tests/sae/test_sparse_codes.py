@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from orbitlens.sae.sparse_codes import SparseCodes, selected
-from orbitlens.sae.sparse_products import Pattern
+from orbitlens.sae.sparse_pattern import Pattern
 from orbitlens.typing import Tensor
 
 

@@ -5,13 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orbitlens.sae.sparse_pattern import PIECE, Pattern, starts_of
 from orbitlens.sae.sparse_products import (
-    PIECE,
-    Pattern,
     column_sums,
     entry_products,
     gathered_sums,
-    starts_of,
     weighted_sums,
 )
 from orbitlens.typing import Tensor

@@ -37,6 +37,7 @@ from orbitlens.sae import (
 )
 from orbitlens.sae.builders import compose
 from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae.sparse_search import Block
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
 from orbitlens.views import Batch, Objective, Views, views_of
@@ -323,12 +324,12 @@ def test_coordinates_that_are_known_before_change_nothing(dictionary: str) -> No
 
 
 @contextmanager
-def noted_blocks(**sizes: int) -> Iterator[list[sparse_encode._Block]]:
+def noted_blocks(**sizes: int) -> Iterator[list[Block]]:
     """Blocks of other sizes than usual; yields those that were searched."""
-    searched: list[sparse_encode._Block] = []
+    searched: list[Block] = []
     every = sparse_encode._blocks
 
-    def noted(*args: Any, **settings: bool) -> Iterator[sparse_encode._Block]:
+    def noted(*args: Any, **settings: bool) -> Iterator[Block]:
         for block in every(*args, **settings):
             searched.append(block)
             yield block

@@ -19,13 +19,13 @@ from orbitlens.sae import (
     OnePose,
     OrbitDictionary,
     TopK,
-    sparse_encode,
     sparse_products,
+    sparse_search,
 )
 from orbitlens.sae.builders import compose
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.sae.sparse_encode import sparse_codes
-from orbitlens.sae.sparse_products import Pattern
+from orbitlens.sae.sparse_pattern import Pattern
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
 
@@ -54,8 +54,8 @@ def entry_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch) -> None:
     kernels = SimpleNamespace(weighted_sums=weighted_sums, entry_products=entry_products)
-    monkeypatch.setattr(sparse_products, "_kernels", lambda tensor: kernels)
-    monkeypatch.setattr(sparse_encode, "_PerBatch", sparse_encode._PerBatchSized)
+    monkeypatch.setattr(sparse_products, "kernels_for", lambda *_: kernels)
+    monkeypatch.setattr(sparse_search, "_PerBatch", sparse_search._PerBatchSized)
 
 
 def build(dictionary: str, rule: str, hidden: int | None) -> SAE:

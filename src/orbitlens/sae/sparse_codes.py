@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from orbitlens.sae.sparse_pattern import Pattern
 from orbitlens.sae.sparse_products import (
-    Pattern,
     column_sums,
     entry_products,
     gathered_sums,
@@ -103,6 +103,45 @@ def selected(
         [[0.0, 0.0], [3.0, 4.0]]
     """
     return _Selected.apply(found, features, vectors, biases, pattern)  # type: ignore[no-untyped-call]
+
+
+def shifted(
+    biases: Float[Tensor, "member latents"],
+    vectors: Float[Tensor, "member latents dim"],
+    centre: Float[Tensor, "member dim"],
+) -> Float[Tensor, "member latents"]:
+    """Return biases that have the gradient by the centre of <x - centre, vector> + bias.
+
+    Args:
+        biases: One for each latent, shape [member, latents].
+        vectors: One for each latent, shape [member, latents, dim].
+        centre: What was subtracted from the activations, shape [member, dim].
+
+    Returns:
+        `biases`; its gradient g reaches them, and -sum_i g_i vector_i the centre.
+
+    Example:
+        >>> centre = torch.zeros(1, 2, requires_grad=True)
+        >>> shifted(torch.zeros(1, 2), 3 * torch.eye(2)[None], centre).sum().backward()
+        >>> centre.grad.tolist()
+        [[-3.0, -3.0]]
+    """
+    return _Shifted.apply(biases, vectors.detach(), centre)  # type: ignore[no-untyped-call]
+
+
+class _Shifted(torch.autograd.Function):
+    """Biases by themselves and by the centre."""
+
+    @staticmethod
+    def forward(ctx: Any, biases: Tensor, vectors: Tensor, centre: Tensor) -> Tensor:
+        del centre
+        ctx.save_for_backward(vectors)
+        return biases.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (vectors,) = ctx.saved_tensors
+        return grad, None, -torch.einsum("ml,mld->md", grad, vectors)
 
 
 class _Sums(torch.autograd.Function):

@@ -1,8 +1,9 @@
 """Products with a sparse matrix as Triton kernels, for a GPU; `sparse_products` calls them.
 
 They were checked in Triton's interpreter on a CPU and compiled for GPUs (`make test-triton`), but
-have not been run on a GPU yet. `works_on` therefore asks each GPU for an example first, and where
-that fails everything stays with torch. benchmarks/speed/gpu.py checks and times them on a GPU.
+have not been run on a GPU yet. `sparse_kernels` therefore asks each GPU for an example first, and
+where that fails everything stays with torch. benchmarks/speed/gpu.py checks and times them on a
+GPU.
 
 Sums are taken in float32, in an order that the pattern alone decides: the same bits every time. A
 row is summed by one program for each block of coordinates, in pieces if it is long, so that a
@@ -10,20 +11,18 @@ latent that fires for every sample does not keep all others waiting. Nothing her
 wait for the GPU.
 """
 
-import warnings
 from types import SimpleNamespace
 from typing import Any, no_type_check
 
 import torch
 
-from orbitlens.errors import one_line
-from orbitlens.sae.sparse_products import PIECE, Pattern, Values
+from orbitlens.sae.sparse_pattern import PIECE, Pattern, Values
 from orbitlens.typing import Float, Tensor
 
 try:
     import triton
     import triton.language as tl
-except ImportError:  # Then `works_on` says so, and nobody calls the kernels.
+except ImportError:  # Then `available` says so, and nobody calls the kernels.
     triton, tl = None, SimpleNamespace(constexpr=int)
 
 _ENTRIES = 16
@@ -86,39 +85,9 @@ def entry_products(
     return products.to(left.dtype)
 
 
-def works_on(device: torch.device) -> bool:
-    """Say whether the kernels give what they should for an example, which waits for the GPU.
-
-    Args:
-        device: Where to try.
-
-    Returns:
-        False without Triton; where it is there but fails, False and a warning that says how.
-    """
-    if triton is None:
-        return False
-    # One row of three pieces, an empty one, and one entry; the sums are exact in float32.
-    long = 2 * PIECE + 3
-    starts = torch.tensor([0, long, long, long + 1], device=device)
-    pattern = Pattern(starts, torch.arange(long + 1, device=device) % 5, 5)
-    vectors = torch.arange(5.0 * 40, device=device).view(5, 40)
-    values = 1.0 + torch.arange(long + 1, device=device) % 3
-    dense = torch.zeros(3, 5, device=device)
-    dense.view(-1).scatter_add_(0, pattern.rows * 5 + pattern.columns, values)
-    exact = (vectors[:3, None] * vectors).sum(-1)[pattern.rows, pattern.columns]
-    try:
-        # Triton warns of its own settings, which are none of the user's.
-        with warnings.catch_warnings(action="ignore"):
-            sums = weighted_sums(pattern, values, vectors)
-            products = entry_products(pattern, vectors[:3], vectors)
-        works = torch.equal(sums, (dense[..., None] * vectors).sum(1))
-        works = works and torch.equal(products, exact)
-        how = "its sums are wrong"
-    except Exception as error:  # A compiler fails in many ways, and each leaves torch.
-        works, how = False, one_line(error)
-    if not works:
-        warnings.warn(f"Triton is not used on {device}: {how}", RuntimeWarning, stacklevel=2)
-    return works
+def available() -> bool:
+    """Say whether Triton is there."""
+    return triton is not None
 
 
 def _width(dim: int) -> int:

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from orbitlens import objectives
+from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.sae import SAE
+from orbitlens.sae.memory import Memory
 from orbitlens.stack import stack_saes
 from orbitlens.training.adam import Adam
 from orbitlens.training.feed import feed_of
 from orbitlens.training.member import Member
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
-from orbitlens.views import Objective, Views, reconstructs_moved
+from orbitlens.views import Batch, Objective, Views, reconstructs_moved
 
 _FIGURES = ("silent", "loss", "error", "fired", "fired_primary")
 _HISTORY = ("loss", "l0", "explained_variance", "dead_latents")
@@ -38,6 +40,7 @@ class StackTraining:
         if len(members) == 1:
             _share_memory(self.sae, members[0].sae)
         self.optimizer = Adam(list(self.sae.parameters()))
+        self.memory = Memory()
         self.feed = feed_of(members, batch_size, moved=reconstructs_moved(self.names))
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), members[0].sae.d_sae, device=device)
@@ -59,7 +62,14 @@ class StackTraining:
 
     def step(self, number: int, revival_weight: float) -> None:
         """Take one step of Adam on one batch of every member."""
-        batch = self.feed.batch(number)
+        with self.memory:
+            self.sae.zero_grad()
+            self._loss(self.feed.batch(number), revival_weight).backward()
+            self.optimizer.step(self.lr)
+            self.sae.dictionary.project_()
+
+    def _loss(self, batch: Batch, revival_weight: float) -> Float[Tensor, ""]:
+        """The sum of all members' losses, whose figures are counted."""
         dead = self.dead if revival_weight > 0 else None
         views = Views(self.sae, batch, dead, half=self.half)
         losses = self._losses(views)
@@ -68,10 +78,7 @@ class StackTraining:
         revival = self._revival(views)
         if revival is not None:
             loss = loss + revival_weight * revival.mean(-1).sum()
-        self.sae.zero_grad()
-        loss.backward()
-        self.optimizer.step(self.lr)
-        self.sae.dictionary.project_()
+        return loss
 
     def _losses(self, views: Views) -> Float[Tensor, "member batch"]:
         """Each member's objective on each of its samples."""
@@ -104,7 +111,9 @@ class StackTraining:
         """Add to the figures of the epoch, as tensors, so that no step waits for them."""
         output = views.primary(self.names)
         self.loss += losses.sum(-1)
-        self.error += (self._target(views) - output.x_hat).square().sum((-2, -1))
+        target = self._target(views)
+        error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))
+        self.error += error.view(target.shape[:2]).sum(-1)
         for each in views.outputs:
             fired = each.sparse.fired()
             self.fired += fired

@@ -1,4 +1,7 @@
-"""The kernels, in Triton's interpreter or on a GPU, held against the dense matrix in float64."""
+"""Kernels for products with a sparse matrix, held against the dense matrix in float64.
+
+Triton's on a GPU or in its interpreter (`make test-triton`), otherwise Numba's.
+"""
 
 import os
 import subprocess
@@ -9,26 +12,31 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("triton", reason="Triton is not installed: make test-triton")
-
-from orbitlens.sae import batch_topk_sae, sparse_products, sparse_triton, topk_sae
+from orbitlens.sae import (
+    batch_topk_sae,
+    sparse_kernels,
+    sparse_numba,
+    sparse_products,
+    sparse_search,
+    sparse_triton,
+    topk_sae,
+)
 from orbitlens.sae.sparse_encode import sparse_codes
-from orbitlens.sae.sparse_products import PIECE, Pattern, kernels_on
+from orbitlens.sae.sparse_kernels import kernels_for, kernels_on
+from orbitlens.sae.sparse_pattern import PIECE, Pattern
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
-pytestmark = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()),
-    reason="neither a GPU nor TRITON_INTERPRET=1: make test-triton",
-)
+TRITON = INTERPRETED or torch.cuda.is_available()
+KERNELS = sparse_triton if TRITON else sparse_numba
+DEVICE = torch.device("cuda" if TRITON and not INTERPRETED else "cpu")
 # Of float32 sums of a few hundred numbers, and of inputs that were rounded to the type before.
 TOLERANCE = {
     torch.float32: {"rtol": 1e-5, "atol": 1e-4},
     torch.bfloat16: {"rtol": 1e-2, "atol": 1e-2},
 }
-DTYPES = sorted(TOLERANCE, key=str)
+DTYPES = sorted(TOLERANCE, key=str) if TRITON else [torch.float32]
 LENGTHS = st.sampled_from([0, 0, 1, 2, 15, 16, 17, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
 
 
@@ -68,9 +76,9 @@ def test_the_products_are_those_with_the_dense_matrix(
     # Columns, few and of long rows, are longer than a piece as well.
     transposed = pattern.transposed
     received = (
-        sparse_triton.weighted_sums(pattern, values, right),
-        sparse_triton.weighted_sums(transposed, values[pattern.order], left),
-        sparse_triton.entry_products(pattern, left, right),
+        KERNELS.weighted_sums(pattern, values, right),
+        KERNELS.weighted_sums(transposed, values[pattern.order], left),
+        KERNELS.entry_products(pattern, left, right),
     )
     expected = (
         matrix @ right.double(),
@@ -89,12 +97,12 @@ def test_vectors_that_lie_across_memory_are_taken_as_they_read(dtype: torch.dtyp
     left, right = random(5, 3, seed=2, dtype=dtype).mT, random(5, 4, seed=3, dtype=dtype).mT
     for own, lying in (
         (
-            sparse_triton.weighted_sums(pattern, values, right),
-            sparse_triton.weighted_sums(pattern, values.clone(), right.contiguous()),
+            KERNELS.weighted_sums(pattern, values, right),
+            KERNELS.weighted_sums(pattern, values.clone(), right.contiguous()),
         ),
         (
-            sparse_triton.entry_products(pattern, left, right),
-            sparse_triton.entry_products(pattern, left.contiguous(), right.contiguous()),
+            KERNELS.entry_products(pattern, left, right),
+            KERNELS.entry_products(pattern, left.contiguous(), right.contiguous()),
         ),
     ):
         assert torch.equal(own, lying)
@@ -104,8 +112,8 @@ def test_a_row_has_the_same_bits_wherever_it_is() -> None:
     values, vectors = random(2 * PIECE + 7, seed=0), random(9, 40, seed=1)
     columns = torch.arange(len(values), device=DEVICE) % 9
     ends = torch.tensor([0, 0, len(values), len(values)], device=DEVICE)
-    alone = sparse_triton.weighted_sums(Pattern(ends[1:3], columns, 9), values, vectors)
-    among = sparse_triton.weighted_sums(
+    alone = KERNELS.weighted_sums(Pattern(ends[1:3], columns, 9), values, vectors)
+    among = KERNELS.weighted_sums(
         Pattern(torch.cat([ends, ends[2:] + len(values)]), columns.repeat(2), 9),
         values.repeat(2),
         vectors,
@@ -117,8 +125,8 @@ def test_a_row_has_the_same_bits_wherever_it_is() -> None:
 
 def test_no_entries_at_all() -> None:
     pattern, none = pattern_of([0, 0], 3, 0), random(0, seed=0)
-    assert not sparse_triton.weighted_sums(pattern, none, random(3, 5, seed=1)).any()
-    products = sparse_triton.entry_products(pattern, random(2, 5, seed=2), random(3, 5, seed=1))
+    assert not KERNELS.weighted_sums(pattern, none, random(3, 5, seed=1)).any()
+    products = KERNELS.entry_products(pattern, random(2, 5, seed=2), random(3, 5, seed=1))
     assert products.shape == (0,)
 
 
@@ -126,28 +134,46 @@ def test_sums_of_columns_by_kernels_are_those_by_torch(monkeypatch) -> None:
     pattern = pattern_of([4, 0, 600], 3, 0)
     values = random(604, seed=1)
     expected = dense(pattern, values).sum(0)
-    monkeypatch.setattr(sparse_products, "_kernels", lambda tensor: sparse_triton)
+    monkeypatch.setattr(sparse_products, "kernels_for", lambda *_: KERNELS)
     received = sparse_products.column_sums(pattern, values)
     torch.testing.assert_close(received.double(), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", [None, 6])
+@pytest.mark.parametrize("latents", [40, 450])  # with 450 the search is compiled as well
 @pytest.mark.parametrize("build", [topk_sae, batch_topk_sae])
-def test_a_step_by_kernels_is_that_by_torch(build, monkeypatch) -> None:
+def test_a_step_by_kernels_is_that_by_torch(build, latents, hidden, monkeypatch) -> None:
     y = random(2, 20, 5, seed=0)
-    dead = (torch.arange(40, device=DEVICE) % 2 == 0).expand(2, -1)
+    dead = (torch.arange(latents, device=DEVICE) % 2 == 0).expand(2, -1)
     results = []
-    for kernels in (None, sparse_triton):
-        monkeypatch.setattr(sparse_products, "_kernels", lambda tensor, own=kernels: own)
-        sae = stack_saes([build(5, 40, 3, hidden=6, seed=seed) for seed in range(2)]).to(DEVICE)
+    for kernels in (None, KERNELS):
+        for module in (sparse_products, sparse_search):
+            monkeypatch.setattr(module, "kernels_for", lambda *_, own=kernels: own)
+        saes = [build(5, latents, 3, hidden=hidden, seed=seed) for seed in range(2)]
+        sae = stack_saes(saes).to(DEVICE)
         codes, reviving = sparse_codes(sae, y, dead=dead)
         losses = (sae.dictionary.sums(codes) - y).square() + sae.dictionary.sums(reviving).square()
         losses.sum().backward()
         gradients = [weights.grad for weights in sae.parameters() if weights.grad is not None]
         results.append([losses.detach(), codes.fired(), *gradients])
     for by_torch, by_kernels in zip(*results, strict=True):
-        torch.testing.assert_close(by_kernels, by_torch, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(by_kernels, by_torch, rtol=1e-4, atol=1e-4)
 
 
+def test_a_compiled_search_in_bfloat16_finds_what_is_nearly_largest(monkeypatch) -> None:
+    for module in (sparse_products, sparse_search):
+        monkeypatch.setattr(module, "kernels_for", lambda *_: KERNELS)
+    sae, y = topk_sae(32, 450, 3, seed=1).to(DEVICE), random(20, 32, seed=0)
+    sae.encoder.b_enc.data.normal_()
+    codes = sparse_codes(stack_saes([sae]), y[None], half=True)[0].dense()[0].double()
+    exact = sae.double().encoder(y.double())
+    least = exact.topk(3).values[:, 2:]
+    torch.testing.assert_close(codes, torch.where(codes > 0, exact, 0.0), rtol=1e-5, atol=1e-5)
+    assert (codes.count_nonzero(dim=1) == 3).all()
+    assert (torch.where(codes > 0, codes, torch.inf) > 0.97 * least).all()
+
+
+@pytest.mark.skipif(INTERPRETED, reason="kernels for a CPU are Numba's")
 class TestKernelsOn:
     @pytest.fixture(autouse=True)
     def _ask_anew(self):
@@ -156,21 +182,55 @@ class TestKernelsOn:
         kernels_on.cache_clear()
 
     def test_kernels_that_work_are_taken(self) -> None:
-        assert kernels_on(DEVICE) is sparse_triton
+        assert kernels_on(DEVICE) is KERNELS
 
     def test_kernels_that_do_not_compile_are_left_with_a_warning(self, monkeypatch) -> None:
         def fail(*_) -> None:
             raise RuntimeError("no C compiler\nwas found")
 
-        monkeypatch.setattr(sparse_triton, "entry_products", fail)
+        monkeypatch.setattr(KERNELS, "entry_products", fail)
         with pytest.warns(RuntimeWarning, match="not used on .*: no C compiler was found"):
             assert kernels_on(DEVICE) is None
 
     def test_kernels_that_are_wrong_are_left_with_a_warning(self, monkeypatch) -> None:
-        right = sparse_triton.weighted_sums
-        monkeypatch.setattr(sparse_triton, "weighted_sums", lambda *of: right(*of) + 1)
+        right = KERNELS.weighted_sums
+        monkeypatch.setattr(KERNELS, "weighted_sums", lambda *of: right(*of) + 1)
         with pytest.warns(RuntimeWarning, match="its sums are wrong"):
             assert kernels_on(DEVICE) is None
+
+    def test_without_the_library_or_its_threads_everything_stays_with_torch(
+        self, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(KERNELS, "available", lambda: False)
+        assert kernels_on(DEVICE) is None
+        kernels_on.cache_clear()
+        monkeypatch.setattr(sparse_kernels, "find_spec", lambda name: None)
+        assert kernels_on(DEVICE) is None
+
+
+@pytest.mark.skipif(TRITON, reason="kernels for a GPU take everything")
+def test_kernels_for_a_cpu_take_float32_that_is_worth_it() -> None:
+    assert kernels_for(torch.zeros(1), 2**20) is KERNELS
+    assert kernels_for(torch.zeros(1), 2**20 - 1) is None
+    assert kernels_for(torch.zeros(1, dtype=torch.float64), 2**20) is None
+    assert kernels_for(torch.zeros(1, device="meta"), 2**20) is None
+
+
+@pytest.mark.skipif(TRITON, reason="of Numba's kernels")
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    pattern = pattern_of([3, 0, 20, 7, 1], 4, 0)
+    values, left, right = random(31, seed=1), random(5, 30, seed=2), random(4, 30, seed=3)
+    results, threads = [], torch.get_num_threads()
+    for count in (1, 2, 3, 8):
+        torch.set_num_threads(count)
+        try:
+            sums = KERNELS.weighted_sums(pattern, values, right)
+            results.append(
+                torch.cat([sums.flatten(), KERNELS.entry_products(pattern, left, right)])
+            )
+        finally:
+            torch.set_num_threads(threads)
+    assert all(torch.equal(results[0], others) for others in results[1:])
 
 
 COMPILE = """
@@ -196,6 +256,7 @@ for name in ("_first_pieces", "_further_pieces", "_add_further", "_entry_product
 """
 
 
+@pytest.mark.skipif(not TRITON, reason="of Triton's kernels: make test-triton")
 @pytest.mark.parametrize("vectors", ["*fp32", "*bf16"])
 def test_every_kernel_compiles_for_a_gpu_and_adds_up_without_atomics(vectors: str) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
