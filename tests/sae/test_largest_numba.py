@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlens.sae.largest_numba import keep_largest, takes
+from orbitlens.sae.largest_numba import above, keep_largest, takes
 from orbitlens.typing import Tensor
 
 KINDS = ("floats", "few distinct", "mostly -inf", "all -inf", "huge and tiny")
@@ -95,3 +95,24 @@ class TestKeepLargest:
 def test_rows_must_be_long_enough_for_the_bound_to_leave_few() -> None:
     assert takes(64 * 3, 3)
     assert not takes(64 * 3 - 1, 3)
+
+
+@given(
+    rows=st.integers(1, 7),
+    width=st.sampled_from([1, 15, 16, 17, 300]),
+    kind=st.sampled_from(KINDS),
+    floor=st.sampled_from([0.0, 1.0, 2.5, 1e38]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 99),
+)
+def test_what_is_above_a_floor_is_what_compares_as_larger(
+    rows: int, width: int, kind: str, floor: float, dtype: torch.dtype, seed: int
+) -> None:
+    block = numbers(rows, width, kind, seed).to(dtype)
+    bias = numbers(1, width, "few distinct", seed + 1)[0]
+    sums = block.float() + bias
+    row, column = (sums > floor).nonzero(as_tuple=True)
+    for own, expected in zip(
+        above(block, bias, floor), (sums[row, column], row, column), strict=True
+    ):
+        assert torch.equal(own, expected)

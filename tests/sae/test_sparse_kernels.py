@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from orbitlens.sae import (
     batch_topk_sae,
+    sparse_encode,
     sparse_kernels,
     sparse_numba,
     sparse_products,
@@ -143,6 +144,9 @@ def test_sums_of_columns_by_kernels_are_those_by_torch(monkeypatch) -> None:
 @pytest.mark.parametrize("latents", [40, 450])  # with 450 the search is compiled as well
 @pytest.mark.parametrize("build", [topk_sae, batch_topk_sae])
 def test_a_step_by_kernels_is_that_by_torch(build, latents, hidden, monkeypatch) -> None:
+    # Several blocks of samples and of latents.
+    for name, size in {"_BLOCK": 2**12, "_WIDEST": 256, "_FEWEST_ROWS": 4}.items():
+        monkeypatch.setattr(sparse_encode, name, size)
     y = random(2, 20, 5, seed=0)
     dead = (torch.arange(latents, device=DEVICE) % 2 == 0).expand(2, -1)
     results = []

@@ -2,6 +2,7 @@
 
 from typing import final
 
+import numpy as np
 import torch
 
 from orbitlens.typing import Float, Int, Tensor
@@ -56,6 +57,9 @@ class RunningLargest:
     Args:
         budget: How many to keep.
 
+    Attributes:
+        floor: Numbers that are not above it are not among them.
+
     Example:
         >>> running = RunningLargest(2)
         >>> running.add(torch.tensor([[1.0, 5.0]]), first=0, stride=2)
@@ -66,7 +70,7 @@ class RunningLargest:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._floor, self._held = 0.0, 0
+        self.floor, self._held = 0.0, 0
         self._values: list[Tensor] = []
         self._places: list[Tensor] = []
 
@@ -78,13 +82,33 @@ class RunningLargest:
             first: The place of the first of them.
             stride: From a number to the one below it.
         """
-        row, column = (block > self._floor).nonzero(as_tuple=True)
-        self._values.append(block[row, column])
-        self._places.append(first + row * stride + column)
-        self._held += len(row)
+        if self.floor == 0.0:
+            self.floor = self._bound(block)
+        row, column = (block > self.floor).nonzero(as_tuple=True)
+        self.take(block[row, column], first + row * stride + column)
+
+    def take(self, values: Float[Tensor, " above"], places: Int[Tensor, " above"]) -> None:
+        """Take up numbers that are known to be above the floor.
+
+        Args:
+            values: The numbers, shape [above].
+            places: Where in the stream they are, shape [above].
+        """
+        self._values.append(values)
+        self._places.append(places)
+        self._held += len(values)
         if self._held > 2 * self.budget:
             values, _ = self._reduce()
-            self._floor = float(values.min())
+            self.floor = float(values.min())
+
+    def _bound(self, block: Float[Tensor, "rows columns"]) -> float:
+        """A number below at least `budget` of a block, or 0: half of the first one is positive."""
+        groups = block.numel() // _STRIPES
+        if groups < _WORTH_IT * self.budget or block.dtype != torch.float32:
+            return 0.0
+        maxima = block.flatten()[: groups * _STRIPES].view(_STRIPES, groups).amax(0)
+        least, _ = _top(maxima, self.budget)
+        return max(0.0, float(np.nextafter(least.min().numpy(), np.float32(-np.inf))))
 
     def finish(self) -> tuple[Float[Tensor, " kept"], Int[Tensor, " kept"]]:
         """Return the numbers and their places, in the order of the stream."""

@@ -1,4 +1,4 @@
-"""The k largest numbers of every row of a matrix that comes block by block, compiled by Numba.
+"""The largest numbers of a matrix that comes block by block, compiled by Numba.
 
 A row is cut into groups of 16. At least k numbers reach a bound that k of the groups' maxima reach,
 and when a row is as long as it must be for this search, few more than k do: so only groups whose
@@ -7,7 +7,8 @@ bound, and most groups of later blocks are passed over. Figures beside torch's a
 `benchmarks/speed`.
 """
 
-from typing import no_type_check
+from collections.abc import Callable
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -70,46 +71,128 @@ def keep_largest(
         (63.0, 63)
     """
     rows, width = block.shape
-    search = _search_halves if block.dtype == torch.bfloat16 else _search
     sizes = (rows, width, values.shape[1], len(biases), first)
-    torch_threads.run(search, *sizes, block, biases, values, places)
+    torch_threads.run(_KERNELS[block.dtype].keep, *sizes, block, biases, values, places)
 
 
-@kernel
+def above(
+    block: Float[Tensor, "rows width"], biases: Float[Tensor, " width"], floor: float
+) -> tuple[Float[Tensor, " found"], Int[Tensor, " found"], Int[Tensor, " found"]]:
+    """Return the sums block + bias that are above a floor, row after row.
+
+    Args:
+        block: Numbers, float32 or bfloat16, shape [rows, width].
+        biases: What is added to every row, float32, shape [width].
+        floor: What they are above.
+
+    Returns:
+        The sums, float32, and their rows and columns, shape [found] each.
+
+    Example:
+        >>> values, rows, columns = above(torch.eye(2), torch.tensor([0.0, 1.0]), 0.5)
+        >>> values.tolist(), rows.tolist(), columns.tolist()
+        ([1.0, 1.0, 2.0], [0, 0, 1], [0, 1, 1])
+    """
+    rows, width = block.shape
+    counts = torch.empty(rows, dtype=torch.long)
+    kernels = _KERNELS[block.dtype]
+    given = (rows, width, block, biases, torch.tensor([floor]))
+    torch_threads.run(kernels.count_above, *given, counts)
+    starts = counts.cumsum(0) - counts
+    found = int(counts.sum())
+    values, columns = torch.empty(found), torch.empty(found, dtype=torch.long)
+    torch_threads.run(kernels.write_above, *given, starts, found, values, columns)
+    return values, torch.arange(rows).repeat_interleave(counts, output_size=found), columns
+
+
+class _Kernels(NamedTuple):
+    keep: Callable[[], Any]
+    count_above: Callable[[], Any]
+    write_above: Callable[[], Any]
+
+
 @no_type_check
-def _search(address):
-    """Search through float32."""
-    rows, width, k, members, before = numbers(address)[:5]
-    block, biases, values, places = numbers(address)[5:9]
-    block, biases = floats(block, (rows, width)), floats(biases, (members, width))
-    values, places = floats(values, (rows, k)), longs(places, (rows, k))
-    sums, maxima, found, found_at = _room(width, k)
-    first, last = share(rows)
-    for row in range(first, last):
-        own, bias = block[row], biases[row * members // rows]
-        for i in range(width):
-            sums[i] = own[i] + bias[i]
-        _keep(sums, width, before, maxima, found, found_at, values[row], places[row])
+def _of_type(load):
+    """The kernels for a type of block, whose rows `load` brings to float32."""
+
+    @kernel
+    def keep(address):
+        rows, width, k, members, before = numbers(address)[:5]
+        block, biases, values, places = numbers(address)[5:9]
+        biases = floats(biases, (members, width))
+        values, places = floats(values, (rows, k)), longs(places, (rows, k))
+        sums, maxima, found, found_at = _room(width, k)
+        first, last = share(rows)
+        for row in range(first, last):
+            load(block, row, width, biases[row * members // rows], sums)
+            _keep(sums, width, before, maxima, found, found_at, values[row], places[row])
+
+    @kernel
+    def count_above(address):
+        rows, width, block, biases, floor, counts = numbers(address)[:6]
+        biases, floor, counts = floats(biases, width), floats(floor, 1), longs(counts, rows)
+        sums = np.empty(width, np.float32)
+        first, last = share(rows)
+        for row in range(first, last):
+            load(block, row, width, biases, sums)
+            counts[row] = _above(sums, floor[0])
+
+    @kernel
+    def write_above(address):
+        rows, width, block, biases, floor, starts, found = numbers(address)[:7]
+        values, columns = numbers(address)[7:9]
+        biases, floor, starts = floats(biases, width), floats(floor, 1), longs(starts, rows)
+        values, columns = floats(values, found), longs(columns, found)
+        sums = np.empty(width, np.float32)
+        first, last = share(rows)
+        for row in range(first, last):
+            load(block, row, width, biases, sums)
+            _write_above(sums, floor[0], starts[row], values, columns)
+
+    return _Kernels(keep, count_above, write_above)
 
 
-@kernel
+@compiled
 @no_type_check
-def _search_halves(address):
-    """Search through bfloat16, the upper halves of float32."""
-    rows, width, k, members, before = numbers(address)[:5]
-    block, biases, values, places = numbers(address)[5:9]
-    block, biases = shorts(block, (rows, width)), floats(biases, (members, width))
-    values, places = floats(values, (rows, k)), longs(places, (rows, k))
-    sums, maxima, found, found_at = _room(width, k)
-    wide = sums.view(np.int32)
-    first, last = share(rows)
-    for row in range(first, last):
-        own, bias = block[row], biases[row * members // rows]
-        for i in range(width):
-            wide[i] = np.int32(own[i]) << 16
-        for i in range(width):
-            sums[i] += bias[i]
-        _keep(sums, width, before, maxima, found, found_at, values[row], places[row])
+def _load_floats(block, row, width, bias, sums):
+    """Add the biases to a row of float32."""
+    own = floats(block + 4 * row * width, width)
+    for i in range(width):
+        sums[i] = own[i] + bias[i]
+
+
+@compiled
+@no_type_check
+def _load_halves(block, row, width, bias, sums):
+    """Add the biases to a row of bfloat16, the upper halves of float32."""
+    own, wide = shorts(block + 2 * row * width, width), sums.view(np.int32)
+    for i in range(width):
+        wide[i] = np.int32(own[i]) << 16
+    for i in range(width):
+        sums[i] += bias[i]
+
+
+@compiled
+@no_type_check
+def _above(sums, floor):
+    """How many of some sums are above a floor."""
+    count = np.int32(0)
+    for i in range(len(sums)):
+        count += np.int32(sums[i] > floor)
+    return count
+
+
+@compiled
+@no_type_check
+def _write_above(sums, floor, at, values, columns):
+    """Write the sums that are above a floor, and where they are, from a place on."""
+    for group in range(0, len(sums), _GROUP):
+        end = min(group + _GROUP, len(sums))
+        if _above(sums[group:end], floor):
+            for i in range(group, end):
+                if sums[i] > floor:
+                    values[at], columns[at] = sums[i], i
+                    at += 1
 
 
 @compiled
@@ -236,3 +319,6 @@ def _ranked(rank):
     """The float32 of a rank."""
     bits = rank if rank >= 0 else np.int64(-0x80000000) - rank
     return np.int32(bits).view(np.float32)
+
+
+_KERNELS = {torch.float32: _of_type(_load_floats), torch.bfloat16: _of_type(_load_halves)}

@@ -67,8 +67,9 @@ def sparse_codes(
     )
     search = per_batch(y, *sizes, k=rule.k) if rule.shared else among()
     among_dead = None if dead is None else among()
+    bare = search.adds_biases and (among_dead is None or among_dead.adds_biases)
     with torch.no_grad():
-        for block in _blocks(sae, layer, bare=search.adds_biases, half=half):
+        for block in _blocks(sae, layer, bare=bare, half=half):
             if among_dead is not None and dead is not None:
                 among_dead.add(block.among(dead))
             search.add(block._replace(pre=rule.eligible(sae.dictionary.admitted(block.pre))))

@@ -80,7 +80,13 @@ def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -
         latents: Latents of each.
         k: How many to keep per sample, on average.
     """
-    return (_PerBatchSized if like.is_cuda else _PerBatch)(k, members, batch, latents)
+    if like.is_cuda:
+        return _PerBatchSized(k, members, batch, latents)
+    if like.is_cpu and kernels_for(like, members * batch * latents) is not None:
+        from orbitlens.sae import largest_numba
+
+        return _PerBatch(k, members, batch, latents, above=largest_numba.above)
+    return _PerBatch(k, members, batch, latents)
 
 
 @final
@@ -150,16 +156,34 @@ def _entries(
 
 @final
 class _PerBatch(Search):
-    """The k * batch largest positive ones of every member's whole batch."""
+    """The k * batch largest positive ones of every member's whole batch.
 
-    def __init__(self, k: int, members: int, batch: int, latents: int) -> None:
-        self.batch, self.latents = batch, latents
+    With `above`, a kernel that finds what is above a floor, it adds the biases itself.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        members: int,
+        batch: int,
+        latents: int,
+        *,
+        above: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.batch, self.latents, self._above = batch, latents, above
+        self.adds_biases = above is not None
         self._running = [RunningLargest(k * batch) for _ in range(members)]
 
     def add(self, block: Block) -> None:
         first = block.sample * self.latents + block.latent
-        for own, running in zip(block.pre, self._running, strict=True):
-            running.add(own, first=first, stride=self.latents)
+        for member, (pre, running) in enumerate(zip(block.pre, self._running, strict=True)):
+            biases = None if block.biases is None else block.biases[member]
+            if self._above is None or biases is None or running.floor == 0.0:
+                pre = pre if biases is None else pre + biases
+                running.add(pre, first=first, stride=self.latents)
+            else:
+                values, row, column = self._above(pre, biases, running.floor)
+                running.take(values, first + row * self.latents + column)
 
     def finish(self) -> Found:
         found = [running.finish() for running in self._running]
