@@ -28,9 +28,9 @@ TIED = [
 ]
 
 
-def views(members: list[SAE] = MEMBERS) -> Views:
-    first = ORBIT * ORDER
-    return Views(stack_saes(members), Batch(ROWS, first, first + ELEMENT, ORDER))
+def views(*names: str, members: list[SAE] = MEMBERS) -> Views:
+    batch = Batch(ROWS, ORBIT * ORDER, ORBIT * ORDER + ELEMENT, ORDER)
+    return Views(stack_saes(members), batch, names or VIEWS)
 
 
 def test_activations_are_the_rows_of_each_members_batch() -> None:
@@ -70,7 +70,7 @@ def test_codes_and_reconstructions_are_what_the_members_make_of_their_batch() ->
 def test_the_sae_runs_only_on_what_is_asked_for(
     names: tuple[str, ...], computed: list[str]
 ) -> None:
-    stacked = views(TIED if "pooled" in names else MEMBERS)
+    stacked = views(*names, members=TIED if "pooled" in names else MEMBERS)
     for name in names:
         getattr(stacked, name)
     expected = [getattr(stacked, name) for name in computed]
@@ -79,14 +79,14 @@ def test_the_sae_runs_only_on_what_is_asked_for(
 
 
 def test_every_view_exists() -> None:
-    views_by_member = {True: views(TIED), False: views()}
+    views_by_member = {True: views(members=TIED), False: views()}
     for name in VIEWS:
         view = getattr(views_by_member[name.startswith("pooled")], name)
         assert view.shape[:2] == (2, 2)
 
 
 def test_pooled_codes_are_the_sum_over_the_elements() -> None:
-    stacked = views(TIED)
+    stacked = views(members=TIED)
     for index, member in enumerate(TIED):
         for view, x in ((stacked.pooled, stacked.x), (stacked.pooled_moved, stacked.x_moved)):
             by_hand = sum(member(x[index]).codes.split(2, dim=-1))
@@ -102,7 +102,7 @@ def test_pooled_codes_of_an_sae_without_a_group_are_refused_in_one_line() -> Non
 def test_the_orbit_of_an_sae_without_blocks_is_refused_in_one_line() -> None:
     stack = stack_saes([topk_sae(DIM, 6, 2)])
     batch = Batch(ROWS, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2).long(), 3)
-    single = Views(stack, batch)
+    single = Views(stack, batch, VIEWS)
     with pytest.raises(OrbitLensError, match="received FreeDictionary.*crosscoder_sae") as error:
         _ = single.x_hat_orbit
     assert "\n" not in str(error.value)
@@ -124,10 +124,9 @@ def test_the_target_is_the_canonical_sample_if_the_objective_names_it(
 
 
 def test_the_output_compared_with_the_target_is_that_of_the_canonical_sample_if_named() -> None:
-    stacked = views()
-    assert stacked.primary(("x", "x_hat", "x_hat_moved")) is stacked.output
-    assert stacked.primary(("orbit", "x_hat_orbit")) is stacked.output
-    assert stacked.primary(("x", "x_hat_moved")) is stacked.output_moved
+    assert (named := views("x", "x_hat", "x_hat_moved")).primary is named.output
+    assert (named := views("orbit", "x_hat_orbit")).primary is named.output
+    assert (named := views("x", "x_hat_moved")).primary is named.output_moved
 
 
 def test_weights_are_no_views() -> None:

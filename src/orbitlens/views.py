@@ -152,7 +152,9 @@ class Views:
     Args:
         sae: The stack, see `orbitlens.stack`.
         batch: Its activations.
-        dead: Latents that have not fired for long, see `sparse_codes`.
+        names: The views that the objective looks at.
+        dead: Latents that have not fired for long, see `sparse_codes`; they are looked for in the
+            output that is compared with a target.
         half: Whether to search in bfloat16.
     """
 
@@ -160,11 +162,13 @@ class Views:
         self,
         sae: SAE,
         batch: Batch,
+        names: Sequence[str],
         dead: Bool[Tensor, "member latents"] | None = None,
         *,
         half: bool = False,
     ) -> None:
         self._sae, self._batch, self._dead, self._half = sae, batch, dead, half
+        self._primary_moves = not {"x_hat", "x_hat_orbit"} & set(names)
 
     @cached_property
     def x(self) -> StackedActivations:
@@ -179,20 +183,20 @@ class Views:
     @cached_property
     def output(self) -> StepOutput:
         """Everything that the SAEs make of psi(x)."""
-        return self._output("x", self._batch.canonical)
+        return self._output("x", self._batch.canonical, primary=not self._primary_moves)
 
     @cached_property
     def output_moved(self) -> StepOutput:
         """Everything that the SAEs make of psi(gx)."""
-        return self._output("x_moved", self._batch.moved)
+        return self._output("x_moved", self._batch.moved, primary=self._primary_moves)
 
-    def _output(self, view: str, rows: Int[Tensor, "member batch"]) -> StepOutput:
+    def _output(self, view: str, rows: Int[Tensor, "member batch"], *, primary: bool) -> StepOutput:
         coordinates, shift = self._batch.coordinates, self._batch.shift
         if coordinates is None or shift is None:
             y = self._sae.dictionary.coordinates(getattr(self, view))
         else:
             y = _taken(coordinates, rows + shift)
-        return StepOutput(self._sae, y, self._dead, half=self._half)
+        return StepOutput(self._sae, y, self._dead if primary else None, half=self._half)
 
     @property
     def codes(self) -> StackedCodes:
@@ -235,10 +239,10 @@ class Views:
         """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
         return blocks_of(self._sae).orbit_of_sparse(self.output.sparse)
 
-    def primary(self, names: Sequence[str]) -> StepOutput:
+    @property
+    def primary(self) -> StepOutput:
         """The output that is compared with a target: of the canonical sample if it is named."""
-        canonical = {"x_hat", "x_hat_orbit"} & set(names)
-        return self.output if canonical else self.output_moved
+        return self.output_moved if self._primary_moves else self.output
 
     @property
     def outputs(self) -> list[StepOutput]:

@@ -40,7 +40,9 @@ from orbitlens.sae.orbit import compose_orbit
 from orbitlens.sae.sparse_search import Block
 from orbitlens.stack import stack_saes
 from orbitlens.typing import Tensor
-from orbitlens.views import Batch, Objective, Views, views_of
+from orbitlens.views import VIEWS, Batch, Objective, Views, views_of
+
+MOVED = ("x_moved", "x_hat_moved")
 
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 ORBITS = 12
@@ -226,7 +228,7 @@ def gradients(name: str, losses: Tensor, sae: SAE) -> Results:
 
 def of_objectives(case: Case, stack: SAE, **settings: bool) -> Results:
     """Every objective of the sparse step, with its gradients."""
-    views, results = Views(stack, case.batch, **settings), {}
+    views, results = Views(stack, case.batch, VIEWS, **settings), {}
     for number, objective in enumerate(case.kind.objectives):
         own = {name: getattr(views, name) for name in views_of(objective)}
         losses = [
@@ -354,7 +356,7 @@ def test_several_blocks_in_both_directions_give_what_one_gives(kind: Kind) -> No
 
 def revival(case: Case, stack: SAE, dead: Tensor, **settings: bool) -> Results:
     """What dead latents explain, and how they learn from what is left over."""
-    views = Views(stack, case.batch, dead, **settings)
+    views = Views(stack, case.batch, MOVED, dead, **settings)
     explained = views.output_moved.explained_by_dead
     assert explained is not None
     residual = views.x_moved - views.x_hat_moved
@@ -426,14 +428,24 @@ class TestDeadLatents:
 
     def test_without_any_there_is_nothing_to_revive(self) -> None:
         case = Case.random(Kind("free", "linear", "topk"))
-        assert Views(case.stack, case.batch).output.explained_by_dead is None
+        assert Views(case.stack, case.batch, VIEWS).output.explained_by_dead is None
 
     def test_they_change_nothing_for_the_objective(self) -> None:
         case = Case.random(Kind("symmetric C4 of 5", "two layers", "batchtopk"))
         dead = torch.ones(3, case.members[0].d_sae, dtype=torch.bool)
-        plain, beside = Views(case.stack, case.batch), Views(case.stack, case.batch, dead)
+        names = ("x", "x_hat")
+        plain = Views(case.stack, case.batch, names)
+        beside = Views(case.stack, case.batch, names, dead)
         assert torch.equal(plain.codes, beside.codes)
         assert torch.equal(plain.x_hat, beside.x_hat)
+
+    def test_they_are_looked_for_where_a_target_is_compared_alone(self) -> None:
+        case = Case.random(Kind("free", "linear", "topk"))
+        dead = torch.ones(3, case.members[0].d_sae, dtype=torch.bool)
+        for names, moved in ((MOVED, True), (("x", "x_hat", "x_hat_moved"), False)):
+            views = Views(case.stack, case.batch, names, dead)
+            assert (views.output.explained_by_dead is None) == moved
+            assert (views.output_moved.explained_by_dead is None) != moved
 
 
 HALF_KINDS = [
@@ -455,7 +467,7 @@ class TestSearchInBfloat16:
     ) -> None:
         case = self.case(kind)
         with noted_blocks() as blocks:
-            codes = Views(case.stack, case.batch, half=True).codes
+            codes = Views(case.stack, case.batch, VIEWS, half=True).codes
         assert {block.pre.dtype for block in blocks} == {torch.bfloat16}
         pre = [
             member(case.batch.rows[rows])
@@ -471,7 +483,7 @@ class TestSearchInBfloat16:
 
     def test_gradients_are_those_of_the_entries_that_were_found(self, kind: Kind) -> None:
         case = self.case(kind)
-        views = Views(case.stack, case.batch, half=True)
+        views = Views(case.stack, case.batch, VIEWS, half=True)
         stack = views._sae
         losses = torch.stack(list(map(objectives.reconstruction, views.x, views.x_hat)))
         received = gradients("reconstruction", losses, stack)
@@ -488,7 +500,7 @@ class TestSearchInBfloat16:
         latents = torch.arange(case.members[0].d_sae)
         # Fewer than k, so that all of them are found in any precision, and none.
         dead = torch.stack([latents % 40 == 0, latents < 0])
-        views = Views(case.stack, case.batch, dead, half=True)
+        views = Views(case.stack, case.batch, MOVED, dead, half=True)
         expected = dense_revival(case, dead)["explained"]
         assert views.output_moved.explained_by_dead is not None
         torch.testing.assert_close(views.output_moved.explained_by_dead, expected, **EXACT)

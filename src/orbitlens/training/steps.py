@@ -71,7 +71,7 @@ class StackTraining:
     def _loss(self, batch: Batch, revival_weight: float) -> Float[Tensor, ""]:
         """The sum of all members' losses, whose figures are counted."""
         dead = self.dead if revival_weight > 0 else None
-        views = Views(self.sae, batch, dead, half=self.half)
+        views = Views(self.sae, batch, self.names, dead, half=self.half)
         losses = self._losses(views)
         self._count(views, losses)
         loss = losses.mean(-1).sum()
@@ -95,7 +95,7 @@ class StackTraining:
         return torch.cat(losses)
 
     def _revival(self, views: Views) -> Float[Tensor, "member batch"] | None:
-        output = views.primary(self.names)
+        output = views.primary
         explained = output.explained_by_dead
         if explained is None:
             return None
@@ -109,7 +109,7 @@ class StackTraining:
     @torch.no_grad()
     def _count(self, views: Views, losses: Float[Tensor, "member batch"]) -> None:
         """Add to the figures of the epoch, as tensors, so that no step waits for them."""
-        output = views.primary(self.names)
+        output = views.primary
         self.loss += losses.sum(-1)
         target = self._target(views)
         error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))

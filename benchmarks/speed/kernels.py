@@ -1,0 +1,123 @@
+"""Time the kernels of a step beside what torch does without them, on this CPU.
+
+    python benchmarks/speed/kernels.py
+
+Every line is one call on the matrices of a step; milliseconds are the least of several rounds that
+alternate, so that a busy moment of the machine falls on both.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import embedding_bag
+
+from orbitlens.sae import largest_numba, sparse_numba
+from orbitlens.sae.largest import RunningLargest, largest
+from orbitlens.sae.memory import Memory
+from orbitlens.sae.sparse_kernels import kernels_on
+from orbitlens.sae.sparse_pattern import Pattern
+
+SHAPES = {"large": (768, 16384, 32, 4096), "small": (128, 1024, 16, 4096)}
+Call = Callable[[], object]
+
+
+def sums_by_torch(pattern: Pattern, values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    return embedding_bag(
+        pattern.columns,
+        vectors,
+        pattern.starts,
+        mode="sum",
+        per_sample_weights=values,
+        include_last_offset=True,
+    )
+
+
+def products_by_torch(pattern: Pattern, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    empty = left.new_zeros(len(pattern.columns))
+    size = (pattern.height, pattern.width)
+    entries = torch.sparse_csr_tensor(pattern.starts, pattern.columns, empty, size)
+    return torch.sparse.sampled_addmm(entries, left, right.mT, beta=0.0).values()
+
+
+def of_products(d_in: int, d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
+    columns = torch.rand(batch, d_sae).topk(k).indices.sort(-1).values.flatten()
+    pattern = Pattern(torch.arange(0, batch * k + 1, k), columns, d_sae)
+    values, x, w = torch.rand(batch * k), torch.randn(batch, d_in), torch.randn(d_sae, d_in)
+    across, ordered = pattern.transposed, values[pattern.order]
+    numba = sparse_numba
+    return {
+        "S W": (
+            lambda: sums_by_torch(pattern, values, w),
+            lambda: numba.weighted_sums(pattern, values, w),
+        ),
+        "S^T X": (
+            lambda: sums_by_torch(across, ordered, x),
+            lambda: numba.weighted_sums(across, ordered, x),
+        ),
+        "<X_r, W_c>": (
+            lambda: products_by_torch(pattern, x, w),
+            lambda: numba.entry_products(pattern, x, w),
+        ),
+    }
+
+
+def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
+    width = min(d_sae, 8192)
+    rows = min(batch, 2**23 // width)
+    block, bias = torch.randn(rows, width), torch.randn(1, width)
+    values, places = torch.empty(rows, k), torch.empty(rows, k, dtype=torch.long)
+    keep = largest_numba.keep_largest
+    running = RunningLargest(rows * k)
+    running.add(block, first=0, stride=width)
+
+    def above_by_torch() -> tuple[torch.Tensor, ...]:
+        sums = block + bias
+        row, column = (sums > running.floor).nonzero(as_tuple=True)
+        return sums[row, column], row, column
+
+    keep(block, bias, values, places, first=0)
+    return {
+        "k largest, first block": (
+            lambda: largest(block + bias, k),
+            lambda: keep(block, bias, values, places, first=0),
+        ),
+        "k largest, later block": (
+            lambda: largest(block + bias, k),
+            lambda: keep(block, bias, values, places, first=width),
+        ),
+        "above a floor": (
+            above_by_torch,
+            lambda: largest_numba.above(block, bias[0], running.floor),
+        ),
+    }
+
+
+def milliseconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    if kernels_on(torch.device("cpu")) is None:
+        parser.error("Numba is not installed or cannot be used here: pip install 'orbitlens[fast]'")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for shape, (d_in, d_sae, k, batch) in SHAPES.items():
+        print(f"\n{shape}: d_in {d_in}, d_sae {d_sae}, k {k}, batch {batch}")
+        print(f"{'':24}{'torch':>9}{'compiled':>10}{'times':>7}")
+        calls = of_products(d_in, d_sae, k, batch) | of_searches(d_sae, k, batch)
+        for name, (by_torch, compiled) in calls.items():
+            with Memory():
+                compiled()
+                pairs = [(milliseconds(by_torch), milliseconds(compiled)) for _ in range(rounds)]
+            least = [min(times) for times in zip(*pairs, strict=True)]
+            print(f"{name:24}{least[0]:9.2f}{least[1]:10.2f}{least[0] / least[1]:7.1f}")
+
+
+if __name__ == "__main__":
+    main()
