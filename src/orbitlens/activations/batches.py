@@ -7,12 +7,14 @@ Such runs are read at nearly the speed of the disk, and there are many more of t
 there are whole shards, on which mixing depends. Both are measured in `benchmarks/scale/batches.md`.
 
 A step uses few of the rows of an orbit. So training takes them from the buffer where they lie,
-scaled as they were read (`places`); only a batch that lies in two buffers is copied.
+scaled as they were read (`places`). Both buffers lie in one memory, so that a batch may begin in
+one and end in the other; only one that is larger than a buffer is copied.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, final
 
 import numpy as np
@@ -22,14 +24,18 @@ from orbitlens.activations.store import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
+Place = tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"] | None]
+
 _MIB = 2**20
 _RUN_BYTES = 2 * _MIB
 # While Zarr reads a run, it exists compressed, decoded, about its mean and with places aligned; the
 # threads that decode keep about as much again of what they freed, and some MiB whatever its length.
 _COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
-# The one that is handed out, the one before it, and one that lies in two buffers.
-_BATCHES = 3
+# As many as a step has, so that it waits for all of them equally; Zarr has threads of its own.
+_THREADS = 4
+# The one that is handed out, and the one before it.
+_BATCHES = 2
 
 
 class Needs(NamedTuple):
@@ -88,13 +94,13 @@ class OrbitBatches:
 
     An epoch visits every orbit once. Its order depends on the seed, the number of the epoch, the
     budget and the store, never on how fast anything runs. While the orbits of one buffer are handed
-    out, a thread reads the next one, so two buffers share the budget. A store that fits into it
+    out, threads read the next one, so two buffers share the budget. A store that fits into it
     whole is read once, kept, and permuted as one buffer.
 
     Args:
         store: The store, or a view of it about a mean.
         batch_size: Orbits per batch; the last batch of an epoch may be smaller.
-        memory: Budget in bytes for buffers, for what is needed to fill them and for three batches.
+        memory: Budget in bytes for buffers, for what is needed to fill them and for two batches.
         samples: Samples to visit, shape [n], in any order; default all of the store.
         seed: Seed of the order, default 0.
 
@@ -170,7 +176,7 @@ class OrbitBatches:
         """Return the batches of an epoch, from one of them on.
 
         From `start` = s on they are, to the bit, the batches s, s + 1, ... of the whole epoch; what
-        comes before is not read. The reading thread ends with the iterator.
+        comes before is not read. The reading threads end with the iterator.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -188,11 +194,9 @@ class OrbitBatches:
 
     def _copies(self, epoch: int, start: int) -> Iterator[Orbits]:
         for rows, batch in self._places(epoch, start * self.batch_size):
-            yield rows.index_select(0, batch)
+            yield rows if batch is None else rows.index_select(0, batch)
 
-    def places(
-        self, epoch: int, start: int = 0
-    ) -> Iterator[tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"]]]:
+    def places(self, epoch: int, start: int = 0) -> Iterator[Place]:
         """Return the batches of an epoch where they lie, without a copy of any but few.
 
         Args:
@@ -200,7 +204,8 @@ class OrbitBatches:
             start: Number of the first batch, default 0.
 
         Returns:
-            Orbits in memory, and which of them are the batch; until the next one is asked for.
+            Orbits in memory, and which of them are the batch, None for all in their order; until
+            the next one is asked for.
 
         Raises:
             OrbitLensError: As `epoch` does.
@@ -209,8 +214,10 @@ class OrbitBatches:
         return self._places(epoch, start * self.batch_size)
 
     def everything(self) -> Iterator[Float[Tensor, "orbits group dim"]]:
-        """Return every orbit once, a buffer at a time; each until the next one is asked for."""
-        return self._buffers(self._order(0))
+        """Yield every orbit once, a buffer at a time; each until the next one is asked for."""
+        for rows, part, go_on in self._buffers(self._order(0)):
+            go_on()
+            yield rows[part]
 
     def scale_(self, factor: float) -> None:
         """Multiply what is read from now on by a factor; no epoch may be under way."""
@@ -224,35 +231,32 @@ class OrbitBatches:
         if not 0 <= start <= len(self):
             raise out_of_range("start", f"a batch in 0..{len(self)}", start)
 
-    def _places(
-        self, epoch: int, first: int
-    ) -> Iterator[tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"]]]:
+    def _places(self, epoch: int, first: int) -> Iterator[Place]:
         """Cut batches from the order of an epoch, beginning with its orbit number `first`."""
         parts = self._order(epoch)
         ends = np.cumsum([self._count(part) * self.store.positions for part in parts]).tolist()
-        part = int(np.searchsorted(ends, first, side="right"))
-        begin = first - (ends[part - 1] if part else 0)
+        skipped = int(np.searchsorted(ends, first, side="right"))
+        begin = first - (ends[skipped - 1] if skipped else 0)
         left = self.n - first
-        joined, filled = torch.empty(0), 0  # a batch that lies in several buffers
-        for number, rows in enumerate(self._buffers(parts[part:]), part):
-            order = torch.from_numpy(self._generator(epoch, 1 + number).permutation(len(rows)))
-            while begin < len(rows):
-                wanted = min(self.batch_size, left)
-                batch = order[begin : begin + wanted - filled]
-                begin += len(batch)
-                if len(batch) < wanted:
-                    if len(joined) == 0:
-                        joined = torch.empty(self.batch_size, *rows.shape[1:])
-                    into = joined[filled : filled + len(batch)]
-                    torch.index_select(rows, 0, batch, out=into)
-                    filled += len(batch)
-                    if filled < wanted:
-                        break
-                    yield joined, torch.arange(wanted)
-                else:
-                    yield rows, batch
-                left, filled = left - wanted, 0
-            begin = 0
+        rest, joined = torch.arange(0), _Joined()  # of a batch that began in an earlier part
+        for number, (rows, part, go_on) in enumerate(self._buffers(parts[skipped:]), skipped):
+            mixed = self._generator(epoch, 1 + number).permutation(part.stop - part.start)
+            order = torch.from_numpy(part.start + mixed)[begin:]
+            begin, wanted = 0, min(self.batch_size, left)
+            if len(rest) or joined.filled:
+                end = wanted - joined.filled - len(rest)
+                rest, order = torch.cat([rest, order[:end]]), order[end:]
+                if len(rest) < wanted:
+                    joined.take(rows, rest, wanted)
+                    rest = rest[:0]
+                if len(rest) or joined.filled == wanted:
+                    yield (rows, rest) if len(rest) else (joined.hand_out(), None)
+                    left -= wanted
+            go_on()
+            while left and len(order) >= (wanted := min(self.batch_size, left)):
+                yield rows, order[:wanted]
+                left, order = left - wanted, order[wanted:]
+            rest = order
 
     def _order(self, epoch: int) -> list[Int[np.ndarray, " _"]]:
         """The runs of each buffer of an epoch; buffers hold equally many, or one less."""
@@ -270,51 +274,88 @@ class OrbitBatches:
 
     def _buffers(
         self, parts: Sequence[Int[np.ndarray, " _"]]
-    ) -> Iterator[Float[Tensor, "rows group dim"]]:
-        """Yield the orbits of each part in turn, while a thread reads the part after it."""
+    ) -> Iterator[tuple[Float[Tensor, "rows group dim"], slice, Callable[[], None]]]:
+        """Yield where each part lies in turn, and what lets threads read the part after it.
+
+        That goes where the part before this one was: until it is let, both are there.
+        """
         if not parts:
             return
         stop = threading.Event()
+        capacity = max(map(self._count, parts)) * self.store.positions
         if self._parts == 1:
             if self._resident is None:
-                self._resident = self._read(parts[0], self._buffer(parts), stop)
-            yield self._resident
+                self._resident = self._memory(capacity)
+                self._read(parts[0], self._resident, stop)
+            yield self._resident, slice(0, capacity), lambda: None
             return
-        buffers = [self._buffer(parts) for _ in parts[:2]]
-        pool = ThreadPoolExecutor(1, thread_name_prefix="orbit-batches")
+        rows, pending = self._memory(2 * capacity), list[Future[None]]()
+        threads = 1 if self.store._files is None else min(_THREADS, torch.get_num_threads())
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="orbit-batches")
+
+        def begin(number: int) -> None:
+            place = number % 2 * capacity
+            for runs in np.array_split(parts[number], threads) if number < len(parts) else ():
+                end = place + self._count(runs) * self.store.positions
+                pending.append(pool.submit(self._read, runs, rows[place:end], stop))
+                place = end
+
         try:
-            pending = pool.submit(self._read, parts[0], buffers[0], stop)
-            for number in range(1, len(parts) + 1):
-                rows = pending.result()
-                if number < len(parts):
-                    pending = pool.submit(self._read, parts[number], buffers[number % 2], stop)
-                yield rows
+            begin(0)
+            for number, part in enumerate(parts):
+                while pending:
+                    pending.pop(0).result()
+                start = number % 2 * capacity
+                end = start + self._count(part) * self.store.positions
+                yield rows, slice(start, end), partial(begin, number + 1)
         finally:
             # An iterator may be collected in any thread, also in one that the reader waits for:
             # tell the reader to stop, and wait for nothing.
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _buffer(self, parts: Sequence[Int[np.ndarray, " _"]]) -> Float[Tensor, "samples numbers"]:
-        numbers = self.store.positions * self.store.group.order * self.store.dim
-        return torch.from_numpy(np.empty((max(map(self._count, parts)), numbers), np.float32))
+    def _memory(self, orbits: int) -> Float[Tensor, "rows group dim"]:
+        shape = (orbits, self.store.group.order, self.store.dim)
+        return torch.from_numpy(np.empty(shape, np.float32))
 
     def _read(
         self,
         runs: Int[np.ndarray, " _"],
-        buffer: Float[Tensor, "samples numbers"],
+        rows: Float[Tensor, "rows group dim"],
         stop: threading.Event,
-    ) -> Float[Tensor, "rows group dim"]:
-        """Fill a buffer with the samples of some runs, one by one; return its rows."""
-        orbit, end = (self.store.group.order, self.store.dim), 0
+    ) -> None:
+        """Fill memory with the samples of some runs, one by one."""
+        end = 0
         for run in runs.tolist():
             if stop.is_set():
                 break
             wanted = self._samples[self._ends[run] : self._ends[run + 1]]
-            rows = buffer[end : end + len(wanted)].view(-1, *orbit)
-            self.store._read_to(rows, wanted, self._scale)
-            end += len(wanted)
-        return buffer[:end].view(-1, *orbit)
+            count = len(wanted) * self.store.positions
+            self.store._read_to(rows[end : end + count], wanted, self._scale)
+            end += count
+
+
+@final
+class _Joined:
+    """A batch that is copied together, since it lies in more parts than are there at a time."""
+
+    def __init__(self) -> None:
+        self.filled, self._orbits = 0, torch.empty(0, 0, 0)
+
+    def take(
+        self, rows: Float[Tensor, "rows group dim"], chosen: Int[Tensor, " _"], size: int
+    ) -> None:
+        """Copy some rows behind those that were copied before, of a batch of that size."""
+        if self.filled == 0:
+            self._orbits = torch.empty(size, *rows.shape[1:])
+        into = self._orbits[self.filled : self.filled + len(chosen)]
+        torch.index_select(rows, 0, chosen, out=into)
+        self.filled += len(chosen)
+
+    def hand_out(self) -> Orbits:
+        """Return the batch; another one begins in memory of its own."""
+        orbits, self._orbits, self.filled = self._orbits, torch.empty(0, 0, 0), 0
+        return orbits
 
 
 def _chosen(store: ActivationStore, samples: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " n"]:

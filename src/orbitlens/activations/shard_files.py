@@ -78,20 +78,21 @@ class ShardFiles:
         """
         found = np.empty((len(samples), *self._array.shape[1:]), self._array.dtype)
         order = np.argsort(samples, kind="stable")
-        for begin, block in self.pieces(samples[order]):
-            found[as_slice(order[begin : begin + len(block)])] = block
+        for begin, chunk, wanted in self.pieces(samples[order]):
+            found[as_slice(order[begin : begin + len(wanted)])] = chunk[as_slice(wanted)]
         return found
 
     def pieces(
         self, samples: Int[np.ndarray, " n"]
-    ) -> Iterator[tuple[int, Shaped[np.ndarray, "piece group *_"]]]:
-        """Yield samples as they are stored, those of one chunk after those of another.
+    ) -> Iterator[tuple[int, Shaped[np.ndarray, "chunk group *_"], Int[np.ndarray, " wanted"]]]:
+        """Yield the chunks that samples lie in.
 
         Args:
             samples: Which, in rising order.
 
         Returns:
-            How many samples came before, and a block, which changes once the next is asked for.
+            How many samples came before; a chunk as it is stored, which is the caller's until the
+            next one is asked for; and which of its samples are wanted.
 
         Raises:
             ValueError: From the iterator, if a shard is missing or damaged.
@@ -103,9 +104,9 @@ class ShardFiles:
         for shard, of_shard in _runs(samples, self._shard):
             with _opened(self._path(shard)) as file:
                 places = self._index(file)
-                for chunk, wanted in _runs(of_shard - shard * self._shard, self._chunk):
+                for chunk, wanted in _runs(of_shard, self._chunk):
                     self._load(file, places[chunk], room)
-                    yield begin, stored[as_slice(wanted - chunk * self._chunk)]
+                    yield begin, stored, wanted
                     begin += len(wanted)
 
     def _path(self, shard: int) -> Path:
@@ -136,7 +137,7 @@ def as_slice(indices: slice | Int[np.ndarray, " n"]) -> slice | Int[np.ndarray, 
         >>> as_slice(np.array([3, 4, 5])), as_slice(np.array([3, 5]))
         (slice(3, 6, None), array([3, 5]))
     """
-    if isinstance(indices, slice) or len(indices) == 0 or (np.diff(indices) != 1).any():
+    if isinstance(indices, slice) or len(indices) == 0 or (indices[1:] != indices[:-1] + 1).any():
         return indices
     return slice(int(indices[0]), int(indices[-1]) + 1)
 
@@ -155,11 +156,12 @@ def _is_plain(metadata: ArrayV3Metadata, orbit: tuple[int, ...]) -> bool:
 
 
 def _runs(samples: Int[np.ndarray, " n"], size: int) -> Iterator[tuple[int, Int[np.ndarray, " _"]]]:
-    """Yield the number of each shard, or chunk, of `size` samples that some lie in, and these."""
-    numbers = samples // size
-    ends = [*np.flatnonzero(np.diff(numbers, prepend=-1)), len(samples)]
+    """Yield each shard, or chunk, of `size` samples that some lie in, and their places in it."""
+    numbers, places = np.divmod(samples, size)
+    changes = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    ends = [0, *changes.tolist(), len(samples)] if len(samples) else []
     for start, stop in pairwise(ends):
-        yield int(numbers[start]), samples[start:stop]
+        yield int(numbers[start]), places[start:stop]
 
 
 def _opened(path: Path) -> FileIO:

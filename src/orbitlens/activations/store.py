@@ -257,21 +257,20 @@ class ActivationStore:
         self, rows: Float[Tensor, "rows group dim"], samples: Int[np.ndarray, " n"], scale: float
     ) -> None:
         """Read samples, in rising order, into rows, multiplied with a scale."""
-        into = rows.numpy()
+        into = rows.numpy().reshape(len(samples), -1)
         if self._files is None:
             first, end = int(samples[0]), int(samples[-1]) + 1
             block = self._read(slice(first, end)).numpy().reshape(end - first, -1)
-            flat = into.reshape(len(samples), -1)
-            np.take(block, samples - first, axis=0, out=flat, mode="clip")
-            np.multiply(flat, np.float32(scale), out=flat)
+            np.take(block, samples - first, axis=0, out=into, mode="clip")
+            np.multiply(into, np.float32(scale), out=into)
             return
         with self._naming_damage(samples):
-            for begin, stored in self._files.pieces(samples):
-                if never_written(stored):
-                    raise ValueError("a shard is missing")
-                block, start = self._rows(stored), begin * self.positions
-                # Here, while it is in the processor's cache.
-                np.multiply(block, np.float32(scale), out=into[start : start + len(block)])
+            for begin, chunk, wanted in self._files.pieces(samples):
+                # In the processor's cache: a copy to memory is faster than a product.
+                block = self._rows(chunk).reshape(len(chunk), -1)
+                np.multiply(block, np.float32(scale), out=block)
+                part = into[begin : begin + len(wanted)]
+                np.take(block, wanted, axis=0, out=part, mode="clip")
 
     def _rows(
         self, stored: Shaped[np.ndarray, "n group *_"]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
-from orbitlens.activations.batches import OrbitBatches
+from orbitlens.activations.batches import OrbitBatches, Place
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _CHUNK = 2**17
@@ -170,7 +170,7 @@ class StreamedData(TrainingData):
         self.orbit_mean = (known.orbit_mean * known.scale).float().to(device)
         self._store, self._samples, self._device = store, samples, device
         self._at = (-1, -1)
-        self._iterator: Iterator[tuple[Orbits, Int[Tensor, " batch"]]] = iter(())
+        self._iterator: Iterator[Place] = iter(())
         self._present: tuple[Float[Tensor, "rows dim"], Int[Tensor, " batch"]] | None = None
 
     def batch(
@@ -191,9 +191,11 @@ class StreamedData(TrainingData):
             if self._at != (epoch, number - 1):
                 self._iterator = self.batches.places(epoch, start=number)
             orbits, batch = next(self._iterator)
-            if self._device.type != "cpu":  # the whole buffer is not sent there
-                orbits = orbits.index_select(0, batch).to(self._device, non_blocking=True)
-                batch = torch.arange(len(batch), device=self._device)
+            if batch is not None and self._device.type != "cpu":  # a whole buffer is not sent there
+                orbits, batch = orbits.index_select(0, batch), None
+            orbits = orbits.to(self._device, non_blocking=True)
+            if batch is None:
+                batch = torch.arange(len(orbits), device=self._device)
             self._present = orbits.flatten(0, 1), batch * self.order
             self._at = (epoch, number)
         return self._present
