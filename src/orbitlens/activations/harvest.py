@@ -19,6 +19,7 @@ from orbitlens.activations.reduction import Taking
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.stream import Progress
 from orbitlens.activations.work import Work
+from orbitlens.data.lazy import Indexed, as_rows
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.models.layers import get_layer
 
@@ -27,7 +28,7 @@ def harvest(
     model: nn.Module,
     *,
     layer: str,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     out: Path | str | None = None,
     labels: Int[np.ndarray, " labels"] | None = None,
@@ -51,7 +52,8 @@ def harvest(
         model: Any network; it runs in evaluation mode, and its mode is restored.
         layer: Dotted name of the submodule whose output is psi: a tensor, alone or first in a
             tuple, of vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width].
-        inputs: The inputs x, [n, ...].
+        inputs: The inputs x, [n, ...]; or what has a length and such items, as a list, a
+            numpy.memmap, a data set of torch or `LazyInputs`, of which a batch is held at a time.
         action: How the group moves them.
         out: Folder to write, or URL that fsspec can reach, such as "s3://bucket/acts.zarr"; it must
             not exist. None (the default) keeps the store in memory.
@@ -93,7 +95,7 @@ def harvest(
     check_choice(positions)
     work = Work(
         model=model,
-        inputs=inputs,
+        inputs=as_rows(inputs),
         action=action,
         target=address_of(out),
         labels=labels,

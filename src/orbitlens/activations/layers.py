@@ -23,6 +23,7 @@ from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.stream import Progress
 from orbitlens.activations.survey import survey
 from orbitlens.activations.work import Work
+from orbitlens.data.lazy import Indexed, as_rows
 from orbitlens.errors import out_of_range
 from orbitlens.models.base import Prepare, as_they_are
 
@@ -76,7 +77,7 @@ def harvest_layers(
     model: nn.Module,
     *,
     layers: Iterable[str] | None = None,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     out: Path | str | None = None,
     labels: Int[np.ndarray, " labels"] | None = None,
@@ -105,7 +106,8 @@ def harvest_layers(
         model: Any network; it runs in evaluation mode, and its mode is restored.
         layers: Dotted names of submodules, each called once; None (the default) takes all that can
             be used, one where several put out the very same tensor.
-        inputs: The inputs x, [n, ...].
+        inputs: The inputs x, [n, ...]; or what has a length and such items, as a list, a
+            numpy.memmap, a data set of torch or `LazyInputs`, of which a batch is held at a time.
         action: How the group moves them.
         out: Folder or URL to write, which must not exist, in it LAYER.zarr for each layer; None
             (the default) keeps the stores in memory.
@@ -150,7 +152,7 @@ def harvest_layers(
             raise out_of_range(limit, "at least 1", value)
     work = Work(
         model=model,
-        inputs=inputs,
+        inputs=as_rows(inputs),
         action=action,
         target=address_of(out),
         labels=labels,

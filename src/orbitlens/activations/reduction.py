@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens.actions.base import Action
 from orbitlens.activations.positions import Layout
 from orbitlens.activations.stream import moved_batches
 from orbitlens.activations.writer import check_finite
+from orbitlens.data.lazy import Rows
 
 _TRIAL_ROWS = 2048
 _TRIAL_NUMBERS = 2**26  # of one layer: 256 MiB
@@ -81,7 +82,7 @@ class Taking:
 def with_bases(
     takings: Mapping[str, Taking],
     forward: Forward,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Rows,
     action: Action,
     *,
     max_dim: int,
@@ -157,7 +158,7 @@ def principal_directions(
 def _trial(
     wide: Mapping[str, Taking],
     forward: Forward,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Rows,
     action: Action,
     max_dim: int,
     batch_size: int,
@@ -170,7 +171,7 @@ def _trial(
         wanted[name] = order * max(1, min(len(inputs), enough // (order * taking.places)))
     parts: dict[str, list[Tensor]] = {name: [] for name in wide}
     done = 0
-    for batches in moved_batches(inputs[: max(wanted.values()) // order], action, batch_size):
+    for batches in moved_batches(inputs, action, batch_size, 0, max(wanted.values()) // order):
         for moved in batches:
             lacking = {name: wide[name] for name in wide if wanted[name] > done}
             for name, rows in forward(moved, lacking).items():

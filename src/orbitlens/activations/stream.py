@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from orbitlens.actions.base import Action
 from orbitlens.activations.writer import check_finite
 from orbitlens.data.base import Inputs
+from orbitlens.data.lazy import Rows
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models.base import Prepare
 
@@ -59,15 +60,17 @@ def counted(blocks: Blocks, n: int, progress: Progress | None, done: int = 0) ->
 
 
 def moved_batches(
-    inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size: int
+    inputs: Rows, action: Action, batch_size: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Batches]:
     """Yield whole orbits of consecutive inputs, cut into batches of `batch_size` at most."""
     samples = max(1, batch_size // action.group.order)
-    for part in inputs.split(samples):
+    stop = len(inputs) if stop is None else stop
+    for first in range(start, stop, samples):
+        part = inputs[first : min(first + samples, stop)]
         yield action.orbit(part).flatten(0, 1).split(batch_size)
 
 
-def check_inputs(inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size: int) -> None:
+def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
     """Check that there are inputs, that the action can move them, and the batch size.
 
     Raises:
@@ -84,7 +87,7 @@ def check_inputs(inputs: Shaped[Tensor, "n *axes"], action: Action, batch_size: 
             received=batch_size,
             remedy="choose for example 256",
         )
-    action.check(inputs)
+    action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
 
 
 def made_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
@@ -107,14 +110,14 @@ def made_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
         ) from error
 
 
-def device_of(model: nn.Module, inputs: Shaped[Tensor, "n *axes"]) -> torch.device:
+def device_of(model: nn.Module, inputs: Rows) -> torch.device:
     """Return where the network is; where the inputs are if it has no parameters."""
     parameter = next(model.parameters(), None)
     return inputs.device if parameter is None else parameter.device
 
 
 def digest_of(
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Rows,
     labels: Int[np.ndarray, " labels"] | None,
     class_names: tuple[str, ...],
 ) -> str:

@@ -23,6 +23,7 @@ from orbitlens.activations.stream import (
     moved_batches,
 )
 from orbitlens.activations.writer import check_labels, check_out, describe
+from orbitlens.data.lazy import Rows
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models.base import Prepare
 
@@ -52,7 +53,7 @@ class Work:
     """
 
     model: nn.Module
-    inputs: Shaped[Tensor, "n *axes"]
+    inputs: Rows
     action: Action
     target: Path | str | None
     labels: Int[np.ndarray, " labels"] | None
@@ -89,7 +90,7 @@ class Work:
 
     def batches(self, start: int, stop: int) -> Iterator[Batches]:
         """Yield some inputs, moved and made ready; whole orbits together."""
-        for batches in moved_batches(self.inputs[start:stop], self.action, self.batch_size):
+        for batches in moved_batches(self.inputs, self.action, self.batch_size, start, stop):
             yield tuple(map(self.ready, batches))
 
     def described(

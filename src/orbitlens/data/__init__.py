@@ -1,6 +1,7 @@
 """Inputs to look at.
 
 Inputs         the record of a labelled set of inputs
+LazyInputs     inputs that are read when they are needed
 toy            sparse sums of known features under a known matrix      -> ToyData
 shapes         a glyph in each quadrant of an image                    -> Shapes
 shape_tasks    the 180 questions about these images                    -> Tasks
@@ -19,6 +20,7 @@ from orbitlens.data.cells import cells
 from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
+from orbitlens.data.lazy import LazyInputs
 from orbitlens.data.mll23 import mll23
 from orbitlens.data.photographs import photographs
 from orbitlens.data.shape_tasks import Tasks, shape_tasks
@@ -27,6 +29,7 @@ from orbitlens.data.toy import ToyData, toy
 
 __all__ = [
     "Inputs",
+    "LazyInputs",
     "Shapes",
     "Tasks",
     "ToyData",

@@ -1,6 +1,5 @@
 """Inputs as a record: what a network is shown, and what is known about each sample."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from orbitlens.data.lazy import LazyInputs, header_hash
 from orbitlens.errors import OrbitLensError
 
 
@@ -17,7 +17,8 @@ class Inputs:
 
     Args:
         name: What the set is called, such as "digits".
-        values: The inputs; images are [n, channels, height, width], float32 in [0, 1].
+        values: The inputs; images are [n, channels, height, width], float32 in [0, 1]. Lazy ones
+            are read when they are needed.
         labels: One class index per sample, shape [n], or None.
         class_names: What each label is called; empty without labels.
         files: For a folder, the file of each sample, relative to the folder; else empty.
@@ -34,7 +35,7 @@ class Inputs:
     """
 
     name: str
-    values: Float[Tensor, "n *axes"]
+    values: Float[Tensor, "n *axes"] | LazyInputs
     labels: Int64[np.ndarray, " samples"] | None = None
     class_names: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -69,13 +70,16 @@ class Inputs:
     @cached_property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with any value, any label, and the shape."""
-        values = self.values.detach().cpu().contiguous().numpy()
-        content = hashlib.sha256(f"{values.dtype}{values.shape}".encode())
-        content.update(values.data)
+        if isinstance(self.values, LazyInputs):
+            content = self.values.content()
+        else:
+            values = self.values.detach().cpu().contiguous().numpy()
+            content = header_hash(str(values.dtype), values.shape)
+            content.update(values.data)
         if self.labels is not None:
             content.update(b"labels")
             content.update(np.ascontiguousarray(self.labels).data)
-        return content.hexdigest()[:16]
+        return str(content.hexdigest())[:16]
 
     def subset(self, n: int, *, seed: int) -> "Inputs":
         """Return n samples drawn at random, in their old order; all of them if there are no more.

@@ -4,14 +4,16 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from torch import Tensor
 
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, missing_extra, unknown_name
+from orbitlens.data.lazy import LazyInputs, header_hash
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,6 +31,7 @@ def image_folder(
     unreadable: str = "stop",
     limit: int | None = None,
     seed: int = 0,
+    in_memory: bool = True,
 ) -> Inputs:
     """Read the images of a folder, in sorted order, as squares of one size in [0, 1].
 
@@ -46,6 +49,8 @@ def image_folder(
         unreadable: "stop" at a file that cannot be read, or "skip" it and say so in `skipped`.
         limit: Read at most so many files, chosen at random with `seed`; None reads every file.
         seed: The same seed chooses the same files.
+        in_memory: Keep all images. False reads every file once, to see that it can be read and for
+            the digest, and again whenever its image is needed; memory does not grow with them.
 
     Returns:
         Images of shape [n, channels, size, size], their files, and labels if there are classes.
@@ -69,16 +74,20 @@ def image_folder(
     if limit is not None and limit < len(files):
         chosen = np.random.default_rng(seed).choice(len(files), limit, replace=False)
         files = [files[i] for i in np.sort(chosen)]
-    images, skipped = _read_all(root, files, _reader(size, channels), unreadable)
-    widest = max(len(pixels) for pixels in images.values())
-    values = np.stack([np.broadcast_to(p, (widest, size, size)) for p in images.values()])
+    reasons: dict[str, str] = {}
+    images = _images(root, files, _reader(size, channels), unreadable, reasons)
+    values, read = (
+        _kept(dict(images))
+        if in_memory
+        else _looked_at(root, images, len(files), _reader(size, channels))
+    )
     return Inputs(
         name=root.resolve().name,
-        values=torch.from_numpy(values),
-        labels=_labels(list(images), classes) if classes else None,
+        values=values,
+        labels=_labels(read, classes) if classes else None,
         class_names=tuple(classes),
-        files=tuple(images),
-        skipped=tuple(skipped),
+        files=tuple(read),
+        skipped=tuple(reasons),
     )
 
 
@@ -156,27 +165,26 @@ def _labels(files: list[str], classes: list[str]) -> Int64[np.ndarray, " n"]:
     return np.array([classes.index(name.split("/")[0]) for name in files], dtype=np.int64)
 
 
-def _read_all(
-    root: Path, files: list[str], read: Callable[[Path], Pixels], unreadable: str
-) -> tuple[dict[str, Pixels], list[str]]:
-    from PIL import Image
-
-    images: dict[str, Pixels] = {}
-    reasons: dict[str, str] = {}
-    with warnings.catch_warnings():
-        # Odd metadata do not make an image unreadable; a size that suggests an attack does.
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for name in files:
-            try:
-                images[name] = read(root / name)
-            except MemoryError:
-                raise
-            except Exception as error:  # decoders raise a dozen kinds for a damaged file
-                reasons[name] = " ".join(str(error).split()) or type(error).__name__
-                if unreadable == "stop":
-                    raise _unreadable(f"image {root / name}", reasons[name]) from None
-    if not images:
+def _images(
+    root: Path,
+    files: list[str],
+    read: Callable[[Path], Pixels],
+    unreadable: str,
+    reasons: dict[str, str],
+) -> Iterator[tuple[str, Pixels]]:
+    """Yield the files that can be read, with their images; write down what is wrong with others."""
+    for name in files:
+        try:
+            pixels = _read(read, root / name)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise a dozen kinds for a damaged file
+            reasons[name] = " ".join(str(error).split()) or type(error).__name__
+            if unreadable == "stop":
+                raise _unreadable(f"image {root / name}", reasons[name]) from None
+            continue
+        yield name, pixels
+    if len(reasons) == len(files):
         first, reason = next(iter(reasons.items()))
         raise OrbitLensError(
             f"image folder {root}",
@@ -184,7 +192,56 @@ def _read_all(
             received=f"{len(reasons)} that cannot be read, the first being {first} ({reason})",
             remedy="check that these files are whole images",
         )
-    return images, list(reasons)
+
+
+def _read(read: Callable[[Path], Pixels], path: Path) -> Pixels:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Odd metadata do not make an image unreadable; a size that suggests an attack does.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return read(path)
+
+
+def _kept(images: dict[str, Pixels]) -> tuple[Tensor, list[str]]:
+    widest = max(map(len, images.values()))
+    stacked = np.stack([_widened(pixels, widest) for pixels in images.values()])
+    return torch.from_numpy(stacked), list(images)
+
+
+def _looked_at(
+    root: Path, images: Iterator[tuple[str, Pixels]], n: int, read: Callable[[Path], Pixels]
+) -> tuple[LazyInputs, list[str]]:
+    """Look at every image once, and return what reads them again.
+
+    The hash is taken in passing, as if all n files could be read and none had more channels than
+    the first; where that turns out wrong, it is taken when it is asked for.
+    """
+    names: list[str] = []
+    widths: list[int] = []
+    content: Any = None
+    for name, pixels in images:
+        names.append(name)
+        widths.append(len(pixels))
+        if content is None:
+            content = header_hash("float32", (n, *pixels.shape))
+        content.update(_widened(pixels, max(widths)).data)
+    widest = max(widths)
+
+    def image(i: int) -> Float32[np.ndarray, "widest size size"]:
+        try:
+            return _widened(_read(read, root / names[i]), widest)
+        except Exception as error:
+            raise _unreadable(f"image {root / names[i]}", one_line(error)) from None
+
+    known = len(names) == n and widest == widths[0]
+    return LazyInputs(image, len(names), content=content if known else None), names
+
+
+def _widened(pixels: Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:
+    """Grey becomes colour by repetition."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
 
 
 def _unreadable(subject: str, reason: str) -> OrbitLensError:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
+from orbitlens.data import LazyInputs
 from orbitlens.files import one_line_errors
 from orbitlens.fit import Objective, fit, unit_scale
 from orbitlens.groups import Group, cyclic
@@ -119,6 +120,7 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
     job = stages.prepare(few)
     module, values = job.model.module.to(config.torch_device), job.source.inputs.values
     loading = _least(lambda _: stages.load_source(few), rounds=1) / len(values)
+    lazy = isinstance(values, LazyInputs)  # looked at first, and read again batch by batch
     together = max(1, 256 // job.action.group.order)
 
     def run(inputs: Float[Tensor, "n *axes"]) -> ActivationStore:
@@ -140,8 +142,8 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
     store = run(values[:1])
     passes = Passes(
         per_sample=took / count,
-        loading=loading,
-        input_bytes=values[0].numel() * values.element_size(),
+        loading=2 * loading if lazy else loading,
+        input_bytes=0 if lazy else values[0].nbytes,
         memory=max(0, loaded) + peak.bytes * together // count,
     )
     return passes, job.action.group, store.positions, store.dim

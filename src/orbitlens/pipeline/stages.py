@@ -115,7 +115,7 @@ def build_action(config: RunConfig, group: str, inputs: Inputs) -> Action:
         OrbitLensError: If it cannot.
     """
     action = actions.images(groups.from_name(group), interpolation=config.interpolation)
-    action.check(inputs.values)
+    action.check(inputs.values[:1])
     return action
 
 
@@ -136,6 +136,7 @@ def load_source(config: RunConfig) -> Source:
         unreadable=config.unreadable,
         limit=config.n_samples,
         seed=config.seed,
+        in_memory=False,
     )
     return Source(images, None)
 

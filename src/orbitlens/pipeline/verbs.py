@@ -42,7 +42,8 @@ def harvest(
         A description of the store.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
-    job = stages.prepare(config)
+    with console.stage("load images"):
+        job = stages.prepare(config)
     with folder.writing():
         with console.stage("train the base model") as tick:
             stages.train_model(job, folder / "model.safetensors", tick)

@@ -73,7 +73,7 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     shape_ids = job.source.shape_ids
     if shape_ids is None:
         raise RuntimeError("Shapes know their glyphs")
-    return Base(job.model, job.source.inputs.values, shape_ids, store, job)
+    return Base(job.model, job.source.inputs.values[:], shape_ids, store, job)
 
 
 def file_name(model: str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
 from orbitlens.activations import LayerHarvest, harvest_layers, layer_outputs, split_samples
+from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
@@ -50,7 +51,7 @@ class NetworkEquivariance:
 def measure_network(
     model: nn.Module,
     *,
-    inputs: Float[Tensor, "n *axes"],
+    inputs: Float[Tensor, "n *axes"] | LazyInputs,
     action: Action,
     layers: str | Iterable[str] | None = None,
     max_positions: int = 16,
@@ -69,7 +70,7 @@ def measure_network(
 
     Args:
         model: Any network.
-        inputs: The inputs, [n, ...].
+        inputs: The inputs, [n, ...]; of lazy ones a batch is held at a time.
         action: How the group moves them.
         layers: Dotted names, or one; None (the default) takes every layer that can be used, and
             says in `skipped` why the others cannot.
@@ -142,7 +143,7 @@ def measure_network(
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
 
 
-def _check(inputs: Tensor, action: Action) -> None:
+def _check(inputs: Tensor | LazyInputs, action: Action) -> None:
     if action.group.order < 2:
         raise OrbitLensError(
             "`group` of the report",

@@ -1,0 +1,161 @@
+"""Inputs that are read when they are needed: of a set that is larger than memory, a batch is held.
+
+They stand where a tensor of all inputs would: with a length, a shape, and rows picked by slices and
+indices, each a tensor.
+"""
+
+import hashlib
+import mmap
+from collections.abc import Callable
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, one_line
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """Whatever has a length and items: a list, a numpy.memmap, a data set of torch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@final
+class LazyInputs:
+    """Inputs of one shape and type, each read when it is needed and let go afterwards.
+
+    Args:
+        read: `read(i)` returns input i, a tensor or an array [*axes]; the same every time. Of a
+            tuple, such as (image, label), it is the first.
+        n: Number of inputs.
+        content: What `content` returns, where it is known already.
+
+    Raises:
+        OrbitLensError: If the first input cannot be read.
+
+    Example:
+        >>> squares = LazyInputs(lambda i: torch.full((1, 2, 2), float(i * i)), n=10)
+        >>> squares.shape, squares[2:4].amax((1, 2, 3)).tolist()
+        (torch.Size([10, 1, 2, 2]), [4.0, 9.0])
+    """
+
+    def __init__(self, read: Callable[[int], Any], n: int, *, content: Any = None) -> None:
+        self._read, self._n, self._content = read, n, content
+        first = self._item(0) if n else torch.empty(0)
+        self.shape, self.dtype = torch.Size((n, *first.shape)), first.dtype
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, index: Any) -> Shaped[Tensor, "..."]:
+        """Read one input, or those of a slice or of indices, stacked."""
+        if isinstance(index, int):
+            return self._checked(range(self._n)[index])
+        every = range(self._n)
+        wanted = every[index] if isinstance(index, slice) else np.array(every)[index].tolist()
+        if not wanted:
+            return torch.empty((0, *self.shape[1:]), dtype=self.dtype)
+        return torch.stack([self._checked(i) for i in wanted])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, that of the inputs themselves among them."""
+        return len(self.shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs are when they have been read."""
+        return torch.device("cpu")
+
+    def content(self) -> Any:
+        """Return the hash of shape, type and all numbers, for which every input is read once."""
+        if self._content is None:
+            kind = torch.empty(0, dtype=self.dtype).numpy().dtype
+            self._content = header_hash(str(kind), self.shape)
+            for i in range(self._n):
+                self._content.update(self[i].contiguous().numpy().data)
+        return self._content.copy()
+
+    def _checked(self, index: int) -> Tensor:
+        item = self._item(index)
+        if (item.shape, item.dtype) != (self.shape[1:], self.dtype):
+            raise OrbitLensError(
+                f"input {index}",
+                expected=f"{list(self.shape[1:])} in {self.dtype}, as input 0",
+                received=f"{list(item.shape)} in {item.dtype}",
+                remedy="bring inputs to one shape and type",
+            )
+        return item
+
+    def _item(self, index: int) -> Tensor:
+        try:
+            item = self._read(index)
+            item = item[0] if isinstance(item, tuple) else item
+            return item.detach().cpu() if isinstance(item, Tensor) else torch.tensor(_array(item))
+        except (OrbitLensError, MemoryError):
+            raise
+        except Exception as error:  # whatever the reader of the user raises
+            raise OrbitLensError(
+                f"input {index}",
+                expected="numbers, as a tensor or an array",
+                received=f"{type(error).__name__}: {one_line(error)}",
+                remedy="correct what reads it, or leave it out",
+            ) from error
+
+
+Rows = Shaped[Tensor, "n *axes"] | LazyInputs
+
+
+def as_rows(inputs: object) -> Rows:
+    """Return a tensor as it is, and anything else with a length and items as lazy inputs.
+
+    Raises:
+        OrbitLensError: If it has no length, or its items are no numbers.
+
+    Example:
+        >>> as_rows([np.zeros(3), np.ones(3)]).shape
+        torch.Size([2, 3])
+    """
+    if isinstance(inputs, Tensor | LazyInputs):
+        return inputs
+    if not isinstance(inputs, Indexed):
+        raise OrbitLensError(
+            "`inputs`",
+            expected="a tensor, or something with a length and items such as a list or a data set",
+            received=type(inputs).__name__,
+            remedy="give a list of it, or LazyInputs(read, n)",
+        )
+    return LazyInputs(_reader_of(inputs), len(inputs))
+
+
+def _reader_of(inputs: Indexed) -> Callable[[int], Any]:
+    """Return what reads an item, and keeps nothing of it."""
+    mapped: mmap.mmap | None = getattr(inputs, "_mmap", None)
+    if mapped is None or not isinstance(inputs, np.memmap) or inputs.mode == "c":
+        return inputs.__getitem__
+
+    def read(i: int) -> Shaped[np.ndarray, "*axes"]:
+        item = np.array(inputs[i])
+        # Else every page that has been read stays resident. Not for copies: they would be undone.
+        mapped.madvise(mmap.MADV_DONTNEED)
+        return item
+
+    return read
+
+
+def header_hash(dtype: str, shape: tuple[int, ...]) -> Any:
+    """Return a hash that has seen the type and shape of inputs, as that of a digest begins."""
+    return hashlib.sha256(f"{dtype}{tuple(shape)}".encode())
+
+
+def _array(item: Any) -> Shaped[np.ndarray, "*axes"]:
+    array = np.asarray(item)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{type(item).__name__} {item!r}")
+    return array
