@@ -24,6 +24,7 @@ import torch
 
 import orbitlens as ol
 from orbitlens.activations import ActivationStore, OrbitBatches, open_store
+from orbitlens.activations.shard_files import ShardFiles
 
 MIB = 2**20
 ORDER, DIM = 4, 512
@@ -63,6 +64,14 @@ def sequential(store: ActivationStore, batch: int, memory: int) -> Iterator[int]
         yield np.asarray(store.array[start : start + rows]).nbytes
 
 
+def files(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
+    """Chunk after chunk, each held against its checksum, and nothing done with it."""
+    shards = ShardFiles.of(store.array)
+    assert shards is not None
+    for _, chunk, _ in shards.pieces(np.arange(store.n)):
+        yield chunk.nbytes
+
+
 def random_rows(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
     """A full shuffle, each batch read row by row from where it lies; a few batches of it."""
     order = np.random.default_rng(0).permutation(store.n)
@@ -74,6 +83,13 @@ def shuffled(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
     """An epoch of shuffled batches."""
     for rows in OrbitBatches(store, batch_size=batch, memory=memory).epoch(0):
         yield 4 * rows.numel()
+
+
+def places(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
+    """The same, left where they lie, as training takes them."""
+    batches = OrbitBatches(store, batch_size=batch, memory=memory)
+    for rows, chosen in batches.places(0):
+        yield 4 * rows[0].numel() * len(rows if chosen is None else chosen)
 
 
 def step(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
@@ -97,8 +113,10 @@ def held(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
 
 WAYS: dict[str, Callable[[ActivationStore, int, int], Iterator[int]]] = {
     "sequential": sequential,
+    "files": files,
     "random_rows": random_rows,
     "shuffled": shuffled,
+    "places": places,
     "held": held,
     "step": step,
 }
@@ -147,8 +165,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "acts.zarr"
         write(path, options.mib * MIB)
-        rows = [("sequential", 0), ("random_rows", 0), ("held", 0)]
-        rows += [(way, budget) for budget in options.budgets for way in ("shuffled", "step")]
+        rows = [("sequential", 0), ("files", 0), ("random_rows", 0), ("held", 0)]
+        beside = ("shuffled", "places", "step")
+        rows += [(way, budget) for budget in options.budgets for way in beside]
         print("| way | budget, MiB | MB/s cold | MB/s warm | CPU s per GB | resident, MiB |")
         print("|---|---|---|---|---|---|")
         for way, budget in rows:
