@@ -1,6 +1,7 @@
 """Harvests that are killed at random instants, and whether anyone can tell afterwards.
 
     python benchmarks/scale/faults_harvest.py --kills 100     # exits 1 if a bit differs
+    python benchmarks/scale/faults_harvest.py --kills 100 --layers   # of harvest_layers
 
 A process harvests with `resume` and gets SIGKILL after a random time; another one goes on, until
 the store is whole. Then every file is compared with those of a harvest that nobody disturbed, and
@@ -17,26 +18,30 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import orbitlens as ol
+from orbitlens.activations import shards
 from orbitlens.errors import OrbitLensError
 
-SAMPLES, WIDTH = 4096, 4096  # eight shards of 32 MiB
+SAMPLES, WIDTH = 4096, 4096  # eight shards of 32 MiB; of many layers eight of 2 MiB in each
 
 
-def harvest(out: Path, workers: int) -> None:
+def harvest(out: Path, workers: int, layers: bool) -> None:
     """Harvest, or go on with it; a worker that was killed is an error of one line."""
     torch.set_num_threads(workers)
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, WIDTH), torch.nn.Tanh())
+    width = 512 if layers else WIDTH  # of 512 channels 256 directions are kept
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, width), torch.nn.Tanh())
+    shards._SHARD_BYTES = 2**21 if layers else shards._SHARD_BYTES
     try:
-        ol.harvest(
+        call = ol.activations.harvest_layers if layers else partial(ol.harvest, layer="2")
+        call(
             model,
-            layer="2",
             inputs=torch.rand(SAMPLES, 1, 16, 16),
             action=ol.actions.images(ol.groups.cyclic(4)),
             out=out,
@@ -77,6 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--layers", action="store_true", help="all layers, some in fewer directions"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default=None, help="where stores are written")
     options = parser.parse_args()
@@ -85,13 +93,12 @@ def main() -> None:
     kills = harvests = different = in_workers = 0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         undisturbed = Path(folder) / "undisturbed"
-        process = fork.Process(target=harvest, args=(undisturbed / "acts", 1))
+        process = fork.Process(target=harvest, args=(undisturbed / "acts", 1, options.layers))
         process.start()
         process.join()
         begun = time.perf_counter()
-        process = fork.Process(
-            target=harvest, args=(Path(folder) / "timed" / "acts", options.workers)
-        )
+        settings = (options.workers, options.layers)
+        process = fork.Process(target=harvest, args=(Path(folder) / "timed" / "acts", *settings))
         process.start()
         process.join()
         whole = time.perf_counter() - begun
@@ -99,7 +106,7 @@ def main() -> None:
         while kills < options.kills:
             place = Path(folder) / f"harvest-{harvests}"
             while not (place / "acts").exists():
-                process = fork.Process(target=harvest, args=(place / "acts", options.workers))
+                process = fork.Process(target=harvest, args=(place / "acts", *settings))
                 process.start()
                 process.join(instants.uniform(0, whole))
                 victims = children(process.pid) if kills % 3 == 2 else []
@@ -109,7 +116,8 @@ def main() -> None:
                     kills += 1
                 process.join()
             harvests += 1
-            whole_store = ol.open_store(place / "acts").n == SAMPLES
+            store = place / "acts" / ("2.zarr" if options.layers else "")
+            whole_store = ol.open_store(store).n == SAMPLES
             different += digests(place) != expected or not whole_store
             for file in place.rglob("*"):
                 if file.is_file():
