@@ -127,6 +127,30 @@ class Hidden(MemoryFileSystem):
     cat_file = pipe_file = find = ls = info = exists = _denied
 
 
+class LostError(Exception):
+    """What no system raises."""
+
+
+class Lost(MemoryFileSystem):
+    """A bucket whose network may go."""
+
+    protocol = "lost"
+    gone = False
+
+    def cat_file(self, path: str, *args: Any, **kwargs: Any) -> bytes:
+        if self.gone:
+            raise LostError("no route\nto host")
+        return bytes(super().cat_file(path, *args, **kwargs))
+
+
+def test_a_network_that_is_lost_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("lost", Lost, clobber=True)
+    store = store_from_array(VALUES, group=cyclic(4), out="lost://acts")
+    monkeypatch.setattr(Lost, "gone", True)
+    with pytest.raises(OrbitLensError, match="a network, .*received no route to host; try again"):
+        store.orbits()
+
+
 def test_rights_and_libraries_that_lack_are_said_in_one_line() -> None:
     for kind in (Guarded, Hidden):
         fsspec.register_implementation(str(kind.protocol), kind, clobber=True)

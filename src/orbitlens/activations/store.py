@@ -315,7 +315,11 @@ class ActivationStore:
                 received=damaged or one_line(error),
                 remedy=REMAKE,
             ) from error
-        except OSError as error:
+        except Exception as error:
+            # The libraries of URLs have errors of their own.
+            lost = isinstance(error, OSError) or isinstance(self.path, str)
+            if not lost or isinstance(error, MemoryError):
+                raise
             raise OrbitLensError(
                 f"store {self.path}",
                 expected="a disk, or a network, that can be read",
