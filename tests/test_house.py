@@ -21,7 +21,6 @@ ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
 HEAVY = {
     *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
     *("transformers", "timm", "torchvision", "huggingface_hub", "h5py", "pyarrow"),
-    *("numba", "llvmlite"),
 }
 
 

@@ -8,12 +8,13 @@ alternate, so that a busy moment of the machine falls on both.
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch.nn.functional import embedding_bag
 
-from orbitlens.sae import largest_numba, sparse_numba
+from orbitlens.sae import largest_compiled, sparse_compiled
 from orbitlens.sae.largest import RunningLargest, largest
 from orbitlens.sae.memory import Memory
 from orbitlens.sae.sparse_kernels import kernels_on
@@ -24,6 +25,7 @@ Call = Callable[[], object]
 
 
 def sums_by_torch(pattern: Pattern, values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """S W."""
     return embedding_bag(
         pattern.columns,
         vectors,
@@ -35,6 +37,7 @@ def sums_by_torch(pattern: Pattern, values: torch.Tensor, vectors: torch.Tensor)
 
 
 def products_by_torch(pattern: Pattern, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """<X_r, W_c> at the entries."""
     empty = left.new_zeros(len(pattern.columns))
     size = (pattern.height, pattern.width)
     entries = torch.sparse_csr_tensor(pattern.starts, pattern.columns, empty, size)
@@ -42,33 +45,35 @@ def products_by_torch(pattern: Pattern, left: torch.Tensor, right: torch.Tensor)
 
 
 def of_products(d_in: int, d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
+    """The products of a step, by torch and compiled."""
     columns = torch.rand(batch, d_sae).topk(k).indices.sort(-1).values.flatten()
     pattern = Pattern(torch.arange(0, batch * k + 1, k), columns, d_sae)
     values, x, w = torch.rand(batch * k), torch.randn(batch, d_in), torch.randn(d_sae, d_in)
     across, ordered = pattern.transposed, values[pattern.order]
-    numba = sparse_numba
+    fast = sparse_compiled
     return {
         "S W": (
             lambda: sums_by_torch(pattern, values, w),
-            lambda: numba.weighted_sums(pattern, values, w),
+            lambda: fast.weighted_sums(pattern, values, w),
         ),
         "S^T X": (
             lambda: sums_by_torch(across, ordered, x),
-            lambda: numba.weighted_sums(across, ordered, x),
+            lambda: fast.weighted_sums(across, ordered, x),
         ),
         "<X_r, W_c>": (
             lambda: products_by_torch(pattern, x, w),
-            lambda: numba.entry_products(pattern, x, w),
+            lambda: fast.entry_products(pattern, x, w),
         ),
     }
 
 
 def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
+    """The searches through a block, by torch and compiled."""
     width = min(d_sae, 8192)
     rows = min(batch, 2**23 // width)
     block, bias = torch.randn(rows, width), torch.randn(1, width)
     values, places = torch.empty(rows, k), torch.empty(rows, k, dtype=torch.long)
-    keep = largest_numba.keep_largest
+    keep = largest_compiled.keep_largest
     running = RunningLargest(rows * k)
     running.add(block, first=0, stride=width)
 
@@ -89,30 +94,35 @@ def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
         ),
         "above a floor": (
             above_by_torch,
-            lambda: largest_numba.above(block, bias[0], running.floor),
+            lambda: largest_compiled.above(block, bias[0], running.floor),
         ),
     }
 
 
 def milliseconds(call: Call) -> float:
+    """How long a call takes."""
     start = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - start)
 
 
 def main() -> None:
+    """Print a table for each shape."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     if kernels_on(torch.device("cpu")) is None:
-        parser.error("Numba is not installed or cannot be used here: pip install 'orbitlens[fast]'")
+        parser.error("there is no C compiler, or it cannot be used here")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for shape, (d_in, d_sae, k, batch) in SHAPES.items():
         print(f"\n{shape}: d_in {d_in}, d_sae {d_sae}, k {k}, batch {batch}")
         print(f"{'':24}{'torch':>9}{'compiled':>10}{'times':>7}")
         calls = of_products(d_in, d_sae, k, batch) | of_searches(d_sae, k, batch)
         for name, (by_torch, compiled) in calls.items():
-            with Memory():
+            with (
+                Memory(),
+                warnings.catch_warnings(action="ignore"),
+            ):  # torch's own, of beta features
                 compiled()
                 pairs = [(milliseconds(by_torch), milliseconds(compiled)) for _ in range(rounds)]
             least = [min(times) for times in zip(*pairs, strict=True)]

@@ -244,3 +244,18 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
+
+    Returns:
+        An absolute path, which need not exist.
+
+    Example:
+        >>> cache_folder().is_absolute()
+        True
+    """
+    chosen = os.environ.get("ORBITLENS_CACHE")
+    folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "orbitlens"
+    return folder.absolute()

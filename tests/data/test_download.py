@@ -10,9 +10,9 @@ from types import TracebackType
 import pytest
 
 from orbitlens.data import download
-from orbitlens.data.download import cache_folder, fetch
+from orbitlens.data.download import fetch
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import one_at_a_time
+from orbitlens.files import cache_folder, one_at_a_time
 
 CONTENT = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -75,3 +75,17 @@ def test_results_of_many_sizes_share_few_blocks_and_lie_as_torch_aligns_them(
             assert result.data_ptr() % 64 == 0
             del result
     assert memory.size <= 4 * sum(range(LARGE, 2 * LARGE + 1, LARGE // 8))
+
+
+def test_a_larger_block_serves_for_both_and_a_far_larger_one_does_not() -> None:
+    memory = Memory()
+    with memory:
+        empty(LARGE, like=LIKE)
+        empty(2 * LARGE, like=LIKE)
+        assert memory.size == 8 * LARGE
+        empty(LARGE, like=LIKE)
+        assert memory.size == 8 * LARGE
+        empty(5 * LARGE, like=LIKE)
+        assert memory.size == 28 * LARGE
+        empty(2 * LARGE, like=LIKE)
+        assert memory.size == 28 * LARGE

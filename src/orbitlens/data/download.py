@@ -1,8 +1,7 @@
-"""Files from the internet: a cache folder, and downloads whose checksum is verified."""
+"""Files from the internet: downloads whose checksum is verified."""
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,21 +14,6 @@ from orbitlens.files import new_file, one_at_a_time, one_line_errors
 _SCHEMES = ("https", "http", "file")
 _CHUNK = 1 << 20
 _PATIENCE_S = 30.0
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
-
-    Returns:
-        An absolute path, which need not exist.
-
-    Example:
-        >>> cache_folder().is_absolute()
-        True
-    """
-    chosen = os.environ.get("ORBITLENS_CACHE")
-    folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "orbitlens"
-    return folder.absolute()
 
 
 def fetch(

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import UInt8
 
 from orbitlens.data.base import Inputs
-from orbitlens.data.download import cache_folder, fetch
+from orbitlens.data.download import fetch
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
-from orbitlens.files import new_file, one_line_errors
+from orbitlens.files import cache_folder, new_file, one_line_errors
 
 _CLASSES = ("smooth and round", "smooth and cigar-shaped", "edge-on disk", "unbarred spiral")
 _SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}

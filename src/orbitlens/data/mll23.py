@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from orbitlens.data.base import Inputs
-from orbitlens.data.download import PublishedFile, cache_folder, fetch, zenodo_files
+from orbitlens.data.download import PublishedFile, fetch, zenodo_files
 from orbitlens.data.folder import image_folder
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import new_folder, one_at_a_time, one_line_errors
+from orbitlens.files import cache_folder, new_folder, one_at_a_time, one_line_errors
 
 _RECORD = "https://zenodo.org/records/14277609"
 _FILES = "https://zenodo.org/api/records/14277609"

@@ -7,6 +7,7 @@ at d_in 768 and 16384 latents that took longer than their sums.
 
 import math
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import final
@@ -21,6 +22,8 @@ _SMALLEST = 2**20
 
 _DIGITS = 4
 """Leading binary digits of a size that count."""
+_SIMILAR = 2
+"""Times by which a block may be larger than what lies in it."""
 
 
 @final
@@ -44,7 +47,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._blocks: list[np.ndarray] = []
-        self._users: list[weakref.ref[np.ndarray]] = []
+        self._users: list[Callable[[], np.ndarray | None]] = []
         self._token: Token[Memory | None] | None = None
 
     def __enter__(self) -> None:
@@ -69,17 +72,35 @@ class Memory:
         # Few sizes, so that results whose number of entries changes find each other's blocks.
         step = 1 << max(0, size.bit_length() - _DIGITS)
         size = -(-size // step) * step
-        for place, (block, user) in enumerate(zip(self._blocks, self._users, strict=True)):
-            if len(block) == size and user() is None:
-                # A view of its own for each use: it lives as long as the tensors that lie in it.
-                own = block[:]
-                self._users[place] = weakref.ref(own)
-                return torch.from_numpy(own)
-        block = torch.empty(size, dtype=torch.uint8).numpy()
-        own = block[:]
-        self._blocks.append(block)
-        self._users.append(weakref.ref(own))
+        place = self._free(size)
+        if place is None:
+            place = len(self._blocks)
+            self._blocks.append(torch.empty(size, dtype=torch.uint8).numpy())
+            self._users.append(_nobody)
+        # A view of its own for each use: it lives as long as the tensors that lie in it.
+        own = self._blocks[place][:]
+        self._users[place] = weakref.ref(own)
         return torch.from_numpy(own)
+
+    def _free(self, size: int) -> int | None:
+        """The place of the smallest free block that will do; else one in its place is given up."""
+        free = sorted(
+            (len(block), place)
+            for place, (block, user) in enumerate(zip(self._blocks, self._users, strict=True))
+            if user() is None
+        )
+        for length, place in free:
+            if size <= length <= _SIMILAR * size:
+                return place
+        for length, place in reversed(free):
+            if length < size <= _SIMILAR * length:  # what lay there finds room in the larger one
+                del self._blocks[place], self._users[place]
+                break
+        return None
+
+
+def _nobody() -> None:
+    """Who uses a new block."""
 
 
 _present: ContextVar[Memory | None] = ContextVar("memory", default=None)

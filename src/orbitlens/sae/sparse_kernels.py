@@ -1,9 +1,8 @@
-"""Which kernels compute products with a sparse matrix: Triton's, Numba's, or torch's own."""
+"""Which kernels compute products with a sparse matrix: compiled ones, Triton's, or torch's own."""
 
 import warnings
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 import torch
@@ -12,7 +11,7 @@ from orbitlens.errors import one_line
 from orbitlens.sae.sparse_pattern import PIECE, Pattern
 from orbitlens.typing import Tensor
 
-_WORTH_COMPILING = 2**20
+_WORTH_IT = 2**20
 """Numbers to look at, below which a CPU is done with them whoever does it."""
 
 
@@ -26,7 +25,7 @@ def kernels_for(tensor: Tensor, numbers: int) -> ModuleType | None:
     if tensor.is_cuda:
         taken = tensor.dtype in (torch.float32, torch.bfloat16)
     else:
-        taken = tensor.is_cpu and tensor.dtype == torch.float32 and numbers >= _WORTH_COMPILING
+        taken = tensor.is_cpu and tensor.dtype == torch.float32 and numbers >= _WORTH_IT
     return kernels_on(tensor.device) if taken else None
 
 
@@ -35,17 +34,15 @@ def kernels_on(device: torch.device) -> ModuleType | None:
     """Return the module of kernels for a device, asked for an example first; once of each device.
 
     Returns:
-        `sparse_numba` or `sparse_triton`; None where Numba or Triton is not there, or cannot be
-        used, and where the example fails, with a warning that says how.
+        `sparse_compiled` or `sparse_triton`; None where what these need is not there, and where
+        the example fails, with a warning that says how.
     """
-    library = "numba" if device.type == "cpu" else "triton"
-    if find_spec(library) is None:
-        return None
-    kernels = import_module(f"orbitlens.sae.sparse_{library}")
-    return kernels if kernels.available() and _work(kernels, library, device) else None
+    name = "sparse_compiled" if device.type == "cpu" else "sparse_triton"
+    kernels = import_module(f"orbitlens.sae.{name}")
+    return kernels if kernels.available() and _work(kernels, device) else None
 
 
-def _work(kernels: ModuleType, library: str, device: torch.device) -> bool:
+def _work(kernels: ModuleType, device: torch.device) -> bool:
     """Whether kernels give what they should for an example, which waits for a GPU."""
     # One row of three pieces, an empty one, and one entry; the sums are exact in float32.
     long = 2 * PIECE + 3
@@ -67,6 +64,6 @@ def _work(kernels: ModuleType, library: str, device: torch.device) -> bool:
     except Exception as error:  # A compiler fails in many ways, and each leaves torch.
         works, how = False, one_line(error)
     if not works:
-        message = f"{library.capitalize()} is not used on {device}: {how}"
+        message = f"{kernels.NAME} is not used on {device}: {how}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return works

@@ -7,8 +7,9 @@ products with it, and each costs as much as there are entries:
     S^T X        for each column the rows that use it: the gradient of a dictionary or an encoder
     <X_r, W_c>   at the entries alone: the gradient of the codes
 
-On a GPU with Triton they are those of `sparse_triton`, on a CPU with Numba those of `sparse_numba`
-once there is enough to do, and otherwise torch's. Nothing here makes the host wait for a GPU.
+On a GPU with Triton they are those of `sparse_triton`, on a CPU with a C compiler those of
+`sparse_compiled` once there is enough to do, and otherwise torch's. Nothing here makes the host
+wait for a GPU.
 """
 
 import warnings

@@ -63,10 +63,10 @@ def per_sample(
         ordered: Whether those of a sample must come in the order of their latents.
     """
     if like.is_cpu and kernels_for(like, members * batch * latents) is not None:
-        from orbitlens.sae import largest_numba
+        from orbitlens.sae import largest_compiled
 
-        if largest_numba.takes(width, k):
-            return _PerSampleCompiled(k, latents, largest_numba.keep_largest)
+        if largest_compiled.takes(width, k):
+            return _PerSampleCompiled(k, latents, largest_compiled.keep_largest)
     return _PerSample(k, latents, ordered=ordered)
 
 
@@ -83,9 +83,9 @@ def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -
     if like.is_cuda:
         return _PerBatchSized(k, members, batch, latents)
     if like.is_cpu and kernels_for(like, members * batch * latents) is not None:
-        from orbitlens.sae import largest_numba
+        from orbitlens.sae import largest_compiled
 
-        return _PerBatch(k, members, batch, latents, above=largest_numba.above)
+        return _PerBatch(k, members, batch, latents, above=largest_compiled.above)
     return _PerBatch(k, members, batch, latents)
 
 

@@ -25,6 +25,8 @@ try:
 except ImportError:  # Then `available` says so, and nobody calls the kernels.
     triton, tl = None, SimpleNamespace(constexpr=int)
 
+NAME = "Triton"
+
 _ENTRIES = 16
 """Entries that a program looks at together."""
 _NARROWEST, _WIDEST = 16, 128

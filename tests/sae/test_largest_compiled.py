@@ -5,9 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlens.sae.largest_numba import above, keep_largest, takes
+from orbitlens.sae import sparse_compiled
+from orbitlens.sae.largest_compiled import above, keep_largest, takes
 from orbitlens.typing import Tensor
 
+pytestmark = pytest.mark.skipif(
+    not sparse_compiled.available(), reason="no C compiler, or torch's threads are out of reach"
+)
 KINDS = ("floats", "few distinct", "mostly -inf", "all -inf", "huge and tiny")
 
 

@@ -1,0 +1,60 @@
+"""Products with a sparse matrix on a CPU by `kernels.c`; `sparse_products` calls them.
+
+They read rows of some KB at random places. Figures beside torch's are in `benchmarks/speed`.
+"""
+
+from orbitlens.sae import compiled
+from orbitlens.sae.memory import empty
+from orbitlens.sae.sparse_pattern import Pattern, Values
+from orbitlens.typing import Float, Tensor
+
+NAME = "The C compiler"
+
+
+def available() -> bool:
+    """Say whether there are a C compiler and torch's threads to run what it makes."""
+    return compiled.compiler() is not None and compiled.runtime() is not None
+
+
+def weighted_sums(
+    pattern: Pattern, values: Values, vectors: Float[Tensor, "columns dim"]
+) -> Float[Tensor, "rows dim"]:
+    """Return S W; see `sparse_products.weighted_sums`.
+
+    Args:
+        pattern: Where the entries of S are.
+        values: What they are, shape [entries].
+        vectors: W, float32, shape [columns, dim].
+
+    Returns:
+        Shape [rows, dim].
+    """
+    dim = vectors.shape[1]
+    sums = empty(pattern.height, dim, like=vectors)
+    given = (pattern.starts, pattern.columns, values, vectors)
+    compiled.run("weighted_sums", pattern.height, dim, *_in_one_piece(*given), sums)
+    return sums
+
+
+def entry_products(
+    pattern: Pattern, left: Float[Tensor, "rows dim"], right: Float[Tensor, "columns dim"]
+) -> Values:
+    """Return <X_r, W_c> at every entry; see `sparse_products.entry_products`.
+
+    Args:
+        pattern: Where the entries are.
+        left: X, float32, shape [rows, dim].
+        right: W, float32, shape [columns, dim].
+
+    Returns:
+        Shape [entries].
+    """
+    products = left.new_empty(len(pattern.columns))
+    given = (pattern.starts, pattern.columns, left, right)
+    sizes = (pattern.height, left.shape[1])
+    compiled.run("entry_products", *sizes, *_in_one_piece(*given), products)
+    return products
+
+
+def _in_one_piece(*tensors: Tensor) -> list[Tensor]:
+    return [tensor.contiguous() for tensor in tensors]
