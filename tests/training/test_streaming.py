@@ -91,6 +91,28 @@ def test_members_of_a_streamed_stack_share_batches_and_draw_their_own_elements(
     assert not torch.allclose(first.sae.W_dec, second.sae.W_dec, rtol=1e-4, atol=1e-5)
 
 
+def test_members_of_several_stores_see_each_its_own(large: ActivationStore) -> None:
+    stores = [large, large.about(torch.ones(1, 64))]
+    train = partial(fit, objective=objectives.canonical, epochs=1, batch_size=5000)
+    saes = [topk_sae(64, 16, 3), topk_sae(64, 16, 3)]
+    together = train(saes, stores, seed=[0, 0], memory_gib=2 * SMALL)
+    for result, store in zip(together, stores, strict=True):
+        alone = train(topk_sae(64, 16, 3), store, seed=0, memory_gib=SMALL)
+        torch.testing.assert_close(result.sae.W_dec, alone.sae.W_dec, rtol=1e-4, atol=1e-5)
+        assert result.history.explained_variance == pytest.approx(
+            alone.history.explained_variance, rel=1e-4
+        )
+
+
+def test_a_gpu_is_sent_the_orbits_of_a_batch_alone(large: ActivationStore) -> None:
+    data = streamed(large)
+    data._device = torch.device("meta")
+    for number in range(3):
+        rows, first = data.batch(0, number)
+        assert (rows.device.type, first.device.type) == ("meta", "meta")
+        assert (rows.shape, len(first)) == ((4000, 64), 1000)
+
+
 def test_a_budget_that_cannot_hold_a_part_of_the_store_is_one_line(large: ActivationStore) -> None:
     with pytest.raises(OrbitLensError, match="`memory`: expected at least .* MiB") as error:
         fit(topk_sae(64, 16, 3), large, memory_gib=0.001)

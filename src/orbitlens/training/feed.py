@@ -18,7 +18,7 @@ from orbitlens.training.member import Member
 from orbitlens.typing import Float, Int, Tensor
 from orbitlens.views import Batch
 
-Found = tuple[Float[Tensor, "rows dim"], Int[Tensor, " batch"]]
+Found = tuple[Float[Tensor, "_ dim"], Int[Tensor, " batch"]]
 
 
 class Feed(ABC):
