@@ -100,3 +100,63 @@ def test_denormal_numbers_are_left_to_everybody_else() -> None:
     # -ffast-math would flush them to zero in the whole process.
     assert kernels_on(CPU) is sparse_compiled
     assert (torch.full((64,), 1e-40) * 1.0 != 0).all()
+
+
+SANITIZED = """
+import torch
+from orbitlens.sae.largest_compiled import above, keep_largest
+from orbitlens.sae.sparse_compiled import entry_products, weighted_sums
+from orbitlens.sae.sparse_pattern import Pattern
+
+def random(*sizes, like):
+    made = torch.randn(*sizes)
+    kinds = (made, made.round(), made * torch.nan, made * torch.inf)
+    return (*kinds, torch.where(made > 1, torch.nan, made))[like]
+
+def below(most):
+    return int(torch.randint(most, ()))
+
+torch.manual_seed(0)
+for trial in range(300):
+    rows, k, like, first = 1 + below(5), 1 + below(8), trial % 5, 0
+    values, places = torch.empty(rows, k), torch.empty(rows, k, dtype=torch.long)
+    for width in (64 * k + below(50), 1, 17, 40):
+        block = random(rows, width, like=like).to((torch.float32, torch.bfloat16)[trial % 2])
+        keep_largest(block, torch.zeros(1, width), values, places, first=first)
+        above(block, torch.zeros(width), 0.1)
+        first += width
+        assert (places >= 0).all() and (places < first).all()
+    dim, counts = 1 + below(70), torch.randint(11, (rows,))
+    starts = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    pattern = Pattern(starts, torch.randint(7, (int(counts.sum()),)), 7)
+    right = random(7, dim, like=like)
+    weighted_sums(pattern, random(len(pattern.columns), like=like), right)
+    entry_products(pattern, random(rows, dim, like=like), right)
+"""
+
+
+def test_no_kernel_reads_or_writes_beyond_its_arguments(monkeypatch, tmp_path: Path) -> None:
+    compiler = compiled.compiler()
+    assert compiler is not None
+    told = [
+        subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True)
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    sanitizers = [Path(each.stdout.strip()) for each in told]
+    if not all(path.is_absolute() and path.exists() for path in sanitizers):
+        pytest.skip("the compiler has no sanitizers")
+    flags = (*compiled._FLAGS, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    made = compiled._place()
+    made.parent.mkdir()
+    monkeypatch.setattr(compiled, "_FLAGS", flags)
+    compiled._compile(made)
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(map(str, sanitizers)),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SANITIZED], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

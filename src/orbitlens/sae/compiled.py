@@ -26,10 +26,8 @@ from orbitlens.typing import Tensor
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = (
     *("-O3", "-march=native", "-shared", "-fPIC"),
-    # Sums may be taken in any order, one that the shape decides. What is not finite still compares
-    # as it should where that counts: a number that is none is as good as any other in a search.
+    # Sums may be taken in any order, one that the shape decides.
     *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
-    "-ffinite-math-only",
 )
 _SECONDS = 120
 """After which a compiler is given up."""

@@ -177,9 +177,21 @@ static i64 reduce(float *found, i64 *found_at, i64 count, i64 k) {
         int tied = found[i] == bound && ties > 0;
         ties -= tied;
         found[kept] = found[i], found_at[kept] = found_at[i];
-        kept += tied || found[i] > bound;
+        kept += (tied || found[i] > bound) && kept < k;
     }
     return kept;
+}
+
+/* The largest of each group. Only with numbers that are some do processors have an instruction for
+   it; what is said of a group with others does not matter, as each of its numbers is compared. */
+__attribute__((optimize("finite-math-only"))) static void
+maxima_of(const float *restrict sums, i64 groups, float *restrict maxima) {
+    for (i64 group = 0; group < groups; group++) {
+        float most = sums[group * GROUP];
+        for (i64 i = 1; i < GROUP; i++)
+            most = sums[group * GROUP + i] > most ? sums[group * GROUP + i] : most;
+        maxima[group] = most;
+    }
 }
 
 struct search {
@@ -208,12 +220,7 @@ void keep_largest(const struct search *a) {
         i64 *places = a->places + row * k, count = 0;
         load(a->block, a->half, row * width, width, a->biases + row * a->members / a->rows * width,
              sums);
-        for (i64 group = 0; group < groups; group++) {
-            float most = sums[group * GROUP];
-            for (i64 i = 1; i < GROUP; i++)
-                most = sums[group * GROUP + i] > most ? sums[group * GROUP + i] : most;
-            maxima[group] = most;
-        }
+        maxima_of(sums, groups, maxima);
         if (a->before) {
             memcpy(found, values, k * sizeof(float));
             memcpy(found_at, places, k * sizeof(i64));
@@ -274,13 +281,12 @@ void write_above(const struct above *a) {
     share(&a->pool, a->rows, &first, &last);
     float *sums = room(a->width), floor = *a->floor;
     for (i64 row = first; row < last; row++) {
-        i64 at = a->starts[row], left = a->counts[row];
+        i64 at = a->starts[row], end = at + a->counts[row];
         load(a->block, a->half, row * a->width, a->width, a->biases, sums);
-        for (i64 group = 0; group < a->width && left; group += GROUP) {
+        for (i64 group = 0; group < a->width && at < end; group += GROUP) {
             int here = 0;
             for (i64 i = group; i < group + GROUP; i++)
                 here += sums[i] > floor;
-            left -= here;
             for (i64 i = group; here; i++)
                 if (sums[i] > floor)
                     a->values[at] = sums[i], a->columns[at++] = i, here--;
