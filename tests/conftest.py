@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import hypothesis
+import pytest
 import torch
 
 # One thread each, so that two workers do not fight over two cores.
@@ -9,3 +10,9 @@ torch.set_num_threads(1)
 # A slow moment of a shared machine is no failure, and the same commit fails or passes every time.
 hypothesis.settings.register_profile("orbitlens", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("orbitlens")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Draw the same numbers in every run, whichever tests come before."""
+    del item
+    torch.manual_seed(0)
