@@ -12,6 +12,7 @@ import torch
 
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.batches import OrbitBatches, Place
+from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
 _CHUNK = 2**17
@@ -134,7 +135,7 @@ class HeldData(TrainingData):
     def squared_deviations(self, *, moved: bool) -> Float[Tensor, " rows"]:
         """Squared distance of every row from the mean of all rows, or of the canonical ones."""
         around = around_of(self.orbit_mean, moved=moved)
-        return squared_deviations(self.rows.split(at_once(len(around))), around)
+        return squared_deviations(self.rows, around)
 
 
 @final
@@ -206,21 +207,12 @@ class StreamedData(TrainingData):
         return orbits.mul_(self.scale).flatten(0, 1).to(self._device)
 
 
-def at_once(dim: int) -> int:
-    """Return how many rows are looked at at once.
-
-    Example:
-        >>> at_once(1024)
-        128
-    """
-    return max(1, _CHUNK // dim)
-
-
 def squared_deviations(
-    parts: Iterable[Float[Tensor, "_ dim"]], around: Float[Tensor, " dim"]
+    rows: Float[Tensor, "rows dim"], around: Float[Tensor, " dim"]
 ) -> Float[Tensor, " rows"]:
-    """Return the squared distance of every row of some parts from a point, float64."""
-    return torch.cat([(part - around).square().sum(-1).double() for part in parts])
+    """Return the squared distance of every row from a point, float64."""
+    parts = rows.split(max(1, _CHUNK // len(around)))
+    return torch.cat([squared_error(part, around.expand_as(part)).double() for part in parts])
 
 
 def around_of(orbit_mean: Float[Tensor, "group dim"], *, moved: bool) -> Float[Tensor, " dim"]:

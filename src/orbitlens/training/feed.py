@@ -7,15 +7,9 @@ from typing import final
 import numpy as np
 import torch
 
-from orbitlens.training.data import (
-    HeldData,
-    StreamedData,
-    around_of,
-    at_once,
-    squared_deviations,
-)
+from orbitlens.training.data import HeldData, StreamedData, around_of, squared_deviations
 from orbitlens.training.member import Member
-from orbitlens.typing import Float, Int, Tensor
+from orbitlens.typing import Float, Int, StackedActivations, Tensor
 from orbitlens.views import Batch
 
 Found = tuple[Float[Tensor, "_ dim"], Int[Tensor, " batch"]]
@@ -31,6 +25,10 @@ class Feed(ABC):
     @abstractmethod
     def batch(self, number: int) -> Batch:
         """Return a batch of the epoch, which come in their order."""
+
+    def note(self, targets: StackedActivations) -> None:
+        """Look at the targets of a batch, shape [member, batch, dim], while they are in cache."""
+        del targets
 
     @abstractmethod
     def variance(self) -> Float[Tensor, " member"]:
@@ -147,9 +145,7 @@ class StreamedFeed(Feed):
         canonical = torch.stack([found[own][1] for own in self._own])
         elements = [self._elements(member, number, canonical.shape[1]) for member in self._members]
         moved = canonical + torch.stack(elements).to(device)
-        batch = Batch(found[0][0], canonical, moved, order)
-        self._variance = self._variance + self._deviations_of(batch)
-        return batch
+        return Batch(found[0][0], canonical, moved, order)
 
     def _side_by_side(self, found: Sequence[Found]) -> list[Found]:
         """Copy the orbits of each batch alone into rows that all members share."""
@@ -164,14 +160,13 @@ class StreamedFeed(Feed):
         generator = torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))
         return torch.randint(member.data.order, (count,), generator=generator)
 
-    def _deviations_of(self, batch: Batch) -> Float[Tensor, " member"]:
-        targets = batch.moved if self._target_moves else batch.canonical
+    def note(self, targets: StackedActivations) -> None:
+        """Add their squared distances from the mean to the sum."""
         means = [around_of(m.data.orbit_mean, moved=self._target_moves) for m in self._members]
-        sums = []
-        for own, mean in zip(targets, means, strict=True):
-            parts = (batch.rows.index_select(0, part) for part in own.split(at_once(len(mean))))
-            sums.append(squared_deviations(parts, mean).sum())
-        return torch.stack(sums)
+        sums = [
+            squared_deviations(own, mean).sum() for own, mean in zip(targets, means, strict=True)
+        ]
+        self._variance = self._variance + torch.stack(sums)
 
     def variance(self) -> Float[Tensor, " member"]:
         """Sum over the targets of the batches that were read."""

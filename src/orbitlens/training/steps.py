@@ -112,6 +112,7 @@ class StackTraining:
         output = views.primary
         self.loss += losses.sum(-1)
         target = self._target(views)
+        self.feed.note(target)
         error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))
         self.error += error.view(target.shape[:2]).sum(-1)
         for each in views.outputs:
