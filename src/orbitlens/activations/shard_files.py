@@ -1,12 +1,14 @@
 """Shards on a local disk, read without what Zarr does around every chunk.
 
-Zarr takes 2.7 processor seconds to read 1.5 GB in chunks of half a MiB, most of them for what it
-does around the bytes, and a training on the same cores waits for them. Here the bytes of a chunk
-go from the file to one room, small enough to stay in the processor's cache, are held against their
-checksum there, and are taken from there: 0.3 s (`benchmarks/scale/batches.md`). Zarr is the format
-and the only writer. What is read here is what this library writes to a disk: chunks of whole
-orbits, not compressed, a CRC-32C behind each, in shards that end in an index of their chunks with a
-CRC-32C of its own (Zarr v3, codec "sharding_indexed"). Everything else is read by Zarr.
+Zarr takes 1.3 processor seconds for a GB in chunks of half a MiB, most of them for what it does
+around the bytes, and a training on the same cores waits for them. Here the bytes of a chunk go from
+the file to one room, small enough to stay in the processor's cache, are held against their checksum
+there, and are taken from there: 0.1 s (`benchmarks/scale/batches.md`).
+
+Zarr is the format and the only writer. What is read here is what this library writes to a disk:
+chunks of whole orbits, not compressed, a CRC-32C behind each, in shards that end in an index of
+their chunks with a CRC-32C of its own (Zarr v3, codec "sharding_indexed"). Everything else is read
+by Zarr.
 """
 
 import sys
