@@ -291,7 +291,9 @@ class ActivationStore:
 
     def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
         if self._files is not None:
-            return self._files.read(np.arange(self.n)[samples])
+            if isinstance(samples, slice):
+                samples = np.arange(*samples.indices(self.n))
+            return self._files.read(samples)
         if isinstance(samples, slice):
             return np.asarray(self.array[samples])
         if len(samples) and (np.diff(samples) > 0).all():
