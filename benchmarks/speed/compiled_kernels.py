@@ -1,6 +1,6 @@
 """Time the kernels of a step beside what torch does without them, on this CPU.
 
-    python benchmarks/speed/kernels.py
+    python benchmarks/speed/compiled_kernels.py
 
 Every line is one call on the matrices of a step; milliseconds are the least of several rounds that
 alternate, so that a busy moment of the machine falls on both.
