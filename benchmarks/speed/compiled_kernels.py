@@ -49,7 +49,7 @@ def of_products(d_in: int, d_sae: int, k: int, batch: int) -> dict[str, tuple[Ca
     columns = torch.rand(batch, d_sae).topk(k).indices.sort(-1).values.flatten()
     pattern = Pattern(torch.arange(0, batch * k + 1, k), columns, d_sae)
     values, x, w = torch.rand(batch * k), torch.randn(batch, d_in), torch.randn(d_sae, d_in)
-    across, ordered = pattern.transposed, values[pattern.order]
+    across, ordered = pattern.transposed, values[pattern.across[0]]
     fast = sparse_compiled
     return {
         "S W": (

@@ -138,7 +138,8 @@ def train_command(
     record = verbs.train(
         config, activations, objective, rho, out, resume=resume, console=Console(quiet=as_json)
     )
-    print_record(as_json, record, [f"SAE: {out / objective / 'sae'}"])
+    lines = [*_diverged({objective: record}), f"SAE: {out / objective / 'sae'}"]
+    print_record(as_json, record, lines)
 
 
 @click.command("probe")
@@ -279,7 +280,15 @@ def _summary(metrics: dict[str, Any]) -> list[str]:
         error = sae["transported_normalised_mse"]
         error = sae["normalised_mse"] if error is None else error
         lines.append(f"{name:<22} normalised MSE {number(error)}, l0 {number(sae['l0'])}")
-    return lines
+    return lines + _diverged(metrics["saes"])
+
+
+def _diverged(saes: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"{name}: diverged, its loss was not finite at some step; give a lower --lr"
+        for name, sae in saes.items()
+        if sae["status"] == "diverged"
+    ]
 
 
 def _row(row: dict[str, Any]) -> str:

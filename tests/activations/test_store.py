@@ -227,6 +227,16 @@ def test_another_group_than_the_arrays_is_refused(path: Path) -> None:
         open_store(path)
 
 
+def test_wider_orbits_than_the_pieces_they_are_stored_in_are_refused(path: Path) -> None:
+    # Zarr would fill up what was never written.
+    metadata = path / "activations" / "zarr.json"
+    record = json.loads(metadata.read_text())
+    record["shape"][-1] += 1
+    metadata.write_text(json.dumps(record))
+    with pytest.raises(OrbitLensError, match="intact store.*in pieces of"):
+        open_store(path)
+
+
 @pytest.mark.parametrize("chunk", ["activations/c.1.0.0", "labels/c/0"])
 def test_a_missing_shard_is_no_zeros(path: Path, chunk: str) -> None:
     (path / chunk).unlink()

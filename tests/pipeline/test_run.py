@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from orbitlens import files, io
-from orbitlens.activations import open_store
+from orbitlens.activations import open_store, store_from_array
 from orbitlens.cli import main
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups import cyclic
 from orbitlens.pipeline import Console, RunConfig, RunFolder, run, stages
 from orbitlens.pipeline.config import QUICK
 from orbitlens.sae import SAE
@@ -232,6 +233,29 @@ def test_held_out_shapes_are_no_training_images_of_the_autoencoder(tmp_path: Pat
     assert len(images) == 6000
     trained = {image.numpy().tobytes() for image in images}
     assert not any(image.numpy().tobytes() in trained for image in held_out)
+
+
+def test_a_second_run_of_a_folder_is_refused_while_one_writes(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "out", {}, resume=False)
+    with first.writing():
+        second = RunFolder(tmp_path / "out", {}, resume=True)
+        with pytest.raises(OrbitLensError, match="one run at a time.*wait"), second.writing():
+            pytest.fail("two at once")
+        assert (tmp_path / "out" / "config.json").exists()
+    with RunFolder(tmp_path / "out", {}, resume=True).writing():
+        pass
+
+
+def test_a_diverged_sae_is_told_when_it_is_trained(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = str(tmp_path / "acts.zarr")
+    store_from_array(torch.randn(60, 4, 6), group=cyclic(4), out=store)
+    settings = ("--d-sae", "8", "--k", "2", "--epochs", "3", "--objective", "vanilla")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", store, *settings, "--lr", "1e30", "--out", str(tmp_path / "sae")])
+    assert ended.value.code == 0
+    assert "vanilla: diverged" in capfd.readouterr().out
 
 
 def test_a_diverged_sae_is_reported_and_not_probed(tmp_path: Path) -> None:

@@ -41,6 +41,18 @@ def test_a_kernel_is_compiled_once_and_found_again(monkeypatch, tmp_path: Path) 
     assert sums.tolist() == [[0.0, 3.0]]
 
 
+@pytest.mark.parametrize("size", [0, 1000, -1], ids=["empty", "truncated", "one byte short"])
+def test_a_damaged_file_in_the_cache_is_made_anew(size: int, tmp_path: Path) -> None:
+    compiled._library()
+    compiled._library.cache_clear()
+    (made,) = (tmp_path / "cache").iterdir()
+    whole = made.read_bytes()
+    made.unlink()  # this process has it mapped
+    made.write_bytes(whole[:size])
+    assert kernels_on(CPU) is sparse_compiled
+    assert made.read_bytes() == whole
+
+
 def test_another_source_or_machine_is_another_file(monkeypatch) -> None:
     before = compiled._place()
     monkeypatch.setattr(compiled, "_FLAGS", (*compiled._FLAGS, "-g"))

@@ -78,7 +78,7 @@ def test_the_products_are_those_with_the_dense_matrix(
     transposed = pattern.transposed
     received = (
         KERNELS.weighted_sums(pattern, values, right),
-        KERNELS.weighted_sums(transposed, values[pattern.order], left),
+        KERNELS.weighted_sums(transposed, values[pattern.across[0]], left),
         KERNELS.entry_products(pattern, left, right),
     )
     expected = (

@@ -1,10 +1,14 @@
 """Products with a sparse matrix, held against the dense matrix in float64."""
 
+import math
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orbitlens.sae import sparse_pattern
 from orbitlens.sae.sparse_pattern import PIECE, Pattern, starts_of
 from orbitlens.sae.sparse_products import (
     column_sums,
@@ -72,24 +76,30 @@ def test_all_three_products_are_those_with_the_dense_matrix(
         torch.testing.assert_close(received.double(), value, **TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("worth", [0, math.inf], ids=["by a kernel", "by torch"])
 @given(**patterns)
 def test_the_transpose_has_the_same_entries_column_after_column(
-    rows: int, columns: int, most: int, seed: int
+    worth: float, rows: int, columns: int, most: int, seed: int
 ) -> None:
     pattern = random_pattern(rows, columns, most, seed)
+    with patch.object(sparse_pattern, "_WORTH_IT", worth):
+        _ = pattern.across, pattern.transposed.across
     values = torch.arange(1.0, 1.0 + len(pattern.columns))
     transposed = pattern.transposed
     assert (transposed.height, transposed.width) == (columns, rows)
-    assert torch.equal(dense(transposed, values[pattern.order]), dense(pattern, values).T)
+    assert torch.equal(dense(transposed, values[pattern.across[0]]), dense(pattern, values).T)
 
 
+@pytest.mark.parametrize("worth", [0, math.inf], ids=["by a kernel", "by torch"])
 @given(**patterns)
 def test_transposed_twice_it_is_itself_with_the_columns_of_each_row_in_order(
-    rows: int, columns: int, most: int, seed: int
+    worth: float, rows: int, columns: int, most: int, seed: int
 ) -> None:
     pattern = random_pattern(rows, columns, most, seed)
+    with patch.object(sparse_pattern, "_WORTH_IT", worth):
+        _ = pattern.across, pattern.transposed.across
     values = torch.arange(1.0, 1.0 + len(pattern.columns))
-    twice, order = pattern.transposed.transposed, pattern.order[pattern.transposed.order]
+    twice, order = pattern.transposed.transposed, pattern.across[0][pattern.transposed.across[0]]
     assert torch.equal(twice.starts, pattern.starts)
     assert torch.equal(twice.rows, pattern.rows)
     assert torch.equal(dense(twice, values[order]), dense(pattern, values))

@@ -208,6 +208,19 @@ def test_a_damaged_checkpoint_is_one_line(damage: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    fit(topk(), STORE, epochs=1, checkpoint=file)
+    whole = bytearray(file.read_bytes())
+    numbers = 8 + int.from_bytes(whole[:8], "little")
+    for place in (numbers, (numbers + len(whole)) // 2, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 4
+        file.write_bytes(damaged)
+        with pytest.raises(OrbitLensError, match="expected checksum .* it is damaged"):
+            fit(topk(), STORE, epochs=1, checkpoint=file)
+
+
 def test_a_checkpoint_is_safetensors_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     fit(topk(), STORE, epochs=1, checkpoint=tmp_path / "a", checkpoint_seconds=1e-9)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -125,6 +125,8 @@ def _check_shapes(store: ActivationStore) -> None:
     array = store.array
     if array.ndim not in (3, 4) or array.shape[1] != store.group.order:
         raise _damaged(store.path, f"activations {array.shape} for {store.group}")
+    if array.chunks[1:] != array.shape[1:]:
+        raise _damaged(store.path, f"orbits of {array.shape[1:]} in pieces of {array.chunks[1:]}")
     if array.dtype != ON_DISK.get(store.dtype):
         raise _damaged(store.path, f"activations of {array.dtype} that are called {store.dtype}")
     if store.moves is not None and store.moves.shape != (store.group.order, store.positions):

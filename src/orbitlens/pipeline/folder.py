@@ -1,5 +1,7 @@
 """The folder of a run: what is done is there under its final name, and nothing else is."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +55,31 @@ class RunFolder:
         """
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            yield from self._begun(made)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a second run out; a process that ends in any way lets the next one in."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OrbitLensError(
+                f"`--out` {self.path}",
+                expected="one run at a time",
+                received="another process that is writing there",
+                remedy="wait for that one, or choose another folder",
+            ) from None
+        except OSError:
+            pass  # Some network file systems have no locks.
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _begun(self, made: list[Path]) -> Iterator[None]:
         if self._resume:
             self._remove_left_overs()
         if not (self / "config.json").exists():

@@ -31,6 +31,8 @@ _FLAGS = (
 )
 _SECONDS = 120
 """After which a compiler is given up."""
+_DIGEST = 32
+"""Bytes of the checksum at the end of the file."""
 
 
 def compiler() -> str | None:
@@ -78,14 +80,25 @@ def run(kernel: str, *arguments: Tensor | int) -> None:
 def _library() -> ctypes.CDLL:
     """The compiled kernels, from the cache folder if they were compiled before."""
     made = _place()
-    if not made.is_file():
+    if not _is_whole(made):
         try:
             made.parent.mkdir(parents=True, exist_ok=True)
             _compile(made)
-        except OSError:  # nobody may write there
-            made = Path(tempfile.mkdtemp(prefix="orbitlens-")) / made.name
-            _compile(made)
+        except OSError:  # nobody may write there; what is loaded needs no file any more
+            with tempfile.TemporaryDirectory(prefix="orbitlens-") as folder:
+                made = Path(folder) / made.name
+                _compile(made)
+                return ctypes.CDLL(os.fspath(made))
     return ctypes.CDLL(os.fspath(made))
+
+
+def _is_whole(made: Path) -> bool:
+    """Whether a file ends with its checksum: a part of a library would end the process."""
+    try:
+        content = made.read_bytes()
+    except OSError:
+        return False
+    return content[-_DIGEST:] == hashlib.sha256(content[:-_DIGEST]).digest()
 
 
 def _place() -> Path:
@@ -108,4 +121,7 @@ def _compile(made: Path) -> None:
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
+        content = target.read_bytes()
+        # What comes after the library itself is not looked at when it is loaded.
+        target.write_bytes(content + hashlib.sha256(content).digest())
         target.replace(made)

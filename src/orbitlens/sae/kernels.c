@@ -96,6 +96,33 @@ void entry_products(const struct products *a) {
     }
 }
 
+struct across {
+    struct pool pool;
+    i64 rows, width;
+    const i64 *starts, *columns;
+    i64 *column_starts, *order, *entry_rows;
+};
+
+/* The entries column after column, in their order within each. One thread does it: there is little
+   to do, and column_starts is zero at first. */
+void across(const struct across *a) {
+    if (a->pool.thread() != 0)
+        return;
+    i64 entries = a->starts[a->rows], *next = malloc((a->width + 1) * sizeof(i64));
+    for (i64 e = 0; e < entries; e++)
+        a->column_starts[a->columns[e] + 1]++;
+    for (i64 column = 0; column < a->width; column++) {
+        a->column_starts[column + 1] += a->column_starts[column];
+        next[column] = a->column_starts[column];
+    }
+    for (i64 row = 0; row < a->rows; row++)
+        for (i64 e = a->starts[row]; e < a->starts[row + 1]; e++) {
+            i64 place = next[a->columns[e]]++;
+            a->order[place] = e, a->entry_rows[place] = row;
+        }
+    free(next);
+}
+
 /* ---- The largest of pre-activations, to whose blocks the biases are still to be added. ---- */
 
 enum { GROUP = 16, LOOSE = 8, HALVINGS = 32 };

@@ -3,10 +3,12 @@
 They read rows of some KB at random places. Figures beside torch's are in `benchmarks/speed`.
 """
 
+import torch
+
 from orbitlens.sae import compiled
 from orbitlens.sae.memory import empty
 from orbitlens.sae.sparse_pattern import Pattern, Values
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Int, Tensor
 
 NAME = "The C compiler"
 
@@ -54,6 +56,26 @@ def entry_products(
     sizes = (pattern.height, left.shape[1])
     compiled.run("entry_products", *sizes, *_in_one_piece(*given), products)
     return products
+
+
+def across(
+    pattern: Pattern,
+) -> tuple[Int[Tensor, " entries"], Int[Tensor, " ends"], Int[Tensor, " entries"]]:
+    """Return what `Pattern.across` is made of.
+
+    Args:
+        pattern: Where the entries are.
+
+    Returns:
+        The entries column after column, the number of entries before each column and in all, and
+        the row of each of them.
+    """
+    order, rows = torch.empty_like(pattern.columns), torch.empty_like(pattern.columns)
+    starts = torch.zeros(pattern.width + 1, dtype=torch.long)
+    given = (pattern.starts, pattern.columns)
+    sizes = (pattern.height, pattern.width)
+    compiled.run("across", *sizes, *_in_one_piece(*given), starts, order, rows)
+    return order, starts, rows
 
 
 def _in_one_piece(*tensors: Tensor) -> list[Tensor]:

@@ -8,7 +8,6 @@ from types import ModuleType
 import torch
 
 from orbitlens.errors import one_line
-from orbitlens.sae.sparse_pattern import PIECE, Pattern
 from orbitlens.typing import Tensor
 
 _WORTH_IT = 2**20
@@ -44,6 +43,8 @@ def kernels_on(device: torch.device) -> ModuleType | None:
 
 def _work(kernels: ModuleType, device: torch.device) -> bool:
     """Whether kernels give what they should for an example, which waits for a GPU."""
+    from orbitlens.sae.sparse_pattern import PIECE, Pattern
+
     # One row of three pieces, an empty one, and one entry; the sums are exact in float32.
     long = 2 * PIECE + 3
     starts = torch.tensor([0, long, long, long + 1], device=device)

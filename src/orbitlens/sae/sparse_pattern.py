@@ -5,7 +5,11 @@ from functools import cached_property
 
 import torch
 
+from orbitlens.sae.sparse_kernels import kernels_on
 from orbitlens.typing import Float, Int, Tensor
+
+_WORTH_IT = 2**12
+"""Entries from which on a CPU sorts them by a kernel."""
 
 Values = Float[Tensor, " entries"]
 
@@ -45,16 +49,25 @@ class Pattern:
         return rows.repeat_interleave(self.starts.diff(), output_size=len(self.columns))
 
     @cached_property
-    def order(self) -> Int[Tensor, " entries"]:
-        """The entries column after column, shape [entries]."""
-        # Half as long numbers are sorted in little more than half the time.
-        return self.columns.int().argsort(stable=True)
+    def across(self) -> tuple[Int[Tensor, " entries"], "Pattern"]:
+        """The entries column after column, in their order within each; sorted once, used often.
 
-    @cached_property
+        Returns:
+            Which entries they are, shape [entries], and the pattern of the transpose.
+        """
+        if self.columns.is_cpu and len(self.columns) >= _WORTH_IT:
+            kernels = kernels_on(self.columns.device)
+            if kernels is not None:
+                order, starts, rows = kernels.across(self)
+                return order, Pattern(starts, rows, self.height)
+        # Half as long numbers are sorted in little more than half the time.
+        order = self.columns.int().argsort(stable=True)
+        return order, Pattern(starts_of(self.columns, self.width), self.rows[order], self.height)
+
+    @property
     def transposed(self) -> "Pattern":
-        """The pattern of the transpose, whose entries come in `order`; sorted once, used often."""
-        starts = starts_of(self.columns, self.width)
-        return Pattern(starts, self.rows[self.order], self.height)
+        """The pattern of the transpose."""
+        return self.across[1]
 
     @cached_property
     def further(self) -> tuple[Int[Tensor, " pieces"], Int[Tensor, " ends"]]:

@@ -73,7 +73,8 @@ def gathered_sums(
         >>> gathered_sums(pattern, torch.tensor([1.0, 2.0, 3.0]), torch.eye(2)).tolist()
         [[2.0, 0.0], [1.0, 3.0]]
     """
-    return weighted_sums(pattern.transposed, values[pattern.order], vectors)
+    order, transposed = pattern.across
+    return weighted_sums(transposed, values[order], vectors)
 
 
 def column_sums(pattern: Pattern, values: Values) -> Float[Tensor, " columns"]:

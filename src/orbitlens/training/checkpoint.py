@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, final
 
+import google_crc32c
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -24,7 +26,7 @@ from orbitlens.files import one_line_errors
 from orbitlens.typing import Tensor
 
 _FORMAT = "orbitlens-training"
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @final
@@ -69,6 +71,14 @@ class Checkpoint:
                 remedy="remove it to begin anew",
             ) from error
         self._check(record)
+        computed = _checksum(tensors)
+        if computed != record["checksum"]:
+            raise OrbitLensError(
+                f"checkpoint {self.path}",
+                expected=f"checksum {record['checksum']:08x} as when it was written",
+                received=f"{computed:08x}",
+                remedy="it is damaged; remove it to begin anew",
+            )
         return tensors, record["place"]
 
     def _check(self, record: Mapping[str, Any]) -> None:
@@ -91,8 +101,13 @@ class Checkpoint:
 
     def write(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
         """Put the file in the place of the last one."""
-        record = {"schema": _SCHEMA, "settings": self._settings, "place": dict(place)}
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        record = {
+            "schema": _SCHEMA,
+            "settings": self._settings,
+            "place": dict(place),
+            "checksum": _checksum(whole),
+        }
         with one_line_errors(self.path):
             self._room.mkdir(exist_ok=True)
             try:
@@ -142,3 +157,12 @@ class Checkpoint:
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler or signal.SIG_DFL)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32C of the numbers of all tensors, by name."""
+    checksum = 0
+    for _, tensor in sorted(tensors.items()):
+        numbers = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+        checksum = google_crc32c.extend(checksum, numbers)
+    return checksum

@@ -20,6 +20,8 @@ from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
 from orbitlens.views import Batch, Objective, Views, reconstructs_moved
 
 _FIGURES = ("silent", "loss", "error", "fired", "fired_primary")
+_ERRORS = (objectives.reconstruction, objectives.canonical)
+"""Objectives that are the squared error and nothing else."""
 _HISTORY = ("loss", "l0", "explained_variance", "dead_latents")
 
 
@@ -86,10 +88,11 @@ class StackTraining:
         losses = []
         for run in self.runs:
             objective = self.members[run.start].objective
-            own = {name: value[run] for name, value in values.items()}
+            # A part of a tensor has a gradient that is filled up with zeros, in one more pass.
+            own = values if len(self.runs) == 1 else {n: value[run] for n, value in values.items()}
             if run.stop - run.start == 1:
                 # An objective that vmap does not know still trains, one SAE at a time.
-                losses.append(objective(**{n: value[0] for n, value in own.items()})[None])
+                losses.append(objective(**{n: value.squeeze(0) for n, value in own.items()})[None])
             else:
                 losses.append(torch.vmap(_by_name(objective, self.names))(*own.values()))
         return torch.cat(losses)
@@ -113,8 +116,11 @@ class StackTraining:
         self.loss += losses.sum(-1)
         target = self._target(views)
         self.feed.note(target)
-        error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))
-        self.error += error.view(target.shape[:2]).sum(-1)
+        if all(member.objective in _ERRORS for member in self.members):
+            self.error += losses.sum(-1)
+        else:
+            error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))
+            self.error += error.view(target.shape[:2]).sum(-1)
         for each in views.outputs:
             fired = each.sparse.fired()
             self.fired += fired
