@@ -251,11 +251,13 @@ def training_memory(size: SAESize, *, batch_size: int, k: int, dim: int) -> dict
     """
     pairs = batch_size * size.latents
     oriented = 4 * 4 * size.latents * dim if size.tied else 0
+    # Blocks of an orbit SAE are made anew each time: the last, the next and that of dead latents.
+    per_pair = 12 if size.tied else 6
     return {
         "parameters": 8 * size.parameters,
         "gradients": 4 * size.parameters,
         "moments": 8 * size.parameters,
-        "block": 6 * min(pairs, max(_BLOCK, 64 * size.latents)),
+        "block": per_pair * min(pairs, max(_BLOCK, 64 * size.latents)),
         "entries": 88 * batch_size * k * size.encodings,
         "batch": 4 * 8 * batch_size * dim * size.encodings,
         "orientations": oriented,
