@@ -10,7 +10,7 @@ import torch
 from orbitlens.errors import one_line
 from orbitlens.typing import Tensor
 
-_WORTH_IT = 2**20
+_WORTH_IT = 2**16
 """Numbers to look at, below which a CPU is done with them whoever does it."""
 
 
