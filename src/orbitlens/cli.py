@@ -32,9 +32,11 @@ from orbitlens.cli_options import (
 from orbitlens.cli_plan import plan_command
 from orbitlens.cli_transport import transport_command
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.files import place_error
 from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import NAMES
+from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.reproduce import BUDGETS, locate
 
 
@@ -208,6 +210,8 @@ def reproduce_command(
             except KeyboardInterrupt:
                 # The recipe got the signal too; it stops its workers and says how to go on.
                 continue
+            except Terminated:
+                recipe.terminate()  # it may be that we alone were told
 
 
 COMMANDS = {
@@ -225,6 +229,7 @@ for _name, _command in COMMANDS.items():
     commands.add_command(_command, _name)
 
 
+@listening_to_sigterm()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
@@ -232,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command; those of the process by default.
 
     Raises:
-        SystemExit: With 0 for success, 2 for bad input, 130 for an interruption.
+        SystemExit: With 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         code = commands.main(
@@ -248,26 +253,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OrbitLensError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(
-            f"{error.filename or 'the system'}: expected a place to read and write, received "
-            f"{error.strerror or error}; choose another, or make room there"
-        )
+        _fail(str(place_error(error.filename or "the system", error, "a place to read and write")))
     except MemoryError as error:
         _fail(
             f"memory: expected enough of it, received {error or 'too little'}; lower n_samples, "
             "image_size or d_sae"
         )
     except (KeyboardInterrupt, click.Abort) as error:
-        # What has been begun says how to go on with it, see `RunFolder`.
-        how = str(error.__cause__ or error) or "nothing was kept, give the same command again"
-        print(f"orbitlens: interrupted; {how}", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        _stop("interrupted", error.__cause__ or error, 130)
+    except Terminated as error:
+        _stop("terminated", error, TERMINATED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str) -> Never:
     print("orbitlens:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
     sys.exit(2)
+
+
+def _stop(word: str, error: BaseException, code: int) -> Never:
+    # What has been begun says how to go on with it, see `RunFolder`.
+    how = str(error) or "nothing was kept, give the same command again"
+    print(f"orbitlens: {word}; {how}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
 
 
 def _summary(metrics: dict[str, Any]) -> list[str]:

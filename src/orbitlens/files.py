@@ -1,9 +1,11 @@
 """Files that are whole or not there: written under a temporary name and renamed."""
 
 import csv
+import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, one_line
+
+TO_READ, TO_WRITE = "a place that can be read", "a place that can be written"
 
 
 @contextmanager
@@ -106,18 +110,19 @@ def one_at_a_time(folder: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def one_line_errors(path: str | Path) -> Iterator[None]:
-    """Turn what the system says of a place that cannot be written into one line.
+def one_line_errors(path: str | Path, expected: str = TO_WRITE) -> Iterator[None]:
+    """Turn what the system says of a place that cannot be written, or read, into one line.
 
     Args:
-        path: The place.
+        path: The place, as the user named it.
+        expected: What it is for: `TO_WRITE` (the default) or `TO_READ`.
 
     Raises:
         OrbitLensError: For every OSError of the block.
 
     Example:
         >>> with one_line_errors("runs/a"):
-        ...     raise OSError("No space left on device")
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: runs/a: expected a place that can be written, received No
         space left on device; free space there or choose another path
@@ -125,12 +130,32 @@ def one_line_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OrbitLensError(
-            str(path),
-            expected="a place that can be written",
-            received=one_line(error),
-            remedy="free space there or choose another path",
-        ) from error
+        raise place_error(path, error, expected) from error
+
+
+def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensError:
+    """Return the error for a place that the system refuses: rights and room are different matters.
+
+    Args:
+        path: The place, as the user named it.
+        error: What the system said.
+        expected: What the place is for, such as `TO_WRITE`.
+
+    Example:
+        >>> print(place_error("runs/a", PermissionError(13, "Permission denied"), TO_READ))
+        runs/a: expected a place that can be read, received Permission denied; get the rights to it
+        or choose another path
+    """
+    # Libraries in Rust keep the number in their text.
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(told[1]) if error.errno is None and told else error.errno
+    remedy = "choose another path"
+    if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "get the rights to it or choose another path"
+    elif number in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free space there or choose another path"
+    received = error.strerror or one_line(error)
+    return OrbitLensError(str(path), expected=expected, received=received, remedy=remedy)
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
@@ -174,6 +199,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_bytes()
+    except PermissionError as error:
+        raise place_error(path, error, TO_READ) from None
     except OSError as error:
         raise _no_json(str(path), error) from None
     return parse_json(text, str(path))

@@ -1,5 +1,6 @@
-"""Ctrl-C: exit code 130, and a line that says how to go on; who does as it says gets there."""
+"""Ctrl-C and SIGTERM: exit codes 130 and 143, and a line that says how to go on, which is true."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from orbitlens.cli import main
 from orbitlens.groups import cyclic
 from orbitlens.pipeline import calibrate, stages, verbs
 
-RESUME = "orbitlens: interrupted; continue with --resume"
-AGAIN = "orbitlens: interrupted; nothing was kept, give the same command again"
+CODES = {"interrupted": 130, "terminated": 143}
+RESUME = "orbitlens: {}; continue with --resume"
+AGAIN = "orbitlens: {}; nothing was kept, give the same command again"
 TINY = ["shapes", "--n-samples", "40", "--image-size", "16", "--model-samples", "16"]
 TINY += ["--model-epochs", "1"]
 SMALL = ["--objective", "vanilla", "--epochs", "2", "--d-sae", "16", "--k", "4", "--hidden", "8"]
@@ -26,16 +28,18 @@ def command(*words: str) -> int:
     return int(ended.value.code or 0)
 
 
-def interrupts(*_: Any, **__: Any) -> None:
-    raise KeyboardInterrupt
+def stop(how: str) -> None:
+    if how == "interrupted":
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGTERM)
 
 
-def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, and Ctrl-C as it ends."""
+def stopped(how: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, and Ctrl-C or SIGTERM as it ends."""
 
     def until_then(*given: Any, **more: Any) -> None:
         function(*given, **more)
-        raise KeyboardInterrupt
+        stop(how)
 
     return until_then
 
@@ -50,6 +54,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("how", CODES)
 @pytest.mark.parametrize(
     ("words", "module", "name"),
     [
@@ -67,18 +72,20 @@ def test_what_is_begun_goes_on_with_resume(
     words: list[str],
     module: Any,
     name: str,
+    how: str,
 ) -> None:
     words = [*words, "--out", "out", "--json"]
     with monkeypatch.context() as patch:
-        patch.setattr(module, name, interrupted(getattr(module, name)))
-        assert command(*words) == 130
+        patch.setattr(module, name, stopped(how, getattr(module, name)))
+        assert command(*words) == CODES[how]
     said = capsys.readouterr()
-    assert (said.out, said.err.strip()) == ("", RESUME)
+    assert (said.out, said.err.strip()) == ("", RESUME.format(how))
     assert command(*words) == 2
     assert "continue the run with --resume" in capsys.readouterr().err
     assert command(*words, "--resume") == 0
 
 
+@pytest.mark.parametrize("how", CODES)
 @pytest.mark.parametrize(
     ("words", "owner", "name"),
     [
@@ -96,20 +103,22 @@ def test_what_left_nothing_is_begun_again(
     words: list[str],
     owner: Any,
     name: str,
+    how: str,
 ) -> None:
     before = sorted(here.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, interrupts)
-        assert command(*words, "--json") == 130
+        patch.setattr(owner, name, lambda *_, **__: stop(how))
+        assert command(*words, "--json") == CODES[how]
     said = capsys.readouterr()
-    assert (said.out, said.err.strip()) == ("", AGAIN)
+    assert (said.out, said.err.strip()) == ("", AGAIN.format(how))
     assert sorted(here.iterdir()) == before
     if words[0] not in ("plan", "run"):
         assert command(*words, "--json") == 0
 
 
+@pytest.mark.parametrize("how", CODES)
 def test_an_import_stopped_halfway_leaves_nothing(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     monkeypatch.setattr("orbitlens.activations.shards._SHARD_BYTES", 2**10)
     monkeypatch.setattr("orbitlens.activations.shards._CHUNK_BYTES", 2**8)
@@ -121,13 +130,30 @@ def test_an_import_stopped_halfway_leaves_nothing(
         for number, block in enumerate(orbits(*given, **more)):
             if number == 4:
                 assert list(here.glob(".new.zarr.unfinished/activations/c.*"))
-                raise KeyboardInterrupt
+                stop(how)
             yield block
 
     before = sorted(here.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(Cache, "orbits", few)
-        assert command(*words) == 130
-    assert capsys.readouterr().err.strip() == AGAIN
+        assert command(*words) == CODES[how]
+    assert capsys.readouterr().err.strip() == AGAIN.format(how)
     assert sorted(here.iterdir()) == before
     assert command(*words) == 0
+
+
+def test_a_training_that_sigterm_reaches_says_how_to_go_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, fit = ["train", "acts.zarr", *SMALL, "--out", "out", "--json"], stages.fit
+
+    def told(*given: Any, **more: Any) -> Any:
+        return fit(*given, **{**more, "progress": lambda *_: stop("terminated")})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "fit", told)
+        assert command(*words) == 143
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", RESUME.format("terminated") + "\n")
+    assert (here / "out" / ".vanilla.checkpoint").is_file()
+    assert command(*words, "--resume") == 0

@@ -32,7 +32,12 @@ def test_bad_input_ends_in_one_line(words: list[str], message: str) -> None:
     assert message in done.stderr
 
 
-def test_ctrl_c_ends_the_recipe_and_its_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_a_signal_ends_the_recipe_and_its_workers(
+    tmp_path: Path, number: signal.Signals, word: str
+) -> None:
     words = ["toy", "--budget", "full", "--out", str(tmp_path / "run")]
     # A group of its own, so that the signal reaches recipe and workers, as from a terminal.
     # A runner in the background may ignore the signal, and its children with it.
@@ -47,10 +52,13 @@ def test_ctrl_c_ends_the_recipe_and_its_workers(tmp_path: Path) -> None:
     while not (tmp_path / "run" / "jobs").is_dir() and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(3)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:  # as from kill or a supervisor, which know of this process alone
+        process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.strip().splitlines()[-1] == "toy: interrupted; the same command goes on"
+    assert process.returncode == 128 + number
+    assert stderr.strip().splitlines()[-1] == f"toy: {word}; the same command goes on"
     assert ended(process.pid)
 
 

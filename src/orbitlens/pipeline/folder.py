@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, final
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import read_json, write_json
+from orbitlens.files import one_line_errors, read_json, write_json
+from orbitlens.pipeline.stopping import TERMINATED, Terminated
 
 _RECORDS = ("config.json", "log.txt")
+_GO_ON = "continue with --resume"
 
 
 @final
@@ -35,7 +37,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
         # Resolved at once: what a failure removes must be this very folder, whatever "..".
-        self.path = Path(path).resolve()
+        self._named, self.path = path, Path(path).resolve()
         self.config = dict(config)
         self._resume = resume
         if resume:
@@ -48,20 +50,22 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Create the folder; on bad input remove what this run has put there, on Ctrl-C say so.
+        """Create the folder; empty it again on bad input, and say how to go on after a signal.
 
         What a finished stage has written is whole and stays, for `resume` to continue; what a
         killed process left under temporary names is removed when resuming.
         """
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+        with one_line_errors(self._named):
+            self.path.mkdir(parents=True, exist_ok=True)
         with self._alone():
             yield from self._begun(made)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep a second run out; a process that ends in any way lets the next one in."""
-        descriptor = os.open(self.path, os.O_RDONLY)
+        with one_line_errors(self._named):
+            descriptor = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -80,10 +84,11 @@ class RunFolder:
             os.close(descriptor)
 
     def _begun(self, made: list[Path]) -> Iterator[None]:
-        if self._resume:
-            self._remove_left_overs()
-        if not (self / "config.json").exists():
-            write_json(self.config, self / "config.json")
+        with one_line_errors(self._named):
+            if self._resume:
+                self._remove_left_overs()
+            if not (self / "config.json").exists():
+                write_json(self.config, self / "config.json")
         try:
             yield
         except OrbitLensError:
@@ -93,8 +98,13 @@ class RunFolder:
                 for folder in made:
                     folder.rmdir()
             raise
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("continue with --resume") from None
+        except (KeyboardInterrupt, Terminated) as error:
+            raise type(error)(_GO_ON) from None
+        except SystemExit as error:
+            # A training that is told to stop ends so, once it has written its checkpoint.
+            if error.code == TERMINATED:
+                raise Terminated(_GO_ON) from None
+            raise
 
     def log(self, message: str) -> None:
         """Add a line with the time to log.txt."""

@@ -11,6 +11,7 @@ from typing import Any, Never
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import read_json, to_json, write_json, write_table
 from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.reproduce.compare import Comparison, compare
 from orbitlens.reproduce.jobs import Compute, Job, Record, run_jobs
 from orbitlens.reproduce.tables import Row, read_table
@@ -43,6 +44,7 @@ class Recipe:
     plot: Callable[[Mapping[str, list[Row]], Path], None] | None = None
 
 
+@listening_to_sigterm()
 def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
     """Run a recipe from the command line and leave its results in a folder.
 
@@ -56,7 +58,7 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; those of the process by default.
 
     Raises:
-        SystemExit: With 0 for success, 2 for bad input, 130 for an interruption.
+        SystemExit: With 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     name = recipe.folder.name
     parser = _Parser(prog=name, description=f"Run the recipe {name}.")
@@ -86,8 +88,9 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
     except OrbitLensError as error:
         _fail(name, error)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        _stop(name, "interrupted", 130)
+    except Terminated:
+        _stop(name, "terminated", TERMINATED)
     if options.json:
         record = {"rows": rows, "comparison": [_row(each) for each in compared]}
         print(to_json(record))  # noqa: T201
@@ -95,6 +98,11 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
         print("\n".join(comparison_lines(compared)))  # noqa: T201
         print(f"results: {out / 'results.csv'}")  # noqa: T201
     sys.exit(0)
+
+
+def _stop(name: str, word: str, code: int) -> Never:
+    print(f"{name}: {word}; the same command goes on", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
 
 
 def reproduce(
