@@ -1,6 +1,8 @@
 """Arrays of any floating type become stores; whatever is wrong with one is said at the door."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,11 +49,17 @@ def test_the_first_value_that_is_not_finite_is_named_and_all_are_counted() -> No
         store_from_array(values, group=cyclic(3))
 
 
-def test_what_overflows_float32_is_not_finite() -> None:
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_what_overflows_float32_is_said_to_be_too_large(kind: Callable[..., Any]) -> None:
     values = np.zeros((2, 2, 2, 3))
     values[1, 0, 1, 2] = 1e300
-    with pytest.raises(OrbitLensError, match="sample 1, element 0, position 1, dimension 2"):
-        store_from_array(values, group=cyclic(2))
+    where = "sample 1, element 0, position 1, dimension 2"
+    message = rf"as float32: expected numbers up to 3\.4e\+38, received 1e\+300 at {where}; scale"
+    with pytest.raises(OrbitLensError, match=message):
+        store_from_array(kind(values), group=cyclic(2))
+    values[1, 0, 1, 2] = np.inf
+    with pytest.raises(OrbitLensError, match=f"1 NaN or infinite values.*{where}"):
+        store_from_array(kind(values), group=cyclic(2))
 
 
 def test_labels_must_fit() -> None:

@@ -331,8 +331,26 @@ def a_number_that_is_none(folder: Path) -> Case:
 
 def a_number_beyond_float32(folder: Path) -> Case:
     acts = values(3, 2, dtype="float64")
-    acts[2, 1] = 1e300
-    return {"path": arrays(folder, acts)}, "1 NaN or infinite values"
+    acts[2, 1] = -1e300
+    return {"path": arrays(folder, acts)}, (
+        "activations as float32: expected numbers up to 3.4e+38, received -1e+300 at sample 2, "
+        "element 0, dimension 1; scale them down"
+    )
+
+
+def a_number_beyond_float32_in_a_later_file(folder: Path) -> Case:
+    path = folder / "files"
+    path.mkdir()
+    for i in range(3):
+        acts = torch.ones(4, 2, dtype=torch.float64)
+        acts[2, 0] = 1e300 if i == 2 else 1
+        save_file({"acts": acts}, path / f"{i}.safetensors")
+    return {"path": path, "group": cyclic(2)}, "received 1e+300 at sample 5, element 0, dimension 0"
+
+
+def a_layer_of_an_array(folder: Path) -> Case:
+    path = arrays(folder, values(3, 2))
+    return {"path": path, "layer": "z"}, "expected none, as a .npy file holds one array"
 
 
 def an_unknown_way_to_store(folder: Path) -> Case:
@@ -367,6 +385,30 @@ def test_is_one_line_and_leaves_nothing(case: Callable[[Path], Case], tmp_path: 
     assert expected in str(raised.value)
     assert "\n" not in str(raised.value)
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"{tmp_path}/a.{{}}: expected a place that can be read, received Permission denied; get"
+    np.save(tmp_path / "a.npy", values(3, 2))
+    save_file({"a": torch.ones(3, 2)}, tmp_path / "a.safetensors")
+
+    def denied(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    def missing(path: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(f"No such file or directory: {path}")  # as safetensors says it
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(OrbitLensError, match=line.format("npy")):
+        import_activations(tmp_path / "a.npy")
+    monkeypatch.setattr("orbitlens.activations.from_files.safe_open", missing)
+    with pytest.raises(OrbitLensError, match="received no such file"):
+        import_activations(tmp_path / "a.safetensors")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read whatever the mode is
+    with pytest.raises(OrbitLensError, match=line.format("safetensors")):
+        import_activations(tmp_path / "a.safetensors")
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Int, Shaped
 from torch import Tensor
 
-from orbitlens.activations.precision import check_dtype
+from orbitlens.activations.precision import check_dtype, narrowed
 from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.writer import (
     check_finite,
@@ -119,9 +119,9 @@ def _as_float32(
     array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."],
 ) -> Float32[np.ndarray, "n group *rest"]:
     if isinstance(array, Tensor):
-        return array.detach().to("cpu", torch.float32).numpy()
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported as such
-        return np.asarray(array, dtype=np.float32)
+        held = array.detach().cpu()
+        array = (held if held.dtype == torch.float64 else held.float()).numpy()
+    return narrowed(array, 0)
 
 
 def _blocks(

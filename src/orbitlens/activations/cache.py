@@ -4,7 +4,9 @@ Each read opens the file, takes its rows and lets it go, so that what is mapped 
 exceeds one block.
 """
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 from safetensors import SafetensorError
 
+from orbitlens.activations.precision import narrowed
 from orbitlens.activations.stream import Progress
 from orbitlens.activations.writer import check_finite
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
+from orbitlens.files import TO_READ, place_error
 from orbitlens.groups import Group
 
 _BLOCK_BYTES = 16 * 2**20
@@ -88,11 +92,12 @@ class Cache:
             progress: Called with (samples done, n).
 
         Raises:
-            OrbitLensError: If a number is NaN or infinite, or a file cannot be read.
+            OrbitLensError: If a number is NaN, infinite or too large for float32, or a file cannot
+                be read.
         """
         order = 1 if self.whole else group.order
         n, done = self.rows // order, 0
-        pending: list[Float32[np.ndarray, "_ *row"]] = []
+        pending: list[Shaped[np.ndarray, "_ *row"]] = []
         for block in self._blocks(order):
             pending.append(block)
             held = sum(map(len, pending))
@@ -105,22 +110,19 @@ class Cache:
             orbits = rows[:split]
             if not self.whole:
                 orbits = orbits.reshape(-1, order, *orbits.shape[1:])
+            orbits = narrowed(orbits, done)
             check_finite(orbits, start=done)
             yield orbits
             done += len(orbits)
             if progress is not None:
                 progress(done, n)
 
-    def _blocks(self, order: int) -> Iterator[Float32[np.ndarray, "_ *row"]]:
+    def _blocks(self, order: int) -> Iterator[Shaped[np.ndarray, "_ *row"]]:
         for shard in self.shards:
             size = max(1, _BLOCK_BYTES // (4 * int(np.prod(shard.row)) * order)) * order
             for start in range(0, shard.rows, size):
-                block = shard.read(start, min(start + size, shard.rows))
-                # What overflows becomes infinite, and is reported as such. A copy, so that the
-                # file can be let go.
-                with np.errstate(over="ignore"):
-                    values = np.array(block, dtype=np.float32)
-                yield values
+                # A copy, so that the file can be let go.
+                yield np.array(shard.read(start, min(start + size, shard.rows)))
 
 
 def joined(
@@ -185,6 +187,10 @@ def readable(path: Path, expected: str) -> Iterator[None]:
     except OrbitLensError:
         raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        # Safetensors calls every file missing that it cannot open.
+        if isinstance(error, PermissionError) or (path.exists() and not os.access(path, os.R_OK)):
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise place_error(path, denied, TO_READ) from error
         raise OrbitLensError(
             str(path),
             expected=expected,

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+import torch
+from jaxtyping import Float, Shaped
 from numpy.lib.format import open_memmap
 from safetensors import safe_open
 
@@ -180,6 +181,7 @@ def _tensor_shard(file: Path, name: str) -> Shard:
     return Shard(file, shape[0], shape[1:], dtype, read)
 
 
-def _read_tensor(file: Path, name: str, start: int, stop: int) -> Float32[np.ndarray, "_ *row"]:
+def _read_tensor(file: Path, name: str, start: int, stop: int) -> Float[np.ndarray, "_ *row"]:
     with readable(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
-        return tensors.get_slice(name)[start:stop].float().numpy()
+        values = tensors.get_slice(name)[start:stop]
+        return (values if values.dtype == torch.float64 else values.float()).numpy()

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from orbitlens.activations.cache import Cache, Shard, choose_layer, joined, readable
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import read_json
+from orbitlens.files import TO_READ, place_error, read_json
 
 _NAMES = {
     "ckpt": ("ckpt", "vit_ckpt"),
@@ -83,6 +83,8 @@ def _counts(path: Path) -> dict[str, int]:
     try:
         entries = json.loads(file.read_text())
         return {Path(entry["name"]).name: int(_field(entry, "examples")) for entry in entries}
+    except PermissionError as error:
+        raise place_error(file, error, TO_READ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OrbitLensError(
             str(file),

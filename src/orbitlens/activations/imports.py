@@ -14,6 +14,7 @@ from orbitlens.activations.store import ActivationStore
 from orbitlens.activations.stream import Progress
 from orbitlens.activations.writer import check_labels, check_out, describe, write_store
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group, cyclic
 
 KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
@@ -62,9 +63,10 @@ def import_activations(
 
     Raises:
         OrbitLensError: If `out` exists, if the path is no cache, needs unpickling, lacks files or
-            holds damaged ones, if files differ in type or shape, if the layer is not there or not
-            named, if the rows are not a multiple of |G|, if labels do not fit, or if an activation
-            is NaN or infinite, or too large for `dtype`. Nothing is left on disk then.
+            holds damaged ones, if files differ in type or shape, if the layer is not there, not
+            named, or named of a .npy file, if the rows are not a multiple of |G|, if labels do not
+            fit, or if an activation is NaN or infinite, or too large for `dtype`. Nothing is left
+            on disk then.
 
     Example:
         >>> import tempfile
@@ -76,7 +78,8 @@ def import_activations(
     path, group = Path(path), cyclic(1) if group is None else group
     check_dtype(dtype)
     check_out(out)
-    cache = _open(path, kind, layer, group)
+    with one_line_errors(path, TO_READ):
+        cache = _open(path, kind, layer, group)
     n = _samples(path, cache, group)
     check_labels(labels, class_names, n)
     return write_store(
@@ -122,6 +125,13 @@ def _open(path: Path, kind: str, layer: str | int | None, group: Group) -> Cache
         return read_saev(path, layer)
     if kind == "safetensors":
         return read_safetensors(path, layer, group)
+    if layer is not None:
+        raise OrbitLensError(
+            f"`layer` of {path}",
+            expected="none, as a .npy file holds one array without a name",
+            received=repr(layer),
+            remedy="leave it out",
+        )
     return read_npy(path, group)
 
 

@@ -2,12 +2,18 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float16, Float32, Shaped
+from jaxtyping import Bool, Float16, Float32, Shaped
 
 from orbitlens.errors import OrbitLensError, unknown_name
 
 # Zarr has no bfloat16: its bits are stored as whole numbers.
 ON_DISK = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
+_LARGEST = {"float32": 3.4e38, "float16": 65504, "bfloat16": 3.38e38}
+_INSTEAD = {
+    "float32": "scale them down, or leave out these samples",
+    "float16": "choose dtype bfloat16",
+    "bfloat16": "choose dtype float32",
+}
 _BFLOAT16_NAN = 0x7FC0
 _PIECE = 2**15
 
@@ -52,18 +58,52 @@ def rounded(
             stored = block.astype(np.float16)
     else:
         stored = torch.from_numpy(block).bfloat16().view(torch.int16).numpy().view(np.uint16)
-    overflow = np.isinf(as_float32(stored, dtype))
-    if overflow.any():
-        sample, element, *position, dim = np.argwhere(overflow)[0].tolist()
-        place = f", position {position[0]}" if position else ""
-        raise OrbitLensError(
-            f"{subject} as {dtype}",
-            expected=f"numbers up to {65504 if dtype == 'float16' else 3.38e38:g}",
-            received=f"{block[(sample, element, *position, dim)]:g} at sample {start + sample}, "
-            f"element {element}{place}, dimension {dim}",
-            remedy=f"choose dtype {'bfloat16' if dtype == 'float16' else 'float32'}",
-        )
+    _check_overflow(np.isinf(as_float32(stored, dtype)), block, dtype, start, subject)
     return stored
+
+
+def narrowed(
+    block: Shaped[np.ndarray, "batch group *rest"], start: int
+) -> Float32[np.ndarray, "batch group *rest"]:
+    """Return a block of orbits of any floating type as float32; NaN and infinity stay.
+
+    Args:
+        block: Orbits of consecutive samples, [batch, |G|, (positions,) dim].
+        start: Index of the first of them.
+
+    Raises:
+        OrbitLensError: If a finite value is too large for float32; says where the first one is.
+
+    Example:
+        >>> narrowed(np.full((1, 1, 1), 0.5), 0).dtype
+        dtype('float32')
+    """
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported
+        stored = np.asarray(block, dtype=np.float32)
+    infinite = np.isinf(stored)
+    if infinite.any():
+        _check_overflow(infinite & np.isfinite(block), block, "float32", start, "activations")
+    return stored
+
+
+def _check_overflow(
+    overflow: Bool[np.ndarray, "batch group *rest"],
+    block: Shaped[np.ndarray, "batch group *rest"],
+    dtype: str,
+    start: int,
+    subject: str,
+) -> None:
+    if not overflow.any():
+        return
+    sample, element, *position, dim = np.argwhere(overflow)[0].tolist()
+    place = f", position {position[0]}" if position else ""
+    raise OrbitLensError(
+        f"{subject} as {dtype}",
+        expected=f"numbers up to {_LARGEST[dtype]:g}",
+        received=f"{block[(sample, element, *position, dim)]:g} at sample {start + sample}, "
+        f"element {element}{place}, dimension {dim}",
+        remedy=_INSTEAD[dtype],
+    )
 
 
 def as_float32(stored: Shaped[np.ndarray, "*axes"], dtype: str) -> Float32[np.ndarray, "*axes"]:
