@@ -10,6 +10,7 @@ from orbitlens.activations import open_store
 from orbitlens.activations.sharded import ShardWriter
 from orbitlens.cli import main
 from orbitlens.errors import OrbitLensError
+from orbitlens.pipeline.stopping import Terminated
 
 WORDS = ["harvest", "shapes", "--n-samples", "300", "--image-size", "16", "--model-epochs", "1"]
 WORDS += ["--model-samples", "16"]
@@ -67,25 +68,55 @@ def test_bad_options(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("disk_full", [True, False])
+FULL = OrbitLensError("x", expected="space", received="No space left on device", remedy="free")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "line"),
+    [
+        (FULL, 2, "No space left on device"),
+        (KeyboardInterrupt(), 130, "orbitlens: interrupted; continue with --resume"),
+        (Terminated(), 143, "orbitlens: terminated; continue with --resume"),
+    ],
+)
 def test_what_stopped_goes_on_with_resume(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    disk_full: bool,
+    reason: BaseException,
+    code: int,
+    line: str,
 ) -> None:
     assert command(tmp_path / "whole") == 0
     capsys.readouterr()
-    full = OrbitLensError("x", expected="space", received="No space left on device", remedy="free")
     with monkeypatch.context() as patch:
-        after_shards(patch, 2, full if disk_full else KeyboardInterrupt())
-        assert command(tmp_path / "out", "--json") == (2 if disk_full else 130)
+        after_shards(patch, 2, reason)
+        assert command(tmp_path / "out", "--json") == code
     said = capsys.readouterr()
     assert said.out == ""
-    *_, line = said.err.splitlines()
-    assert ("No space left on device" if disk_full else "continue with --resume") in line
+    assert line in said.err.splitlines()[-1]
     assert not (tmp_path / "out" / "acts.zarr").exists()
     assert len(list((tmp_path / "out").rglob("c.?.0.0"))) == 2
     assert command(tmp_path / "out", "--resume") == 0
     assert bits(tmp_path / "out" / "acts.zarr") == bits(tmp_path / "whole" / "acts.zarr")
     assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize(("model", "trained"), [("mlp", True), ("python:small:build", False)])
+def test_only_a_model_that_is_trained_is_said_to_be(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    trained: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "small.py").write_text(
+        "from orbitlens.models import MLPAutoencoder\n\n\n"
+        "def build(): return MLPAutoencoder(size=16, dim=4)\n"
+    )
+    assert command(tmp_path / "out", "--model", model) == 0
+    said = capsys.readouterr().err
+    assert ("train the base model" in said) == trained
+    assert "harvest orbits" in said

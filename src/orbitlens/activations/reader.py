@@ -1,6 +1,5 @@
 """Opening a store, and refusing whatever is not a whole one."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from orbitlens.activations.precision import ON_DISK
 from orbitlens.activations.present import present, shards_of
 from orbitlens.activations.store import REMAKE, ActivationStore
 from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group
 
 FORMAT = "orbitlens-activations"
@@ -30,7 +30,7 @@ def open_store(path: Path | str) -> ActivationStore:
             if a newer version wrote it, if shards are missing, or if a URL cannot be reached.
     """
     address = address_of(path)
-    with address_errors(address) if isinstance(address, str) else nullcontext():
+    with address_errors(address) if isinstance(address, str) else one_line_errors(path, TO_READ):
         return read_store(open_root(address), address)
 
 
@@ -59,6 +59,8 @@ def _local_group(path: Path) -> zarr.Group:
         )
     try:
         return zarr.open_group(path, mode="r", zarr_format=3)
+    except PermissionError:
+        raise
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise _no_store(path, f"no Zarr group ({one_line(error)})") from error
 
@@ -85,6 +87,8 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
             array=_whole_array(root, "activations"),
             dtype=record.get("dtype", "float32"),
         )
+    except PermissionError:
+        raise
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise _damaged(path, one_line(error)) from error
     _check_shapes(store)

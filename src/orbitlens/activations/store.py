@@ -322,11 +322,12 @@ class ActivationStore:
             lost = isinstance(error, OSError) or isinstance(self.path, str)
             if not lost or isinstance(error, MemoryError):
                 raise
+            denied = isinstance(error, PermissionError)
             raise OrbitLensError(
                 f"store {self.path}",
                 expected="a disk, or a network, that can be read",
                 received=one_line(error),
-                remedy="try again, or look into the disk",
+                remedy="get the rights to it" if denied else "try again, or look into the disk",
             ) from error
 
 

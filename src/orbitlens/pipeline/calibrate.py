@@ -84,7 +84,7 @@ def measure_store(
     shape = (group.order, positions, dim)
     array = torch.randn(max(2, _WRITTEN // (4 * math.prod(shape))), *shape)
     size, folder = 4 * array.numel(), nearest_folder(out)
-    with one_line_errors(folder), tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as place:
+    with one_line_errors(out), tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as place:
         write = partial(store_from_array, group=group, dtype=dtype, digest="plan")
         little = _least(lambda i: write(array[:1], out=Path(place) / f"little-{i}"))
         whole = _least(lambda i: write(array, out=Path(place) / f"whole-{i}"))

@@ -100,8 +100,9 @@ def render(job: Job, folder: RunFolder) -> Path:
 
 def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     config = job.config
-    with console.stage("train the base model") as tick:
-        stages.train_model(job, folder / "model.safetensors", tick)
+    if job.trains_model:
+        with console.stage("train the base model") as tick:
+            stages.train_model(job, folder / "model.safetensors", tick)
     folder.log(f"base model {job.model.name} ready")
     with console.stage("harvest orbits") as tick:
         store = stages.harvest_orbits(job, folder / "acts.zarr", tick)

@@ -14,7 +14,7 @@ from orbitlens.activations import ActivationStore, open_store
 from orbitlens.activations.address import address_of, inside, read_at
 from orbitlens.activations.unfinished import exists
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import parse_json, read_json, write_json
+from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
@@ -45,8 +45,9 @@ def harvest(
     with console.stage("load images"):
         job = stages.prepare(config)
     with folder.writing():
-        with console.stage("train the base model") as tick:
-            stages.train_model(job, folder / "model.safetensors", tick)
+        if job.trains_model:
+            with console.stage("train the base model") as tick:
+                stages.train_model(job, folder / "model.safetensors", tick)
         with console.stage("harvest orbits") as tick:
             store = stages.harvest_orbits(job, folder / "acts.zarr", tick, workers=workers)
         return _finish(folder, store.to_dict())
@@ -219,7 +220,9 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
 def locate_store(activations: Path | str) -> ActivationStore:
     """Open a store given by its own path or URL, or by that of the folder of a run."""
     address = address_of(activations)
-    return open_store(inside(address, "acts.zarr") if exists(address, "acts.zarr") else address)
+    with one_line_errors(activations, TO_READ):
+        within = exists(address, "acts.zarr")
+        return open_store(inside(address, "acts.zarr") if within else address)
 
 
 def locate(path: Path, marker: str) -> Path:
