@@ -57,17 +57,17 @@ def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
     return FsspecStore.from_url(address, read_only=read_only)
 
 
-def read_at(url: str) -> bytes | None:
-    """Return the content of a small file at a URL, None where there is none.
+def read_at(url: str, name: str = "") -> bytes | None:
+    """Return the content of a small file at a URL, or under a name there; None if there is none.
 
     Raises:
         OrbitLensError: If the URL cannot be reached.
 
     Example:
-        >>> read_at("memory://no/such/file")
+        >>> read_at("memory://no/such", "file")
     """
     with address_errors(url):
-        system, path = url_to_fs(url)
+        system, path = url_to_fs(inside(url, name))
         try:
             content: bytes = system.cat_file(path)
         except FileNotFoundError:

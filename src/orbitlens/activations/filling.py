@@ -196,5 +196,5 @@ def _is_whole(target: Path | str) -> bool:
     """Whether all is at its place; what is incomplete at a URL is there to be continued."""
     if isinstance(target, Path):
         return exists(target)
-    begun = read_at(f"{target}/zarr.json") is not None
+    begun = read_at(target, "zarr.json") is not None
     return begun and open_root(target).attrs.get("complete") is True

@@ -29,15 +29,15 @@ def locked(url: str) -> Iterator[None]:
     Raises:
         OrbitLensError: If another process writes there, or may do so; or if one may not write.
     """
-    lock, ours = f"{url}/{LOCK}", json.dumps(_this_writer()).encode()
+    ours = json.dumps(_this_writer()).encode()
     left = check_unlocked(url)
     with address_errors(url):
-        system, path = url_to_fs(lock)
+        system, path = url_to_fs(f"{url}/{LOCK}")
         if left:
             system.rm_file(path)
         _create(system, path, ours)
-    if read_at(lock) != ours:
-        raise _busy(url, _holder(lock))
+    if read_at(url, LOCK) != ours:
+        raise _busy(url, _holder(url))
     try:
         yield
     finally:
@@ -54,7 +54,7 @@ def check_unlocked(url: str) -> bool:
     Raises:
         OrbitLensError: If a process writes there that lives, or may live on another machine.
     """
-    holder = _holder(f"{url}/{LOCK}")
+    holder = _holder(url)
     if holder is not None and not _is_dead(holder):
         raise _busy(url, holder)
     return holder is not None
@@ -71,8 +71,8 @@ def _create(system: Any, path: str, content: bytes) -> None:
         system.pipe_file(path, content)
 
 
-def _holder(lock: str) -> dict[str, Any] | None:
-    content = read_at(lock)
+def _holder(url: str) -> dict[str, Any] | None:
+    content = read_at(url, LOCK)
     if content is None:
         return None
     try:
