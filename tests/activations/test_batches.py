@@ -208,8 +208,12 @@ def test_the_budget_that_the_error_names_is_enough_and_less_is_not() -> None:
     store = numbered(40, shard=16)
     least = least_memory(store, 4)
     OrbitBatches(store, batch_size=4, memory=least)
-    with pytest.raises(OrbitLensError, match=r"`memory`.*at least .* MiB.*received .* MiB; give"):
+    line = r"memory for activations: expected at least .* MiB.*, received .* MiB; give"
+    with pytest.raises(OrbitLensError, match=line) as error:
         OrbitBatches(store, batch_size=4, memory=least - 2**20 // 50)
+    named = re.search(r"a `memory_gib` \(--memory-gib\) of (\S+) or more", str(error.value))
+    assert named
+    OrbitBatches(store, batch_size=4, memory=int(float(named[1]) * 2**30))
 
 
 def test_numbers_out_of_range_are_named() -> None:

@@ -75,7 +75,7 @@ def test_a_disk_that_is_too_small_is_a_warning(
         ([*DIM, "--k", "9", "--n-atoms", "2"], "`k` of the orbit SAE: expected at most 8"),
         ([*DIM, "--dtype", "f16"], "`dtype`: expected one of float32"),
         ([*DIM, "--memory-gib", "0"], "`memory_gib`"),
-        ([*DIM, "--memory-gib", "0.0001"], "`memory_gib`: expected at least"),
+        ([*DIM, "--memory-gib", "0.0001"], "(--memory-gib) of 0.0"),
         ([*DIM, "--positions", "cls"], "`positions`: expected a number"),
         ([*DIM, "--positions", "0"], "`positions`: expected 1 to"),
         ([*DIM, "--model", "cnn"], "`--model`: expected a SOURCE"),

@@ -114,7 +114,7 @@ def test_a_gpu_is_sent_the_orbits_of_a_batch_alone(large: ActivationStore) -> No
 
 
 def test_a_budget_that_cannot_hold_a_part_of_the_store_is_one_line(large: ActivationStore) -> None:
-    with pytest.raises(OrbitLensError, match="`memory`: expected at least .* MiB") as error:
+    with pytest.raises(OrbitLensError, match="expected at least .* MiB.*`memory_gib`") as error:
         fit(topk_sae(64, 16, 3), large, memory_gib=0.001)
     assert "\n" not in str(error.value)
 

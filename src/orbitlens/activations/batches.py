@@ -11,6 +11,7 @@ scaled as they were read (`places`). Both buffers lie in one memory, so that a b
 one and end in the other; only one that is larger than a buffer is copied.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,6 +88,24 @@ class Needs(NamedTuple):
         """Return how many runs fit into each of two buffers."""
         return (memory - self.fixed) // (2 * self.each) // longest
 
+    def too_little(self, memory: int, least: int, read: int) -> OrbitLensError:
+        """Return the error for a budget that is too small.
+
+        Args:
+            memory: The budget in bytes.
+            least: The least that is enough.
+            read: Bytes that are read at a time.
+        """
+        gib = math.ceil(least / 2**30 * 1e4) / 1e4
+        return OrbitLensError(
+            "memory for activations",
+            expected=f"at least {_mib(least, up=True)} MiB, to read {_mib(read)} MiB at a time for "
+            f"batches of {_mib(self.batch)} MiB",
+            received=f"{_mib(memory)} MiB",
+            remedy=f"give a `memory_gib` (--memory-gib) of {gib:.4f} or more for each store, or "
+            "take smaller batches",
+        )
+
 
 @final
 class OrbitBatches:
@@ -159,13 +178,7 @@ class OrbitBatches:
             return 1
         held = needs.runs_held(self.memory, longest)
         if held < 1:
-            raise OrbitLensError(
-                "`memory`",
-                expected=f"at least {_mib(needs.least(count, longest), up=True)} MiB, to read "
-                f"{_mib(longest * sample)} MiB at a time for batches of {_mib(needs.batch)} MiB",
-                received=f"{_mib(self.memory)} MiB",
-                remedy="give more memory, or take smaller batches",
-            )
+            raise needs.too_little(self.memory, needs.least(count, longest), longest * sample)
         return -(-(len(self._ends) - 1) // held)
 
     def __len__(self) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from orbitlens.activations.batches import Needs
 from orbitlens.activations.precision import check_dtype
 from orbitlens.activations.shards import chunk_samples, plan_shards
-from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.orbit import ORBIT
@@ -160,14 +159,7 @@ def reading(
         return Reading(False, used + count * needs.each, needed, 1)
     held = needs.runs_held(memory, longest)
     if held < 1:
-        least = needs.least(count, longest)
-        raise OrbitLensError(
-            "`memory_gib`",
-            expected=f"at least {least / 2**30:.3f}, to read {longest * sample / 2**20:.2f} MiB at "
-            f"a time for batches of {needs.batch / 2**20:.2f} MiB",
-            received=f"{memory / 2**30:.3f}",
-            remedy="give more memory, or take smaller batches",
-        )
+        raise needs.too_little(memory, needs.least(count, longest), longest * sample)
     parts = math.ceil(math.ceil(n / run) / held)
     return Reading(False, used + 2 * -(-count // parts) * needs.each, needed, parts)
 
