@@ -6,6 +6,7 @@ import click
 
 from orbitlens.activations.imports import KINDS, import_activations
 from orbitlens.cli_options import Folder, print_record
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import from_name
 from orbitlens.pipeline import Console
 
@@ -43,6 +44,13 @@ def import_command(
     CACHE is a folder that SAELens or saev wrote, a .npy or .safetensors file, or a folder of these.
     Nothing is unpickled.
     """
+    if out.startswith("memory://"):
+        raise OrbitLensError(
+            "`--out`",
+            expected="a place that outlives the command",
+            received=out,
+            remedy="give a folder, or the URL of a bucket",
+        )
     with Console(quiet=as_json).stage("import activations") as tick:
         store = import_activations(
             cache,

@@ -83,6 +83,12 @@ def one_line(error: BaseException) -> str:
     Example:
         >>> one_line(RuntimeError("no such\n  file"))
         'no such file'
+        >>> one_line(KeyError("table"))  # its text is the bare key
+        "no 'table'"
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    message = str(error)
+    if isinstance(error, KeyError) and error.args:
+        key = error.args[0]
+        message = key if isinstance(key, str) and " " in key else f"no {key!r}"
+    text = " ".join(message.split()) or type(error).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."

@@ -16,6 +16,7 @@ import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
+from orbitlens.activations.address import address_of
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, orbits_of
 from orbitlens.stack import stack_key, unstack_
@@ -163,9 +164,9 @@ def fit(
             default), which takes bfloat16 for large SAEs on hardware with matrix units for it. What
             is found is computed in float32, and so are gradients, weights and thresholds.
         memory_gib: Memory for activations, in GiB, default 4.
-        checkpoint: A file to write to at intervals, on SIGTERM and on Ctrl-C, and to go on from, to
-            the bit, if it exists; None (the default) for none. It stays; remove it once the SAE is
-            saved.
+        checkpoint: A local file to write to at intervals, on SIGTERM and on Ctrl-C, and to go on
+            from, to the bit, if it exists; None (the default) for none. It stays; remove it once
+            the SAE is saved.
         checkpoint_seconds: Interval between two writings, default 600.
         progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
 
@@ -199,6 +200,7 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
     )
     _check_from_zero(revival_weight, lr_decay)
+    place = None if checkpoint is None else _local(checkpoint)
     saes = [sae] if isinstance(sae, SAE) else list(sae)
     stores = _one_each("store", store, len(saes))
     chosen = _one_each("objective", objective, len(saes))
@@ -212,7 +214,7 @@ def fit(
         epochs, -(-data[0].n // batch_size), dead_after, revival_weight, lr, lr_decay
     )
     file = None
-    if checkpoint is not None:
+    if place is not None:
         settings = {
             "batch_size": batch_size,
             **asdict(schedule),
@@ -224,7 +226,7 @@ def fit(
             "store": [identity_of(each) for each in stores],
             "samples": fingerprint(samples),
         }
-        file = Checkpoint(Path(checkpoint), settings, checkpoint_seconds)
+        file = Checkpoint(place, settings, checkpoint_seconds)
     train(stacks, schedule, file, progress)
     for stack in stacks:
         unstack_(stack.sae, [member.sae for member in stack.members])
@@ -243,6 +245,18 @@ def _check_numbers(**numbers: int | float) -> None:
     for name, value in numbers.items():
         if not 0 < value < math.inf:
             raise out_of_range(name, "above 0", value)
+
+
+def _local(checkpoint: Path | str) -> Path:
+    place = address_of(checkpoint)
+    if isinstance(place, str):
+        raise OrbitLensError(
+            "`checkpoint`",
+            expected="a local file",
+            received=place,
+            remedy="give a path, and copy the file from there",
+        )
+    return place
 
 
 _T = TypeVar("_T")

@@ -237,6 +237,13 @@ def test_wider_orbits_than_the_pieces_they_are_stored_in_are_refused(path: Path)
         open_store(path)
 
 
+def test_what_is_missing_of_a_group_is_said_to_be(path: Path) -> None:
+    record = cyclic(4).to_dict()
+    change(path, group={name: record[name] for name in record if name != "table"})
+    with pytest.raises(OrbitLensError, match="expected an intact store, received no 'table'; "):
+        open_store(path)
+
+
 @pytest.mark.parametrize("chunk", ["activations/c.1.0.0", "labels/c/0"])
 def test_a_missing_shard_is_no_zeros(path: Path, chunk: str) -> None:
     (path / chunk).unlink()

@@ -44,6 +44,8 @@ def test_the_default_layer_is_the_first_preferred_one() -> None:
     assert default_layer(deep(), ["no", "1", "0"], "model") == "1"
     with pytest.raises(OrbitLensError, match=r"0\.4\.0 and 17 more, received none.*--layer"):
         default_layer(deep(), ["no"], "model")
+    with pytest.raises(OrbitLensError, match="`layer` of model: .*received one without any; wrap"):
+        default_layer(nn.Flatten(), ["encoder"], "model")
 
 
 def test_a_base_model_is_put_into_evaluation_mode_and_has_its_layer() -> None:

@@ -75,6 +75,19 @@ def test_a_number_that_is_none_leaves_no_store(
     assert [path.name for path in tmp_path.iterdir()] == ["acts.npy"]
 
 
+def test_a_store_in_the_memory_of_the_command_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "acts.npy", np.ones((3, 2), dtype=np.float32))
+    assert outcome(["import", f"{tmp_path}/acts.npy", "--out", "memory://x/y"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(
+        "orbitlens: `--out`: expected a place that outlives the command, received"
+    )
+    assert err.count("\n") == 1
+
+
 def test_the_place_to_write_must_be_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -234,6 +234,16 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         fit(topk(), STORE, epochs=1, checkpoint=tmp_path / "file" / "a")
 
 
+def test_a_checkpoint_at_a_url_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = "`checkpoint`: expected a local file, received memory://c.safetensors; give a path"
+    with pytest.raises(OrbitLensError, match=line):
+        fit(topk(), STORE, epochs=1, checkpoint="memory://c.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    fit(topk(), STORE, epochs=1, checkpoint=f"file://{tmp_path}/c.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
 def test_what_the_sae_was_built_with_does_not_matter_to_a_resume(tmp_path: Path) -> None:
     first = fit(topk(0), STORE, epochs=1, checkpoint=tmp_path / "a")
     assert_same(fit(topk(5), STORE, epochs=1, checkpoint=tmp_path / "a"), first)

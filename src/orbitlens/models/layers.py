@@ -53,9 +53,12 @@ def default_layer(module: nn.Module, preferred: Iterable[str], subject: str) -> 
         subject: What the user asked for, for the message.
 
     Raises:
-        OrbitLensError: If it has none of them; lists the layers to choose from.
+        OrbitLensError: If it has none of them, or no submodules at all; lists the layers to choose
+            from.
     """
     names = layer_names(module)
+    if not names:
+        raise _without_layers(subject)
     for name in preferred:
         if name in names:
             return name
@@ -73,12 +76,7 @@ def unknown_layer(module: nn.Module, name: str) -> OrbitLensError:
     """Return the error for a layer that a network does not have, listing those most like it."""
     names, kind = layer_names(module), type(module).__name__
     if not names:
-        return OrbitLensError(
-            f"`layer` of {kind}",
-            expected="a network with submodules",
-            received=f"{name!r} of one without any",
-            remedy="wrap it in nn.Sequential, where it is layer '0'",
-        )
+        return _without_layers(kind)
     if len(names) <= _LISTED:
         return unknown_name(f"`layer` of {kind}", name, names)
     nearest = set(get_close_matches(name, names, n=_LISTED, cutoff=0.0))
@@ -86,4 +84,13 @@ def unknown_layer(module: nn.Module, name: str) -> OrbitLensError:
         f"`layer` of {kind} (nearest {_LISTED} of {len(names)})",
         name,
         [known for known in names if known in nearest],
+    )
+
+
+def _without_layers(subject: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"`layer` of {subject}",
+        expected="a network with submodules, whose names are those of its layers",
+        received="one without any",
+        remedy="wrap it in nn.Sequential, where it is layer '0'",
     )
