@@ -56,6 +56,22 @@ def test_an_out_on_a_file_system_that_is_read_only(
     assert refusal(capsys, *words, "--out", "shut/out") == f"{line}system; {RIGHTS}"
 
 
+def test_an_out_in_a_folder_that_may_not_be_entered(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exists = Path.exists
+
+    def barred(path: Path, *_: Any, **__: Any) -> bool:
+        if "shut" in path.parts:
+            raise system_error(errno.EACCES, path)
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", barred)
+    line = refusal(capsys, "transport", "acts.zarr", "--out", "shut/out")
+    assert line.startswith("orbitlens: shut/out: expected a place that can be written, received Pe")
+    assert line.endswith(RIGHTS)
+
+
 def test_a_disk_that_fills_up_late_is_a_matter_of_room(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

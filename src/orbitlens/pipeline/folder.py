@@ -40,10 +40,11 @@ class RunFolder:
         self._named, self.path = path, Path(path).resolve()
         self.config = dict(config)
         self._resume = resume
-        if resume:
-            self._check_same_run()
-        elif self.path.exists():
-            self._check_empty()
+        with one_line_errors(path):
+            if resume:
+                self._check_same_run()
+            elif self.path.exists():
+                self._check_empty()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
