@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,18 +63,22 @@ def run(kernel: str, *arguments: Tensor | int) -> None:
     Raises:
         RuntimeError: If the kernels cannot be compiled here.
     """
-    torch_library, kernels = runtime(), _library()
-    if torch_library is None:
-        raise RuntimeError("torch's threads are out of reach")
-    pool = [
-        ctypes.cast(getattr(torch_library, name), ctypes.c_void_p).value
-        for name in ("omp_get_thread_num", "omp_get_num_threads")
-    ]
+    start, pool = _pool()
     numbers = [a if isinstance(a, int) else a.data_ptr() for a in arguments]
     packed = np.array([*pool, *numbers], dtype=np.int64)
     threads = ctypes.c_uint(torch.get_num_threads())
     address = ctypes.c_void_p(packed.ctypes.data)
-    torch_library.GOMP_parallel(getattr(kernels, kernel), address, threads, ctypes.c_uint(0))
+    start(getattr(_library(), kernel), address, threads, ctypes.c_uint(0))
+
+
+@cache
+def _pool() -> tuple[Any, tuple[int | None, ...]]:
+    """What starts a function in all threads, and the addresses that tell a thread its number."""
+    library = runtime()
+    if library is None:
+        raise RuntimeError("torch's threads are out of reach")
+    told = (library.omp_get_thread_num, library.omp_get_num_threads)
+    return library.GOMP_parallel, tuple(ctypes.cast(f, ctypes.c_void_p).value for f in told)
 
 
 @cache

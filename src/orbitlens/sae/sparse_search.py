@@ -1,11 +1,11 @@
 """Searches for the largest pre-activations, which come block by block."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple, final
 
 import torch
 
+from orbitlens.sae import largest_compiled
 from orbitlens.sae.largest import RunningLargest, largest
 from orbitlens.sae.sparse_kernels import kernels_for
 from orbitlens.sae.sparse_pattern import Pattern, starts_of
@@ -62,11 +62,8 @@ def per_sample(
         width: Latents of a block.
         ordered: Whether those of a sample must come in the order of their latents.
     """
-    if like.is_cpu and kernels_for(like, members * batch * latents) is not None:
-        from orbitlens.sae import largest_compiled
-
-        if largest_compiled.takes(width, k):
-            return _PerSampleCompiled(k, latents, largest_compiled.keep_largest)
+    if _compiled(like, members * batch * latents) and largest_compiled.takes(width, k):
+        return _PerSampleCompiled(k, latents)
     return _PerSample(k, latents, ordered=ordered)
 
 
@@ -82,11 +79,14 @@ def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -
     """
     if like.is_cuda:
         return _PerBatchSized(k, members, batch, latents)
-    if like.is_cpu and kernels_for(like, members * batch * latents) is not None:
-        from orbitlens.sae import largest_compiled
-
-        return _PerBatch(k, members, batch, latents, above=largest_compiled.above)
+    if _compiled(like, members * batch * latents):
+        return _PerBatch(k, members, batch, latents, compiled=True)
     return _PerBatch(k, members, batch, latents)
+
+
+def _compiled(like: Tensor, numbers: int) -> bool:
+    """Whether a compiled search takes so many numbers of a kind."""
+    return like.is_cpu and kernels_for(like, numbers) is not None
 
 
 @final
@@ -123,8 +123,8 @@ class _PerSampleCompiled(Search):
 
     adds_biases = True
 
-    def __init__(self, k: int, latents: int, keep_largest: Callable[..., None]) -> None:
-        self.k, self.latents, self._keep_largest = k, latents, keep_largest
+    def __init__(self, k: int, latents: int) -> None:
+        self.k, self.latents = k, latents
         self._found: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add(self, block: Block) -> None:
@@ -134,7 +134,7 @@ class _PerSampleCompiled(Search):
             self._found[block.sample] = torch.empty(shape), places
         found = [part.flatten(0, 1) for part in self._found[block.sample]]
         biases = torch.zeros(1, pre.shape[-1]) if block.biases is None else block.biases
-        self._keep_largest(pre.flatten(0, 1), biases, *found, first=block.latent)
+        largest_compiled.keep_largest(pre.flatten(0, 1), biases, *found, first=block.latent)
 
     def finish(self) -> Found:
         values, places = (
@@ -158,7 +158,7 @@ def _entries(
 class _PerBatch(Search):
     """The k * batch largest positive ones of every member's whole batch.
 
-    With `above`, a kernel that finds what is above a floor, it adds the biases itself.
+    Where a kernel finds what is above a floor, it adds the biases itself.
     """
 
     def __init__(
@@ -168,21 +168,20 @@ class _PerBatch(Search):
         batch: int,
         latents: int,
         *,
-        above: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None,
+        compiled: bool = False,
     ) -> None:
-        self.batch, self.latents, self._above = batch, latents, above
-        self.adds_biases = above is not None
+        self.batch, self.latents, self.adds_biases = batch, latents, compiled
         self._running = [RunningLargest(k * batch) for _ in range(members)]
 
     def add(self, block: Block) -> None:
         first = block.sample * self.latents + block.latent
         for member, (pre, running) in enumerate(zip(block.pre, self._running, strict=True)):
             biases = None if block.biases is None else block.biases[member]
-            if self._above is None or biases is None or running.floor == 0.0:
+            if biases is None or running.floor == 0.0:
                 pre = pre if biases is None else pre + biases
                 running.add(pre, first=first, stride=self.latents)
             else:
-                values, row, column = self._above(pre, biases, running.floor)
+                values, row, column = largest_compiled.above(pre, biases, running.floor)
                 running.take(values, first + row * self.latents + column)
 
     def finish(self) -> Found:

@@ -49,6 +49,7 @@ class StackTraining:
         changes = [
             i for i, (a, b) in enumerate(pairwise(members), 1) if a.objective is not b.objective
         ]
+        self.loss_is_error = all(member.objective in _ERRORS for member in members)
         self.runs = [slice(a, b) for a, b in pairwise([0, *changes, len(members)])]
 
     def start_epoch(self, epoch: int, dead_after: int, lr: float) -> None:
@@ -116,7 +117,7 @@ class StackTraining:
         self.loss += losses.sum(-1)
         target = self._target(views)
         self.feed.note(target)
-        if all(member.objective in _ERRORS for member in self.members):
+        if self.loss_is_error:
             self.error += losses.sum(-1)
         else:
             error = squared_error(target.flatten(0, 1), output.x_hat.flatten(0, 1))
