@@ -22,14 +22,7 @@ from orbitlens.models import MLPAutoencoder
 URL = "memory://bucket/acts"
 PATH = "/bucket/acts/writer.lock"
 
-
-@pytest.fixture(autouse=True)
-def empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in memory, and shards of 64 samples of 16 numbers."""
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
-    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    monkeypatch.setattr("orbitlens.activations.shards._SHARD_BYTES", 2**14)
-    monkeypatch.setattr("orbitlens.activations.shards._CHUNK_BYTES", 2**10)
+pytestmark = pytest.mark.usefixtures("empty_memory")
 
 
 def run(out: str | None = URL, **settings: Any) -> ActivationStore:

@@ -17,14 +17,7 @@ from orbitlens.models import MLPAutoencoder
 
 VALUES = np.random.default_rng(0).standard_normal((30, 4, 5)).astype(np.float32)
 
-
-@pytest.fixture(autouse=True)
-def empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in memory, and shards of 64 samples of 16 numbers."""
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
-    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    monkeypatch.setattr("orbitlens.activations.shards._SHARD_BYTES", 2**14)
-    monkeypatch.setattr("orbitlens.activations.shards._CHUNK_BYTES", 2**10)
+pytestmark = pytest.mark.usefixtures("empty_memory")
 
 
 def stored(out: str) -> ActivationStore:
