@@ -38,7 +38,7 @@ test-vision: .venv-vision/ready
 # Torch for a CPU comes without Triton. Its interpreter runs the kernels where there is no GPU.
 test-triton: .venv-triton/ready
 	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 .venv-triton/bin/python -m pytest -q -rs \
-	    tests/sae/test_sparse_kernels.py
+	    tests/kernels/test_choice.py
 
 .venv-triton/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-triton

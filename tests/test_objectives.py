@@ -7,8 +7,8 @@ import torch
 from jaxtyping import TypeCheckError
 
 from orbitlens import objectives
-from orbitlens.fit import Objective
 from orbitlens.testing import ObjectiveContract
+from orbitlens.training.fit import Objective
 
 
 class TestReconstruction(ObjectiveContract):

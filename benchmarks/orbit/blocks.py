@@ -26,10 +26,10 @@ import torch
 
 from orbitlens import groups
 from orbitlens.groups import Group
+from orbitlens.kernels.tiles import write_products
 from orbitlens.reps import IsotypicBasis, multiplicities, regular
 from orbitlens.sae import SAE, OrbitDictionary, Tied, TopK, tied, topk_sae
 from orbitlens.sae.orbit import compose_orbit
-from orbitlens.sae.tied_tiles import write_products
 from orbitlens.typing import Activations
 
 DIM, ATOMS, BATCH, K = 768, 4096, 4096, 32

@@ -130,15 +130,16 @@ FITS: dict[str, dict[str, Any]] = {
 
 def predict_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Plan a harvest."""
-    from orbitlens.pipeline import RunConfig, calibrate
-    from orbitlens.pipeline.machine import held_memory
-    from orbitlens.pipeline.plan import Speeds, Workload, plan
+    from orbitlens.pipeline import RunConfig
+    from orbitlens.plan import measure
+    from orbitlens.plan.estimate import Speeds, Workload, plan
+    from orbitlens.plan.machine import held_memory
 
     library = held_memory()
     config = RunConfig.for_source(case.pop("source"), **case)
-    passes, group, positions, dim = calibrate.measure_passes(config)
+    passes, group, positions, dim = measure.measure_passes(config)
     work = Workload(config, config.n_samples, group, positions, dim)
-    times = calibrate.measure_store(group, positions, dim, config.dtype, folder / "acts")
+    times = measure.measure_store(group, positions, dim, config.dtype, folder / "acts")
     record = plan(work, Speeds(*times, library, 0.0, library, {}, {}, passes))
     seconds = record["harvest"]["seconds"]
     return {
@@ -163,18 +164,19 @@ def measure_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 def predict_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Plan a training."""
     from orbitlens import groups
-    from orbitlens.pipeline import RunConfig, calibrate
-    from orbitlens.pipeline.machine import held_memory
-    from orbitlens.pipeline.plan import Speeds, Workload, plan
+    from orbitlens.pipeline import RunConfig
+    from orbitlens.plan import measure
+    from orbitlens.plan.estimate import Speeds, Workload, plan
+    from orbitlens.plan.machine import held_memory
 
     library = held_memory()
     name, dim = case.pop("name"), case.pop("dim")
     config = RunConfig(**case)
     group = groups.from_name(config.group)
     work = Workload(config, config.n_samples, group, 1, dim)
-    times = calibrate.measure_store(group, 1, dim, config.dtype, folder / "acts")
-    start, loaded = calibrate.measure_start()
-    steps = {name: calibrate.measure_steps(config, name, dim, group)}
+    times = measure.measure_store(group, 1, dim, config.dtype, folder / "acts")
+    start, loaded = measure.measure_start()
+    steps = {name: measure.measure_steps(config, name, dim, group)}
     record = plan(work, Speeds(*times, library, start, library + loaded, {}, steps))
     training = record["training"][name]
     return {
@@ -187,16 +189,17 @@ def predict_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 def measure_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train on a store that another process has written."""
     import orbitlens as ol
-    from orbitlens.pipeline import RunConfig, calibrate
+    from orbitlens.pipeline import RunConfig
     from orbitlens.pipeline.orbit import orbit_objective
-    from orbitlens.pipeline.plan_sizes import sae_size
+    from orbitlens.plan import measure
+    from orbitlens.plan.sizes import sae_size
 
     name, dim = case.pop("name"), case.pop("dim")
     config = RunConfig(**case)
     group = ol.groups.from_name(config.group)
     store = ol.open_store(folder / "acts.zarr")
     latents = sae_size(config, name, dim, group).latents
-    sae = calibrate._build(config, name, dim, group, latents)
+    sae = measure._build(config, name, dim, group, latents)
     reconstruction = ol.objectives.reconstruction
     start = time.perf_counter()
     ol.fit(
@@ -241,8 +244,8 @@ def worker(name: str, case: str, folder: str, processor: bool) -> None:
         time.perf_counter = time.process_time
     import torch
 
-    import orbitlens.cli  # noqa: F401
-    from orbitlens.pipeline.machine import held_memory
+    import orbitlens.cli.commands  # noqa: F401
+    from orbitlens.plan.machine import held_memory
 
     if processor:
         torch.set_num_threads(1)

@@ -14,11 +14,11 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import embedding_bag
 
-from orbitlens.sae import largest_compiled, sparse_compiled
-from orbitlens.sae.largest import RunningLargest, largest
-from orbitlens.sae.memory import Memory
-from orbitlens.sae.sparse_kernels import kernels_on
-from orbitlens.sae.sparse_pattern import Pattern
+from orbitlens.kernels import cpu, largest_cpu
+from orbitlens.kernels.buffers import Memory
+from orbitlens.kernels.choice import kernels_on
+from orbitlens.kernels.largest import RunningLargest, largest
+from orbitlens.kernels.pattern import Pattern
 
 SHAPES = {"large": (768, 16384, 32, 4096), "small": (128, 1024, 16, 4096)}
 Call = Callable[[], object]
@@ -50,7 +50,7 @@ def of_products(d_in: int, d_sae: int, k: int, batch: int) -> dict[str, tuple[Ca
     pattern = Pattern(torch.arange(0, batch * k + 1, k), columns, d_sae)
     values, x, w = torch.rand(batch * k), torch.randn(batch, d_in), torch.randn(d_sae, d_in)
     across, ordered = pattern.transposed, values[pattern.across[0]]
-    fast = sparse_compiled
+    fast = cpu
     return {
         "S W": (
             lambda: sums_by_torch(pattern, values, w),
@@ -73,7 +73,7 @@ def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
     rows = min(batch, 2**23 // width)
     block, bias = torch.randn(rows, width), torch.randn(1, width)
     values, places = torch.empty(rows, k), torch.empty(rows, k, dtype=torch.long)
-    keep = largest_compiled.keep_largest
+    keep = largest_cpu.keep_largest
     running = RunningLargest(rows * k)
     running.add(block, first=0, stride=width)
 
@@ -94,7 +94,7 @@ def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
         ),
         "above a floor": (
             above_by_torch,
-            lambda: largest_compiled.above(block, bias[0], running.floor),
+            lambda: largest_cpu.above(block, bias[0], running.floor),
         ),
     }
 

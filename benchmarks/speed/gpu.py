@@ -35,10 +35,10 @@ from synthetic import mixtures
 from torch import Tensor
 
 import orbitlens as ol
-from orbitlens.sae import sparse_products
-from orbitlens.sae.sparse_kernels import kernels_on
-from orbitlens.sae.sparse_pattern import PIECE, Pattern
-from orbitlens.sae.sparse_products import (
+from orbitlens.kernels import products
+from orbitlens.kernels.choice import kernels_on
+from orbitlens.kernels.pattern import PIECE, Pattern
+from orbitlens.kernels.products import (
     column_sums,
     entry_products,
     gathered_sums,
@@ -114,7 +114,7 @@ def only_torch(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with patch.object(sparse_products, "kernels_for", lambda *_: None):
+    with patch.object(products, "kernels_for", lambda *_: None):
         yield
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.reproduce import COLUMNS, Recipe, main
-from orbitlens.reproduce.shapes_probing import (
+from orbitlens.reproduce.shapes_tables import (
     orbit_table,
     order_table,
     plot_probing,

@@ -8,7 +8,7 @@ from typing import Any
 
 from orbitlens.reproduce import COLUMNS, Recipe, main
 from orbitlens.reproduce.classes import transport_table
-from orbitlens.reproduce.shapes_probing import (
+from orbitlens.reproduce.shapes_tables import (
     order_table,
     plot_probing,
     probing_jobs,

@@ -15,7 +15,7 @@ from orbitlens.metrics import feature_detection, feature_recovery
 from orbitlens.probe import invariant_readout
 from orbitlens.reproduce import COLUMNS, Column, Job, Recipe, build_column, main, summarise
 from orbitlens.reproduce.saes import centroids, oriented_reconstruction, weighted
-from orbitlens.views import Objective
+from orbitlens.training.views import Objective
 
 DIM, HIDDEN, K, CLUSTERS, LR = 16, 64, 3, 256, 5e-4
 FULL = {

@@ -33,10 +33,10 @@ from orbitlens import (
 )
 from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
 from orbitlens.errors import OrbitLensError
-from orbitlens.fit import FitResult, fit
 from orbitlens.io import load, save
 from orbitlens.sae import SAE
 from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
+from orbitlens.training.fit import FitResult, fit
 from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
 
 __version__ = "0.1.0"

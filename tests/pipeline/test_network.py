@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import orbitlens as ol
-from orbitlens.cli import main
+from orbitlens.cli.commands import main
 from orbitlens.files import read_json
 from orbitlens.reproduce import read_table
 from orbitlens.transport import measure_network

@@ -12,7 +12,7 @@ from PIL import Image
 
 from orbitlens import files, io
 from orbitlens.activations import open_store, store_from_array
-from orbitlens.cli import main
+from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.pipeline import Console, RunConfig, RunFolder, run, stages
@@ -343,7 +343,7 @@ def test_the_single_verbs_chain(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_help_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
-    from orbitlens.cli import COMMANDS
+    from orbitlens.cli.commands import COMMANDS
 
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

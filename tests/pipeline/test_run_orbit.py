@@ -12,7 +12,7 @@ import torch
 import orbitlens as ol
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore, store_from_array
-from orbitlens.cli import main
+from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.pipeline import RunConfig, run, stages

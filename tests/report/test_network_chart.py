@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from orbitlens.report.names import irrep_styles
-from orbitlens.report.network_axes import log_axis, r2_axis, unit_axis
-from orbitlens.report.network_chart import network_chart
-from orbitlens.report.network_marks import NetworkChart, Panel
+from orbitlens.report.network.axes import log_axis, r2_axis, unit_axis
+from orbitlens.report.network.chart import network_chart
+from orbitlens.report.network.marks import NetworkChart, Panel
 
 NAN = float("nan")
 

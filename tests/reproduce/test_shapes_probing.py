@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orbitlens.reproduce.shapes_probing import (
+from orbitlens.reproduce.shapes_tables import (
     chosen_tasks,
     orbit_table,
     order_table,

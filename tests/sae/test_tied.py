@@ -12,8 +12,9 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from orbitlens import groups
 from orbitlens.groups import Group
+from orbitlens.kernels import tiles
 from orbitlens.reps import direct_sum, irreps, tensor_product
-from orbitlens.sae import Tied, tied, tied_tiles
+from orbitlens.sae import Tied, tied
 from orbitlens.testing import assert_equivariant
 from orbitlens.typing import Tensor
 
@@ -39,7 +40,7 @@ def taking(way: str, *, tile: int = 1, rows: int = 3) -> Iterator[None]:
     few = {"dense": 10**9, "blocks": 0}[way]
     with (
         patch.object(tied, "_FEW", few),
-        patch.multiple(tied_tiles, _TILE=tile, _FEWEST_ROWS=rows),
+        patch.multiple(tiles, _TILE=tile, _FEWEST_ROWS=rows),
     ):
         yield
 
@@ -219,7 +220,7 @@ def test_of_many_coordinates_blocks_agree_to_rounding(
 def test_only_the_gradients_that_are_asked_for() -> None:
     case = Case(groups.cyclic(4))
     case.y.requires_grad_(False)
-    with taking("blocks"), patch.object(tied_tiles, "tiled_sums") as of_y:
+    with taking("blocks"), patch.object(tiles, "tiled_sums") as of_y:
         case.tied.products(case.y, case.w).sum().backward()
     of_y.assert_not_called()
     assert case.w.grad is not None

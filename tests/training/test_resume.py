@@ -14,9 +14,9 @@ from orbitlens import objectives
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
-from orbitlens.fit import FitResult, fit
 from orbitlens.sae import SAE, batch_topk_sae, orbit_sae, topk_sae
 from orbitlens.training import steps
+from orbitlens.training.fit import FitResult, fit
 from orbitlens.transport import fit_transport
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=300, seed=0)

@@ -8,7 +8,7 @@ import torch
 
 from orbitlens import fit, objectives
 from orbitlens.activations import ActivationStore, store_from_array
-from orbitlens.activations.batches import OrbitBatches
+from orbitlens.activations.store.shuffled_batches import OrbitBatches
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.sae import SAE, batch_topk_sae, topk_sae

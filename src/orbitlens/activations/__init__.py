@@ -11,14 +11,14 @@ OrbitBatches        shuffled batches of orbits from a store that is larger than 
 split_samples       which samples are fitted on and which are held out
 """
 
-from orbitlens.activations.array import store_from_array
-from orbitlens.activations.batches import OrbitBatches
-from orbitlens.activations.capture import layer_outputs
-from orbitlens.activations.harvest import harvest
-from orbitlens.activations.imports import import_activations
-from orbitlens.activations.layers import LayerHarvest, TakenLayer, harvest_layers
-from orbitlens.activations.reader import open_store
-from orbitlens.activations.store import ActivationStore, split_samples
+from orbitlens.activations.harvest.hooks import layer_outputs
+from orbitlens.activations.harvest.many_layers import LayerHarvest, TakenLayer, harvest_layers
+from orbitlens.activations.harvest.one_layer import harvest
+from orbitlens.activations.importers.import_activations import import_activations
+from orbitlens.activations.store.activation_store import ActivationStore, split_samples
+from orbitlens.activations.store.from_array import store_from_array
+from orbitlens.activations.store.open_store import open_store
+from orbitlens.activations.store.shuffled_batches import OrbitBatches
 
 __all__ = [
     "ActivationStore",

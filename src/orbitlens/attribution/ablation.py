@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from torch import nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.stream import Progress
+from orbitlens.activations.harvest.inputs import Progress
 from orbitlens.attribution.passage import Passage
 from orbitlens.attribution.relative import Relative
 from orbitlens.attribution.site import Site

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from torch import nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.stream import Progress
+from orbitlens.activations.harvest.inputs import Progress
 from orbitlens.attribution.graph import AttributionGraph
 from orbitlens.attribution.passage import Passage
 from orbitlens.attribution.site import Site, rows_of

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.capture import (
+from orbitlens.activations.harvest.hooks import (
     check_called_once,
     evaluating,
     kind_of,
     only_tensor,
     take_outputs,
 )
-from orbitlens.activations.stream import check_inputs, device_of, made_ready, moved_batches
+from orbitlens.activations.harvest.inputs import check_inputs, device_of, made_ready, moved_batches
 from orbitlens.attribution.relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution.site import Site
 from orbitlens.errors import OrbitLensError

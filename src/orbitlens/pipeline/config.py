@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from orbitlens import groups
-from orbitlens.activations.positions import CHOICES
-from orbitlens.activations.precision import ON_DISK
+from orbitlens.activations.harvest.positions import CHOICES
+from orbitlens.activations.store.dtypes import ON_DISK
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import BUILDERS
 from orbitlens.training.precision import PRECISIONS

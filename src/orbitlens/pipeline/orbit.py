@@ -10,10 +10,10 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.sae import SAE, orbit_sae
+from orbitlens.training.views import Objective
 from orbitlens.transport import Transport, fit_transport
-from orbitlens.transport.kinds import tokens_before_places
+from orbitlens.transport.token_kinds import tokens_before_places
 from orbitlens.typing import Int
-from orbitlens.views import Objective
 
 Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 

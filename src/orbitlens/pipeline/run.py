@@ -11,7 +11,6 @@ import torch
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
-from orbitlens.fit import FitResult
 from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
@@ -22,6 +21,7 @@ from orbitlens.pipeline.orbit import ORBIT, build_orbit, serves_orbit_saes
 from orbitlens.pipeline.probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.stages import NAMES, OBJECTIVES, Job
 from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards, write_page
+from orbitlens.training.fit import FitResult
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 

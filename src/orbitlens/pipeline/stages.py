@@ -16,9 +16,8 @@ from orbitlens.activations import ActivationStore, harvest, open_store, split_sa
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_file, new_folder, read_json, write_json
-from orbitlens.fit import FitResult, History, Objective, fit
 from orbitlens.io import load, save
-from orbitlens.io_transport import check_built_on
+from orbitlens.io.transports import check_built_on
 from orbitlens.models import (
     BaseModel,
     CNNAutoencoder,
@@ -31,6 +30,7 @@ from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
 from orbitlens.pipeline.orbit import ORBIT, build_orbit, check_pairs, fit_exact, orbit_objective
 from orbitlens.sae import BUILDERS, SAE, OrbitDictionary
+from orbitlens.training.fit import FitResult, History, Objective, fit
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.typing import Float, Int, Tensor
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.activations import ActivationStore, open_store
-from orbitlens.activations.address import address_of, inside, read_at
-from orbitlens.activations.unfinished import exists
+from orbitlens.activations.store.address import address_of, inside, read_at
+from orbitlens.activations.store.claim import exists
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages

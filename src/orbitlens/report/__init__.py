@@ -10,7 +10,7 @@ Pages need jinja2, matplotlib and pillow (extra "report"), which are loaded on f
 """
 
 from orbitlens.report.features import FeatureCard, feature_cards
-from orbitlens.report.network_page import write_network_page
+from orbitlens.report.network.page import write_network_page
 from orbitlens.report.orbit_features import orbit_feature_cards
 from orbitlens.report.page import write_page
 

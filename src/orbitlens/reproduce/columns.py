@@ -11,9 +11,9 @@ from typing import Literal
 from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, archetypal_sae, crosscoder_sae, orbit_sae, topk_sae
+from orbitlens.training.views import Objective
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Tensor
-from orbitlens.views import Objective
 
 WIDE = 4
 

@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
-from orbitlens.fit import fit
 from orbitlens.io import load, save
-from orbitlens.orbit_weight import choose_orbit_weight
 from orbitlens.pipeline.orbit import Split
 from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
+from orbitlens.training.fit import fit
+from orbitlens.training.orbit_weight import choose_orbit_weight
+from orbitlens.training.views import Objective
 from orbitlens.transport import Transport, fit_transport, move
 from orbitlens.typing import Elements, Float, Int, Orbits, Tensor
-from orbitlens.views import Objective
 
 HIDDEN = 128
 WEIGHT = "orbit_weight"

@@ -50,7 +50,7 @@ def tensor_product(left: Representation, right: Representation) -> Representatio
         >>> from orbitlens.groups import dihedral
         >>> from orbitlens.reps import irreps
         >>> plane = irreps(dihedral(3))[2]
-        >>> tensor_product(plane, plane).character[:2].tolist()
+        >>> tensor_product(plane, plane).character[:2].round(decimals=6).tolist()
         [4.0, 1.0]
     """
     group = _common_group([left, right])

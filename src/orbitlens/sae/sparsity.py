@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae.largest import RunningLargest
+from orbitlens.kernels.largest import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from orbitlens.groups import Group
+from orbitlens.kernels.tiles import Form, tiled_products, tiled_sums
 from orbitlens.reps import character_norm, irreps
-from orbitlens.sae.tied_tiles import Form, tiled_products, tiled_sums
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 _FEW = 64

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
-from orbitlens.activations.batches import OrbitBatches, Place
+from orbitlens.activations.store.shuffled_batches import OrbitBatches, Place
 from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.typing import Float, Int, Orbits, Tensor
 

@@ -9,8 +9,8 @@ import torch
 
 from orbitlens.training.data import HeldData, StreamedData, around_of, squared_deviations
 from orbitlens.training.member import Member
+from orbitlens.training.views import Batch
 from orbitlens.typing import Float, Int, StackedActivations, Tensor
-from orbitlens.views import Batch
 
 Found = tuple[Float[Tensor, "_ dim"], Int[Tensor, " batch"]]
 

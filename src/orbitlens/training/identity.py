@@ -7,8 +7,8 @@ import numpy as np
 
 from orbitlens.activations import ActivationStore
 from orbitlens.sae import SAE
+from orbitlens.training.views import Objective
 from orbitlens.typing import Int
-from orbitlens.views import Objective
 
 
 def parts_of(sae: SAE) -> str:

@@ -6,7 +6,7 @@ import torch
 
 from orbitlens.sae import SAE
 from orbitlens.training.data import TrainingData
-from orbitlens.views import Objective
+from orbitlens.training.views import Objective
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from orbitlens import objectives
+from orbitlens.kernels.buffers import Memory
 from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.sae import SAE
-from orbitlens.sae.memory import Memory
-from orbitlens.stack import stack_saes
 from orbitlens.training.adam import Adam
 from orbitlens.training.feed import feed_of
 from orbitlens.training.member import Member
+from orbitlens.training.stack import stack_saes
+from orbitlens.training.views import Batch, Objective, Views, reconstructs_moved
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
-from orbitlens.views import Batch, Objective, Views, reconstructs_moved
 
 _FIGURES = ("silent", "loss", "error", "fired", "fired_primary")
 _ERRORS = (objectives.reconstruction, objectives.canonical)

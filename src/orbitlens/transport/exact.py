@@ -21,7 +21,7 @@ from orbitlens.typing import Float, Int, Tensor
 
 _RANK = 1e-10
 _MEAN = 1e-3
-_POOR = 0.5
+_POOR = 0.9
 
 
 def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:

@@ -15,13 +15,13 @@ from orbitlens.transport.base import Transport
 from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
-from orbitlens.transport.kinds import grids
 from orbitlens.transport.least_squares import least_squares
 from orbitlens.transport.lie import lie
 from orbitlens.transport.low_rank import low_rank
 from orbitlens.transport.motion import Motion
 from orbitlens.transport.scores import ScoreSums
 from orbitlens.transport.spatial import spatial
+from orbitlens.transport.token_kinds import grids
 from orbitlens.typing import Int, Matrices
 
 METHODS: dict[str, Callable[..., Motion]] = {

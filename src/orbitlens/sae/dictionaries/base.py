@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from orbitlens.sae.sparse_codes import SparseCodes
+from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import pad
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.sae.dictionaries.base import Dictionary
-from orbitlens.sae.sparse_codes import SparseCodes
 from orbitlens.typing import Float, StackedCodes, Tensor
 
 

@@ -1,0 +1,1 @@
+"""From a network and its inputs to stores: hooks, positions, workers."""

@@ -1,0 +1,1 @@
+"""Caches of other libraries as stores."""

@@ -1,0 +1,1 @@
+"""Orbits of activations on disk: how they are written, checked and read."""

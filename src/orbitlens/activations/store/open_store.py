@@ -1,0 +1,154 @@
+"""Opening a store, and refusing whatever is not a whole one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from orbitlens.activations.store.activation_store import REMAKE, ActivationStore
+from orbitlens.activations.store.address import address_errors, address_of, zarr_store
+from orbitlens.activations.store.damage import present, shards_of
+from orbitlens.activations.store.dtypes import ON_DISK
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.files import TO_READ, one_line_errors
+from orbitlens.groups import Group
+
+FORMAT = "orbitlens-activations"
+# 1: float32, chunks of 4 MiB. 2: other types as well, shards.
+SCHEMA = 2
+
+
+def open_store(path: Path | str) -> ActivationStore:
+    """Open a store, after checking that it is whole.
+
+    Args:
+        path: The folder or URL given as `out` when the store was made.
+
+    Raises:
+        OrbitLensError: If there is no such folder, if it is no store, if it was left half-written,
+            if a newer version wrote it, if shards are missing, or if a URL cannot be reached.
+    """
+    address = address_of(path)
+    with address_errors(address) if isinstance(address, str) else one_line_errors(path, TO_READ):
+        return read_store(open_root(address), address)
+
+
+def open_root(address: Path | str | None) -> zarr.Group:
+    """Open the Zarr group of a store, whole or not.
+
+    Raises:
+        OrbitLensError: If there is none, or a URL cannot be reached.
+    """
+    if isinstance(address, Path):
+        return _local_group(address)
+    with address_errors(address):
+        try:
+            return zarr.open_group(zarr_store(address, read_only=True), mode="r", zarr_format=3)
+        except FileNotFoundError as error:
+            raise _no_store(address, "no Zarr group") from error
+
+
+def _local_group(path: Path) -> zarr.Group:
+    if not path.is_dir():
+        raise OrbitLensError(
+            f"store {path}",
+            expected="the folder of a store",
+            received="a file" if path.exists() else "no such path",
+            remedy="give the path that the store was written to",
+        )
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3)
+    except PermissionError:
+        raise
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise _no_store(path, f"no Zarr group ({one_line(error)})") from error
+
+
+def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
+    """Build a store from its Zarr group; see `open_store`."""
+    record: dict[str, Any] = {**root.attrs.asdict()}
+    _check_header(record, path)
+    try:
+        moves, labels = record["moves"], None
+        if record["labelled"]:
+            labels = np.asarray(_whole_array(root, "labels")[:], dtype=np.int64)
+        store = ActivationStore(
+            path=path,
+            group=Group.from_dict(record["group"]),
+            action=record["action"],
+            action_config=record["action_config"],
+            model=record["model"],
+            layer=record["layer"],
+            digest=record["digest"],
+            labels=labels,
+            class_names=tuple(record["class_names"]),
+            moves=None if moves is None else np.array(moves, dtype=np.int64),
+            array=_whole_array(root, "activations"),
+            dtype=record.get("dtype", "float32"),
+        )
+    except PermissionError:
+        raise
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise _damaged(path, one_line(error)) from error
+    _check_shapes(store)
+    return store
+
+
+def _check_header(record: dict[str, Any], path: Path | str | None) -> None:
+    if record.get("format") != FORMAT:
+        raise _no_store(path, f"a Zarr group of format {record.get('format')!r}")
+    if record.get("schema") not in range(1, SCHEMA + 1):
+        raise OrbitLensError(
+            f"store {path}",
+            expected=f"schema 1 to {SCHEMA}",
+            received=f"schema {record.get('schema')!r}",
+            remedy="update orbitlens, or harvest the activations again",
+        )
+    if record.get("complete") is not True:
+        raise OrbitLensError(
+            f"store {path}",
+            expected="a store written to its end",
+            received="an incomplete one",
+            remedy=REMAKE,
+        )
+
+
+def _whole_array(root: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = root[name]
+    if not isinstance(array, zarr.Array):
+        raise KeyError(f"no array {name!r}")
+    # The writer leaves out no shard, not even one of zeros.
+    there, shards = len(present(array)), shards_of(array).count
+    if there != shards:
+        raise ValueError(f"{there} of the {shards} shards of {name!r}")
+    return array
+
+
+def _check_shapes(store: ActivationStore) -> None:
+    array = store.array
+    if array.ndim not in (3, 4) or array.shape[1] != store.group.order:
+        raise _damaged(store.path, f"activations {array.shape} for {store.group}")
+    if array.chunks[1:] != array.shape[1:]:
+        raise _damaged(store.path, f"orbits of {array.shape[1:]} in pieces of {array.chunks[1:]}")
+    if array.dtype != ON_DISK.get(store.dtype):
+        raise _damaged(store.path, f"activations of {array.dtype} that are called {store.dtype}")
+    if store.moves is not None and store.moves.shape != (store.group.order, store.positions):
+        raise _damaged(store.path, f"moves of shape {store.moves.shape} for {array.shape}")
+    if store.labels is not None and len(store.labels) != store.n:
+        raise _damaged(store.path, f"{len(store.labels)} labels for {store.n} samples")
+
+
+def _damaged(path: Path | str | None, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"store {path}", expected="an intact store", received=received, remedy=REMAKE
+    )
+
+
+def _no_store(path: Path | str | None, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"store {path}",
+        expected="a folder written by `harvest` or `store_from_array`",
+        received=received,
+        remedy="give the path of a store",
+    )

@@ -1,0 +1,388 @@
+"""Orbits in random order from a store that is larger than memory.
+
+Rows at random places cost a disk a seek each, and a whole chunk is decoded for every one of them.
+So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 2001.01858): runs of
+samples, about 2 MiB each, fill a buffer in random order, and the orbits of the buffer are permuted.
+Such runs are read at nearly the speed of the disk, and there are many more of them in a buffer than
+there are whole shards, on which mixing depends. Both are measured in `benchmarks/scale/batches.md`.
+
+A step uses few of the rows of an orbit. So training takes them from the buffer where they lie,
+scaled as they were read (`places`). Both buffers lie in one memory, so that a batch may begin in
+one and end in the other; only one that is larger than a buffer is copied.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+
+from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.typing import Float, Int, Orbits, Tensor
+
+Place = tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"] | None]
+
+_MIB = 2**20
+_RUN_BYTES = 2 * _MIB
+# While Zarr reads a run, it exists compressed, decoded, about its mean and with places aligned; the
+# threads that decode keep about as much again of what they freed, and some MiB whatever its length.
+_COPIES_OF_A_RUN = 8
+_KEPT_BY_DECODERS = 16 * _MIB
+# As many as a step has, so that it waits for all of them equally; Zarr has threads of its own.
+_THREADS = 4
+# The one that is handed out, and the one before it.
+_BATCHES = 2
+
+
+class Needs(NamedTuple):
+    """What reading a store in runs takes, for a reader and for whoever plans one.
+
+    Attributes:
+        run: Samples that are read at a time.
+        batch: Bytes of a batch.
+        fixed: Bytes whatever is held: runs on their way, batches, the numbers of samples and runs.
+        by_zarr: Those of them that are for runs on their way; shards on a disk take one chunk.
+            They count wherever the store lies, so that its order is the same everywhere.
+        each: Bytes for each sample that is held, with the place of its rows in the order.
+    """
+
+    run: int
+    batch: int
+    fixed: int
+    by_zarr: int
+    each: int
+
+    @classmethod
+    def of(
+        cls, *, count: int, sample: int, positions: int, chunk: int, shard: int, batch_size: int
+    ) -> "Needs":
+        """Return what is needed for `count` samples of `sample` bytes each.
+
+        Example:
+            >>> Needs.of(
+            ...     count=9, sample=2**20, positions=1, chunk=1, shard=2, batch_size=1
+            ... ).run
+            2
+        """
+        run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
+        batch = batch_size * sample // positions
+        kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
+        by_zarr = _COPIES_OF_A_RUN * run * sample + kept
+        fixed = by_zarr + _BATCHES * batch + 16 * count
+        return cls(run, batch, fixed, by_zarr, sample + 8 * positions)
+
+    def all(self, count: int) -> int:
+        """Return the bytes that are needed to hold all samples."""
+        return self.fixed + count * self.each
+
+    def least(self, count: int, longest: int) -> int:
+        """Return the bytes of the smallest two buffers, whose longest run has so many samples."""
+        return self.fixed + min(2 * longest, count) * self.each
+
+    def runs_held(self, memory: int, longest: int) -> int:
+        """Return how many runs fit into each of two buffers."""
+        return (memory - self.fixed) // (2 * self.each) // longest
+
+    def too_little(self, memory: int, least: int, read: int) -> OrbitLensError:
+        """Return the error for a budget that is too small.
+
+        Args:
+            memory: The budget in bytes.
+            least: The least that is enough.
+            read: Bytes that are read at a time.
+        """
+        gib = math.ceil(least / 2**30 * 1e4) / 1e4
+        return OrbitLensError(
+            "memory for activations",
+            expected=f"at least {_mib(least, up=True)} MiB, to read {_mib(read)} MiB at a time for "
+            f"batches of {_mib(self.batch)} MiB",
+            received=f"{_mib(memory)} MiB",
+            remedy=f"give a `memory_gib` (--memory-gib) of {gib:.4f} or more for each store, or "
+            "take smaller batches",
+        )
+
+
+@final
+class OrbitBatches:
+    """Batches of whole orbits in random order, within a stated memory budget.
+
+    An epoch visits every orbit once. Its order depends on the seed, the number of the epoch, the
+    budget and the store, never on how fast anything runs. While the orbits of one buffer are handed
+    out, threads read the next one, so two buffers share the budget. A store that fits into it
+    whole is read once, kept, and permuted as one buffer.
+
+    Args:
+        store: The store, or a view of it about a mean.
+        batch_size: Orbits per batch; the last batch of an epoch may be smaller.
+        memory: Budget in bytes for buffers, for what is needed to fill them and for two batches.
+        samples: Samples to visit, shape [n], in any order; default all of the store.
+        seed: Seed of the order, default 0.
+
+    Raises:
+        OrbitLensError: If the budget is below what two runs need, a number is out of range, or
+            there are no samples.
+
+    Example:
+        >>> from orbitlens.activations import store_from_array
+        >>> from orbitlens.groups import cyclic
+        >>> store = store_from_array(np.zeros((10, 3, 7), dtype=np.float32), group=cyclic(3))
+        >>> batches = OrbitBatches(store, batch_size=4, memory=2**20)
+        >>> batches.n, len(batches)
+        (10, 3)
+        >>> [tuple(batch.shape) for batch in batches.epoch(0)]
+        [(4, 3, 7), (4, 3, 7), (2, 3, 7)]
+        >>> [tuple(batch.shape) for batch in batches.epoch(0, start=2)]
+        [(2, 3, 7)]
+    """
+
+    def __init__(
+        self,
+        store: ActivationStore,
+        *,
+        batch_size: int,
+        memory: int,
+        samples: Int[np.ndarray, " n"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise out_of_range("batch_size", "at least 1", batch_size)
+        if seed < 0:
+            raise out_of_range("seed", "0 or more", seed)
+        self.store, self.batch_size, self.memory, self.seed = store, batch_size, memory, seed
+        self._samples = _chosen(store, samples)
+        self.n = len(self._samples) * store.positions
+        sample = 4 * store.positions * store.group.order * store.dim
+        needs = Needs.of(
+            count=len(self._samples),
+            sample=sample,
+            positions=store.positions,
+            chunk=int(store.array.chunks[0]),
+            shard=store.shard_samples,
+            batch_size=batch_size,
+        )
+        starts = np.flatnonzero(np.diff(self._samples // needs.run, prepend=-1))
+        self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
+        self._parts = self._share_budget(sample, needs)
+        self._resident: Float[Tensor, "rows group dim"] | None = None
+        self._scale = 1.0
+
+    def _share_budget(self, sample: int, needs: Needs) -> int:
+        """Return into how many parts an epoch falls, each of which fits into a buffer."""
+        count, longest = len(self._samples), int(np.diff(self._ends).max())
+        if needs.all(count) <= self.memory:
+            return 1
+        held = needs.runs_held(self.memory, longest)
+        if held < 1:
+            raise needs.too_little(self.memory, needs.least(count, longest), longest * sample)
+        return -(-(len(self._ends) - 1) // held)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-self.n // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch group dim"]]:
+        """Return the batches of an epoch, from one of them on.
+
+        From `start` = s on they are, to the bit, the batches s, s + 1, ... of the whole epoch; what
+        comes before is not read. The reading threads end with the iterator.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            start: Number of the first batch, default 0; `len` of these batches for none.
+
+        Returns:
+            Batches of shape [batch_size, |G|, dim], each in memory of its own.
+
+        Raises:
+            OrbitLensError: If a number is out of range; from the iterator, if a part of the store
+                is damaged.
+        """
+        self._check(epoch, start)
+        return self._copies(epoch, start)
+
+    def _copies(self, epoch: int, start: int) -> Iterator[Orbits]:
+        for rows, batch in self._places(epoch, start * self.batch_size):
+            yield rows if batch is None else rows.index_select(0, batch)
+
+    def places(self, epoch: int, start: int = 0) -> Iterator[Place]:
+        """Return the batches of an epoch where they lie, without a copy of any but few.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            start: Number of the first batch, default 0.
+
+        Returns:
+            Orbits in memory, and which of them are the batch, None for all in their order; until
+            the next one is asked for.
+
+        Raises:
+            OrbitLensError: As `epoch` does.
+        """
+        self._check(epoch, start)
+        return self._places(epoch, start * self.batch_size)
+
+    def everything(self) -> Iterator[Float[Tensor, "orbits group dim"]]:
+        """Yield every orbit once, a buffer at a time; each until the next one is asked for."""
+        for rows, part, go_on in self._buffers(self._order(0)):
+            go_on()
+            yield rows[part]
+
+    def scale_(self, factor: float) -> None:
+        """Multiply what is read from now on by a factor; no epoch may be under way."""
+        self._scale *= factor
+        if self._resident is not None:
+            self._resident.mul_(factor)
+
+    def _check(self, epoch: int, start: int) -> None:
+        if epoch < 0:
+            raise out_of_range("epoch", "0 or more", epoch)
+        if not 0 <= start <= len(self):
+            raise out_of_range("start", f"a batch in 0..{len(self)}", start)
+
+    def _places(self, epoch: int, first: int) -> Iterator[Place]:
+        """Cut batches from the order of an epoch, beginning with its orbit number `first`."""
+        parts = self._order(epoch)
+        ends = np.cumsum([self._count(part) * self.store.positions for part in parts]).tolist()
+        skipped = int(np.searchsorted(ends, first, side="right"))
+        begin = first - (ends[skipped - 1] if skipped else 0)
+        left = self.n - first
+        rest, joined = torch.arange(0), _Joined()  # of a batch that began in an earlier part
+        for number, (rows, part, go_on) in enumerate(self._buffers(parts[skipped:]), skipped):
+            mixed = self._generator(epoch, 1 + number).permutation(part.stop - part.start)
+            order = torch.from_numpy(part.start + mixed)[begin:]
+            begin, wanted = 0, min(self.batch_size, left)
+            if len(rest) or joined.filled:
+                end = wanted - joined.filled - len(rest)
+                rest, order = torch.cat([rest, order[:end]]), order[end:]
+                if len(rest) < wanted:
+                    joined.take(rows, rest, wanted)
+                    rest = rest[:0]
+                if len(rest) or joined.filled == wanted:
+                    yield (rows, rest) if len(rest) else (joined.hand_out(), None)
+                    left -= wanted
+            go_on()
+            while left and len(order) >= (wanted := min(self.batch_size, left)):
+                yield rows, order[:wanted]
+                left, order = left - wanted, order[wanted:]
+            rest = order
+
+    def _order(self, epoch: int) -> list[Int[np.ndarray, " _"]]:
+        """The runs of each buffer of an epoch; buffers hold equally many, or one less."""
+        count = len(self._ends) - 1
+        kept = self._parts == 1  # a buffer that stays from epoch to epoch has one order of runs
+        order = np.arange(count) if kept else self._generator(epoch, 0).permutation(count)
+        return np.array_split(order, self._parts)
+
+    def _count(self, runs: Int[np.ndarray, " _"]) -> int:
+        """How many samples some runs hold."""
+        return int((self._ends[runs + 1] - self._ends[runs]).sum())
+
+    def _generator(self, epoch: int, key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, key)))
+
+    def _buffers(
+        self, parts: Sequence[Int[np.ndarray, " _"]]
+    ) -> Iterator[tuple[Float[Tensor, "rows group dim"], slice, Callable[[], None]]]:
+        """Yield where each part lies in turn, and what lets threads read the part after it.
+
+        That goes where the part before this one was: until it is let, both are there.
+        """
+        if not parts:
+            return
+        stop = threading.Event()
+        capacity = max(map(self._count, parts)) * self.store.positions
+        if self._parts == 1:
+            if self._resident is None:
+                self._resident = self._memory(capacity)
+                self._read(parts[0], self._resident, stop)
+            yield self._resident, slice(0, capacity), lambda: None
+            return
+        rows, pending = self._memory(2 * capacity), list[Future[None]]()
+        threads = 1 if self.store._files is None else min(_THREADS, torch.get_num_threads())
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="orbit-batches")
+
+        def begin(number: int) -> None:
+            place = number % 2 * capacity
+            for runs in np.array_split(parts[number], threads) if number < len(parts) else ():
+                end = place + self._count(runs) * self.store.positions
+                pending.append(pool.submit(self._read, runs, rows[place:end], stop))
+                place = end
+
+        try:
+            begin(0)
+            for number, part in enumerate(parts):
+                while pending:
+                    pending.pop(0).result()
+                start = number % 2 * capacity
+                end = start + self._count(part) * self.store.positions
+                yield rows, slice(start, end), partial(begin, number + 1)
+        finally:
+            # An iterator may be collected in any thread, also in one that the reader waits for:
+            # tell the reader to stop, and wait for nothing.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _memory(self, orbits: int) -> Float[Tensor, "rows group dim"]:
+        shape = (orbits, self.store.group.order, self.store.dim)
+        return torch.from_numpy(np.empty(shape, np.float32))
+
+    def _read(
+        self,
+        runs: Int[np.ndarray, " _"],
+        rows: Float[Tensor, "rows group dim"],
+        stop: threading.Event,
+    ) -> None:
+        """Fill memory with the samples of some runs, one by one."""
+        end = 0
+        for run in runs.tolist():
+            if stop.is_set():
+                break
+            wanted = self._samples[self._ends[run] : self._ends[run + 1]]
+            count = len(wanted) * self.store.positions
+            self.store._read_to(rows[end : end + count], wanted, self._scale)
+            end += count
+
+
+@final
+class _Joined:
+    """A batch that is copied together, since it lies in more parts than are there at a time."""
+
+    def __init__(self) -> None:
+        self.filled, self._orbits = 0, torch.empty(0, 0, 0)
+
+    def take(
+        self, rows: Float[Tensor, "rows group dim"], chosen: Int[Tensor, " _"], size: int
+    ) -> None:
+        """Copy some rows behind those that were copied before, of a batch of that size."""
+        if self.filled == 0:
+            self._orbits = torch.empty(size, *rows.shape[1:])
+        into = self._orbits[self.filled : self.filled + len(chosen)]
+        torch.index_select(rows, 0, chosen, out=into)
+        self.filled += len(chosen)
+
+    def hand_out(self) -> Orbits:
+        """Return the batch; another one begins in memory of its own."""
+        orbits, self._orbits, self.filled = self._orbits, torch.empty(0, 0, 0), 0
+        return orbits
+
+
+def _chosen(store: ActivationStore, samples: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " n"]:
+    """Return the samples in rising order, the order of the disk."""
+    if samples is None:
+        return np.arange(store.n)
+    if len(samples) == 0:
+        raise OrbitLensError(
+            "`samples`", expected="at least one", received="none", remedy="choose some"
+        )
+    store._check_indices(samples)
+    return np.sort(samples).astype(np.int64, copy=False)
+
+
+def _mib(size: int, *, up: bool = False) -> str:
+    hundredths = -(-size * 100 // _MIB) if up else round(size * 100 / _MIB)
+    return f"{hundredths / 100:.2f}"

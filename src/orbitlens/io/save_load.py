@@ -1,0 +1,82 @@
+"""Save and load SAEs and transports: JSON beside safetensors, never pickle.
+
+An SAE folder holds `cfg.json` and `sae_weights.safetensors`, a transport folder `transport.json`
+and `transport.safetensors`. A folder is written under a temporary name and renamed.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_folder
+from orbitlens.io.saes import check_known_parts, read_sae, write_sae
+from orbitlens.io.transports import check_built_on, read_transport, write_transport
+from orbitlens.sae import SAE
+from orbitlens.transport import Transport
+
+
+def save(
+    thing: SAE | Transport, path: str | Path, *, metadata: Mapping[str, Any] | None = None
+) -> Path:
+    """Write an SAE or a transport to a new folder.
+
+    Args:
+        thing: What to save.
+        path: The folder; must not exist yet.
+        metadata: JSON-ready notes to keep beside an SAE, such as the model and layer it is of.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OrbitLensError: If the folder exists, or the SAE has parts that this format does not know.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> import tempfile
+        >>> sae = ol.sae.topk_sae(d_in=4, d_sae=8, k=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     loaded = load(save(sae, Path(folder) / "sae"))
+        >>> bool((loaded.W_dec == sae.W_dec).all())
+        True
+    """
+    if isinstance(thing, SAE):
+        check_known_parts(thing)
+    with new_folder(path) as folder:
+        if isinstance(thing, SAE):
+            write_sae(thing, folder, metadata or {})
+        else:
+            write_transport(thing, folder)
+    return Path(path)
+
+
+def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:
+    """Read what `save` wrote.
+
+    Args:
+        path: The folder.
+        transport: The transport that is to be used with an orbit SAE, which is checked to be the
+            one that the SAE was built on; None (default) checks nothing, as the SAE needs none.
+
+    Returns:
+        The SAE, in evaluation mode, or the transport.
+
+    Raises:
+        OrbitLensError: If the folder holds neither, a file in it is damaged, or the SAE was not
+            built on the transport.
+    """
+    folder = Path(path)
+    if (folder / "cfg.json").is_file():
+        sae = read_sae(folder)
+        if transport is not None:
+            check_built_on(sae, transport)
+        return sae
+    if (folder / "transport.json").is_file():
+        return read_transport(folder)
+    raise OrbitLensError(
+        str(path),
+        expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
+        received="neither" if folder.is_dir() else "no such folder",
+        remedy="give the folder that `orbitlens.save` wrote",
+    )

@@ -1,0 +1,1 @@
+"""How a step is fast. Nothing here knows an SAE or a training."""

@@ -1,0 +1,227 @@
+"""Searches for the largest pre-activations, which come block by block."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import torch
+
+from orbitlens.kernels import largest_cpu
+from orbitlens.kernels.choice import kernels_for
+from orbitlens.kernels.largest import RunningLargest, largest
+from orbitlens.kernels.pattern import Pattern, starts_of
+from orbitlens.typing import Bool, Float, Int, Tensor
+
+Found = tuple[Float[Tensor, " entries"], Pattern]
+
+
+class Block(NamedTuple):
+    """Pre-activations of some samples for some latents, and the first of either.
+
+    Where there are `biases`, these are still to be added, shape [member, columns].
+    """
+
+    pre: Float[Tensor, "member rows columns"]
+    sample: int
+    latent: int
+    biases: Float[Tensor, "member columns"] | None = None
+
+    def among(self, chosen: Bool[Tensor, "member latents"]) -> "Block":
+        """The block with all other latents at minus infinity."""
+        others = ~chosen[:, self.latent : self.latent + self.pre.shape[-1]]
+        if self.biases is None:
+            return self._replace(pre=self.pre.masked_fill(others[:, None], -torch.inf))
+        return self._replace(biases=self.biases.masked_fill(others, -torch.inf))
+
+
+class Search(ABC):
+    """The interface: looks at block after block, and says what it found."""
+
+    adds_biases = False
+    """Whether it adds the biases of a block itself."""
+
+    @abstractmethod
+    def add(self, block: Block) -> None:
+        """Look at a block."""
+
+    @abstractmethod
+    def finish(self) -> Found:
+        """Return the values that were found and where they are in the codes of the stack."""
+
+
+def per_sample(
+    like: Tensor, members: int, batch: int, latents: int, *, k: int, width: int, ordered: bool
+) -> Search:
+    """Return the search for the k largest of every sample, of either sign.
+
+    Args:
+        like: A tensor of the type and on the device of the activations.
+        members: SAEs of the stack.
+        batch: Samples of each.
+        latents: Latents of each.
+        k: How many to keep.
+        width: Latents of a block.
+        ordered: Whether those of a sample must come in the order of their latents.
+    """
+    if _compiled(like, members * batch * latents) and largest_cpu.takes(width, k):
+        return _PerSampleCompiled(k, latents)
+    return _PerSample(k, latents, ordered=ordered)
+
+
+def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -> Search:
+    """Return the search for the k * batch largest positive ones of every member's whole batch.
+
+    Args:
+        like: A tensor of the type and on the device of the activations.
+        members: SAEs of the stack.
+        batch: Samples of each.
+        latents: Latents of each.
+        k: How many to keep per sample, on average.
+    """
+    if like.is_cuda:
+        return _PerBatchSized(k, members, batch, latents)
+    if _compiled(like, members * batch * latents):
+        return _PerBatch(k, members, batch, latents, compiled=True)
+    return _PerBatch(k, members, batch, latents)
+
+
+def _compiled(like: Tensor, numbers: int) -> bool:
+    """Whether a compiled search takes so many numbers of a kind."""
+    return like.is_cpu and kernels_for(like, numbers) is not None
+
+
+@final
+class _PerSample(Search):
+    """The k largest of every sample, by torch."""
+
+    def __init__(self, k: int, latents: int, *, ordered: bool) -> None:
+        self.k, self.latents, self.ordered = k, latents, ordered
+        self._found: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def add(self, block: Block) -> None:
+        values, columns = largest(block.pre, min(self.k, block.pre.shape[-1]))
+        self._found.setdefault(block.sample, []).append((values, columns + block.latent))
+
+    def finish(self) -> Found:
+        kept = [self._merged(parts) for parts in self._found.values()]
+        values, places = (torch.cat(parts, dim=1) for parts in zip(*kept, strict=True))
+        if self.ordered:
+            places, order = places.sort(-1)
+            values = values.gather(-1, order)
+        return _entries(values, places, self.latents)
+
+    def _merged(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        if len(parts) == 1:
+            return parts[0]
+        values, places = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+        best, order = largest(values, self.k)
+        return best, places.gather(-1, order)
+
+
+@final
+class _PerSampleCompiled(Search):
+    """The k largest of every sample, by a kernel that takes each block up into what it knows."""
+
+    adds_biases = True
+
+    def __init__(self, k: int, latents: int) -> None:
+        self.k, self.latents = k, latents
+        self._found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def add(self, block: Block) -> None:
+        pre, shape = block.pre, (*block.pre.shape[:2], self.k)
+        if block.sample not in self._found:
+            places = torch.empty(shape, dtype=torch.long)
+            self._found[block.sample] = torch.empty(shape), places
+        found = [part.flatten(0, 1) for part in self._found[block.sample]]
+        biases = torch.zeros(1, pre.shape[-1]) if block.biases is None else block.biases
+        largest_cpu.keep_largest(pre.flatten(0, 1), biases, *found, first=block.latent)
+
+    def finish(self) -> Found:
+        values, places = (
+            torch.cat(parts, dim=1) for parts in zip(*self._found.values(), strict=True)
+        )
+        return _entries(values, places, self.latents)
+
+
+def _entries(
+    values: Float[Tensor, "member batch k"], places: Int[Tensor, "member batch k"], latents: int
+) -> Found:
+    """Lay out k entries of each sample as those of a stack."""
+    members, batch, k = values.shape
+    offset = latents * torch.arange(members, device=places.device)
+    columns = (places + offset[:, None, None]).flatten()
+    starts = torch.arange(0, members * batch * k + 1, k, device=places.device)
+    return values.flatten(), Pattern(starts, columns, members * latents)
+
+
+@final
+class _PerBatch(Search):
+    """The k * batch largest positive ones of every member's whole batch.
+
+    Where a kernel finds what is above a floor, it adds the biases itself.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        members: int,
+        batch: int,
+        latents: int,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self.batch, self.latents, self.adds_biases = batch, latents, compiled
+        self._running = [RunningLargest(k * batch) for _ in range(members)]
+
+    def add(self, block: Block) -> None:
+        first = block.sample * self.latents + block.latent
+        for member, (pre, running) in enumerate(zip(block.pre, self._running, strict=True)):
+            biases = None if block.biases is None else block.biases[member]
+            if biases is None or running.floor == 0.0:
+                pre = pre if biases is None else pre + biases
+                running.add(pre, first=first, stride=self.latents)
+            else:
+                values, row, column = largest_cpu.above(pre, biases, running.floor)
+                running.take(values, first + row * self.latents + column)
+
+    def finish(self) -> Found:
+        found = [running.finish() for running in self._running]
+        latents, members = self.latents, len(found)
+        values = torch.cat([values for values, _ in found])
+        rows = torch.cat([m * self.batch + at // latents for m, (_, at) in enumerate(found)])
+        columns = torch.cat([m * latents + at % latents for m, (_, at) in enumerate(found)])
+        return values, Pattern(starts_of(rows, members * self.batch), columns, members * latents)
+
+
+@final
+class _PerBatchSized(Search):
+    """As `_PerBatch`, with numbers that are not positive where too few are.
+
+    How many entries there are is known before, so that the host does not wait for a GPU to say it.
+    A CPU, which waits for nobody, has less to do where most blocks are dropped.
+    """
+
+    def __init__(self, k: int, members: int, batch: int, latents: int) -> None:
+        del members
+        self.budget, self.batch, self.latents = k * batch, batch, latents
+        self._found: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, block: Block) -> None:
+        width, pre = block.pre.shape[-1], block.pre.flatten(1)
+        values, at = largest(pre, min(self.budget, pre.shape[-1]))
+        first = block.sample * self.latents + block.latent
+        self._found.append((values, first + at // width * self.latents + at % width))
+        if len(self._found) > 1:
+            values, places = (torch.cat(part, dim=-1) for part in zip(*self._found, strict=True))
+            best, order = largest(values, min(self.budget, values.shape[-1]))
+            self._found = [(best, places.gather(-1, order))]
+
+    def finish(self) -> Found:
+        ((values, places),) = self._found
+        places, order = places.sort(-1)
+        members, latents = len(places), self.latents
+        member = torch.arange(members, device=places.device)[:, None]
+        rows = (member * self.batch + places // latents).flatten()
+        columns = (member * latents + places % latents).flatten()
+        starts = starts_of(rows, members * self.batch)
+        return values.gather(-1, order).flatten(), Pattern(starts, columns, members * latents)

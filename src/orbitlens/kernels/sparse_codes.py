@@ -1,0 +1,189 @@
+"""Codes of which only the entries that were selected are stored, with their gradients."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels.products import (
+    column_sums,
+    entry_products,
+    gathered_sums,
+    weighted_sums,
+)
+from orbitlens.typing import Float, StackedCodes, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCodes:
+    """The selected codes of a stack of SAEs.
+
+    Row m * batch + b holds the entries of sample b of member m, and column m * latents + i stands
+    for latent i of member m.
+
+    Args:
+        values: The codes, shape [entries]; an entry may be zero.
+        pattern: Where they are, [member * batch, member * latents].
+        shape: Of all codes, (member, batch, latents).
+
+    Example:
+        >>> pattern = Pattern(torch.tensor([0, 1, 2]), torch.tensor([2, 0]), 3)
+        >>> codes = SparseCodes(torch.tensor([5.0, 0.0]), pattern, (1, 2, 3))
+        >>> codes.dense().tolist(), codes.fired().tolist()
+        ([[[0.0, 0.0, 5.0], [0.0, 0.0, 0.0]]], [[0.0, 0.0, 1.0]])
+    """
+
+    values: Float[Tensor, " entries"]
+    pattern: Pattern
+    shape: tuple[int, int, int]
+
+    def dense(self) -> StackedCodes:
+        """Return all codes, shape [member, batch, latents]; its gradient is that of the entries."""
+        return self.folded(self.shape[-1])
+
+    def folded(self, width: int) -> Float[Tensor, "member batch width"]:
+        """Return codes with latents that are equal modulo `width` summed, such as those of an atom.
+
+        Args:
+            width: The period, a divisor of the number of latents.
+        """
+        members, batch, _ = self.shape
+        flat = self.values.new_zeros(self.pattern.height * width)
+        places = self.pattern.rows * width + self.pattern.columns % width
+        return flat.scatter_add(0, places, self.values).view(members, batch, width)
+
+    def sums(
+        self, directions: Float[Tensor, "member latents dim"]
+    ) -> Float[Tensor, "member batch dim"]:
+        """Return sum_i z_i D_i, shape [member, batch, dim].
+
+        Args:
+            directions: D, shape [member, latents, dim].
+        """
+        members, batch, _ = self.shape
+        sums: Tensor = _Sums.apply(self.values, directions.flatten(0, 1), self.pattern)  # type: ignore[no-untyped-call]
+        return sums.unflatten(0, (members, batch))
+
+    def fired(self) -> Float[Tensor, "member latents"]:
+        """Return for how many samples each latent is positive, shape [member, latents]."""
+        members, _, latents = self.shape
+        counts = column_sums(self.pattern, (self.values > 0).to(self.values.dtype))
+        return counts.view(members, latents)
+
+
+def selected(
+    found: Float[Tensor, " entries"],
+    features: Float[Tensor, "rows dim"],
+    vectors: Float[Tensor, "columns dim"],
+    biases: Float[Tensor, " columns"],
+    pattern: Pattern,
+) -> Float[Tensor, " entries"]:
+    """Return <features of row, vector of column> + bias at every entry, which was found before.
+
+    A search through all products has found the entries and their values; what is left to do is
+    their gradient, which costs as much as there are entries.
+
+    Args:
+        found: The values, shape [entries].
+        features: One row for each row of the pattern, shape [rows, dim].
+        vectors: One row for each column of the pattern, shape [columns, dim].
+        biases: One for each column, shape [columns].
+        pattern: Where the entries are.
+
+    Returns:
+        `found`, with a gradient by features, vectors and biases; shape [entries].
+
+    Example:
+        >>> pattern, vectors = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2), torch.eye(2)
+        >>> _ = vectors.requires_grad_()
+        >>> features, found = torch.tensor([[3.0, 4.0]]), torch.tensor([4.0])
+        >>> selected(found, features, vectors, torch.zeros(2), pattern).sum().backward()
+        >>> vectors.grad.tolist()
+        [[0.0, 0.0], [3.0, 4.0]]
+    """
+    return _Selected.apply(found, features, vectors, biases, pattern)  # type: ignore[no-untyped-call]
+
+
+def shifted(
+    biases: Float[Tensor, "member latents"],
+    vectors: Float[Tensor, "member latents dim"],
+    centre: Float[Tensor, "member dim"],
+) -> Float[Tensor, "member latents"]:
+    """Return biases that have the gradient by the centre of <x - centre, vector> + bias.
+
+    Args:
+        biases: One for each latent, shape [member, latents].
+        vectors: One for each latent, shape [member, latents, dim].
+        centre: What was subtracted from the activations, shape [member, dim].
+
+    Returns:
+        `biases`; its gradient g reaches them, and -sum_i g_i vector_i the centre.
+
+    Example:
+        >>> centre = torch.zeros(1, 2, requires_grad=True)
+        >>> shifted(torch.zeros(1, 2), 3 * torch.eye(2)[None], centre).sum().backward()
+        >>> centre.grad.tolist()
+        [[-3.0, -3.0]]
+    """
+    return _Shifted.apply(biases, vectors.detach(), centre)  # type: ignore[no-untyped-call]
+
+
+class _Shifted(torch.autograd.Function):
+    """Biases by themselves and by the centre."""
+
+    @staticmethod
+    def forward(ctx: Any, biases: Tensor, vectors: Tensor, centre: Tensor) -> Tensor:
+        del centre
+        ctx.save_for_backward(vectors)
+        return biases.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (vectors,) = ctx.saved_tensors
+        return grad, None, -torch.einsum("ml,mld->md", grad, vectors)
+
+
+class _Sums(torch.autograd.Function):
+    """S W by the entries of S and by W."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, vectors: Tensor, pattern: Pattern) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, vectors)
+        return weighted_sums(pattern, values, vectors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values, vectors = ctx.saved_tensors
+        by_values, by_vectors, _ = ctx.needs_input_grad
+        return (
+            entry_products(ctx.pattern, grad, vectors) if by_values else None,
+            gathered_sums(ctx.pattern, values, grad.contiguous()) if by_vectors else None,
+            None,
+        )
+
+
+class _Selected(torch.autograd.Function):
+    """X W^T + b at the entries, by X, W and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, found: Tensor, features: Tensor, vectors: Tensor, biases: Tensor, pattern: Pattern
+    ) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(features, vectors)
+        return found.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, vectors = ctx.saved_tensors
+        _, by_features, by_vectors, by_biases, _ = ctx.needs_input_grad
+        pattern = ctx.pattern
+        return (
+            None,
+            weighted_sums(pattern, grad, vectors) if by_features else None,
+            gathered_sums(pattern, grad, features) if by_vectors else None,
+            column_sums(pattern, grad) if by_biases else None,
+            None,
+        )

@@ -1,0 +1,63 @@
+"""The page of an equivariance report: a whole network in one picture, and all of its figures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orbitlens.report.names import irrep_styles
+from orbitlens.report.network import readings
+from orbitlens.report.network.chart import network_chart
+from orbitlens.report.network.table import network_table
+from orbitlens.report.readings import part
+from orbitlens.report.render import settings, write_html
+from orbitlens.report.table import Record
+
+
+def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
+    """Write the page of the equivariance report of a network.
+
+    The file is self-contained and needs no script; it is written under a temporary name and
+    renamed; the same record gives the same bytes. What is missing or None is left out or shown as
+    a dash; figures that are not finite are shown as such.
+
+    Args:
+        path: The HTML file; replaced if it exists.
+        record: JSON-ready. "layers" has the figures of each layer, in the order in which the
+            network calls them, and "skipped" the reason for each layer without; "model",
+            "inputs", "group", "action", "config" and "seconds" say what was measured.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtraError: If jinja2 is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> record = {"group": {"name": "C4"}, "layers": [{"layer": "conv", "r2": 0.98}]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = write_network_page(Path(folder) / "page.html", record)
+        ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
+        True
+    """
+    return write_html(path, "network.html.j2", _view(record))
+
+
+def _view(record: Record) -> dict[str, Any]:
+    layers, group = readings.layers_of(record), part(record, "group")
+    irreps = irrep_styles(group.get("irreps") or ())
+    # The picture and the table show what the irreps are; as a setting they are unreadable.
+    plain = {**record, "group": {k: v for k, v in group.items() if k != "irreps"}}
+    return {
+        "title": readings.title(record),
+        "summary": readings.lead(record),
+        "headlines": readings.headlines(record),
+        "notices": readings.notices(record),
+        "chart": network_chart(layers, irreps),
+        "table": network_table(layers, irreps),
+        "longest_name": max((len(readings.layer_name(layer)) for layer in layers), default=0),
+        "skipped": [(str(name), str(why)) for name, why in part(record, "skipped").items()],
+        "settings": settings(
+            plain, "Model, inputs, group and action", ("model", "inputs", "group", "action")
+        ),
+    }

@@ -1,0 +1,122 @@
+"""Choose how much an orbit SAE's pooled codes are asked to be invariant, without labels.
+
+More weight makes pooled codes say more about what is seen and less about how it stands; it costs
+reconstruction. On held-out orbits the price can be read, and the rule below pays up to a limit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from orbitlens import objectives
+from orbitlens.activations import ActivationStore
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.metrics import invariance_error, normalised_mse
+from orbitlens.sae import SAE, orbits_of
+from orbitlens.training.fit import fit
+from orbitlens.typing import Int
+
+WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+_HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class WeightChoice:
+    """What each weight came to on held-out orbits.
+
+    Args:
+        chosen: The weight that the rule takes.
+        weights: All that were tried, rising.
+        normalised_mse: Reconstruction with each of them.
+        invariance_error: How much pooled codes change along orbits with each of them, see
+            `metrics.invariance_error`.
+    """
+
+    chosen: float
+    weights: tuple[float, ...]
+    normalised_mse: tuple[float, ...]
+    invariance_error: tuple[float, ...]
+
+
+def choose_orbit_weight(
+    build: Callable[[], SAE],
+    store: ActivationStore,
+    *,
+    weights: Sequence[float | int] = WEIGHTS,
+    allowance: float | int = 0.5,
+    samples: Int[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> WeightChoice:
+    """Choose the lambda of `objectives.orbit_invariance` on held-out orbits.
+
+    One SAE for each weight is trained on four fifths of the orbits, all as one stack, and measured
+    on the others. The rule: the largest weight whose normalised MSE is at most (1 + allowance)
+    times the lowest.
+
+    Args:
+        build: Builds the untrained orbit SAE.
+        store: Activations of orbits.
+        weights: What to try, 0 or more.
+        allowance: The share of the lowest error by which reconstruction may get worse, default 0.5.
+        samples: Samples to choose on, shape [n]; default the training part of `store.split()`, so
+            that what is held out there stays unseen.
+        seed: Seed of the split and of the training.
+        settings: Further settings of `fit`.
+
+    Returns:
+        The choice, with what it was made from.
+
+    Raises:
+        OrbitLensError: If there is no weight, one is negative, or the SAE is no orbit SAE.
+
+    Example:
+        >>> import orbitlens as ol
+        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=400, seed=0)
+        >>> store = ol.store_from_array(toy.orbits, group=toy.group)
+        >>> rho = ol.fit_transport(store, "exact")
+        >>> build = lambda: ol.sae.orbit_sae(16, 8, 3, rho)
+        >>> choose_orbit_weight(build, store, weights=(0, 1), epochs=2).weights
+        (0.0, 1.0)
+    """
+    tried = tuple(sorted(map(float, weights)))
+    if not tried or tried[0] < 0:
+        raise OrbitLensError(
+            "`weights`",
+            expected="at least one number from 0",
+            received=list(weights),
+            remedy="give the weights to try, such as 0, 1, 10",
+        )
+    if not 0 <= allowance < float("inf"):
+        raise out_of_range("allowance", "0 or more", allowance)
+    own = store.split()[0] if samples is None else samples
+    order = np.random.default_rng(seed).permutation(own)
+    held_out, seen = np.split(order, [max(1, round(_HELD_OUT * len(own)))])
+    saes = [build() for _ in tried]
+    fit(
+        saes,
+        store,
+        objective=[partial(objectives.orbit_invariance, weight=weight) for weight in tried],
+        samples=np.sort(seen),
+        seed=seed,
+        **settings,
+    )
+    orbits = store.orbits(np.sort(held_out))
+    figures = [_figures(sae, orbits) for sae in saes]
+    errors, drifts = zip(*figures, strict=True)
+    affordable = [
+        w for w, e in zip(tried, errors, strict=True) if e <= (1 + allowance) * min(errors)
+    ]
+    return WeightChoice(max(affordable), tried, errors, drifts)
+
+
+@torch.no_grad()
+def _figures(sae: SAE, orbits: torch.Tensor) -> tuple[float, float]:
+    flat = orbits.flatten(0, 1)
+    output = sae(flat)
+    pooled = orbits_of(sae).pooled(output.codes).unflatten(0, orbits.shape[:2])
+    return normalised_mse(flat, output.x_hat).item(), invariance_error(pooled).item()

@@ -1,0 +1,257 @@
+"""What an objective may look at in one step of training."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.sae import SAE, CrosscoderDictionary, orbits_of
+from orbitlens.training.encode import sparse_codes
+from orbitlens.typing import Bool, Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
+
+Objective = Callable[..., PerSample]
+VIEWS = (
+    *("x", "x_moved", "codes", "codes_moved", "x_hat", "x_hat_moved", "orbit", "x_hat_orbit"),
+    *("pooled", "pooled_moved"),
+)
+_RECONSTRUCTIONS = {"x_hat", "x_hat_moved", "x_hat_orbit"}
+
+
+def views_of(objective: Objective) -> tuple[str, ...]:
+    """Read from its signature which views an objective needs.
+
+    Args:
+        objective: A function of views; its keyword-only arguments are weights.
+
+    Returns:
+        Their names, in its order.
+
+    Raises:
+        OrbitLensError: If it names something else, or no reconstruction.
+
+    Example:
+        >>> from orbitlens import objectives
+        >>> views_of(objectives.canonical)
+        ('x', 'x_hat_moved')
+    """
+    parameters = inspect.signature(objective).parameters.values()
+    names = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
+    if not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
+        raise OrbitLensError(
+            "`objective`",
+            expected=f"a function of some of {', '.join(VIEWS)}, "
+            "with x_hat, x_hat_moved or x_hat_orbit",
+            received=f"({', '.join(names)})",
+            remedy="name its arguments after the views and make weights keyword-only",
+        )
+    return names
+
+
+def reconstructs_moved(names: Sequence[str]) -> bool:
+    """Say whether an objective's target is the moved sample: it names no canonical one.
+
+    Example:
+        >>> reconstructs_moved(("x_moved", "x_hat_moved")), reconstructs_moved(("x", "x_hat"))
+        (True, False)
+    """
+    return not {"x", "orbit"} & set(names)
+
+
+def blocks_of(sae: SAE) -> CrosscoderDictionary:
+    """Return the dictionary of an SAE that has one block of directions for each group element.
+
+    Args:
+        sae: The SAE, or a stack.
+
+    Raises:
+        OrbitLensError: If its dictionary is another.
+
+    Example:
+        >>> from orbitlens.sae import crosscoder_sae
+        >>> blocks_of(crosscoder_sae(4, 8, 2, group_order=6)).group_order
+        6
+    """
+    if not isinstance(sae.dictionary, CrosscoderDictionary):
+        raise OrbitLensError(
+            "`objective`",
+            expected="x_hat_orbit only of an SAE with one dictionary block for each element",
+            received=type(sae.dictionary).__name__,
+            remedy="build the SAE with `crosscoder_sae`",
+        )
+    return sae.dictionary
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The activations of one step, and where those of each member are.
+
+    Args:
+        rows: Activations, an orbit in successive rows, shape [rows, dim].
+        canonical: The row of each canonical sample, shape [member, batch].
+        moved: The row of each moved sample, shape [member, batch].
+        order: Rows of an orbit, |G|.
+        coordinates: The activations once more, in the coordinates that the SAEs take, shape
+            [rows, dim]; None where these are the activations themselves.
+        shift: By how much the rows of each member come later there, shape [member, 1].
+    """
+
+    rows: Float[Tensor, "rows dim"]
+    canonical: Int[Tensor, "member batch"]
+    moved: Int[Tensor, "member batch"]
+    order: int
+    coordinates: Float[Tensor, "coordinate_rows dim"] | None = None
+    shift: Int[Tensor, "member 1"] | None = None
+
+
+@final
+class StepOutput:
+    """What a stack of SAEs makes of a batch, the entries of its codes alone.
+
+    Args:
+        sae: The stack, see `orbitlens.stack`.
+        y: Activations in the dictionary's coordinates, shape [member, batch, dim].
+        dead: Latents that have not fired for long, see `sparse_codes`.
+        half: Whether to search in bfloat16.
+    """
+
+    def __init__(
+        self,
+        sae: SAE,
+        y: StackedActivations,
+        dead: Bool[Tensor, "member latents"] | None = None,
+        *,
+        half: bool = False,
+    ) -> None:
+        self._sae = sae
+        self.sparse, self._dead = sparse_codes(sae, y, dead=dead, half=half)
+
+    @cached_property
+    def codes(self) -> StackedCodes:
+        """All codes, shape [member, batch, latents]."""
+        return self.sparse.dense()
+
+    @cached_property
+    def x_hat(self) -> StackedActivations:
+        """Reconstructions, shape [member, batch, dim]."""
+        return self._sae.dictionary.sums(self.sparse) + self._sae.b_dec.unsqueeze(-2)
+
+    @property
+    def explained_by_dead(self) -> StackedActivations | None:
+        """What the largest dead latents stand for, shape [member, batch, dim]; None without any."""
+        return None if self._dead is None else self._sae.dictionary.sums(self._dead)
+
+
+@final
+class Views:
+    """The views of one step of a stack of SAEs, each computed when it is first asked for.
+
+    Args:
+        sae: The stack, see `orbitlens.stack`.
+        batch: Its activations.
+        names: The views that the objective looks at.
+        dead: Latents that have not fired for long, see `sparse_codes`; they are looked for in the
+            output that is compared with a target.
+        half: Whether to search in bfloat16.
+    """
+
+    def __init__(
+        self,
+        sae: SAE,
+        batch: Batch,
+        names: Sequence[str],
+        dead: Bool[Tensor, "member latents"] | None = None,
+        *,
+        half: bool = False,
+    ) -> None:
+        self._sae, self._batch, self._dead, self._half = sae, batch, dead, half
+        self._primary_moves = not {"x_hat", "x_hat_orbit"} & set(names)
+
+    @cached_property
+    def x(self) -> StackedActivations:
+        """psi(x), shape [member, batch, dim]."""
+        return _taken(self._batch.rows, self._batch.canonical)
+
+    @cached_property
+    def x_moved(self) -> StackedActivations:
+        """psi(gx), shape [member, batch, dim]."""
+        return _taken(self._batch.rows, self._batch.moved)
+
+    @cached_property
+    def output(self) -> StepOutput:
+        """Everything that the SAEs make of psi(x)."""
+        return self._output("x", self._batch.canonical, primary=not self._primary_moves)
+
+    @cached_property
+    def output_moved(self) -> StepOutput:
+        """Everything that the SAEs make of psi(gx)."""
+        return self._output("x_moved", self._batch.moved, primary=self._primary_moves)
+
+    def _output(self, view: str, rows: Int[Tensor, "member batch"], *, primary: bool) -> StepOutput:
+        coordinates, shift = self._batch.coordinates, self._batch.shift
+        if coordinates is None or shift is None:
+            y = self._sae.dictionary.coordinates(getattr(self, view))
+        else:
+            y = _taken(coordinates, rows + shift)
+        return StepOutput(self._sae, y, self._dead if primary else None, half=self._half)
+
+    @property
+    def codes(self) -> StackedCodes:
+        """E(psi(x)), shape [member, batch, latents]."""
+        return self.output.codes
+
+    @property
+    def codes_moved(self) -> StackedCodes:
+        """E(psi(gx)), shape [member, batch, latents]."""
+        return self.output_moved.codes
+
+    @property
+    def x_hat(self) -> StackedActivations:
+        """D(E(psi(x))), shape [member, batch, dim]."""
+        return self.output.x_hat
+
+    @property
+    def x_hat_moved(self) -> StackedActivations:
+        """D(E(psi(gx))), shape [member, batch, dim]."""
+        return self.output_moved.x_hat
+
+    @property
+    def pooled(self) -> StackedCodes:
+        """Codes of psi(x) summed over the group, shape [member, batch, atoms]."""
+        return self.output.sparse.folded(orbits_of(self._sae).n_atoms)
+
+    @property
+    def pooled_moved(self) -> StackedCodes:
+        """Codes of psi(gx) summed over the group, shape [member, batch, atoms]."""
+        return self.output_moved.sparse.folded(orbits_of(self._sae).n_atoms)
+
+    @property
+    def orbit(self) -> Float[Tensor, "member batch group dim"]:
+        """psi(gx) for every g, shape [member, batch, |G|, dim]."""
+        elements = torch.arange(self._batch.order, device=self._batch.rows.device)
+        return _taken(self._batch.rows, self._batch.canonical.unsqueeze(-1) + elements)
+
+    @property
+    def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
+        """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
+        return blocks_of(self._sae).orbit_of_sparse(self.output.sparse)
+
+    @property
+    def primary(self) -> StepOutput:
+        """The output that is compared with a target: of the canonical sample if it is named."""
+        return self.output_moved if self._primary_moves else self.output
+
+    @property
+    def outputs(self) -> list[StepOutput]:
+        """The outputs computed so far."""
+        return [vars(self)[name] for name in ("output", "output_moved") if name in vars(self)]
+
+
+def _taken(
+    rows: Float[Tensor, "rows dim"], index: Int[Tensor, "*shape"]
+) -> Float[Tensor, "*shape dim"]:
+    """Return rows[index], several times faster than by indexing."""
+    return rows.index_select(0, index.flatten()).unflatten(0, index.shape)

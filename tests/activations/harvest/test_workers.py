@@ -1,0 +1,108 @@
+"""Worker processes that own whole shards: as many as one likes, the bits are the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orbitlens.actions import images
+from orbitlens.activations import ActivationStore, harvest, open_store
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import cyclic
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 64 samples."""
+    monkeypatch.setattr("orbitlens.activations.store.shard_sizes._SHARD_BYTES", 2**20)
+
+
+def run(out: Path, model: nn.Module | None = None, **settings: Any) -> ActivationStore:
+    torch.manual_seed(0)
+    model = model or nn.Sequential(nn.Flatten(), nn.Linear(64, 1024), nn.Tanh())
+    inputs = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    given = {"layer": "1", "inputs": inputs, "action": images(cyclic(4)), "batch_size": 64}
+    return harvest(model, out=out, **{**given, **settings})
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Fails(nn.Module):
+    """A network that fails on inputs of one kind, in whichever process."""
+
+    def __init__(self, fail: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.fail, self.rest = fail, nn.Flatten()
+
+    def forward(self, batch: Tensor) -> Tensor:
+        self.fail(batch)
+        return self.rest(batch)
+
+
+def raise_in_a_worker(_: Tensor) -> None:
+    if torch.multiprocessing.parent_process() is not None:
+        raise ValueError("it broke")
+
+
+def end_a_worker(_: Tensor) -> None:
+    if torch.multiprocessing.parent_process() is not None:
+        raise SystemExit(7)
+
+
+def test_two_workers_write_the_bits_of_one(tmp_path: Path) -> None:
+    # A closure cannot be sent to a process, and need not be.
+    shift = torch.full((1,), 0.5)
+    seen: list[int] = []
+    one = run(tmp_path / "one", prepare=lambda x: (x - shift).bfloat16().float())
+    two = run(
+        tmp_path / "two",
+        prepare=lambda x: (x - shift).bfloat16().float(),
+        workers=2,
+        progress=lambda done, n: seen.append(done),
+    )
+    assert torch.equal(one.orbits(), two.orbits())
+    shards = {key: value for key, value in bits(tmp_path / "one").items() if key.startswith("c")}
+    assert len(shards) == 5
+    assert shards.items() <= bits(tmp_path / "two").items()
+    assert seen == sorted(seen)
+    assert seen[-1] == 300
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_workers_go_on_where_one_stopped(tmp_path: Path) -> None:
+    def stop(done: int, _: int) -> None:
+        if done > 150:
+            raise KeyboardInterrupt
+
+    whole = run(tmp_path / "whole").orbits()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "acts", resume=True, progress=stop)
+    run(tmp_path / "acts", resume=True, workers=2)
+    assert torch.equal(open_store(tmp_path / "acts").orbits(), whole)
+
+
+def test_a_network_that_cannot_be_sent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OrbitLensError, match=r"the network: .*sent to worker.*workers=1"):
+        run(tmp_path / "acts", Fails(lambda _: None), layer="rest", workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_wrong_in_a_worker_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OrbitLensError, match="run as far as layer 'rest', received ValueError: it"):
+        run(tmp_path / "acts", Fails(raise_in_a_worker), layer="rest", workers=2)
+    with pytest.raises(OrbitLensError, match="a worker process.*exit code 7; call `harvest` under"):
+        run(tmp_path / "acts", Fails(end_a_worker), layer="rest", workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_in_memory_has_one_worker(tmp_path: Path) -> None:
+    for out in (None, "memory://acts"):
+        with pytest.raises(OrbitLensError, match="`workers`: expected 1 for a store in memory"):
+            run(out, workers=2)  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match="`workers`: expected at least 1, received 0"):
+        run(tmp_path / "acts", workers=0)
