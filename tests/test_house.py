@@ -15,8 +15,9 @@ import pytest
 import orbitlens
 from orbitlens import objectives, sae, transport
 
-ROOT = Path(__file__).parent.parent
-SOURCES = sorted((ROOT / "src" / "orbitlens").rglob("*.py"))
+from .house import MODULES, PACKAGE, ROOT, dependencies, promised
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
 HEAVY = {
     *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
@@ -43,6 +44,54 @@ def test_files_are_short_and_folders_flat() -> None:
     assert statistics.median(lengths.values()) <= 180
     depths = {len(path.relative_to(ROOT / "src" / "orbitlens").parts) for path in SOURCES}
     assert max(depths) <= 3
+
+
+def test_few_files_are_loose() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) - 1 <= 6
+    assert len(list((PACKAGE / "sae").rglob("*.py"))) <= 18
+
+
+# What a room must not know: the rooms that come after it, and those that serve another job.
+WALLS = {
+    "kernels": "groups reps actions data models activations transport sae training io metrics",
+    "sae": "training",
+    "activations.store": "activations.harvest activations.importers",
+}
+
+
+@pytest.mark.parametrize("room", WALLS)
+def test_a_room_does_not_know_what_comes_after_it(room: str) -> None:
+    known = {
+        f"{module} -> {needed}"
+        for module, others in dependencies().items()
+        for needed in others
+        for beyond in WALLS[room].split()
+        if f"{module}.".startswith(f"orbitlens.{room}.")
+        and f"{needed}.".startswith(f"orbitlens.{beyond}.")
+    }
+    assert known == set()
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = dependencies()
+    while done := [name for name, needs in left.items() if not needs & left.keys()]:
+        left = {name: needs for name, needs in left.items() if name not in done}
+    assert left == {}
+
+
+def test_names_that_are_not_promised_are_private() -> None:
+    kept = promised()
+    loose = [
+        f"{module.name}.{name}"
+        for module in MODULES.values()
+        if not module.is_private
+        and not module.is_face
+        # The verbs are promised to the shell, by their names there.
+        and not module.name.startswith("orbitlens.cli.")
+        for name in module.defines
+        if not name.startswith("_") and name not in kept.get(module.name, ())
+    ]
+    assert loose == []
 
 
 def test_the_root_has_at_most_25_names() -> None:

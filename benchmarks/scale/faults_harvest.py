@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import orbitlens as ol
-from orbitlens.activations.store import shard_sizes
+from orbitlens.activations.store import _shard_sizes as shard_sizes
 from orbitlens.errors import OrbitLensError
 
 SAMPLES, WIDTH = 4096, 4096  # eight shards of 32 MiB; of many layers eight of 2 MiB in each

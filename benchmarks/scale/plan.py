@@ -190,7 +190,7 @@ def measure_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train on a store that another process has written."""
     import orbitlens as ol
     from orbitlens.pipeline import RunConfig
-    from orbitlens.pipeline.orbit import orbit_objective
+    from orbitlens.pipeline._orbit import orbit_objective
     from orbitlens.plan import measure
     from orbitlens.plan.sizes import sae_size
 

@@ -24,7 +24,7 @@ import torch
 
 import orbitlens as ol
 from orbitlens.activations import ActivationStore, OrbitBatches, open_store
-from orbitlens.activations.store.shard_reader import ShardFiles
+from orbitlens.activations.store._shard_reader import ShardFiles
 
 MIB = 2**20
 ORDER, DIM = 4, 512

@@ -14,11 +14,12 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import embedding_bag
 
-from orbitlens.kernels import cpu, largest_cpu
+from orbitlens.kernels import _cpu as cpu
+from orbitlens.kernels import _largest_cpu as largest_cpu
+from orbitlens.kernels._choice import kernels_on
+from orbitlens.kernels._largest import RunningLargest, largest
+from orbitlens.kernels._pattern import Pattern
 from orbitlens.kernels.buffers import Memory
-from orbitlens.kernels.choice import kernels_on
-from orbitlens.kernels.largest import RunningLargest, largest
-from orbitlens.kernels.pattern import Pattern
 
 SHAPES = {"large": (768, 16384, 32, 4096), "small": (128, 1024, 16, 4096)}
 Call = Callable[[], object]

@@ -36,8 +36,8 @@ from torch import Tensor
 
 import orbitlens as ol
 from orbitlens.kernels import products
-from orbitlens.kernels.choice import kernels_on
-from orbitlens.kernels.pattern import PIECE, Pattern
+from orbitlens.kernels._choice import kernels_on
+from orbitlens.kernels._pattern import PIECE, Pattern
 from orbitlens.kernels.products import (
     column_sums,
     entry_products,

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import pytest
 
-from orbitlens.data import download
-from orbitlens.data.download import fetch
+from orbitlens.data import _download as download
+from orbitlens.data._download import fetch
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import cache_folder, one_at_a_time
 

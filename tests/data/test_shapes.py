@@ -7,7 +7,7 @@ import torch
 from orbitlens import groups
 from orbitlens.actions import images
 from orbitlens.data import Shapes, shape_tasks, shapes
-from orbitlens.data.glyphs import ORIENTATIONS, SHAPES, glyphs, orientation_table
+from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, glyphs, orientation_table
 from orbitlens.errors import OrbitLensError
 
 # The box of every image size from 16 to 128 pixels.

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from orbitlens.kernels import search as searches
 from orbitlens.kernels.search import Block, _PerBatch, _PerBatchSized
 from orbitlens.sae import batch_topk_sae
-from orbitlens.training.encode import sparse_codes
-from orbitlens.training.stack import stack_saes
+from orbitlens.training._encode import sparse_codes
+from orbitlens.training._stack import stack_saes
 from orbitlens.typing import Tensor
 
 

@@ -12,16 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlens.kernels import cpu, gpu, products, search
-from orbitlens.kernels.choice import kernels_for, kernels_on
-from orbitlens.kernels.pattern import PIECE, Pattern
+from orbitlens.kernels import _cpu as cpu
+from orbitlens.kernels import _gpu as gpu
+from orbitlens.kernels import products, search
+from orbitlens.kernels._choice import kernels_for, kernels_on
+from orbitlens.kernels._pattern import PIECE, Pattern
 from orbitlens.sae import (
     batch_topk_sae,
     topk_sae,
 )
-from orbitlens.training import encode
-from orbitlens.training.encode import sparse_codes
-from orbitlens.training.stack import stack_saes
+from orbitlens.training import _encode as encode
+from orbitlens.training._encode import sparse_codes
+from orbitlens.training._stack import stack_saes
 from orbitlens.typing import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -234,7 +236,7 @@ import re
 import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from orbitlens.kernels import gpu
+from orbitlens.kernels import _gpu as gpu
 
 sizes = {"PIECE": 256, "ENTRIES": 16, "WIDTH": 128}
 types = dict.fromkeys(("dim", "height", "entries"), "i32")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orbitlens.kernels import compiler as compiled
-from orbitlens.kernels import cpu
-from orbitlens.kernels.choice import kernels_on
-from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels import _compiler as compiled
+from orbitlens.kernels import _cpu as cpu
+from orbitlens.kernels._choice import kernels_on
+from orbitlens.kernels._pattern import Pattern
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(
@@ -91,7 +91,7 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(monkeypatch, tmp_pat
 
 def test_two_processes_that_compile_at_once_both_succeed(tmp_path: Path) -> None:
     program = (
-        "import torch; from orbitlens.kernels.choice import kernels_on;"
+        "import torch; from orbitlens.kernels._choice import kernels_on;"
         "print(kernels_on(torch.device('cpu')).__name__)"
     )
     running = [
@@ -105,7 +105,7 @@ def test_two_processes_that_compile_at_once_both_succeed(tmp_path: Path) -> None
     ]
     for process in running:
         told, _ = process.communicate()
-        assert told.strip() == "orbitlens.kernels.cpu"
+        assert told.strip() == "orbitlens.kernels._cpu"
     assert len(list((tmp_path / "shared").iterdir())) == 1
 
 
@@ -117,9 +117,9 @@ def test_denormal_numbers_are_left_to_everybody_else() -> None:
 
 SANITIZED = """
 import torch
-from orbitlens.kernels.largest_cpu import above, keep_largest
-from orbitlens.kernels.cpu import entry_products, weighted_sums
-from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels._largest_cpu import above, keep_largest
+from orbitlens.kernels._cpu import entry_products, weighted_sums
+from orbitlens.kernels._pattern import Pattern
 
 def random(*sizes, like):
     made = torch.randn(*sizes)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitlens.kernels.largest import RunningLargest, largest
+from orbitlens.kernels._largest import RunningLargest, largest
 from orbitlens.typing import Tensor
 
 KINDS = ("floats", "few distinct", "mostly -inf", "all -inf")

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlens.kernels import cpu
-from orbitlens.kernels.largest_cpu import above, keep_largest, takes
+from orbitlens.kernels import _cpu as cpu
+from orbitlens.kernels._largest_cpu import above, keep_largest, takes
 from orbitlens.typing import Tensor
 
 pytestmark = pytest.mark.skipif(

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitlens.kernels import pattern as pattern_module
-from orbitlens.kernels.pattern import PIECE, Pattern, starts_of
+from orbitlens.kernels import _pattern as pattern_module
+from orbitlens.kernels._pattern import PIECE, Pattern, starts_of
 from orbitlens.kernels.products import (
     column_sums,
     entry_products,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels._pattern import Pattern
 from orbitlens.kernels.sparse_codes import SparseCodes, selected
 from orbitlens.typing import Tensor
 

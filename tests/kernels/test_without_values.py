@@ -11,7 +11,7 @@ import torch
 
 from orbitlens.groups import cyclic
 from orbitlens.kernels import products, search
-from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels._pattern import Pattern
 from orbitlens.reps import isotypic_basis, regular
 from orbitlens.sae import (
     SAE,
@@ -24,8 +24,8 @@ from orbitlens.sae import (
 )
 from orbitlens.sae.builders import compose
 from orbitlens.sae.orbit import compose_orbit
-from orbitlens.training.encode import sparse_codes
-from orbitlens.training.stack import stack_saes
+from orbitlens.training._encode import sparse_codes
+from orbitlens.training._stack import stack_saes
 from orbitlens.typing import Tensor
 
 META = torch.device("meta")

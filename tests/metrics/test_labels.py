@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, cyclic, dihedral, from_name
 from orbitlens.metrics import SymmetryLabel, atom_labels, orientation_codes, symmetry_labels
-from orbitlens.metrics.sentences import element_phrase, symmetry_sentence
+from orbitlens.metrics._sentences import element_phrase, symmetry_sentence
 from orbitlens.reps import (
     Representation,
     direct_sum,

@@ -6,8 +6,8 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import BaseModel, layer_names
+from orbitlens.models._preparation import check_channels, image_preparation
 from orbitlens.models.layers import default_layer, get_layer
-from orbitlens.models.preparation import check_channels, image_preparation
 
 
 def deep() -> nn.Module:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orbitlens.report.names import PALETTE, irrep_styles, short_name
+from orbitlens.report._names import PALETTE, irrep_styles, short_name
 
 
 @pytest.mark.parametrize(

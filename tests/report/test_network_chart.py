@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from orbitlens.report.names import irrep_styles
-from orbitlens.report.network.axes import log_axis, r2_axis, unit_axis
-from orbitlens.report.network.chart import network_chart
-from orbitlens.report.network.marks import NetworkChart, Panel
+from orbitlens.report._names import irrep_styles
+from orbitlens.report.network._axes import log_axis, r2_axis, unit_axis
+from orbitlens.report.network._chart import network_chart
+from orbitlens.report.network._marks import NetworkChart, Panel
 
 NAN = float("nan")
 

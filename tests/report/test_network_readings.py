@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orbitlens.report.network.readings import headlines, lead, notices, title
+from orbitlens.report.network._readings import headlines, lead, notices, title
 
 NAN = float("nan")
 

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from orbitlens.report.names import PALETTE, sae_styles
-from orbitlens.report.plots import training_chart, transport_chart
+from orbitlens.report._names import PALETTE, sae_styles
+from orbitlens.report._plots import training_chart, transport_chart
 
 STYLES = sae_styles(["vanilla", "equivariant_canonical"])
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from orbitlens.report import FeatureCard
-from orbitlens.report.names import element_label, sae_styles
-from orbitlens.report.readings import (
+from orbitlens.report._names import element_label, sae_styles
+from orbitlens.report._readings import (
     best_sae,
     feature_reading,
     headlines,

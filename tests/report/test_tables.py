@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from orbitlens.report.names import sae_styles
-from orbitlens.report.probe_tables import probe_tables
-from orbitlens.report.sae_table import sae_table
-from orbitlens.report.table import Table
+from orbitlens.report._names import sae_styles
+from orbitlens.report._probe_tables import probe_tables
+from orbitlens.report._sae_table import sae_table
+from orbitlens.report._table import Table
 
 
 def best(table: Table) -> list[list[str]]:

@@ -14,7 +14,7 @@ from orbitlens.sae import (
     crosscoder_sae,
     topk_sae,
 )
-from orbitlens.training.stack import stack_saes
+from orbitlens.training._stack import stack_saes
 
 
 def archetypal(d_in: int, d_sae: int, k: int, *, hidden: int | None = None, seed: int = 0) -> SAE:

@@ -19,7 +19,7 @@ from orbitlens.reps import Representation, direct_sum, irreps, isotypic_basis, r
 from orbitlens.sae import SAE, BatchTopK, OnePose, OrbitDictionary, Sparsity, TopK, orbit_sae
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.testing import assert_equivariant
-from orbitlens.training.stack import stack_key
+from orbitlens.training._stack import stack_key
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.typing import Tensor
 

@@ -18,7 +18,7 @@ from orbitlens.sae import (
     Tied,
     TopK,
 )
-from orbitlens.sae.stabilisers import cosets, stabilisers
+from orbitlens.sae._stabilisers import cosets, stabilisers
 from orbitlens.testing import (
     LATENTS,
     ORDER,

@@ -37,8 +37,8 @@ from orbitlens.sae import (
 )
 from orbitlens.sae.builders import compose
 from orbitlens.sae.orbit import compose_orbit
-from orbitlens.training import encode
-from orbitlens.training.stack import stack_saes
+from orbitlens.training import _encode as encode
+from orbitlens.training._stack import stack_saes
 from orbitlens.training.views import VIEWS, Batch, Objective, Views, views_of
 from orbitlens.typing import Tensor
 

@@ -15,7 +15,7 @@ from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, batch_topk_sae, orbit_sae, topk_sae
-from orbitlens.training import steps
+from orbitlens.training import _steps as steps
 from orbitlens.training.fit import FitResult, fit
 from orbitlens.transport import fit_transport
 

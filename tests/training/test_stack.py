@@ -7,7 +7,7 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, archetypal_sae, batch_topk_sae, crosscoder_sae, topk_sae
-from orbitlens.training.stack import stack_key, stack_saes, unstack_
+from orbitlens.training._stack import stack_key, stack_saes, unstack_
 
 CANDIDATES = torch.randn(12, 4, generator=torch.Generator().manual_seed(7))
 

@@ -11,7 +11,7 @@ from orbitlens.groups import cyclic
 from orbitlens.reps import direct_sum, irreps, isotypic_basis, regular
 from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, TopK, crosscoder_sae, topk_sae
 from orbitlens.sae.orbit import compose_orbit
-from orbitlens.training.stack import stack_saes
+from orbitlens.training._stack import stack_saes
 from orbitlens.training.views import VIEWS, Batch, Views, reconstructs_moved, views_of
 
 ORDER, DIM = 3, 4

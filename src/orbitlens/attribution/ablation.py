@@ -10,8 +10,8 @@ from jaxtyping import Shaped
 from torch import nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.harvest.inputs import Progress
-from orbitlens.attribution.passage import Passage
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.attribution._passage import Passage
 from orbitlens.attribution.relative import Relative
 from orbitlens.attribution.site import Site
 from orbitlens.errors import OrbitLensError

@@ -13,9 +13,9 @@ from jaxtyping import Shaped
 from torch import nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.harvest.inputs import Progress
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.attribution._passage import Passage
 from orbitlens.attribution.graph import AttributionGraph
-from orbitlens.attribution.passage import Passage
 from orbitlens.attribution.site import Site, rows_of
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare, as_they_are

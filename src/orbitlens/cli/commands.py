@@ -33,10 +33,11 @@ from orbitlens.cli.plan_command import plan_command
 from orbitlens.cli.transport_command import transport_command
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import place_error
-from orbitlens.pipeline import QUICK, Console, RunConfig, run, verbs
+from orbitlens.pipeline import QUICK, Console, RunConfig, run
+from orbitlens.pipeline import _verbs as verbs
+from orbitlens.pipeline._stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import NAMES
-from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.reproduce import BUDGETS, locate
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from orbitlens.activations.store.address import address_of
+from orbitlens.activations.store._address import address_of
 from orbitlens.files import to_json
 from orbitlens.pipeline import RunConfig
 

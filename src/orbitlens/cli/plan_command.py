@@ -9,7 +9,7 @@ from orbitlens import groups
 from orbitlens.cli.options import Folder, config_of, print_record, settings
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.pipeline import RunConfig
-from orbitlens.pipeline.orbit import check_pairs
+from orbitlens.pipeline._orbit import check_pairs
 from orbitlens.plan import measure
 from orbitlens.plan.advice import advice_of, duration, size, warnings_of
 from orbitlens.plan.estimate import Passes, Speeds, Workload, check_memory, plan

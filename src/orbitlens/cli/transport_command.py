@@ -20,7 +20,9 @@ from orbitlens.cli.options import (
 )
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.layers import ALL_LAYERS
-from orbitlens.pipeline import Console, RunConfig, network, verbs
+from orbitlens.pipeline import Console, RunConfig
+from orbitlens.pipeline import _network as network
+from orbitlens.pipeline import _verbs as verbs
 
 
 @click.command("transport")

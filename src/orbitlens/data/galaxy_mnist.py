@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from orbitlens.data._download import fetch
 from orbitlens.data.base import Inputs
-from orbitlens.data.download import fetch
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 from orbitlens.files import cache_folder, new_file, one_line_errors
 

@@ -5,8 +5,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from orbitlens.data._download import PublishedFile, fetch, zenodo_files
 from orbitlens.data.base import Inputs
-from orbitlens.data.download import PublishedFile, fetch, zenodo_files
 from orbitlens.data.folder import image_folder
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import cache_folder, new_folder, one_at_a_time, one_line_errors

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 
 from orbitlens.actions import images
 from orbitlens.actions.base import places_moved
-from orbitlens.data.glyphs import ORIENTATIONS, SHAPES, orientation_table
+from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, orientation_table
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 

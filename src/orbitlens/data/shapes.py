@@ -11,8 +11,8 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from orbitlens.data._glyphs import SHAPES, glyphs
 from orbitlens.data.base import Inputs
-from orbitlens.data.glyphs import SHAPES, glyphs
 from orbitlens.errors import OrbitLensError
 
 _QUADRANTS = 4

@@ -10,8 +10,8 @@ from typing import Any
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder
-from orbitlens.io.saes import check_known_parts, read_sae, write_sae
-from orbitlens.io.transports import check_built_on, read_transport, write_transport
+from orbitlens.io._saes import check_known_parts, read_sae, write_sae
+from orbitlens.io._transports import check_built_on, read_transport, write_transport
 from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 

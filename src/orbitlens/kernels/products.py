@@ -18,8 +18,8 @@ from functools import cache
 import torch
 from torch.nn.functional import embedding_bag
 
-from orbitlens.kernels.choice import kernels_for
-from orbitlens.kernels.pattern import Pattern, Values
+from orbitlens.kernels._choice import kernels_for
+from orbitlens.kernels._pattern import Pattern, Values
 from orbitlens.typing import Float, Tensor
 
 

@@ -5,10 +5,10 @@ from typing import NamedTuple, final
 
 import torch
 
-from orbitlens.kernels import largest_cpu
-from orbitlens.kernels.choice import kernels_for
-from orbitlens.kernels.largest import RunningLargest, largest
-from orbitlens.kernels.pattern import Pattern, starts_of
+from orbitlens.kernels import _largest_cpu as largest_cpu
+from orbitlens.kernels._choice import kernels_for
+from orbitlens.kernels._largest import RunningLargest, largest
+from orbitlens.kernels._pattern import Pattern, starts_of
 from orbitlens.typing import Bool, Float, Int, Tensor
 
 Found = tuple[Float[Tensor, " entries"], Pattern]

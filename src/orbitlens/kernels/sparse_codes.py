@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from orbitlens.kernels.pattern import Pattern
+from orbitlens.kernels._pattern import Pattern
 from orbitlens.kernels.products import (
     column_sums,
     entry_products,

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
-from orbitlens.metrics.sentences import symmetry_sentence
+from orbitlens.metrics._sentences import symmetry_sentence
 from orbitlens.metrics.sparsity import firing_rates
 from orbitlens.reps import character_norm, homomorphism_errors, irreps
+from orbitlens.sae._stabilisers import cosets, stabilisers
 from orbitlens.sae.dictionaries.orbit import TOLERANCE
 from orbitlens.sae.model import SAE, orbits_of
-from orbitlens.sae.stabilisers import cosets, stabilisers
 
 _EXACT = 1e-3
 

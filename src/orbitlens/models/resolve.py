@@ -1,11 +1,11 @@
 """Names of networks as users write them: "hf:...", "timm:...", "torchvision:...", "python:..."."""
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.models._from_huggingface import from_huggingface
+from orbitlens.models._from_python import from_python
+from orbitlens.models._from_timm import from_timm
+from orbitlens.models._from_torchvision import from_torchvision
 from orbitlens.models.base import BaseModel
-from orbitlens.models.from_huggingface import from_huggingface
-from orbitlens.models.from_python import from_python
-from orbitlens.models.from_timm import from_timm
-from orbitlens.models.from_torchvision import from_torchvision
 
 _LIBRARIES = {"hf": from_huggingface, "timm": from_timm, "torchvision": from_torchvision}
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from orbitlens import groups
-from orbitlens.activations.harvest.positions import CHOICES
-from orbitlens.activations.store.dtypes import ON_DISK
+from orbitlens.activations.harvest._positions import CHOICES
+from orbitlens.activations.store._dtypes import ON_DISK
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import BUILDERS
-from orbitlens.training.precision import PRECISIONS
+from orbitlens.training._precision import PRECISIONS
 from orbitlens.transport import METHODS
 
 DEVICES = ("auto", "cpu", "cuda")

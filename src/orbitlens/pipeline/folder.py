@@ -11,7 +11,7 @@ from typing import Any, final
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
-from orbitlens.pipeline.stopping import TERMINATED, Terminated
+from orbitlens.pipeline._stopping import TERMINATED, Terminated
 
 _RECORDS = ("config.json", "log.txt")
 _GO_ON = "continue with --resume"

@@ -17,7 +17,7 @@ from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_file, new_folder, read_json, write_json
 from orbitlens.io import load, save
-from orbitlens.io.transports import check_built_on
+from orbitlens.io._transports import check_built_on
 from orbitlens.models import (
     BaseModel,
     CNNAutoencoder,
@@ -26,9 +26,9 @@ from orbitlens.models import (
     train_autoencoder,
 )
 from orbitlens.models.resolve import resolve_model
+from orbitlens.pipeline._orbit import ORBIT, build_orbit, check_pairs, fit_exact, orbit_objective
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
-from orbitlens.pipeline.orbit import ORBIT, build_orbit, check_pairs, fit_exact, orbit_objective
 from orbitlens.sae import BUILDERS, SAE, OrbitDictionary
 from orbitlens.training.fit import FitResult, History, Objective, fit
 from orbitlens.transport import Transport, fit_transport

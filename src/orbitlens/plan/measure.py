@@ -23,8 +23,8 @@ from orbitlens.files import one_line_errors
 from orbitlens.groups import Group, cyclic
 from orbitlens.objectives import reconstruction
 from orbitlens.pipeline import stages
+from orbitlens.pipeline._orbit import ORBIT, orbit_objective
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.orbit import ORBIT, orbit_objective
 from orbitlens.plan.estimate import Passes, StepRate, TransportRate
 from orbitlens.plan.machine import few_threads, held_memory, nearest_folder, peak_since
 from orbitlens.plan.sizes import copies_of_irreps, piece_bytes, sae_size
@@ -33,9 +33,9 @@ from orbitlens.sae import SAE, OrbitDictionary, topk_sae
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.sae.sparsity import SPARSITY_RULES
 from orbitlens.training import HeldData, searches_in_bfloat16
-from orbitlens.training.encode import sparse_codes
+from orbitlens.training._encode import sparse_codes
+from orbitlens.training._stack import stack_saes
 from orbitlens.training.fit import Objective, fit, unit_scale
-from orbitlens.training.stack import stack_saes
 from orbitlens.transport import fit_transport
 from orbitlens.typing import Float, Tensor
 

@@ -6,12 +6,12 @@ The shards are those of `plan_shards`, the budget of readers that of `OrbitBatch
 import math
 from dataclasses import dataclass
 
-from orbitlens.activations.store.dtypes import check_dtype
-from orbitlens.activations.store.shard_sizes import chunk_samples, plan_shards
+from orbitlens.activations.store._dtypes import check_dtype
+from orbitlens.activations.store._shard_sizes import chunk_samples, plan_shards
 from orbitlens.activations.store.shuffled_batches import Needs
 from orbitlens.groups import Group
+from orbitlens.pipeline._orbit import ORBIT
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.orbit import ORBIT
 from orbitlens.reps import multiplicities, regular
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -7,7 +7,7 @@ from typing import Any
 from orbitlens.attribution import AttributionGraph, Edge
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import new_file
-from orbitlens.report.names import PALETTE, element_label
+from orbitlens.report._names import PALETTE, element_label
 
 _INK, _MUTED, _PAPER = "#101112", "#505152", "#ffffff"
 _STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))

@@ -10,8 +10,8 @@ from orbitlens.report.features import (
     latents_to_show,
     moved_images,
 )
+from orbitlens.sae._stabilisers import cosets
 from orbitlens.sae.model import SAE, orbits_of
-from orbitlens.sae.stabilisers import cosets
 from orbitlens.typing import Float, Tensor
 
 

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orbitlens.report import readings
+from orbitlens.report import _readings as readings
+from orbitlens.report._gallery import galleries
+from orbitlens.report._names import SaeStyle, element_label, sae_styles
+from orbitlens.report._numbers import figure, finite, score
+from orbitlens.report._plots import training_chart, transport_chart
+from orbitlens.report._probe_tables import probe_tables
+from orbitlens.report._readings import part
+from orbitlens.report._render import settings, write_html
+from orbitlens.report._sae_table import sae_table
+from orbitlens.report._table import Record
 from orbitlens.report.features import FeatureCard
-from orbitlens.report.gallery import galleries
-from orbitlens.report.names import SaeStyle, element_label, sae_styles
-from orbitlens.report.numbers import figure, finite, score
-from orbitlens.report.plots import training_chart, transport_chart
-from orbitlens.report.probe_tables import probe_tables
-from orbitlens.report.readings import part
-from orbitlens.report.render import settings, write_html
-from orbitlens.report.sae_table import sae_table
-from orbitlens.report.table import Record
 
 Histories = Mapping[str, Mapping[str, Sequence[float | int | None]]]
 _CURVES = {

@@ -18,10 +18,10 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder, read_json
 from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
+from orbitlens.pipeline._measure import measure_sae
+from orbitlens.pipeline._orbit import fit_exact
+from orbitlens.pipeline._probing import pooled_codes
 from orbitlens.pipeline.config import AUTOENCODERS
-from orbitlens.pipeline.measure import measure_sae
-from orbitlens.pipeline.orbit import fit_exact
-from orbitlens.pipeline.probing import pooled_codes
 from orbitlens.probe import (
     invariant_readout,
     largest_between_class_variance,

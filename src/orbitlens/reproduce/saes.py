@@ -14,7 +14,7 @@ from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
 from orbitlens.io import load, save
-from orbitlens.pipeline.orbit import Split
+from orbitlens.pipeline._orbit import Split
 from orbitlens.reproduce.columns import Column, build_column
 from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
 from orbitlens.training.fit import fit

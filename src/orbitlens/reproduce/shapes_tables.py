@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.pipeline.measure import measure_sae
-from orbitlens.pipeline.orbit import fit_exact
-from orbitlens.pipeline.probing import shape_probe_sets
+from orbitlens.pipeline._measure import measure_sae
+from orbitlens.pipeline._orbit import fit_exact
+from orbitlens.pipeline._probing import shape_probe_sets
 from orbitlens.probe import Orientation, ProbeSet, probe_readouts, probe_tasks
 from orbitlens.reproduce.columns import COLUMNS
 from orbitlens.reproduce.jobs import Job, Record

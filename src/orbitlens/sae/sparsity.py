@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.kernels.largest import RunningLargest
+from orbitlens.kernels._largest import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
 

@@ -14,20 +14,20 @@ parts_of, identity_of    what it knows an SAE and a store by
 described, fingerprint   what it knows an objective and samples by
 """
 
-from orbitlens.training.checkpoint import Checkpoint
-from orbitlens.training.data import (
+from orbitlens.training._checkpoint import Checkpoint
+from orbitlens.training._data import (
     HeldData,
     Statistics,
     StreamedData,
     TrainingData,
     unit_scale,
 )
-from orbitlens.training.feed import Feed, feed_of
-from orbitlens.training.identity import described, fingerprint, identity_of, parts_of
-from orbitlens.training.loop import Schedule, train
+from orbitlens.training._feed import Feed, feed_of
+from orbitlens.training._identity import described, fingerprint, identity_of, parts_of
+from orbitlens.training._loop import Schedule, train
+from orbitlens.training._precision import searches_in_bfloat16
+from orbitlens.training._steps import StackTraining
 from orbitlens.training.member import History, Member
-from orbitlens.training.precision import searches_in_bfloat16
-from orbitlens.training.steps import StackTraining
 
 __all__ = [
     "Checkpoint",

@@ -16,7 +16,7 @@ import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
-from orbitlens.activations.store.address import address_of
+from orbitlens.activations.store._address import address_of
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, orbits_of
 from orbitlens.training import (
@@ -36,7 +36,7 @@ from orbitlens.training import (
     train,
     unit_scale,
 )
-from orbitlens.training.stack import stack_key, unstack_
+from orbitlens.training._stack import stack_key, unstack_
 from orbitlens.training.views import VIEWS, Objective, blocks_of, views_of
 from orbitlens.typing import Int
 

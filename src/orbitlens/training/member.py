@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from orbitlens.sae import SAE
-from orbitlens.training.data import TrainingData
+from orbitlens.training._data import TrainingData
 from orbitlens.training.views import Objective
 
 

@@ -10,7 +10,7 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, CrosscoderDictionary, orbits_of
-from orbitlens.training.encode import sparse_codes
+from orbitlens.training._encode import sparse_codes
 from orbitlens.typing import Bool, Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]

@@ -11,6 +11,7 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import unknown_name
 from orbitlens.groups import Group
 from orbitlens.reps import homomorphism_errors
+from orbitlens.transport._token_kinds import grids
 from orbitlens.transport.base import Transport
 from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
@@ -21,7 +22,6 @@ from orbitlens.transport.low_rank import low_rank
 from orbitlens.transport.motion import Motion
 from orbitlens.transport.scores import ScoreSums
 from orbitlens.transport.spatial import spatial
-from orbitlens.transport.token_kinds import grids
 from orbitlens.typing import Int, Matrices
 
 METHODS: dict[str, Callable[..., Motion]] = {

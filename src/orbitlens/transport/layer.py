@@ -8,13 +8,13 @@ from jaxtyping import Int
 
 from orbitlens.activations import ActivationStore
 from orbitlens.reps import homomorphism_errors
+from orbitlens.transport._token_kinds import KindSums, at_moved_places, grids, mean_map
 from orbitlens.transport.canonical import canonical_scores
 from orbitlens.transport.controls import read_as_another_group, shuffled
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
 from orbitlens.transport.scores import ScoreSums
 from orbitlens.transport.spectrum import symmetry_spectrum
-from orbitlens.transport.token_kinds import KindSums, at_moved_places, grids, mean_map
 from orbitlens.typing import Float, Tensor
 
 _SAME = 0.01

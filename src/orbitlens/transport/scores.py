@@ -8,8 +8,8 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
+from orbitlens.transport._token_kinds import grids
 from orbitlens.transport.motion import Motion
-from orbitlens.transport.token_kinds import grids
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
 _RESAMPLES = 1000

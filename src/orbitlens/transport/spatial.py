@@ -8,9 +8,9 @@ from numpy import ndarray
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.transport._token_kinds import KindSums, at_moved_places, grids, mean_map
 from orbitlens.transport.moments import CrossMoments
 from orbitlens.transport.motion import Motion
-from orbitlens.transport.token_kinds import KindSums, at_moved_places, grids, mean_map
 from orbitlens.typing import Float, Int, Tensor
 
 

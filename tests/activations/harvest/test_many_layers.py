@@ -17,8 +17,8 @@ from orbitlens.activations import (
     layer_outputs,
     open_store,
 )
-from orbitlens.activations.harvest.places import whole_orbits
-from orbitlens.activations.harvest.reduction import principal_directions
+from orbitlens.activations.harvest._places import whole_orbits
+from orbitlens.activations.harvest._reduction import principal_directions
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
 from orbitlens.models import CNNAutoencoder, ViTAutoencoder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from orbitlens.activations.harvest.sending import fill, hollow, packed, unpacked, weights
+from orbitlens.activations.harvest._sending import fill, hollow, packed, unpacked, weights
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])

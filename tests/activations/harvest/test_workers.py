@@ -17,7 +17,7 @@ from orbitlens.groups import cyclic
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples."""
-    monkeypatch.setattr("orbitlens.activations.store.shard_sizes._SHARD_BYTES", 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**20)
 
 
 def run(out: Path, model: nn.Module | None = None, **settings: Any) -> ActivationStore:

@@ -403,7 +403,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(OrbitLensError, match=line.format("npy")):
         import_activations(tmp_path / "a.npy")
-    monkeypatch.setattr("orbitlens.activations.importers.from_files.safe_open", missing)
+    monkeypatch.setattr("orbitlens.activations.importers._from_files.safe_open", missing)
     with pytest.raises(OrbitLensError, match="received no such file"):
         import_activations(tmp_path / "a.safetensors")
     monkeypatch.setattr("os.access", lambda *_: False)  # root may read whatever the mode is

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore, import_activations, open_store
-from orbitlens.activations.importers import cache
+from orbitlens.activations.importers import _cache as cache
 from orbitlens.groups import cyclic, dihedral
 from orbitlens.sae import topk_sae
 from orbitlens.training.fit import fit

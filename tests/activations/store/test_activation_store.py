@@ -11,8 +11,8 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from orbitlens.activations import ActivationStore, open_store, store_from_array
-from orbitlens.activations.store.shard_sizes import chunk_samples, plan_shards
-from orbitlens.activations.store.write_store import describe, write_store
+from orbitlens.activations.store._shard_sizes import chunk_samples, plan_shards
+from orbitlens.activations.store._write_store import describe, write_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
 
@@ -23,7 +23,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orbitlens.activations.store.shard_sizes._SHARD_BYTES", 4 * 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 4 * 2**20)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torch import nn
 
 from orbitlens.actions import images
 from orbitlens.activations import harvest, harvest_layers, open_store, store_from_array
-from orbitlens.activations.store.write_store import describe, write_store
+from orbitlens.activations.store._write_store import describe, write_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 

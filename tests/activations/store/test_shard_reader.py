@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from orbitlens.activations import ActivationStore, OrbitBatches, open_store, store_from_array
-from orbitlens.activations.store.shard_reader import ShardFiles
+from orbitlens.activations.store._shard_reader import ShardFiles
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 
@@ -25,8 +25,8 @@ BUDGET = 3 * 2**20
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples in chunks of 8, so that the last shard and chunk are not full."""
-    monkeypatch.setattr("orbitlens.activations.store.shard_sizes._SHARD_BYTES", 2**13)
-    monkeypatch.setattr("orbitlens.activations.store.shard_sizes._CHUNK_BYTES", 2**10)
+    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**13)
+    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**10)
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -47,8 +47,8 @@ def files_of(store: ActivationStore) -> ShardFiles:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ActivationStore:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orbitlens.activations.store.shard_sizes._SHARD_BYTES", 2**13)
-        patch.setattr("orbitlens.activations.store.shard_sizes._CHUNK_BYTES", 2**10)
+        patch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**13)
+        patch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**10)
         store = written(tmp_path_factory.mktemp("acts") / "acts")
     assert (store.array.shards[0], store.array.chunks[0]) == (64, 8)
     return store
@@ -199,6 +199,6 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
     def failing(path: Path) -> None:
         raise OSError(5, "Input/output error", str(path))
 
-    monkeypatch.setattr("orbitlens.activations.store.shard_reader.FileIO", failing)
+    monkeypatch.setattr("orbitlens.activations.store._shard_reader.FileIO", failing)
     with pytest.raises(OrbitLensError, match="expected a disk, or a network, that can be read"):
         store.orbits()

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from orbitlens.actions import images
 from orbitlens.activations import ActivationStore, harvest, store_from_array
-from orbitlens.activations.store.url_lock import _this_writer, locked
+from orbitlens.activations.store._url_lock import _this_writer, locked
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.models import MLPAutoencoder
@@ -53,7 +53,7 @@ def interrupt(done: int, _: int) -> None:
 
 def ended_process() -> dict[str, Any]:
     """What a process of this machine says of itself that lives no more."""
-    program = "import json; from orbitlens.activations.store.url_lock import _this_writer as w; "
+    program = "import json; from orbitlens.activations.store._url_lock import _this_writer as w; "
     program += "print(json.dumps(w()))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     record: dict[str, Any] = json.loads(said.stdout)
@@ -81,7 +81,7 @@ def test_of_two_that_begin_at_the_same_instant_one_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Both have looked, and seen nobody.
-    monkeypatch.setattr("orbitlens.activations.store.url_lock.check_unlocked", lambda _: False)
+    monkeypatch.setattr("orbitlens.activations.store._url_lock.check_unlocked", lambda _: False)
     with locked(URL):
         with pytest.raises(OrbitLensError, match="another that is writing it"), locked(URL):
             pytest.fail("two writers")

@@ -14,15 +14,15 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.harvest.fill_stores import harvested
-from orbitlens.activations.harvest.find_layers import survey
+from orbitlens.activations.harvest._fill_stores import harvested
+from orbitlens.activations.harvest._find_layers import survey
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.activations.harvest._job import Work
+from orbitlens.activations.harvest._positions import kept_layout
+from orbitlens.activations.harvest._reduction import Taking
 from orbitlens.activations.harvest.hooks import evaluating
-from orbitlens.activations.harvest.inputs import Progress
-from orbitlens.activations.harvest.job import Work
-from orbitlens.activations.harvest.positions import kept_layout
-from orbitlens.activations.harvest.reduction import Taking
+from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.address import address_of
 from orbitlens.data.lazy import Indexed, as_rows
 from orbitlens.errors import out_of_range
 from orbitlens.models.base import Prepare, as_they_are

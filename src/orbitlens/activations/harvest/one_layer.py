@@ -11,14 +11,14 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions.base import Action
-from orbitlens.activations.harvest.fill_stores import harvested
+from orbitlens.activations.harvest._fill_stores import harvested
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.activations.harvest._job import Work
+from orbitlens.activations.harvest._positions import check_choice, layout_of
+from orbitlens.activations.harvest._reduction import Taking
 from orbitlens.activations.harvest.hooks import check_called_once, evaluating, layer_output
-from orbitlens.activations.harvest.inputs import Progress
-from orbitlens.activations.harvest.job import Work
-from orbitlens.activations.harvest.positions import check_choice, layout_of
-from orbitlens.activations.harvest.reduction import Taking
+from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.address import address_of
 from orbitlens.data.lazy import Indexed, as_rows
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.models.layers import get_layer

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from orbitlens.activations.harvest.inputs import Progress
-from orbitlens.activations.importers.cache import Cache
-from orbitlens.activations.importers.from_files import read_npy, read_safetensors
-from orbitlens.activations.importers.from_saelens import read_saelens
-from orbitlens.activations.importers.from_saev import read_saev
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.activations.importers._cache import Cache
+from orbitlens.activations.importers._from_files import read_npy, read_safetensors
+from orbitlens.activations.importers._from_saelens import read_saelens
+from orbitlens.activations.importers._from_saev import read_saev
+from orbitlens.activations.store._dtypes import check_dtype
+from orbitlens.activations.store._write_store import check_labels, check_out, describe, write_store
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.dtypes import check_dtype
-from orbitlens.activations.store.write_store import check_labels, check_out, describe, write_store
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group, cyclic

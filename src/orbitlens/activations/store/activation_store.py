@@ -19,9 +19,9 @@ import zarr
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
-from orbitlens.activations.store.damage import DAMAGE, describe_damage, never_written, shards_of
-from orbitlens.activations.store.dtypes import as_float32
-from orbitlens.activations.store.shard_reader import ShardFiles, as_slice
+from orbitlens.activations.store._damage import DAMAGE, describe_damage, never_written, shards_of
+from orbitlens.activations.store._dtypes import as_float32
+from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
 from orbitlens.groups.base import other_order

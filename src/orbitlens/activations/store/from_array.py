@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float32, Int, Shaped
 from torch import Tensor
 
-from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.dtypes import check_dtype, narrowed
-from orbitlens.activations.store.write_store import (
+from orbitlens.activations.store._dtypes import check_dtype, narrowed
+from orbitlens.activations.store._write_store import (
     check_finite,
     check_labels,
     check_out,
     describe,
     write_store,
 )
+from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from orbitlens.activations.store._address import address_errors, address_of, zarr_store
+from orbitlens.activations.store._damage import present, shards_of
+from orbitlens.activations.store._dtypes import ON_DISK
 from orbitlens.activations.store.activation_store import REMAKE, ActivationStore
-from orbitlens.activations.store.address import address_errors, address_of, zarr_store
-from orbitlens.activations.store.damage import present, shards_of
-from orbitlens.activations.store.dtypes import ON_DISK
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group

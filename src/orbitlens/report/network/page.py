@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlens.report.names import irrep_styles
-from orbitlens.report.network import readings
-from orbitlens.report.network.chart import network_chart
-from orbitlens.report.network.table import network_table
-from orbitlens.report.readings import part
-from orbitlens.report.render import settings, write_html
-from orbitlens.report.table import Record
+from orbitlens.report._names import irrep_styles
+from orbitlens.report._readings import part
+from orbitlens.report._render import settings, write_html
+from orbitlens.report._table import Record
+from orbitlens.report.network import _readings as readings
+from orbitlens.report.network._chart import network_chart
+from orbitlens.report.network._table import network_table
 
 
 def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:

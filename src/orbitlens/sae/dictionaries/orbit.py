@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 from orbitlens.errors import out_of_range
 from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.reps import IsotypicBasis
+from orbitlens.sae._stabilisers import cosets, stabilisers
 from orbitlens.sae.dictionaries.base import Dictionary
-from orbitlens.sae.stabilisers import cosets, stabilisers
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Bool, Float, StackedActivations, StackedCodes, Tensor
 

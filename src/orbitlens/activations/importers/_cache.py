@@ -1,0 +1,201 @@
+"""A cache of activations that another library wrote, as every importer hands it on: shards of rows.
+
+Each read opens the file, takes its rows and lets it go, so that what is mapped into memory never
+exceeds one block.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+from safetensors import SafetensorError
+
+from orbitlens.activations.harvest._inputs import Progress
+from orbitlens.activations.store._dtypes import narrowed
+from orbitlens.activations.store._write_store import check_finite
+from orbitlens.errors import OrbitLensError, one_line, unknown_name
+from orbitlens.files import TO_READ, place_error
+from orbitlens.groups import Group
+
+_BLOCK_BYTES = 16 * 2**20
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One file of a cache.
+
+    Args:
+        path: The file.
+        rows: How many rows it holds.
+        row: Shape of a row, such as (dim,) or (positions, dim).
+        dtype: What its numbers are stored as.
+        read: Returns the rows from `start` to `stop`, [stop - start, *row], of any floating type.
+    """
+
+    path: Path
+    rows: int
+    row: tuple[int, ...]
+    dtype: str
+    read: Callable[[int, int], Shaped[np.ndarray, "_ *row"]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """All files of a cache, in their order.
+
+    Args:
+        model: Name of the network, as far as the cache knows it.
+        layer: Name of the layer.
+        shards: The files. Those without rows are left out.
+        whole: Whether a row is the orbit of an input, [|G|, (positions,) dim], rather than the
+            activation of one moved input.
+    """
+
+    model: str
+    layer: str
+    shards: tuple[Shard, ...]
+    whole: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in all files."""
+        return sum(shard.rows for shard in self.shards)
+
+    def digest(self) -> str:
+        """Return a fingerprint: of shapes, types, and the first and last row of every file.
+
+        A cache may be larger than memory, so it is not read whole for this.
+        """
+        seen = hashlib.sha256(self.layer.encode())
+        for shard in self.shards:
+            seen.update(f"{shard.rows} {shard.row} {shard.dtype}".encode())
+            for start in (0, shard.rows - 1):
+                seen.update(np.ascontiguousarray(shard.read(start, start + 1)).tobytes())
+        return seen.hexdigest()[:16]
+
+    def orbits(
+        self, group: Group, progress: Progress | None = None
+    ) -> Iterator[Float32[np.ndarray, "_ group *rest"]]:
+        """Yield the orbits in order as float32, [batch, |G|, (positions,) dim].
+
+        Args:
+            group: The group; unless rows are orbits, |G| consecutive rows are one.
+            progress: Called with (samples done, n).
+
+        Raises:
+            OrbitLensError: If a number is NaN, infinite or too large for float32, or a file cannot
+                be read.
+        """
+        order = 1 if self.whole else group.order
+        n, done = self.rows // order, 0
+        pending: list[Shaped[np.ndarray, "_ *row"]] = []
+        for block in self._blocks(order):
+            pending.append(block)
+            held = sum(map(len, pending))
+            if held < order:
+                continue
+            rows = np.concatenate(pending) if len(pending) > 1 else block
+            split = held - held % order
+            # What is left of an orbit that goes on in the next file.
+            pending = [rows[split:]]
+            orbits = rows[:split]
+            if not self.whole:
+                orbits = orbits.reshape(-1, order, *orbits.shape[1:])
+            orbits = narrowed(orbits, done)
+            check_finite(orbits, start=done)
+            yield orbits
+            done += len(orbits)
+            if progress is not None:
+                progress(done, n)
+
+    def _blocks(self, order: int) -> Iterator[Shaped[np.ndarray, "_ *row"]]:
+        for shard in self.shards:
+            size = max(1, _BLOCK_BYTES // (4 * int(np.prod(shard.row)) * order)) * order
+            for start in range(0, shard.rows, size):
+                # A copy, so that the file can be let go.
+                yield np.array(shard.read(start, min(start + size, shard.rows)))
+
+
+def joined(
+    model: str, layer: str, shards: Sequence[Shard], *, place: Path, whole: bool = False
+) -> Cache:
+    """Return the cache of some files, after checking that they belong together.
+
+    Raises:
+        OrbitLensError: If they hold no rows, or differ in type or shape.
+    """
+    filled = tuple(shard for shard in shards if shard.rows)
+    if not filled or 0 in filled[0].row:
+        raise OrbitLensError(
+            str(place),
+            expected="activations",
+            received="no rows" if not filled else f"rows of shape {list(filled[0].row)}",
+            remedy="cache the activations again",
+        )
+    first = filled[0]
+    for shard in filled:
+        if (shard.dtype, shard.row) != (first.dtype, first.row):
+            raise OrbitLensError(
+                str(shard.path),
+                expected=f"rows of shape {list(first.row)} in {first.dtype}, as in "
+                f"{first.path.name}",
+                received=f"shape {list(shard.row)} in {shard.dtype}",
+                remedy="put files of one layer and one type alone into the folder",
+            )
+    return Cache(model, layer, filled, whole)
+
+
+def choose_layer(place: Path, layer: str | int | None, known: Sequence[str]) -> str:
+    """Return the layer to import: the one asked for, or the only one.
+
+    Raises:
+        OrbitLensError: If it is not there, or there are several to choose from; lists them.
+    """
+    if layer is not None:
+        if str(layer) not in known:
+            raise unknown_name(f"`layer` of {place}", str(layer), known)
+        return str(layer)
+    if len(known) != 1:
+        raise OrbitLensError(
+            f"`layer` of {place}",
+            expected=f"one of {', '.join(known)}",
+            received="none",
+            remedy="say which layer to import",
+        )
+    return known[0]
+
+
+@contextmanager
+def readable(path: Path, expected: str) -> Iterator[None]:
+    """Turn what a library says of a file that it cannot read into one line.
+
+    Raises:
+        OrbitLensError: For every error of the system, of safetensors or of pyarrow, whose errors
+            are values, keys or systems that are wrong.
+    """
+    try:
+        yield
+    except OrbitLensError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        # Safetensors calls every file missing that it cannot open.
+        if isinstance(error, PermissionError) or (path.exists() and not os.access(path, os.R_OK)):
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise place_error(path, denied, TO_READ) from error
+        raise OrbitLensError(
+            str(path),
+            expected=expected,
+            received="no such file"
+            if isinstance(error, FileNotFoundError)
+            else f"damage ({one_line(error)})",
+            remedy="the file is missing or truncated; copy it again",
+        ) from error

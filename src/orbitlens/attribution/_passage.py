@@ -1,0 +1,168 @@
+"""From one layer of a network to another, with the output of the first replaced on the way."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from orbitlens.actions.base import Action
+from orbitlens.activations.harvest._inputs import check_inputs, device_of, made_ready, moved_batches
+from orbitlens.activations.harvest.hooks import (
+    check_called_once,
+    evaluating,
+    kind_of,
+    only_tensor,
+    take_outputs,
+)
+from orbitlens.attribution.relative import Reduction, over_stabilisers, reduce_table
+from orbitlens.attribution.site import Site
+from orbitlens.errors import OrbitLensError
+from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models.layers import get_layer
+from orbitlens.typing import Bool, Float, Tensor
+
+Replace = Callable[[Tensor], Tensor]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A network between two of its layers.
+
+    Args:
+        model: The network.
+        earlier: The layer whose output is replaced, with its SAE.
+        later: The layer that is read, with its SAE.
+        prepare: Makes moved inputs ready for the network.
+    """
+
+    model: nn.Module
+    earlier: Site
+    later: Site
+    prepare: Prepare = as_they_are
+
+    def __call__(
+        self, ready: Float[Tensor, "batch *axes"], replace: Replace
+    ) -> Float[Tensor, "batch *rest"]:
+        """Return the later layer's output where the earlier layer puts out something else.
+
+        Nothing after the later layer is computed.
+
+        Args:
+            ready: A batch, ready for the network.
+            replace: From what the earlier layer puts out to what goes on in its place.
+        """
+        layer, later = self.earlier.layer, self.later.layer
+
+        def hook(_: nn.Module, __: object, output: Any) -> Any:
+            tensor = only_tensor(output)
+            if tensor is None:
+                raise TypeError(f"layer {layer!r} puts out {kind_of(output)}")
+            # A copy: what follows may write into it in place.
+            new = replace(tensor).clone()
+            return new if isinstance(output, Tensor) else (new, *output[1:])
+
+        handle = get_layer(self.model, layer).register_forward_hook(hook)
+        try:
+            modules = {later: get_layer(self.model, later)}
+            return take_outputs(self.model, modules, ready, lambda _, output: output)[later]
+        finally:
+            handle.remove()
+
+    def batches(
+        self, inputs: Tensor, action: Action, batch_size: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the inputs moved by every element, ready for the network, and how many are done."""
+        device, done = device_of(self.model, inputs), 0
+        for batches in moved_batches(inputs, action, batch_size):
+            for moved in batches:
+                done += len(moved)
+                yield done // action.group.order, made_ready(self.prepare, moved.to(device))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Keep network and SAEs in evaluation mode and without gradients."""
+        with evaluating(self.model), evaluating(self.earlier.sae), evaluating(self.later.sae):
+            yield
+
+    @property
+    def stabilisers(self) -> tuple[Bool[Tensor, "group from"], Bool[Tensor, "group to"]]:
+        """Which elements leave each atom alone, of the earlier and of the later SAE."""
+        return self.earlier.dictionary.stabilisers.cpu(), self.later.dictionary.stabilisers.cpu()
+
+    def empty_table(self) -> Float[Tensor, "from to"]:
+        """Return zeros, one for every latent of the earlier and of the later SAE, in float64."""
+        return torch.zeros(self.earlier.sae.d_sae, self.later.sae.d_sae, dtype=torch.float64)
+
+    def reduced(self, table: Float[Tensor, "from to"]) -> Reduction:
+        """Reduce a table over latents to relative elements, see `reduce_table`."""
+        group = self.earlier.group
+        pairs = table.unflatten(1, (group.order, -1)).unflatten(0, (group.order, -1))
+        return reduce_table(over_stabilisers(pairs, group, *self.stabilisers), group)
+
+    def check(self, inputs: Tensor, action: Action, batch_size: int) -> None:
+        """Check that inputs, layers, SAEs and action belong together.
+
+        Raises:
+            OrbitLensError: If they do not; see `attribution_graph`.
+        """
+        check_inputs(inputs, action, batch_size)
+        self._check_sources(action)
+        device = device_of(self.model, inputs)
+        with self.evaluating():
+            trial = made_ready(self.prepare, inputs[:1].clone().to(device))
+            for site in (self.earlier, self.later):
+                layer = get_layer(self.model, site.layer)
+                check_called_once(self.model, layer, trial, site.layer)
+                take_outputs(self.model, {site.layer: layer}, trial, _checked_by(site))
+            self._check_order(trial)
+
+    def _check_sources(self, action: Action) -> None:
+        earlier, later = self.earlier, self.later
+        for site in (earlier, later):
+            if site.group != action.group:
+                raise OrbitLensError(
+                    f"`sae` of layer {site.layer!r}",
+                    expected=f"an SAE tied over {action.group.name}, the group of the action",
+                    received=f"one over {site.group.name}",
+                    remedy="give both SAEs and the action the same group",
+                )
+        if earlier.model != later.model and earlier.model and later.model:
+            raise OrbitLensError(
+                "`earlier` and `later`",
+                expected="SAEs of one network",
+                received=f"{earlier.model} and {later.model}",
+                remedy="train both SAEs on layers of the same network",
+            )
+
+    def _check_order(self, trial: Tensor) -> None:
+        """Check that what the later layer puts out depends on what the earlier one does."""
+        started: list[Tensor] = []
+
+        def start(output: Tensor) -> Tensor:
+            started.append(output.detach().clone().requires_grad_())
+            return started[0]
+
+        with torch.enable_grad():
+            end = self(trial, start)
+            grad = None
+            if started and end.requires_grad:
+                (grad,) = torch.autograd.grad(end.sum(), started, allow_unused=True)
+        if grad is None:
+            raise OrbitLensError(
+                "`later`",
+                expected=f"a layer that depends on {self.earlier.layer!r}",
+                received=f"{self.later.layer!r}, which does not",
+                remedy="name a layer that comes after the earlier one",
+            )
+
+
+def _checked_by(site: Site) -> Callable[[str, Tensor], Tensor]:
+    def take(_: str, output: Tensor) -> Tensor:
+        site.check_output(output)
+        return output
+
+    return take

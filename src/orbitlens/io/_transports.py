@@ -1,0 +1,119 @@
+"""Transports as files: figures in JSON, matrices and structure in safetensors."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import read_json, write_json
+from orbitlens.groups import Group
+from orbitlens.io._tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
+from orbitlens.sae import SAE, OrbitDictionary, orbits_of
+from orbitlens.transport import Motion, Transport
+from orbitlens.typing import Matrices
+
+_AGREES = 1e-3
+"""Relative; float32 leaves 1e-6, and a fit to other orbits of the same layer 1e-2 and more."""
+_STRUCTURE = ("basis", "tokens", "mean", "generator")
+
+
+def write_transport(transport: Transport, folder: Path) -> None:
+    """Write `transport.json` and `transport.safetensors` into a folder."""
+    write_json(
+        {
+            "schema": SCHEMA,
+            "group": transport.group.to_dict(),
+            "method": transport.method,
+            "r2": transport.r2,
+            "r2_interval": list(transport.r2_interval),
+            "identity_r2": transport.identity_r2,
+            "relation_error": transport.relation_error,
+            "order_errors": transport.order_errors,
+            "condition_number": transport.condition_number,
+            "variable": transport.motion.variable,
+            "source": transport.source,
+        },
+        folder / "transport.json",
+    )
+    motion = transport.motion
+    structure = {name: getattr(motion, name) for name in _STRUCTURE}
+    moves = {} if motion.moves is None else {"moves": torch.from_numpy(motion.moves)}
+    tensors = {
+        "matrices": motion.core,
+        **{name: tensor for name, tensor in structure.items() if tensor is not None},
+        **moves,
+        "r2_per_element": transport.r2_per_element,
+        "identity_r2_per_element": transport.identity_r2_per_element,
+    }
+    write_tensors(tensors, folder / "transport.safetensors")
+
+
+def read_transport(folder: Path) -> Transport:
+    """Read what `write_transport` wrote.
+
+    Raises:
+        OrbitLensError: If a file is missing, damaged or incomplete.
+    """
+    record = read_json(folder / "transport.json")
+    check_schema(folder, record)
+    tensors = read_tensors(folder / "transport.safetensors")
+    with complete(folder / "transport.json"):
+        moves = tensors.pop("moves", None)
+        motion = Motion(
+            tensors.pop("matrices"),
+            variable=record.pop("variable"),
+            moves=None if moves is None else moves.numpy(),
+            **{name: tensors.pop(name, None) for name in _STRUCTURE},
+        )
+        # JSON has no infinity: a figure that is not finite is null there.
+        infinite = {"condition_number": math.inf, "r2": -math.inf, "identity_r2": -math.inf}
+        fields: dict[str, Any] = {
+            **{k: infinite.get(k) if v is None else v for k, v in record.items()},
+            **tensors,
+            "group": Group.from_dict(record["group"]),
+            "motion": motion,
+            "r2_interval": tuple(-math.inf if v is None else v for v in record["r2_interval"]),
+        }
+        del fields["schema"]
+        return Transport(**fields)
+
+
+def check_built_on(sae: SAE, transport: Transport) -> None:
+    """Check that a transport is the one that an orbit SAE was built on.
+
+    Args:
+        sae: The orbit SAE.
+        transport: The transport; it may know more elements than the SAE's group.
+
+    Raises:
+        OrbitLensError: If the SAE is no orbit SAE, or was built on a transport of another layer,
+            width or group, or on other matrices.
+    """
+    dictionary = orbits_of(sae)
+    wanted = (dictionary.source or transport.source, dictionary.d_in)
+    if (transport.source, transport.dim) != wanted:
+        raise OrbitLensError(
+            "`transport` of an orbit SAE",
+            expected=f"the one it was built on, of {wanted[0]}, width {wanted[1]}",
+            received=f"one of {transport.source}, width {transport.dim}, a transport of another "
+            "layer",
+            remedy="give the transport that the SAE was trained with",
+        )
+    given = transport.under(dictionary.group)
+    difference = (_of_orbits(dictionary) - given).norm(dim=(1, 2)) / given.norm(dim=(1, 2))
+    if not difference.max() < _AGREES:
+        raise OrbitLensError(
+            f"`transport` of {transport.source} for an orbit SAE",
+            expected="the matrices that it was built on",
+            received=f"those of one fitted by {transport.method}, which differ by "
+            f"{difference.max():.2g} of their size",
+            remedy="give the transport that the SAE was trained with, not another fit",
+        )
+
+
+def _of_orbits(dictionary: OrbitDictionary) -> Matrices:
+    """The rho(g) = T (blocks of irreps) T^-1 that an orbit dictionary is tied by."""
+    columns = dictionary.tied.orbits(dictionary.T_inverse.mT) @ dictionary.T.mT
+    return columns.mT.detach().cpu()

@@ -1,0 +1,100 @@
+"""Where the entries of a sparse matrix are."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from orbitlens.kernels._choice import kernels_on
+from orbitlens.typing import Float, Int, Tensor
+
+_WORTH_IT = 2**12
+"""Entries from which on a CPU sorts them by a kernel."""
+
+Values = Float[Tensor, " entries"]
+
+PIECE = 256
+"""Entries after which a row is cut for the kernels, of which each program sums a piece."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where the entries of a sparse matrix are, row after row.
+
+    Args:
+        starts: Of each row, the number of entries before it; at the end that of all entries, shape
+            [rows + 1].
+        columns: The column of each entry, shape [entries].
+        width: Number of columns.
+
+    Example:
+        >>> pattern = Pattern(torch.tensor([0, 2, 3]), torch.tensor([4, 0, 4]), 5)
+        >>> pattern.rows.tolist(), pattern.transposed.starts.tolist()
+        ([0, 0, 1], [0, 1, 1, 1, 1, 3])
+    """
+
+    starts: Int[Tensor, " ends"]
+    columns: Int[Tensor, " entries"]
+    width: int
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.starts) - 1
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " entries"]:
+        """The row of each entry, shape [entries]."""
+        rows = torch.arange(self.height, device=self.columns.device)
+        return rows.repeat_interleave(self.starts.diff(), output_size=len(self.columns))
+
+    @cached_property
+    def across(self) -> tuple[Int[Tensor, " entries"], "Pattern"]:
+        """The entries column after column, in their order within each; sorted once, used often.
+
+        Returns:
+            Which entries they are, shape [entries], and the pattern of the transpose.
+        """
+        if self.columns.is_cpu and len(self.columns) >= _WORTH_IT:
+            kernels = kernels_on(self.columns.device)
+            if kernels is not None:
+                order, starts, rows = kernels.across(self)
+                return order, Pattern(starts, rows, self.height)
+        # Half as long numbers are sorted in little more than half the time.
+        order = self.columns.int().argsort(stable=True)
+        return order, Pattern(starts_of(self.columns, self.width), self.rows[order], self.height)
+
+    @property
+    def transposed(self) -> "Pattern":
+        """The pattern of the transpose."""
+        return self.across[1]
+
+    @cached_property
+    def further(self) -> tuple[Int[Tensor, " pieces"], Int[Tensor, " ends"]]:
+        """Where rows of more than PIECE entries are cut.
+
+        Returns:
+            Of each further piece, all but the first of a row, its row; there is room for as many
+            as there can be, and the rest has the number of rows. Of each row the number of further
+            pieces before it, and at the end that of all.
+        """
+        counts = (self.starts.diff() - 1).clamp_min(0) // PIECE
+        firsts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        most = torch.arange(len(self.columns) // PIECE, device=firsts.device)
+        return torch.searchsorted(firsts, most, right=True) - 1, firsts
+
+
+def starts_of(rows: Int[Tensor, " entries"], height: int) -> Int[Tensor, " ends"]:
+    """Return the number of entries before each row, and in all; see `Pattern`.
+
+    Args:
+        rows: The row of each entry, in any order.
+        height: Number of rows.
+
+    Example:
+        >>> starts_of(torch.tensor([2, 0, 2]), 3).tolist()
+        [0, 1, 1, 3]
+    """
+    # As `bincount`, for which a GPU makes the host wait.
+    counts = rows.new_zeros(height).scatter_add_(0, rows, torch.ones_like(rows))
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

@@ -1,0 +1,182 @@
+"""Vision models of the transformers library: "hf:NAME", a name on the Hub or a local folder."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from orbitlens.errors import OrbitLensError, missing_extra, one_line
+from orbitlens.models._hub import check_hub, hub_file
+from orbitlens.models._preparation import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_channels,
+    image_preparation,
+)
+from orbitlens.models.base import BaseModel, Prepare, seeded_weights
+from orbitlens.models.layers import default_layer
+
+_DEFAULT_LAYERS = ("layernorm", "norm", "post_layernorm", "encoder")
+_DEFAULT_SIZE = 224
+
+
+def from_huggingface(
+    name: str,
+    *,
+    layer: str | None,
+    random_weights: bool,
+    image_shape: tuple[int, int, int],
+    seed: int,
+) -> BaseModel:
+    """Return a vision model of transformers.
+
+    Args:
+        name: A repository on the Hub, a local folder with `config.json`, or, with random weights, a
+            bare architecture such as "vit" in its default size.
+        layer: Layer to harvest; None takes the final norm, or else the encoder.
+        random_weights: Whether to draw the weights instead of loading them.
+        image_shape: Channels, height and width of the images it will be shown.
+        seed: Seed of random weights.
+
+    Raises:
+        OrbitLensError: If transformers is missing, if the model cannot be found or loaded, or if it
+            is no vision model for such images.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise missing_extra("transformers", extra="hf") from None
+    subject = f"hf:{name}"
+    bare = random_weights and name in transformers.CONFIG_MAPPING and not Path(name).exists()
+    config = (
+        transformers.AutoConfig.for_model(name)
+        if bare
+        else _load(name, subject, transformers.AutoConfig.from_pretrained)
+    )
+    if not isinstance(getattr(config, "num_channels", None), int):
+        raise OrbitLensError(
+            subject,
+            expected="a vision model, which states its num_channels",
+            received=f"a model of type {config.model_type!r}",
+            remedy="choose a vision model, such as hf:facebook/dinov2-small",
+        )
+    check_channels(subject, image_shape, config.num_channels)
+    prepare = _preparation({} if bare else _settings(name, subject), config)
+    with seeded_weights(seed):
+        if random_weights:
+            module = transformers.AutoModel.from_config(config)
+            missing: list[str] = []
+        else:
+            module, missing = _load(name, subject, _pretrained(transformers.AutoModel))
+    layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
+    _check_weights(module, missing, layer, subject)
+    return BaseModel(subject, module.float(), layer, prepare)
+
+
+def _pretrained(auto: Any) -> Callable[..., tuple[nn.Module, list[str]]]:
+    def load(name: str, **options: Any) -> tuple[nn.Module, list[str]]:
+        module, report = auto.from_pretrained(name, output_loading_info=True, **options)
+        return module, sorted(report["missing_keys"])
+
+    return load
+
+
+def _load(name: str, subject: str, load: Callable[..., Any]) -> Any:
+    """Load from a folder or the cache, and only then from the Hub."""
+    try:
+        with _quiet():
+            return load(name, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        if Path(name).exists():
+            raise _unusable(subject, error) from error
+    check_hub(name, subject=subject)
+    try:
+        return load(name, trust_remote_code=False)
+    except Exception as error:
+        raise _unusable(subject, error) from error
+
+
+def _unusable(subject: str, error: Exception) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected="a model that transformers can load",
+        received=f"{type(error).__name__}: {one_line(error)}",
+        remedy="give the name of a vision model or a folder with config.json and weights, or use "
+        "random weights (--random-weights)",
+    )
+
+
+def _check_weights(module: nn.Module, missing: list[str], layer: str, subject: str) -> None:
+    """Check that no weight on the way to the layer had to be made up; a pooler comes after it."""
+    weights = {name for name, _ in module.named_parameters() if not name.endswith("mask_token")}
+    made_up = [
+        key
+        for key in missing
+        if key in weights and (layer.startswith("pooler") or not key.startswith("pooler."))
+    ]
+    if made_up:
+        raise OrbitLensError(
+            f"weights of {subject}",
+            expected="every weight that the layer depends on",
+            received=f"none for {len(made_up)} of them, such as {made_up[0]!r}",
+            remedy="choose another layer or another model, or random weights (--random-weights)",
+        )
+
+
+def _settings(name: str, subject: str) -> dict[str, Any]:
+    """Read preprocessor_config.json; empty where the model comes without one."""
+    filename, folder = "preprocessor_config.json", Path(name)
+    path = folder / filename if folder.exists() else hub_file(name, filename, subject=subject)
+    if path is None or not path.exists():
+        return {}
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _unusable(subject, error) from error
+    return settings
+
+
+def _preparation(settings: dict[str, Any], config: Any) -> Prepare:
+    """Follow the model's settings; where it has none, its own size and ImageNet's normalisation."""
+    grey = config.num_channels == 1
+    return image_preparation(
+        size=_size(settings.get("crop_size"))
+        or _size(settings.get("size"))
+        or _size(getattr(config, "image_size", None))
+        or (_DEFAULT_SIZE, _DEFAULT_SIZE),
+        channels=config.num_channels,
+        mean=settings.get("image_mean", (0.5,) if grey else IMAGENET_MEAN),
+        std=settings.get("image_std", (0.5,) if grey else IMAGENET_STD),
+    )
+
+
+def _size(setting: Any) -> tuple[int, int] | None:
+    """Read a size as transformers writes it: 224, [224, 224], or a dict of its sides."""
+    if isinstance(setting, dict):
+        edge = setting.get("shortest_edge")
+        setting = [setting.get("height", edge), setting.get("width", edge)]
+    if isinstance(setting, int):
+        setting = [setting, setting]
+    if isinstance(setting, (list, tuple)) and all(isinstance(side, int) for side in setting):
+        height, width = setting
+        return height, width
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' bars and warnings for what is read from disk."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,108 @@
+"""Models of the timm library: "timm:NAME", and of its kind on the Hub: "timm:hf_hub:OWNER/NAME"."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
+from orbitlens.models._hub import hub_file
+from orbitlens.models._preparation import check_channels, image_preparation
+from orbitlens.models.base import BaseModel, seeded_weights
+from orbitlens.models.layers import default_layer
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_HUB = ("hf_hub", "hf-hub")
+
+
+def from_timm(
+    name: str,
+    *,
+    layer: str | None,
+    random_weights: bool,
+    image_shape: tuple[int, int, int],
+    seed: int,
+) -> BaseModel:
+    """Return a model of timm, without its classifier.
+
+    Args:
+        name: Such as "vit_base_patch16_224" or "resnet18.a1_in1k", or a repository of a timm model
+            on the Hub, such as "hf_hub:mwalmsley/zoobot-encoder-convnext_pico".
+        layer: Layer to harvest; None takes the pooled features, the classifier's input.
+        random_weights: Whether to draw the weights instead of loading them.
+        image_shape: Channels, height and width of the images it will be shown.
+        seed: Seed of random weights.
+
+    Raises:
+        OrbitLensError: If timm is missing, has no such model, or its weights cannot be had.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise missing_extra("timm", extra="timm") from None
+    subject = f"timm:{name}"
+    prefix, _, repo = name.partition(":")
+    if prefix not in _HUB and not timm.is_model(name):
+        raise unknown_name("timm model", name, get_close_matches(name, timm.list_models(), 5, 0.0))
+    try:
+        source = {}
+        if prefix in _HUB:
+            name = f"local-dir:{_hub_folder(repo, random_weights, subject)}"
+        elif not random_weights:
+            source = _weights(timm, name, subject)
+        with seeded_weights(seed):
+            module = timm.create_model(name, pretrained=not random_weights, num_classes=0, **source)
+    except OrbitLensError:
+        raise
+    except Exception as error:
+        raise OrbitLensError(
+            subject,
+            expected="a model that timm can build"
+            + ("" if random_weights else " and weights it can download"),
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="check the name and the network, or use random weights (--random-weights)",
+        ) from error
+    settings = timm.data.resolve_model_data_config(module)
+    channels, height, width = settings["input_size"]
+    check_channels(subject, image_shape, channels)
+    prepare = image_preparation(
+        size=(height, width), channels=channels, mean=settings["mean"], std=settings["std"]
+    )
+    if layer is None:
+        features = module.get_classifier()
+        named = [known for known, submodule in module.named_modules() if submodule is features]
+        layer = default_layer(module, named, subject)
+    return BaseModel(subject, module, layer, prepare)
+
+
+def _weights(timm: Any, name: str, subject: str) -> dict[str, Any]:
+    """Point timm to the weights on disk, fetched with the patience of `hub_file`."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return {}
+    path = hub_file(config.hf_hub_id, config.hf_hub_filename or _WEIGHTS[0], subject=subject)
+    return {} if path is None else {"pretrained_cfg_overlay": {"file": str(path)}}
+
+
+def _hub_folder(repo: str, random_weights: bool, subject: str) -> Path:
+    """Return the folder of a repository in the cache, fetched with the patience of `hub_file`."""
+    settings = hub_file(repo, "config.json", subject=subject)
+    if settings is None:
+        raise _no_timm_model(repo, subject)
+    if random_weights or any((settings.parent / filename).exists() for filename in _WEIGHTS):
+        return settings.parent
+    fetched = (hub_file(repo, filename, subject=subject) for filename in _WEIGHTS)
+    weights = next((path for path in fetched if path is not None), None)
+    if weights is None:
+        raise _no_timm_model(repo, subject)
+    # New weights may belong to a newer version, which has settings of its own.
+    hub_file(repo, "config.json", subject=subject)
+    return weights.parent
+
+
+def _no_timm_model(repo: str, subject: str) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected=f"a repository with config.json and {' or '.join(_WEIGHTS)}",
+        received=f"{repo!r}, which lacks these",
+        remedy="check that it holds a timm model",
+    )

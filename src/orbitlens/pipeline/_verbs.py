@@ -1,0 +1,283 @@
+"""The single verbs: one stage each, from folder to folder.
+
+A harvest folder holds config.json, acts.zarr, the autoencoder's weights where one was trained,
+metrics.json and log.txt; the other verbs take it, or the path or URL of any store, and write a
+folder of their own in the same form. What they write, and SAEs and transports, are local.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orbitlens.activations import ActivationStore, open_store
+from orbitlens.activations.store._address import address_of, inside, read_at
+from orbitlens.activations.store._claim import exists
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
+from orbitlens.pipeline import stages
+from orbitlens.pipeline._measure import measure_sae, measured_samples
+from orbitlens.pipeline._orbit import ORBIT, build_orbit, check_pairs
+from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
+from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
+from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.pipeline.run import describe_transport, render
+from orbitlens.transport import Transport, fit_transport
+
+
+def harvest(
+    config: RunConfig, out: Path, *, resume: bool, console: Console, workers: int = 1
+) -> dict[str, Any]:
+    """Train or load the model and store the activations of its orbits.
+
+    Args:
+        config: The settings.
+        out: The folder to write.
+        resume: Go on where an earlier harvest into this folder stopped.
+        console: Progress.
+        workers: Processes that run the network; they change no bit of the result.
+
+    Returns:
+        A description of the store.
+    """
+    folder = RunFolder(out, config.to_dict(), resume=resume)
+    with console.stage("load images"):
+        job = stages.prepare(config)
+    with folder.writing():
+        if job.trains_model:
+            with console.stage("train the base model") as tick:
+                stages.train_model(job, folder / "model.safetensors", tick)
+        with console.stage("harvest orbits") as tick:
+            store = stages.harvest_orbits(job, folder / "acts.zarr", tick, workers=workers)
+        return _finish(folder, store.to_dict())
+
+
+def transport(
+    config: RunConfig, activations: Path | str, out: Path, *, resume: bool, console: Console
+) -> dict[str, Any]:
+    """Fit a transport and measure it on held-out orbits.
+
+    Returns:
+        Its figures.
+    """
+    store = locate_store(activations)
+    folder = RunFolder(out, _config(config, ("transport", "seed"), activations), resume=resume)
+    with folder.writing(), console.stage("fit the transport") as tick:
+        rho = stages.learn_transport(config, store, folder / "transport", tick)
+        return _finish(folder, describe_transport(rho))
+
+
+def train(
+    config: RunConfig,
+    activations: Path | str,
+    objective: str,
+    transport: Path | None,
+    out: Path,
+    *,
+    resume: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Train one SAE and measure it on held-out orbits.
+
+    An orbit SAE is built on the exact transport in `transport`, or on one that is fitted and kept
+    in exact/, and measured by it; the others are measured by a least-squares transport.
+
+    Returns:
+        Its figures.
+
+    Raises:
+        OrbitLensError: If SAE and transport do not fit the store, or only an orbit SAE would need
+            the transport.
+    """
+    store = locate_store(activations)
+    given = _given_transport(config, objective, transport, store)
+    settings = _config(config, TRAINING, activations, transport=transport)
+    folder = RunFolder(out, {**settings, "objective": objective}, resume=resume)
+    with folder.writing():
+        exact = given
+        if objective == ORBIT and exact is None:
+            with console.stage("fit the exact transport"):
+                exact = stages.learn_exact(store, folder / "exact")
+        with console.stage(f"train {objective}") as tick:
+            result = stages.train_sae(
+                config, objective, store, folder / objective, tick, exact=exact
+            )
+        rho = exact
+        if rho is None:
+            with console.stage("fit the transport"):
+                rho = fit_transport(store)
+        samples = measured_samples(store, d_sae=result.sae.d_sae, seed=config.seed)
+        figures = measure_sae(
+            result.sae,
+            store.orbits(samples),
+            rho,
+            transported=objective not in ("vanilla", ORBIT),
+        )
+        last = {name: values[-1] for name, values in asdict(result.history).items()}
+        return _finish(folder, {"status": result.status, **figures, "last_epoch": last})
+
+
+def _given_transport(
+    config: RunConfig, objective: str, path: Path | None, store: ActivationStore
+) -> Transport | None:
+    """Load the transport of an orbit SAE, and check what can be wrong before any work."""
+    if objective != ORBIT:
+        if path is not None:
+            raise OrbitLensError(
+                "`--rho`",
+                expected=f"none but for the objective {ORBIT}",
+                received=str(path),
+                remedy="leave it out, or train the orbit SAE",
+            )
+        stages.build_sae(config, store.dim)
+        return None
+    check_pairs(config, store.group)
+    if path is None:
+        return None
+    transport = stages.load_transport(locate(path, "transport.json"), store)
+    build_orbit(config, store.dim, transport)
+    return transport
+
+
+def probe(
+    config: RunConfig,
+    activations: Path | str,
+    sae: Path,
+    transport: Path | None,
+    out: Path,
+    *,
+    resume: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Probe a trained SAE for what is known about the samples; an orbit SAE by both readouts.
+
+    Returns:
+        The scores.
+
+    Raises:
+        OrbitLensError: If nothing is known about the samples that probes could find.
+    """
+    store = locate_store(activations)
+    sae_folder = locate(sae, "cfg.json")
+    model = stages.load_sae(sae_folder, store)
+    objective = read_json(sae_folder / "cfg.json").get("metadata", {}).get("objective")
+    if transport is not None and objective == "vanilla":
+        raise OrbitLensError(
+            "`--rho`",
+            expected="none, as a vanilla SAE reconstructs what it is given",
+            received=str(transport),
+            remedy="leave it out, or give an equivariant SAE",
+        )
+    rho = (
+        None
+        if transport is None
+        else stages.load_transport(locate(transport, "transport.json"), store)
+    )
+    if rho is not None:
+        stages.check_transport_of(model, rho)
+    truth = _truth(store)
+    if probe_kind(config, truth, store) is None:
+        raise OrbitLensError(
+            str(activations),
+            expected="labels of at least two classes, or Shapes under a group of quarter turns",
+            received="neither",
+            remedy="sort the images into one subfolder per class and harvest them again",
+        )
+    folder = RunFolder(
+        out, _config(config, PROBING, activations, sae=sae, transport=transport), resume=resume
+    )
+    with folder.writing(), console.stage("probe") as tick:
+        scores = probe_sae(config, truth, store, model, rho, tick)
+        return _finish(folder, scores or {})
+
+
+def report(run: Path, *, console: Console) -> dict[str, Any]:
+    """Draw the page of a finished run again.
+
+    Returns:
+        The path of the page.
+    """
+    if not (run / "metrics.json").is_file() or not (run / "saes").is_dir():
+        received = "no such folder"
+        if run.is_dir():
+            received = (
+                "no SAEs there" if (run / "metrics.json").is_file() else "no metrics.json there"
+            )
+        raise OrbitLensError(
+            str(run),
+            expected="the folder of a finished run",
+            received=received,
+            remedy="give the --out of `orbitlens run`, or continue it with --resume",
+        )
+    record = read_json(run / "config.json")
+    job = stages.prepare(RunConfig.from_dict(record))
+    with console.stage("draw the page"):
+        render(job, RunFolder(run, record, resume=True))
+    return {"page": str(run / "report" / "index.html")}
+
+
+def locate_store(activations: Path | str) -> ActivationStore:
+    """Open a store given by its own path or URL, or by that of the folder of a run."""
+    address = address_of(activations)
+    with one_line_errors(activations, TO_READ):
+        within = exists(address, "acts.zarr")
+        return open_store(inside(address, "acts.zarr") if within else address)
+
+
+def locate(path: Path, marker: str) -> Path:
+    """Find the folder with a marker file: the path itself, or the only one below it.
+
+    Raises:
+        OrbitLensError: If there is none, or more than one.
+    """
+    if (path / marker).is_file():
+        return path
+    found = sorted(path.rglob(marker))
+    if len(found) != 1:
+        raise OrbitLensError(
+            str(path),
+            expected=f"a folder with one {marker}",
+            received=f"{len(found)} of them" if path.is_dir() else "no such folder",
+            remedy="give the folder itself" if found else "give what `train` or `transport` wrote",
+        )
+    return found[0].parent
+
+
+def _truth(store: ActivationStore) -> Truth:
+    """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
+    record = _settings_beside(store.path)
+    if record.get("source") != "shapes":
+        return Truth(shape_ids=None, labels=store.labels)
+    source = stages.load_source(RunConfig.from_dict(record))
+    stages.check_images(store, source.inputs)
+    return Truth(source.shape_ids, labels=None)
+
+
+def _settings_beside(store: Path | str | None) -> dict[str, Any]:
+    """The settings of the harvest that a store came from; empty where they are not with it."""
+    if isinstance(store, str):
+        url = f"{store.rpartition('/')[0]}/config.json"
+        content = read_at(url)
+        return {} if content is None else parse_json(content, url)
+    file = Path(store or "").resolve().parent / "config.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def _config(
+    config: RunConfig, used: Sequence[str], activations: Path | str, **others: Path | None
+) -> dict[str, Any]:
+    """The settings that a verb uses, and the absolute paths of what it reads."""
+    address = address_of(activations)
+    paths = {name: path if path is None else str(path.resolve()) for name, path in others.items()}
+    return {
+        **{name: value for name, value in config.to_dict().items() if name in used},
+        "activations": str(address.resolve()) if isinstance(address, Path) else address,
+        **paths,
+    }
+
+
+def _finish(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    write_json(metrics, folder / "metrics.json")
+    folder.log("done")
+    return dict(metrics)
