@@ -79,7 +79,7 @@ def settings(*names: str) -> Callable[[Command], Command]:
                 option = click.option(flag, is_flag=True, default=entry.default, help=help_text)
             else:
                 option = click.option(
-                    flag,
+                    *([flag, "--workers"] if name == "probe_threads" else [flag]),
                     type=kind if kind in (int, float, str) else Numbers(),
                     default=entry.default,
                     show_default=entry.default not in (None, ()),

@@ -107,7 +107,7 @@ def _probe_shapes(
         probe_tasks,
         families=families,
         seed=config.seed,
-        workers=config.workers,
+        workers=config.probe_threads,
         progress=tick,
     )
     rows: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ MODELS = (
     "python:MODULE:FUNCTION",
 )
 SOURCES = ("shapes", "digits", "photographs", "cells")
+_RENAMED = {"workers": "probe_threads"}
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
 _LARGEST = {
     "seed": 2**31 - 2,
@@ -38,7 +39,7 @@ TRAINING = (
     *("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight"),
     *("epochs", "batch_size", "lr", "memory_gib", "precision", "seed", "device"),
 )
-PROBING = ("probe_latents", "probe_samples", "probe_every", "workers", "seed")
+PROBING = ("probe_latents", "probe_samples", "probe_every", "probe_threads", "seed")
 
 # What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
 # before: 64 latents are twice the former, and do not hold the latter. Networks of Shapes are
@@ -61,6 +62,11 @@ QUICK: dict[str, Any] = {
     "probe_every": 6,
     "features": 4,
 }
+
+
+def with_current_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of settings with the fields that have been renamed under their new names."""
+    return {_RENAMED.get(name, name): value for name, value in record.items()}
 
 
 def setting(default: Any, help: str) -> Any:
@@ -149,7 +155,7 @@ class RunConfig:
     )
     probe_samples: int = setting(2000, "training samples of each probe, at most")
     probe_every: int = setting(1, "probe every n-th of the 180 tasks of shapes")
-    workers: int = setting(2, "threads that probe in parallel")
+    probe_threads: int = setting(2, "threads that probe in parallel")
     features: int = setting(6, "features shown per SAE")
 
     def __post_init__(self) -> None:
@@ -253,10 +259,10 @@ class RunConfig:
             OrbitLensError: If the record has an unknown field.
         """
         known = {entry.name: entry for entry in fields(cls)}
-        for name in record:
+        values = with_current_names(record)
+        for name in values:
             if name not in known:
                 raise unknown_name("config.json", name, known)
-        values = dict(record)
         if "probe_latents" in values:
             values["probe_latents"] = tuple(values["probe_latents"])
         return cls(**values)

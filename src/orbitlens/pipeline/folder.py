@@ -12,6 +12,7 @@ from typing import Any, final
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
 from orbitlens.pipeline._stopping import TERMINATED, Terminated
+from orbitlens.pipeline.config import with_current_names
 
 _RECORDS = ("config.json", "log.txt")
 _GO_ON = "continue with --resume"
@@ -38,7 +39,7 @@ class RunFolder:
     def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
         # Resolved at once: what a failure removes must be this very folder, whatever "..".
         self._named, self.path = path, Path(path).resolve()
-        self.config = dict(config)
+        self.config = with_current_names(config)
         self._resume = resume
         with one_line_errors(path):
             if resume:
@@ -144,7 +145,7 @@ class RunFolder:
                 received="no config.json there",
                 remedy="start the run without --resume",
             )
-        before = read_json(self / "config.json")
+        before = with_current_names(read_json(self / "config.json"))
         for name in sorted({*before, *self.config}):
             if before.get(name) != self.config.get(name):
                 raise OrbitLensError(
