@@ -59,7 +59,7 @@ def test_positions_are_counted_where_a_width_is_given(
 def test_a_disk_that_is_too_small_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orbitlens.cli.plan_command.free_disk", lambda _: 1000)
+    monkeypatch.setattr("orbitlens.cli._plan.free_disk", lambda _: 1000)
     assert command(*DIM, "--out", str(tmp_path)) == 0
     assert "warning: the store needs" in capsys.readouterr().out
 
