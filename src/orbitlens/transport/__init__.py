@@ -9,6 +9,8 @@ least_squares      closed form, from one pass of cross-moments
 exact              a true representation: whitened, orthogonal, made of irreps
 spatial            maps and token grids: places move, a channel matrix acts on each
 low_rank           exact on the leading directions of wide activations
+fit_exact          the exact transport of a layer that an orbit SAE can be built on
+serves_orbit_saes  whether an orbit SAE can be built on a transport
 lie                any angle, from a generator; frequencies counts its planes
 move               rho(g_i) x_i, each sample by its own element
 transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk, ScoreSums
@@ -36,6 +38,7 @@ from orbitlens.transport.fit_transport import (
     fit_transport,
     order_errors,
 )
+from orbitlens.transport.for_orbit_sae import fit_exact, serves_orbit_saes
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
@@ -64,6 +67,7 @@ __all__ = [
     "condition_number",
     "cross_moments",
     "exact",
+    "fit_exact",
     "fit_transport",
     "frequencies",
     "gradient",
@@ -76,6 +80,7 @@ __all__ = [
     "move",
     "order_errors",
     "rank_groups",
+    "serves_orbit_saes",
     "shuffled",
     "spatial",
     "symmetry_spectrum",
