@@ -10,7 +10,7 @@ from orbitlens.activations import open_store
 from orbitlens.activations.store._shard_writer import ShardWriter
 from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
-from orbitlens.pipeline._stopping import Terminated
+from orbitlens.pipeline.stopping import Terminated
 
 WORDS = ["harvest", "shapes", "--n-samples", "300", "--image-size", "16", "--model-epochs", "1"]
 WORDS += ["--model-samples", "16"]

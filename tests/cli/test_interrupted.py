@@ -12,7 +12,7 @@ from orbitlens.activations import store_from_array
 from orbitlens.activations.importers._cache import Cache
 from orbitlens.cli.commands import main
 from orbitlens.groups import cyclic
-from orbitlens.pipeline import _verbs as verbs
+from orbitlens.pipeline import verbs
 from orbitlens.pipeline import stages
 from orbitlens.plan import measure
 

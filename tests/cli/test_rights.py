@@ -78,7 +78,7 @@ def test_a_disk_that_fills_up_late_is_a_matter_of_room(
     def full(_: Any, path: Path) -> None:
         raise system_error(errno.ENOSPC, path)
 
-    monkeypatch.setattr("orbitlens.pipeline._verbs.write_json", full)
+    monkeypatch.setattr("orbitlens.pipeline.verbs.write_json", full)
     line = refusal(capsys, "transport", "acts.zarr", "--out", "out")
     assert f"{here}/out/metrics.json: " in line
     assert line.endswith("No space left on device; free space there or choose another path\n")

@@ -356,7 +356,7 @@ def test_measure_by_hand() -> None:
     """An SAE that gives back nothing, on orbits of two samples of power one."""
     from orbitlens.activations import store_from_array
     from orbitlens.groups import cyclic
-    from orbitlens.pipeline._measure import measure_sae
+    from orbitlens.pipeline.measure import measure_sae
     from orbitlens.sae import topk_sae
     from orbitlens.transport import fit_transport
 

@@ -16,7 +16,7 @@ from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.pipeline import RunConfig, run, stages
-from orbitlens.pipeline._measure import measure_sae
+from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline._orbit import fit_exact, orbit_objective, serves_orbit_saes
 from orbitlens.reps import regular
 from orbitlens.sae import LinearEncoder, OrbitDictionary, OrbitLinearEncoder, orbit_sae

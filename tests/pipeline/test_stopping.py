@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from orbitlens.pipeline._stopping import Terminated, listening_to_sigterm
+from orbitlens.pipeline.stopping import Terminated, listening_to_sigterm
 
 
 def test_the_first_sigterm_is_raised_and_the_next_does_not_disturb_the_clearing_up() -> None:

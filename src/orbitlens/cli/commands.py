@@ -34,8 +34,8 @@ from orbitlens.cli.transport_command import transport_command
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import place_error
 from orbitlens.pipeline import QUICK, Console, RunConfig, run
-from orbitlens.pipeline import _verbs as verbs
-from orbitlens.pipeline._stopping import TERMINATED, Terminated, listening_to_sigterm
+from orbitlens.pipeline import verbs
+from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.pipeline.config import PROBING, TRAINING
 from orbitlens.pipeline.stages import NAMES
 from orbitlens.reproduce import BUDGETS, locate

@@ -21,8 +21,8 @@ from orbitlens.cli.options import (
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.layers import ALL_LAYERS
 from orbitlens.pipeline import Console, RunConfig
-from orbitlens.pipeline import _network as network
-from orbitlens.pipeline import _verbs as verbs
+from orbitlens.pipeline import network
+from orbitlens.pipeline import verbs
 
 
 @click.command("transport")

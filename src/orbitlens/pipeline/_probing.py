@@ -19,7 +19,7 @@ from orbitlens.probe import (
     logistic_scores,
     probe_tasks,
 )
-from orbitlens.sae import SAE, OrbitDictionary
+from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 from orbitlens.typing import Elements, Float, Int, Tensor
 
@@ -112,9 +112,9 @@ def _probe_shapes(
     )
     rows: list[dict[str, Any]] = []
     latents = _affordable(config, sae.d_sae)
-    if isinstance(sae.dictionary, OrbitDictionary):
+    if sae.dictionary.group is not None:
         pooled = [replace(part, codes=sae.dictionary.pooled(part.codes)) for part in sets]
-        atoms = _affordable(config, sae.dictionary.n_atoms)
+        atoms = _affordable(config, pooled[0].codes.shape[1])
         invariant = scores(*pooled, W_dec=None, t=atoms)
         oriented = scores(*sets, W_dec=sae.W_dec, t=latents)
         rows += _rows(invariant, "none", readout="invariant")
@@ -215,9 +215,7 @@ def _readout(
     for start in range(0, len(samples), step):
         here = slice(start, start + step)
         codes = pooled_codes(sae, store, samples[here], elements[here])
-        if isinstance(sae.dictionary, OrbitDictionary):
-            codes = sae.dictionary.pooled(codes)
-        parts.append(codes)
+        parts.append(sae.dictionary.pooled(codes))
     return torch.cat(parts)
 
 

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
-from orbitlens.pipeline._stopping import TERMINATED, Terminated
+from orbitlens.pipeline.stopping import TERMINATED, Terminated
 from orbitlens.pipeline.config import with_current_names
 
 _RECORDS = ("config.json", "log.txt")

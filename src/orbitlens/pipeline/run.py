@@ -13,7 +13,7 @@ from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
 from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
-from orbitlens.pipeline._measure import measure_sae, measured_samples
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.pipeline._orbit import ORBIT, build_orbit, serves_orbit_saes
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.config import RunConfig

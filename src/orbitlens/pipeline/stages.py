@@ -29,7 +29,7 @@ from orbitlens.models.resolve import resolve_model
 from orbitlens.pipeline._orbit import ORBIT, build_orbit, check_pairs, fit_exact, orbit_objective
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Tick
-from orbitlens.sae import BUILDERS, SAE, OrbitDictionary
+from orbitlens.sae import BUILDERS, SAE
 from orbitlens.training.fit import FitResult, History, Objective, fit
 from orbitlens.transport import Transport, fit_transport
 from orbitlens.typing import Float, Int, Tensor
@@ -347,7 +347,7 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
                 remedy="train the SAE on activations of this group, model and layer",
             )
     source = f"{store.model}:{store.layer}"
-    built_on = sae.dictionary.source if isinstance(sae.dictionary, OrbitDictionary) else ""
+    built_on = sae.dictionary.source
     if built_on and built_on != source:
         raise OrbitLensError(
             str(path),
@@ -366,7 +366,7 @@ def check_transport_of(sae: SAE, transport: Transport) -> None:
             it.
     """
     check_one_motion(transport)
-    if isinstance(sae.dictionary, OrbitDictionary):
+    if sae.dictionary.group is not None:
         check_built_on(sae, transport)
 
 

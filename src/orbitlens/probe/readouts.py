@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from orbitlens.probe.shapes_probing import ProbeSet, probe_tasks
-from orbitlens.sae import SAE, OrbitDictionary
+from orbitlens.sae import SAE
 
 
 def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tensor, "n readout"]:
@@ -31,7 +31,7 @@ def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tens
         >>> invariant_readout(topk_sae(4, 8, 2), torch.ones(3, 8)).shape
         torch.Size([3, 8])
     """
-    return sae.dictionary.pooled(codes) if isinstance(sae.dictionary, OrbitDictionary) else codes
+    return sae.dictionary.pooled(codes)
 
 
 @dataclass(frozen=True, eq=False)

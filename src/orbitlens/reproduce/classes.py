@@ -18,7 +18,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder, read_json
 from orbitlens.metrics import normalised_mse
 from orbitlens.pipeline import RunConfig, stages
-from orbitlens.pipeline._measure import measure_sae
+from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline._orbit import fit_exact
 from orbitlens.pipeline._probing import pooled_codes
 from orbitlens.pipeline.config import AUTOENCODERS
@@ -39,7 +39,7 @@ from orbitlens.reproduce.saes import (
     transport_figures,
 )
 from orbitlens.reproduce.tables import Row, summarise
-from orbitlens.sae import SAE, CrosscoderDictionary
+from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 from orbitlens.typing import Float, Int, Tensor
 
@@ -291,7 +291,7 @@ def _figures(base: _Base, sae: SAE, transport: Transport, column: Column) -> Rec
     given = "transported_" if column.transported else ""
     inferred = "inferred_" if column.transported else ""
     error = figures[f"{given}normalised_mse"]
-    if isinstance(sae.dictionary, CrosscoderDictionary):
+    if sae.dictionary.orbit_order:
         with torch.no_grad():
             own = sae.dictionary.orbit(sae.encode(orbits[:, 0]))
         error = normalised_mse(orbits.flatten(0, 1), own.flatten(0, 1)).item()

@@ -10,7 +10,7 @@ from typing import Any, Never
 
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import read_json, to_json, write_json, write_table
-from orbitlens.pipeline._stopping import TERMINATED, Terminated, listening_to_sigterm
+from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 from orbitlens.pipeline.console import Console
 from orbitlens.reproduce.compare import Comparison, compare
 from orbitlens.reproduce.jobs import Compute, Job, Record, run_jobs

@@ -16,7 +16,7 @@ from orbitlens.files import new_file
 from orbitlens.io import load, save
 from orbitlens.pipeline._orbit import Split
 from orbitlens.reproduce.columns import Column, build_column
-from orbitlens.sae import SAE, CrosscoderDictionary, kmeans_candidates
+from orbitlens.sae import SAE, kmeans_candidates
 from orbitlens.training.fit import fit
 from orbitlens.training.orbit_weight import choose_orbit_weight
 from orbitlens.training.views import Objective
@@ -221,7 +221,7 @@ def oriented_reconstruction(
         Reconstructions, shape [batch, dim].
     """
     rows = torch.arange(len(orbits))
-    if isinstance(sae.dictionary, CrosscoderDictionary):
+    if sae.dictionary.orbit_order:
         return sae.dictionary.orbit(sae.encode(orbits[:, 0]))[rows, elements]
     x_hat = sae.decode(sae.encode(orbits[rows, elements]))
     return move(x_hat, elements, transport.matrices) if column.transported else x_hat

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.pipeline._measure import measure_sae
+from orbitlens.pipeline.measure import measure_sae
 from orbitlens.pipeline._orbit import fit_exact
 from orbitlens.pipeline._probing import shape_probe_sets
 from orbitlens.probe import Orientation, ProbeSet, probe_readouts, probe_tasks

@@ -16,7 +16,7 @@ from orbitlens.activations.store._claim import exists
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
-from orbitlens.pipeline._measure import measure_sae, measured_samples
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.pipeline._orbit import ORBIT, build_orbit, check_pairs
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig

@@ -17,7 +17,7 @@ from orbitlens.metrics import (
     orientation_codes,
 )
 from orbitlens.probe.orientation import infer_orientation
-from orbitlens.sae import SAE, OrbitDictionary
+from orbitlens.sae import SAE
 from orbitlens.transport import Transport, move
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
@@ -115,22 +115,21 @@ def _of_codes(
     sae: SAE, codes: Float[Tensor, "batch group latents"], transport: Transport
 ) -> dict[str, Any]:
     """How codes behave along orbits, each kind of SAE by what it promises."""
-    dictionary = sae.dictionary
-    if not isinstance(dictionary, OrbitDictionary):
+    group = sae.dictionary.group
+    if group is None:
         return {
             "dead_latents": int(dead_latents(codes.flatten(0, 1))),
             "code_invariance_error": invariance_error(codes).item(),
             "atoms": None,
             "moved_codes": None,
         }
-    pooled = dictionary.pooled(codes)
-    same_group = dictionary.group == transport.group
+    pooled = sae.dictionary.pooled(codes)
     return {
-        "dead_latents": int(dead_latents(pooled.flatten(0, 1))) * dictionary.group.order,
+        "dead_latents": int(dead_latents(pooled.flatten(0, 1))) * group.order,
         "code_invariance_error": invariance_error(pooled).item(),
-        "atoms": dictionary.n_atoms,
-        "moved_codes": moving_share(orientation_codes(sae, codes), dictionary.group).item()
-        if same_group
+        "atoms": pooled.shape[-1],
+        "moved_codes": moving_share(orientation_codes(sae, codes), group).item()
+        if group == transport.group
         else None,
     }
 
