@@ -10,7 +10,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
 from orbitlens.groups import Group
 from orbitlens.io._tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
-from orbitlens.sae import SAE, OrbitDictionary, orbits_of
+from orbitlens.sae import SAE, OrbitDictionary, orbit_dictionary
 from orbitlens.transport import Motion, Transport
 from orbitlens.typing import Matrices
 
@@ -91,7 +91,7 @@ def check_built_on(sae: SAE, transport: Transport) -> None:
         OrbitLensError: If the SAE is no orbit SAE, or was built on a transport of another layer,
             width or group, or on other matrices.
     """
-    dictionary = orbits_of(sae)
+    dictionary = orbit_dictionary(sae)
     wanted = (dictionary.source or transport.source, dictionary.d_in)
     if (transport.source, transport.dim) != wanted:
         raise OrbitLensError(

@@ -22,7 +22,7 @@ from orbitlens.metrics.sparsity import firing_rates
 from orbitlens.reps import character_norm, homomorphism_errors, irreps
 from orbitlens.sae._stabilisers import cosets, stabilisers
 from orbitlens.sae.dictionaries.orbit import TOLERANCE
-from orbitlens.sae.model import SAE, orbits_of
+from orbitlens.sae.model import SAE, orbit_dictionary
 
 _EXACT = 1e-3
 
@@ -128,7 +128,7 @@ def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> li
         >>> [label.orbit_size for label in atom_labels(sae)]
         [4, 4]
     """
-    dictionary = orbits_of(sae)
+    dictionary = orbit_dictionary(sae)
     rates = None
     if codes is not None:
         _check_codes(codes, (dictionary.d_sae,), "[n, elements * atoms]")
@@ -160,7 +160,7 @@ def orientation_codes(
     Raises:
         OrbitLensError: If the SAE is no orbit SAE.
     """
-    dictionary = orbits_of(sae)
+    dictionary = orbit_dictionary(sae)
     by_element = dictionary.by_element(codes.detach().cpu())
     coset = cosets(dictionary.group, dictionary.stabilisers.cpu()).expand_as(by_element)
     lowest = torch.full_like(by_element, -torch.inf)

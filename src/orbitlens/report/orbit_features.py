@@ -11,7 +11,7 @@ from orbitlens.report.features import (
     moved_images,
 )
 from orbitlens.sae._stabilisers import cosets
-from orbitlens.sae.model import SAE, orbits_of
+from orbitlens.sae.model import SAE, orbit_dictionary
 from orbitlens.typing import Float, Tensor
 
 
@@ -73,7 +73,7 @@ def orbit_feature_cards(
     ranked = strongest[:, :, atoms].sort(dim=0, descending=True, stable=True)
     activations, samples = ranked.values[:n_images], ranked.indices[:n_images]
     images = moved_images(images_of, samples, moves[:, :, atoms].gather(0, samples))
-    dictionary = orbits_of(model)
+    dictionary = orbit_dictionary(model)
     same = cosets(dictionary.group, dictionary.stabilisers.cpu())
     labels = atom_labels(model, codes[:, 0])
     return [

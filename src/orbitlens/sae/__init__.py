@@ -7,7 +7,7 @@ batch_topk_sae      the same with a budget per batch and a stored threshold
 archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
 orbit_sae           a dictionary tied over the group, codes over (element, atom)
-orbits_of           the dictionary of such an SAE, or an error
+orbit_dictionary    the dictionary of such an SAE, or an error; `orbits_of` is its former name
 dense               an orbit SAE written out as an ordinary one
 encode_maps         codes of an orbit SAE at every position of feature maps or tokens
 decode_maps         the maps that such codes stand for
@@ -38,13 +38,15 @@ from orbitlens.sae.dictionaries import (
     kmeans_candidates,
 )
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
-from orbitlens.sae.model import SAE, SAEOutput, orbits_of
+from orbitlens.sae.model import SAE, SAEOutput, orbit_dictionary
 from orbitlens.sae.orbit import orbit_sae
 from orbitlens.sae.orbit_dense import dense
 from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
 from orbitlens.sae.orbit_maps import decode_maps, encode_maps, move_codes
 from orbitlens.sae.sparsity import SPARSITY_RULES, BatchTopK, OnePose, Sparsity, TopK
 from orbitlens.sae.tied import Tied
+
+orbits_of = orbit_dictionary  # Its former name, kept for one release.
 
 __all__ = [
     "BUILDERS",
@@ -74,6 +76,7 @@ __all__ = [
     "encode_maps",
     "kmeans_candidates",
     "move_codes",
+    "orbit_dictionary",
     "orbit_sae",
     "orbits_of",
     "topk_sae",

@@ -141,8 +141,8 @@ class SAE(nn.Module):
             part.scale_(1.0 / scale)
 
 
-def orbits_of(sae: SAE) -> OrbitDictionary:
-    """Return the dictionary of an SAE that is tied over the group.
+def orbit_dictionary(sae: SAE) -> OrbitDictionary:
+    """Return the dictionary of an orbit SAE.
 
     Args:
         sae: The SAE, or a stack.
@@ -152,7 +152,7 @@ def orbits_of(sae: SAE) -> OrbitDictionary:
 
     Example:
         >>> from orbitlens.sae import topk_sae
-        >>> orbits_of(topk_sae(4, 8, 2))
+        >>> orbit_dictionary(topk_sae(4, 8, 2))
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: `sae`: expected an orbit SAE, whose codes are over ...
     """

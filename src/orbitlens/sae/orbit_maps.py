@@ -12,7 +12,7 @@ from einops import rearrange
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae.dictionaries import OrbitDictionary
-from orbitlens.sae.model import SAE, orbits_of
+from orbitlens.sae.model import SAE, orbit_dictionary
 from orbitlens.typing import Float, Int, Tensor
 
 PlaceCodes = Float[Tensor, "n position group atoms"]
@@ -49,7 +49,7 @@ def encode_maps(
         >>> encode_maps(sae, maps, mean=rho.motion.mean).shape
         torch.Size([3, 25, 4, 4])
     """
-    dictionary = orbits_of(sae)
+    dictionary = orbit_dictionary(sae)
     tokens = (
         rearrange(maps, "n dim height width -> n (height width) dim") if maps.ndim == 4 else maps
     )
@@ -96,7 +96,7 @@ def decode_maps(
         >>> decode_maps(sae, torch.zeros(2, 6, 4, 3), size=(2, 3)).shape
         torch.Size([2, 4, 2, 3])
     """
-    _check_codes(orbits_of(sae), codes)
+    _check_codes(orbit_dictionary(sae), codes)
     positions = codes.shape[1]
     tokens = sae.decode(codes.flatten(-2).flatten(0, 1)).unflatten(0, codes.shape[:2])
     if mean is not None:
@@ -141,7 +141,7 @@ def move_codes(
         >>> move_codes(sae, codes, 1, np.array([[0, 1], [1, 0]])).squeeze().tolist()
         [[2.0, 0.0], [0.0, 1.0]]
     """
-    dictionary = orbits_of(sae)
+    dictionary = orbit_dictionary(sae)
     _check_codes(dictionary, codes)
     group = dictionary.group
     if not 0 <= element < group.order or moves.shape != (group.order, codes.shape[1]):

@@ -18,7 +18,7 @@ from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.store._address import address_of
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, orbits_of
+from orbitlens.sae import SAE
 from orbitlens.training import (
     Checkpoint,
     HeldData,
@@ -37,7 +37,7 @@ from orbitlens.training import (
     unit_scale,
 )
 from orbitlens.training._stack import stack_key, unstack_
-from orbitlens.training.views import VIEWS, Objective, blocks_of, views_of
+from orbitlens.training.views import VIEWS, Objective, views_of
 from orbitlens.typing import Int
 
 __all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
@@ -353,12 +353,9 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
             received=sae.d_in,
             remedy=f"build the SAE with d_in={store.dim}",
         )
-    if "x_hat_orbit" in names:
-        blocks_of(sae)
-    if {"pooled", "pooled_moved"} & set(names):
-        orbits_of(sae)
+    sae.dictionary.check_views(names)
     _check_layer(sae, store)
-    blocks = sae.dictionary.group_order if isinstance(sae.dictionary, CrosscoderDictionary) else 0
+    blocks = sae.dictionary.orbit_order
     if blocks and blocks != store.group.order:
         raise OrbitLensError(
             "`store`",
@@ -371,7 +368,7 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
 def _check_layer(sae: SAE, store: ActivationStore) -> None:
     """Check that an orbit SAE was built for this layer; its group need not be that of the store."""
     source = f"{store.model}:{store.layer}"
-    tied = isinstance(sae.dictionary, OrbitDictionary) and sae.dictionary.source
+    tied = sae.dictionary.source
     if tied and tied != source:
         raise OrbitLensError(
             "`sae`",

@@ -16,7 +16,7 @@ from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics import invariance_error, normalised_mse
-from orbitlens.sae import SAE, orbits_of
+from orbitlens.sae import SAE, orbit_dictionary
 from orbitlens.training.fit import fit
 from orbitlens.typing import Int
 
@@ -118,5 +118,5 @@ def choose_orbit_weight(
 def _figures(sae: SAE, orbits: torch.Tensor) -> tuple[float, float]:
     flat = orbits.flatten(0, 1)
     output = sae(flat)
-    pooled = orbits_of(sae).pooled(output.codes).unflatten(0, orbits.shape[:2])
+    pooled = orbit_dictionary(sae).pooled(output.codes).unflatten(0, orbits.shape[:2])
     return normalised_mse(flat, output.x_hat).item(), invariance_error(pooled).item()

@@ -9,7 +9,7 @@ from typing import final
 import torch
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae import SAE, CrosscoderDictionary, orbits_of
+from orbitlens.sae import SAE
 from orbitlens.training._encode import sparse_codes
 from orbitlens.typing import Bool, Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
@@ -59,30 +59,6 @@ def reconstructs_moved(names: Sequence[str]) -> bool:
         (True, False)
     """
     return not {"x", "orbit"} & set(names)
-
-
-def blocks_of(sae: SAE) -> CrosscoderDictionary:
-    """Return the dictionary of an SAE that has one block of directions for each group element.
-
-    Args:
-        sae: The SAE, or a stack.
-
-    Raises:
-        OrbitLensError: If its dictionary is another.
-
-    Example:
-        >>> from orbitlens.sae import crosscoder_sae
-        >>> blocks_of(crosscoder_sae(4, 8, 2, group_order=6)).group_order
-        6
-    """
-    if not isinstance(sae.dictionary, CrosscoderDictionary):
-        raise OrbitLensError(
-            "`objective`",
-            expected="x_hat_orbit only of an SAE with one dictionary block for each element",
-            received=type(sae.dictionary).__name__,
-            remedy="build the SAE with `crosscoder_sae`",
-        )
-    return sae.dictionary
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,12 +197,12 @@ class Views:
     @property
     def pooled(self) -> StackedCodes:
         """Codes of psi(x) summed over the group, shape [member, batch, atoms]."""
-        return self.output.sparse.folded(orbits_of(self._sae).n_atoms)
+        return self._sae.dictionary.pooled_sparse(self.output.sparse)
 
     @property
     def pooled_moved(self) -> StackedCodes:
         """Codes of psi(gx) summed over the group, shape [member, batch, atoms]."""
-        return self.output_moved.sparse.folded(orbits_of(self._sae).n_atoms)
+        return self._sae.dictionary.pooled_sparse(self.output_moved.sparse)
 
     @property
     def orbit(self) -> Float[Tensor, "member batch group dim"]:
@@ -237,7 +213,7 @@ class Views:
     @property
     def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
         """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
-        return blocks_of(self._sae).orbit_of_sparse(self.output.sparse)
+        return self._sae.dictionary.orbit_of_sparse(self.output.sparse)
 
     @property
     def primary(self) -> StepOutput:

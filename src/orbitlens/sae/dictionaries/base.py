@@ -1,10 +1,13 @@
 """The interface of a dictionary: from codes to a reconstruction."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
 import torch
 from torch import nn
 
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
 from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
@@ -17,6 +20,15 @@ class Dictionary(nn.Module, ABC):
     b_dec: Tensor
     has_coordinates = False
     """Whether the encoder takes other coordinates than those of activations."""
+    group: Group | None = None
+    """The group that the directions are tied over; None for none."""
+    source = ""
+    """Model and layer of the transport that the directions follow, as in "shapes-mlp:encoder"."""
+
+    @property
+    def orbit_order(self) -> int:
+        """Elements of the orbits that `orbit` reconstructs; 0 if it reconstructs none."""
+        return 0
 
     @property
     @abstractmethod
@@ -57,6 +69,52 @@ class Dictionary(nn.Module, ABC):
     def centre(self) -> Float[Tensor, "*stack dim"]:
         """The bias in these coordinates, which the encoder takes as the origin, shape [d_in]."""
         return self.b_dec
+
+    def pooled(self, codes: StackedCodes) -> Float[Tensor, "*stack batch pooled"]:
+        """Return the codes that do not depend on the orientation of the input; all by default."""
+        return codes
+
+    def pooled_sparse(self, codes: SparseCodes) -> Float[Tensor, "member batch pooled"]:
+        """Return codes summed over the group from selected codes of a stack."""
+        del codes
+        raise self._without_group()
+
+    def orbit(self, codes: StackedCodes) -> Float[Tensor, "*stack batch group dim"]:
+        """Reconstruct whole orbits from canonical codes, shape [batch, |G|, d_in]."""
+        del codes
+        raise self._without_orbits()
+
+    def orbit_of_sparse(self, codes: SparseCodes) -> Float[Tensor, "member batch group dim"]:
+        """Reconstruct whole orbits from selected codes of a stack; see `orbit`."""
+        del codes
+        raise self._without_orbits()
+
+    def check_views(self, names: Collection[str]) -> None:
+        """Check that the dictionary serves the views that an objective names.
+
+        Raises:
+            OrbitLensError: If x_hat_orbit or a pooled view needs another dictionary.
+        """
+        if "x_hat_orbit" in names and not self.orbit_order:
+            raise self._without_orbits()
+        if {"pooled", "pooled_moved"} & set(names) and self.group is None:
+            raise self._without_group()
+
+    def _without_group(self) -> OrbitLensError:
+        return OrbitLensError(
+            "`sae`",
+            expected="an orbit SAE, whose codes are over (element, atom)",
+            received=f"an SAE with a {type(self).__name__}",
+            remedy="build the SAE with `orbit_sae`",
+        )
+
+    def _without_orbits(self) -> OrbitLensError:
+        return OrbitLensError(
+            "`objective`",
+            expected="x_hat_orbit only of an SAE with one dictionary block for each element",
+            received=type(self).__name__,
+            remedy="build the SAE with `crosscoder_sae`",
+        )
 
     compares = False
     """Whether `admitted` looks at several latents together."""

@@ -66,6 +66,11 @@ class CrosscoderDictionary(Dictionary):
         return self.blocks[..., 0, :, :]
 
     @property
+    def orbit_order(self) -> int:
+        """All elements of the group, |G|."""
+        return self.group_order
+
+    @property
     def biases(self) -> Float[Tensor, "*stack group dim"]:
         """One bias per element, b_g, shape [|G|, d_in]; the first is `b_dec`."""
         return self.b_dec.unsqueeze(-2) + pad(self.offsets, (0, 0, 1, 0))

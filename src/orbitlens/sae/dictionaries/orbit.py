@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from orbitlens.errors import out_of_range
+from orbitlens.groups import Group
 from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.reps import IsotypicBasis
 from orbitlens.sae._stabilisers import cosets, stabilisers
@@ -52,6 +53,7 @@ class OrbitDictionary(Dictionary):
 
     has_coordinates = True
     compares = True
+    group: Group
     T_inverse: Tensor
     T: Tensor
     coset: Tensor
@@ -129,6 +131,10 @@ class OrbitDictionary(Dictionary):
     def pooled(self, codes: StackedCodes) -> Float[Tensor, "*stack batch atoms"]:
         """The invariant readout, sum_g z[g, c], shape [batch, n_atoms]."""
         return self.by_element(codes).sum(-2)
+
+    def pooled_sparse(self, codes: SparseCodes) -> Float[Tensor, "member batch atoms"]:
+        """The same from selected codes of a stack, shape [member, batch, n_atoms]."""
+        return codes.folded(self.n_atoms)
 
     def together(
         self, per_latent: Float[Tensor, "*stack latents"]
