@@ -5,39 +5,66 @@ The code follows the data, in one direction:
     data, models      inputs with a symmetry, and networks to look into
     groups, reps      the group as data, its representations as algebra
     actions           how the group moves inputs
-    activations       orbits of activations: harvest, store, read          harvest, open_store
+    activations       orbits of activations: harvest, store, read          harvest, open_store,
+                                                                           store_from_array
     transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport,
-                      and what a group does to each layer of a network     measure_network,
+                      and how a group moves each layer of a network        measure_network,
                                                                            choose_group
-    sae, objectives   sparse autoencoders as parts, and what they minimise OrbitSAE
-    fit               the one training loop                                fit
-    attribution       what features of one layer do to those of a later one
+    sae, objectives   sparse autoencoders as parts, and their losses       SAE, OrbitSAE
+    training          the training step and the loop around it             fit
     metrics           reconstruction, recovery, detection, equivariance
-    io, files         cfg.json and safetensors, whole or not there         save, load
+    attribution       effects of the features of one layer on a later one
+    io                cfg.json and safetensors                             save, load
 
-Optional, imported by name only: `orbitlens.probe`, `orbitlens.report`, `orbitlens.pipeline` and
-`orbitlens.cli`.
+Rooms with one job, imported by name:
+
+    kernels           fast sparse products, searches and buffers; they know no SAE
+    probe, report     probes of features, and pages to look at
+    plan              disk, memory and time that a run would need
+    pipeline, cli     the main job and its command line
+    reproduce         code that the recipes share
+    testing           contract classes and `assert_equivariant` for your own parts
+
+`errors`, `files` and `typing` hold the errors, whole files and the names of axes. Nothing loads
+before it is used: `import orbitlens` alone does not import torch.
 """
 
-from orbitlens import (
-    actions,
-    attribution,
-    data,
-    groups,
-    metrics,
-    models,
-    objectives,
-    reps,
-    sae,
-    transport,
-)
-from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
-from orbitlens.errors import OrbitLensError
-from orbitlens.io import load, save
-from orbitlens.sae import SAE
-from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
-from orbitlens.training.fit import FitResult, fit
-from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
+from typing import TYPE_CHECKING
+
+from orbitlens._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from orbitlens import (
+        actions,
+        attribution,
+        data,
+        groups,
+        metrics,
+        models,
+        objectives,
+        reps,
+        sae,
+        transport,
+    )
+    from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
+    from orbitlens.errors import OrbitLensError
+    from orbitlens.io import load, save
+    from orbitlens.sae import SAE
+    from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
+    from orbitlens.training.fit import FitResult, fit
+    from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "orbitlens.activations": "ActivationStore, harvest, open_store, store_from_array",
+            "orbitlens.errors": "OrbitLensError",
+            "orbitlens.io": "load, save",
+            "orbitlens.sae": "SAE, orbit_sae as OrbitSAE",
+            "orbitlens.training.fit": "FitResult, fit",
+            "orbitlens.transport": "Transport, choose_group, fit_transport, measure_network",
+        },
+    )
 
 __version__ = "0.1.0"
 

@@ -11,10 +11,26 @@
 It needs the extras "data", "probe" and "report", and "cli" to show progress.
 """
 
-from orbitlens.pipeline.config import QUICK, RunConfig
-from orbitlens.pipeline.console import Console
-from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.run import run
-from orbitlens.pipeline.stages import Job, prepare
+from typing import TYPE_CHECKING
+
+from orbitlens._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from orbitlens.pipeline._run import run
+    from orbitlens.pipeline.config import QUICK, RunConfig
+    from orbitlens.pipeline.console import Console
+    from orbitlens.pipeline.folder import RunFolder
+    from orbitlens.pipeline.stages import Job, prepare
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "orbitlens.pipeline._run": "run",
+            "orbitlens.pipeline.config": "QUICK, RunConfig",
+            "orbitlens.pipeline.console": "Console",
+            "orbitlens.pipeline.folder": "RunFolder",
+            "orbitlens.pipeline.stages": "Job, prepare",
+        },
+    )
 
 __all__ = ["QUICK", "Console", "Job", "RunConfig", "RunFolder", "prepare", "run"]

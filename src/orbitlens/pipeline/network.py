@@ -15,7 +15,7 @@ from orbitlens.pipeline import stages
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.run import describe_action
+from orbitlens.pipeline._run import describe_action
 from orbitlens.pipeline.stages import Job
 from orbitlens.report import write_network_page
 from orbitlens.reps import irrep_label, irreps

@@ -22,7 +22,7 @@ from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.run import describe_transport, render
+from orbitlens.pipeline._run import describe_transport, render
 from orbitlens.transport import Transport, fit_transport
 
 
