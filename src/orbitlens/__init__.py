@@ -54,17 +54,7 @@ if TYPE_CHECKING:
     from orbitlens.training.fit import FitResult, fit
     from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
 else:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "orbitlens.activations": "ActivationStore, harvest, open_store, store_from_array",
-            "orbitlens.errors": "OrbitLensError",
-            "orbitlens.io": "load, save",
-            "orbitlens.sae": "SAE, orbit_sae as OrbitSAE",
-            "orbitlens.training.fit": "FitResult, fit",
-            "orbitlens.transport": "Transport, choose_group, fit_transport, measure_network",
-        },
-    )
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __version__ = "0.1.0"
 

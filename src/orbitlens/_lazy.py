@@ -1,31 +1,34 @@
 """Packages that hand names on without loading their homes before they are used (PEP 562)."""
 
+import ast
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
-def lazy_names(
-    package: str, homes: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and `__dir__` of a package whose names load on first use.
 
+    The names are those that the package imports under TYPE_CHECKING. So they stand in one place,
+    for readers, for type checkers and for this function.
+
     Args:
-        package: The package. Its `__all__` is what `dir` shows; its modules load by name too.
-        homes: For each module the names that come from it, as after `from module import`.
+        package: The name of the package. Its modules load by name, too.
     """
     face = sys.modules[package]
-    found = {
-        words[-1]: (module, words[0])
-        for module, names in homes.items()
-        for words in (name.split() for name in names.split(","))
+    homes = {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.walk(ast.parse(Path(str(face.__file__)).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module != package
+        for alias in node.names
     }
 
     def load(name: str) -> Any:
-        if name in found:
-            module, original = found[name]
+        if name in homes:
+            module, original = homes[name]
             value = getattr(import_module(module), original)
         elif not name.startswith("_") and find_spec(f"{package}.{name}"):
             value = import_module(f"{package}.{name}")
@@ -35,6 +38,8 @@ def lazy_names(
         setattr(face, name, value)
         return value
 
-    return load, lambda: sorted(
-        [*vars(face)["__all__"], *(name for name in vars(face) if name[:2] == "__")]
-    )
+    def names() -> list[str]:
+        own = (name for name in vars(face) if name.startswith("__"))
+        return sorted([*own, *vars(face)["__all__"]])
+
+    return load, names

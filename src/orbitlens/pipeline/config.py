@@ -1,30 +1,28 @@
-"""The settings of a run: one frozen record, written next to the results as config.json."""
+"""The settings of a run: one frozen record, written next to the results as config.json.
+
+This file imports nothing heavy, so that the command line shows its options at once. What checks the
+values loads when a record is built.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from orbitlens import groups
-from orbitlens.activations.harvest._positions import CHOICES
-from orbitlens.activations.store._dtypes import ON_DISK
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
-from orbitlens.sae import BUILDERS
-from orbitlens.training._precision import PRECISIONS
-from orbitlens.transport import METHODS
 
-DEVICES = ("auto", "cpu", "cuda")
+if TYPE_CHECKING:
+    import torch
+
 AUTOENCODERS = ("mlp", "cnn", "vit")
-MODELS = (
+_MODELS = (
     *AUTOENCODERS,
     "hf:NAME",
     "timm:NAME",
     "torchvision:NAME",
     "python:MODULE:FUNCTION",
 )
-SOURCES = ("shapes", "digits", "photographs", "cells")
+_SOURCES = ("shapes", "digits", "photographs", "cells")
 _RENAMED = {"workers": "probe_threads"}
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
 _LARGEST = {
@@ -34,24 +32,24 @@ _LARGEST = {
     **dict.fromkeys(("d_sae", "n_atoms"), 2**22),
 }
 
-# The settings of two stages, for the verbs that run them alone.
+# The settings of two verbs that run one stage alone.
 TRAINING = (
     *("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight"),
     *("epochs", "batch_size", "lr", "memory_gib", "precision", "seed", "device"),
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "probe_threads", "seed")
 
-# What depends on the source. Shapes have 8 x 4 features once their orientation is known, and 28 x 4
-# before: 64 latents are twice the former, and do not hold the latter. Networks of Shapes are
-# equivariant so nearly that pooled codes are invariant without a weight.
-BY_SOURCE: dict[str, dict[str, Any]] = {
+# Defaults that depend on the source. Shapes have 8 x 4 features once their orientation is known and
+# 28 x 4 before: 64 latents are twice the former, and do not hold the latter. Networks of Shapes are
+# so nearly equivariant that pooled codes are invariant without a weight.
+_BY_SOURCE: dict[str, dict[str, Any]] = {
     "shapes": {"model": "mlp", "d_sae": 64, "orbit_weight": 0.0, "probe_latents": (4,)},
     "digits": {"image_size": 32},
     "photographs": {"image_size": 32},
     "cells": {"image_size": 32},
 }
 
-# What `quick` makes smaller: every stage still runs, on less.
+# Settings of a quick run: every stage still runs, on less data.
 QUICK: dict[str, Any] = {
     "n_samples": 1536,
     "model_samples": 4096,
@@ -69,14 +67,33 @@ def with_current_names(record: Mapping[str, Any]) -> dict[str, Any]:
     return {_RENAMED.get(name, name): value for name, value in record.items()}
 
 
-def setting(default: Any, help: str) -> Any:
+def _setting(default: Any, help: str) -> Any:
     """Declare a field with the sentence that documents it on the command line and in the docs."""
     return field(default=default, metadata={"help": help})
 
 
+def _known_names() -> dict[str, tuple[str, ...]]:
+    """Return the names that each setting accepts, as the rooms that own them list them."""
+    from orbitlens.activations.harvest._positions import CHOICES
+    from orbitlens.activations.store._dtypes import ON_DISK
+    from orbitlens.sae import BUILDERS
+    from orbitlens.training._precision import PRECISIONS
+    from orbitlens.transport import METHODS
+
+    return {
+        "device": ("auto", "cpu", "cuda"),
+        "dtype": tuple(ON_DISK),
+        "positions": tuple(CHOICES),
+        "precision": tuple(PRECISIONS),
+        "sparsity": tuple(BUILDERS),
+        "transport": tuple(METHODS),
+        "unreadable": ("stop", "skip"),
+    }
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the result of `orbitlens run`; each field carries its meaning.
+    """All settings that determine the result of `orbitlens run`; each field has a help text.
 
     Raises:
         OrbitLensError: If a value is out of range or an unknown name.
@@ -86,93 +103,96 @@ class RunConfig:
         'mlp'
     """
 
-    source: str = setting(
+    source: str = _setting(
         "",
-        '"shapes", "digits", "photographs", "cells" or a folder of images; empty where activations '
-        "are given",
+        "Shapes, digits, photographs, cells or a folder of images. Empty where activations are "
+        "given.",
     )
-    group: str = setting("C4", "group that acts on the images: C4, D4, C8, ...")
-    interpolation: str | None = setting(
-        None, '"bilinear" lets groups act that move pixels off the grid'
+    group: str = _setting("C4", "Group that acts on the images, e.g. C4, D4 or C8.")
+    interpolation: str | None = _setting(
+        None, "Set to bilinear to allow groups that move pixels off the grid, such as C8."
     )
-    model: str = setting(
+    model: str = _setting(
         "cnn",
-        '"mlp", "cnn" or "vit" (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME '
-        "or python:MODULE:FUNCTION; shapes: mlp",
+        "mlp, cnn or vit (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME or "
+        "python:MODULE:FUNCTION. For shapes: mlp.",
     )
-    layer: str | None = setting(
-        None, "dotted name of the layer; default the autoencoder's code, or the model's last layer"
+    layer: str | None = _setting(
+        None,
+        "Dotted name of the layer. By default the code of an autoencoder, or a model's last layer.",
     )
-    positions: str = setting(
-        "auto", "auto, cls, mean or all: which tokens, or places of a map, become activations"
+    positions: str = _setting(
+        "auto", "Tokens, or places of a map, that become activations: auto, cls, mean or all."
     )
-    random_weights: bool = setting(False, "do not download weights; for trying out")
-    n_samples: int = setting(
-        4096, "samples at most whose orbits are harvested; shapes have no more"
+    random_weights: bool = _setting(
+        False, "Use random weights instead of downloading trained ones, to try things out."
     )
-    image_size: int = setting(
+    n_samples: int = _setting(4096, "Largest number of images to harvest. There are 4096 shapes.")
+    image_size: int = _setting(
         64,
-        "side in pixels that images are brought to; digits, photographs and cells: 32, pretrained "
-        "models: 224",
+        "Side in pixels of the resized images. For digits, photographs and cells: 32. For "
+        "pretrained models: 224.",
     )
-    dtype: str = setting("float32", "how activations are stored: float32, float16 or bfloat16")
-    unreadable: str = setting("stop", '"stop" at or "skip" images that cannot be read')
-    model_samples: int = setting(10_000, "shapes drawn to train the autoencoder")
-    model_epochs: int = setting(50, "epochs of the autoencoder")
-    transport: str = setting(
+    dtype: str = _setting(
+        "float32", "Number format of stored activations: float32, float16 or bfloat16."
+    )
+    unreadable: str = _setting("stop", "On images that cannot be read: stop, or skip them.")
+    model_samples: int = _setting(10_000, "Shapes drawn to train the autoencoder.")
+    model_epochs: int = _setting(50, "Training epochs of the autoencoder.")
+    transport: str = _setting(
         "least_squares",
         "identity, gradient (the paper's), least_squares, exact (a true representation), spatial "
-        "(exact, for positions all), low_rank (exact, for wide layers) or lie (any angle)",
+        "(exact, for --positions all), low_rank (exact, for wide layers) or lie (any angle).",
     )
-    d_sae: int = setting(128, "latents of each SAE; shapes: 64")
-    n_atoms: int | None = setting(
-        None, "atoms of the orbit SAE, each in every orientation; default d_sae"
+    d_sae: int = _setting(128, "Latents of each SAE. For shapes: 64.")
+    n_atoms: int | None = _setting(
+        None, "Atoms of the orbit SAE, each in every orientation. By default as many as --d-sae."
     )
-    k: int = setting(8, "latents active per activation; of the orbit SAE pairs (element, atom)")
-    sparsity: str = setting("topk", "topk or batchtopk")
-    hidden: int = setting(
-        128, "width of the encoder's hidden layer; 0 for a linear encoder, as the orbit SAE has"
+    k: int = _setting(
+        8, "Active latents per activation; for the orbit SAE, active pairs of element and atom."
     )
-    weight: float = setting(1.0, "lambda of the latent and output invariance objectives")
-    orbit_weight: float = setting(
+    sparsity: str = _setting("topk", "Sparsity rule: topk or batchtopk.")
+    hidden: int = _setting(
+        128,
+        "Width of the encoder's hidden layer; 0 makes the encoder linear. The orbit SAE's is "
+        "always linear.",
+    )
+    weight: float = _setting(1.0, "Weight lambda of the latent and output invariance objectives.")
+    orbit_weight: float = _setting(
         3.0,
-        "lambda of the orbit SAE's invariance of pooled codes, 0 for reconstruction alone; shapes: "
-        "0",
+        "Weight lambda of the invariance of the orbit SAE's pooled codes; 0 trains on "
+        "reconstruction alone. For shapes: 0.",
     )
-    epochs: int = setting(200, "epochs of each SAE")
-    batch_size: int = setting(128, "orbits per step of SAE training")
-    lr: float = setting(5e-4, "learning rate of SAE training")
-    memory_gib: float = setting(
-        4.0, "memory for activations in training; a store that is larger is streamed from disk"
+    epochs: int = _setting(200, "Training epochs of each SAE.")
+    batch_size: int = _setting(128, "Orbits per step of SAE training.")
+    lr: float = _setting(5e-4, "Learning rate of SAE training.")
+    memory_gib: float = _setting(
+        4.0, "GiB of memory for activations in training. A larger store is streamed from disk."
     )
-    precision: str = setting(
-        "auto", "in what the largest latents are searched: auto, float32 or bfloat16"
+    precision: str = _setting(
+        "auto", "Number format of the search for the largest latents: auto, float32 or bfloat16."
     )
-    seed: int = setting(0, "seed of everything random")
-    device: str = setting("auto", "auto, cpu or cuda: where models run and SAEs are trained")
-    probe_latents: tuple[int, ...] = setting(
-        (2, 4, 8, 16, 32), "numbers of latents that probes may look at; shapes: 4"
+    seed: int = _setting(0, "Seed of all random numbers.")
+    device: str = _setting("auto", "Device that runs models and trains SAEs: auto, cpu or cuda.")
+    probe_latents: tuple[int, ...] = _setting(
+        (2, 4, 8, 16, 32), "Numbers of latents that probes may use. For shapes: 4."
     )
-    probe_samples: int = setting(2000, "training samples of each probe, at most")
-    probe_every: int = setting(1, "probe every n-th of the 180 tasks of shapes")
-    probe_threads: int = setting(2, "threads that probe in parallel")
-    features: int = setting(6, "features shown per SAE")
+    probe_samples: int = _setting(2000, "Largest number of training samples of each probe.")
+    probe_every: int = _setting(1, "Probe every n-th of the 180 tasks of shapes.")
+    probe_threads: int = _setting(2, "Threads that fit probes in parallel.")
+    features: int = _setting(6, "Features shown per SAE.")
 
     def __post_init__(self) -> None:
+        import torch
+
+        from orbitlens import groups
+
         groups.from_name(self.group)
-        for name, known in (
-            ("device", DEVICES),
-            ("dtype", tuple(ON_DISK)),
-            ("positions", CHOICES),
-            ("precision", PRECISIONS),
-            ("sparsity", tuple(BUILDERS)),
-            ("transport", tuple(METHODS)),
-            ("unreadable", ("stop", "skip")),
-        ):
+        for name, known in _known_names().items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"`{name}`", getattr(self, name), known)
-        if self.model not in MODELS and ":" not in self.model:
-            raise unknown_name("`model`", self.model, MODELS)
+        if self.model not in _MODELS and ":" not in self.model:
+            raise unknown_name("`model`", self.model, _MODELS)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise OrbitLensError(
                 "`device`",
@@ -211,7 +231,7 @@ class RunConfig:
             raise out_of_range("probe_latents", "numbers from 1", self.probe_latents)
 
     def _check_source(self) -> None:
-        if self.source in ("", *SOURCES) or Path(self.source).is_dir():
+        if self.source in ("", *_SOURCES) or Path(self.source).is_dir():
             return
         if Path(self.source).exists():
             raise OrbitLensError(
@@ -220,19 +240,19 @@ class RunConfig:
                 received=f"the file {self.source}",
                 remedy="give the folder that holds it",
             )
-        raise unknown_name("`source`", self.source, [*SOURCES, "or an existing folder of images"])
+        raise unknown_name("`source`", self.source, [*_SOURCES, "or an existing folder of images"])
 
     @classmethod
     def for_source(cls, source: str, **settings: Any) -> "RunConfig":
-        """Return the settings for a source: its own defaults, and what is given over them.
+        """Return the defaults of a source, overridden by the given settings.
 
-        A pretrained model gets images of 224 pixels unless another size is asked for. The path of
-        a folder is made absolute, so that config.json rebuilds the run from anywhere.
+        Pretrained models take images of 224 pixels unless `image_size` is given. The path of a
+        folder becomes absolute, so that config.json rebuilds the run from anywhere.
         """
-        defaults = dict(BY_SOURCE.get(source, {}))
+        defaults = dict(_BY_SOURCE.get(source, {}))
         if settings.get("model", "").startswith(_PRETRAINED):
             defaults["image_size"] = 224
-        if source not in ("", *SOURCES) and Path(source).is_dir():
+        if source not in ("", *_SOURCES) and Path(source).is_dir():
             source = str(Path(source).resolve())
         return cls(source=source, **{**defaults, **settings})
 
@@ -242,8 +262,10 @@ class RunConfig:
         return self.d_sae if self.n_atoms is None else self.n_atoms
 
     @property
-    def torch_device(self) -> torch.device:
-        """The device, with "auto" decided by what there is."""
+    def torch_device(self) -> "torch.device":
+        """The device; "auto" is CUDA if the machine has it."""
+        import torch
+
         cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         return torch.device("cuda" if cuda else "cpu")
 
@@ -257,6 +279,10 @@ class RunConfig:
 
         Raises:
             OrbitLensError: If the record has an unknown field.
+
+        Example:
+            >>> RunConfig.from_dict({"source": "shapes", "workers": 1}).probe_threads
+            1
         """
         known = {entry.name: entry for entry in fields(cls)}
         values = with_current_names(record)
