@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from orbitlens import groups
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.groups._laws import find_words
 
 # i j = k: the elements 1, i, j, k and their negatives, 4 further.
 QUATERNIONS = [
@@ -255,3 +256,38 @@ def test_permutations_that_break_the_product_table_are_rejected() -> None:
 def test_a_symmetric_group_outside_its_range_is_rejected(n: int) -> None:
     with pytest.raises(OrbitLensError, match="1 to 6"):
         groups.symmetric(n)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [("C4", "e, r, r^2, r^3"), ("D1", "e, s"), ("D3", "e, r, r^2, s, r s, r^2 s")],
+)
+def test_elements_of_turns_and_flips_are_named_by_powers(name: str, names: str) -> None:
+    assert ", ".join(groups.from_name(name).element_names) == names
+
+
+@pytest.mark.parametrize(
+    ("n", "names"),
+    [(1, ()), (2, ("(0 1)",)), (3, ("(0 1 2)", "(0 1)")), (4, ("(0 1 2 3)", "(0 1)"))],
+)
+def test_the_turn_and_the_swap_generate_all_permutations(n: int, names: tuple[str, ...]) -> None:
+    group = groups.symmetric(n)
+    assert tuple(group.element_names[g] for g in group.generators) == names
+
+
+def test_words_are_the_shortest_and_spell_what_the_generators_reach_alone() -> None:
+    assert find_words(groups.cyclic(4).table, [2]) == {0: (), 2: (0,)}
+    assert find_words(groups.cyclic(6).table, [2, 3])[5] == (0, 1)
+
+
+def test_the_order_of_elements_is_compared_between_groups_of_one_name() -> None:
+    group = groups.cyclic(3)
+    swapped = Group("C3", group.table, (2,), ((), (0, 0), (0,)), ("e", "r^2", "r"))
+    other = groups.from_table([[0, 1], [1, 0]], "C3")
+    group.check_same_elements(swapped, "`store`")
+    group.check_same_elements(groups.cyclic(4), "`store`")
+    message = (
+        "`store`: expected the elements of C3 in the order e, r, r.2, with their product table"
+    )
+    with pytest.raises(OrbitLensError, match=message):
+        group.check_same_elements(other, "`store`")

@@ -15,6 +15,7 @@ from orbitlens.reps import (
     dual,
     exactify,
     homomorphism_errors,
+    irrep_label,
     irreps,
     isotypic_projections,
     multiplicities,
@@ -286,3 +287,17 @@ def test_exactify_of_signs_is_the_character_that_most_of_them_follow() -> None:
             signs = irrep.matrices.clone()
             signs[wrong] *= -1
             torch.testing.assert_close(exactify(group, signs).matrices, irrep.matrices)
+
+
+@pytest.mark.parametrize(
+    ("group", "index", "label"),
+    [
+        (groups.dihedral(4), 0, "unchanged"),
+        (groups.dihedral(4), 3, "changes sign under r and s"),
+        (groups.cyclic(5), 1, "turns with r"),
+        (groups.cyclic(5), 2, "turns 2 times with r"),
+        (GROUPS[-1], 4, "4 dimensions that move together"),
+    ],
+)
+def test_a_label_says_what_the_generators_do(group: Group, index: int, label: str) -> None:
+    assert irrep_label(irreps(group)[index]) == label

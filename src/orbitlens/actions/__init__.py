@@ -1,14 +1,15 @@
-"""How a group moves inputs.
+"""Actions: how a group moves inputs.
 
-Action               the record all factories return: action(inputs, element), action.orbit(inputs)
-images               turns and flips of pictures, exact on the pixel grid or interpolated
-volumes              turns and mirror images of volumes, the symmetries of a cube
+Action               how each element moves inputs; every function below but the last returns one
+images               turns and flips of images, exact on the pixel grid or interpolated
+volumes              turns and mirror images of volumes: the symmetries of a cube
 reverse_complement   the two strands of DNA
 cyclic_shift         equal shifts along a periodic axis
 set_permutation      permutations of the elements of a set
+places_moved         the `grid` of an action that rearranges entries
 """
 
-from orbitlens.actions.base import Action
+from orbitlens.actions.base import Action, places_moved
 from orbitlens.actions.images import images
 from orbitlens.actions.sequences import cyclic_shift, reverse_complement
 from orbitlens.actions.sets import set_permutation
@@ -18,6 +19,7 @@ __all__ = [
     "Action",
     "cyclic_shift",
     "images",
+    "places_moved",
     "reverse_complement",
     "set_permutation",
     "volumes",

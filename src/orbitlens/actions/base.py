@@ -1,4 +1,4 @@
-"""An action as a record: how each element of a group moves a batch of inputs."""
+"""The record of an action: how each element of a group moves a batch of inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group, cyclic, dihedral
+from orbitlens.groups import Group
 
-Move = Callable[[Tensor, int], Tensor]
-Grid = Callable[[int, int], Int[np.ndarray, "group position"]]
+_Move = Callable[[Tensor, int], Tensor]
+_Grid = Callable[[int, int], Int[np.ndarray, "group position"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +21,14 @@ class Action:
     """A left action of a group on inputs: g(hx) = (gh)x, exactly or up to interpolation.
 
     Args:
-        name: The factory's name: "images", "volumes", "reverse_complement", "cyclic_shift" or
-            "set_permutation".
+        name: Name of the function that builds it: "images", "volumes", "reverse_complement",
+            "cyclic_shift" or "set_permutation".
         group: The group that acts.
-        exact: Whether inputs are only rearranged; False where they are interpolated.
-        apply: `apply(inputs, element)` moves inputs [n, ...] by one element; the shape stays.
-            It checks nothing; call the action itself to have inputs checked.
-        check: Raises an OrbitLensError if inputs cannot be moved.
-        config: JSON-ready keyword arguments of the factory, besides the group.
+        exact: True if the action only rearranges inputs; False if it interpolates them.
+        apply: `apply(inputs, element)` moves inputs [n, ...] by one element and keeps their shape.
+            It checks nothing; call the action itself to check the inputs first.
+        check: Raises an OrbitLensError if the action cannot move the inputs.
+        config: JSON-ready keyword arguments of that function, without the group.
         grid: `grid(height, width)[g, p]` is the row-major place of a feature map to which place p
             moves under g; a sequence is a map of height 1. None where places do not move exactly,
             and for volumes, whose places have a depth too.
@@ -44,10 +44,10 @@ class Action:
     name: str
     group: Group
     exact: bool
-    apply: Move
+    apply: _Move
     check: Callable[[Tensor], None]
     config: dict[str, Any]
-    grid: Grid | None
+    grid: _Grid | None
 
     def __call__(
         self, inputs: Shaped[Tensor, "n *axes"], element: int
@@ -62,7 +62,7 @@ class Action:
             The moved inputs, same shape.
 
         Raises:
-            OrbitLensError: If the inputs cannot be moved, or if there is no such element.
+            OrbitLensError: If the action cannot move the inputs, or the element does not exist.
         """
         self.check(inputs)
         if not 0 <= element < self.group.order:
@@ -75,7 +75,7 @@ class Action:
         return self.apply(inputs, element)
 
     def orbit(self, inputs: Shaped[Tensor, "n *axes"]) -> Shaped[Tensor, "n group *axes"]:
-        """Return every input moved by every element, orbit[:, g] = gx.
+        """Return gx for every input x and every element g: orbit[:, g] = gx.
 
         Args:
             inputs: Inputs of shape [n, ...].
@@ -84,7 +84,7 @@ class Action:
             Orbits of shape [n, |G|, ...].
 
         Raises:
-            OrbitLensError: If the inputs cannot be moved.
+            OrbitLensError: If the action cannot move the inputs.
         """
         self.check(inputs)
         return torch.stack([self.apply(inputs, g) for g in range(self.group.order)], dim=1)
@@ -92,16 +92,16 @@ class Action:
     def error(self, inputs: Shaped[Tensor, "n *axes"]) -> float:
         """Measure how far the action on these inputs is from a left action.
 
-            error = max over g, h of ||g(hx) - (gh)x|| / ||x||, the norms over all inputs
+            error = max over g, h of ||g(hx) - (gh)x|| / ||x||   with norms over all inputs
 
         Args:
             inputs: Inputs of shape [n, ...]; |G|^2 moves of them are computed.
 
         Returns:
-            0 for an exact action, else the error that interpolation makes.
+            0 for an exact action, otherwise the error of the interpolation.
 
         Raises:
-            OrbitLensError: If the inputs cannot be moved.
+            OrbitLensError: If the action cannot move the inputs.
         """
         orbit = self.orbit(inputs).float()
         norm = torch.linalg.vector_norm(inputs.float())
@@ -118,39 +118,25 @@ class Action:
 
 
 def places_moved(
-    move: Move, order: int, height: int, width: int
+    move: _Move, order: int, height: int, width: int
 ) -> Int[np.ndarray, "group position"]:
-    """Return where the places of a map go, by moving a map that holds each place's own index.
+    """Return the place to which each place of a feature map moves, for an `Action.grid`.
+
+    The function moves a map that holds the index of each place.
 
     Args:
-        move: Moves maps [1, 1, height, width] by an element, by rearranging their entries.
-        order: |G|.
+        move: `move(maps, element)` rearranges the entries of maps [1, 1, height, width].
+        order: Number of elements, |G|.
         height: Rows of the map.
         width: Columns of the map.
 
     Returns:
-        `places[g, p]`, the row-major place to which place p moves under g.
+        `places[g, p]`, the row-major place to which place p moves under g, shape [|G|, positions].
+
+    Example:
+        >>> places_moved(lambda maps, g: maps.flip(-1) if g else maps, 2, 1, 3).tolist()
+        [[0, 1, 2], [2, 1, 0]]
     """
     own = torch.arange(height * width).reshape(1, 1, height, width)
     origins = torch.stack([move(own, g).flatten() for g in range(order)])
     return origins.argsort(dim=1).numpy()
-
-
-def family(group: Group) -> tuple[int, bool] | None:
-    """Recognise C_n and D_n by the product table: (number of turns n, whether there are flips).
-
-    C_2 and D_1 have the same table and are told apart by name.
-
-    Example:
-        >>> family(dihedral(4)), family(cyclic(2)), family(dihedral(1))
-        ((4, True), (2, False), (1, True))
-    """
-    candidates = {(group.order, False): cyclic(group.order)}
-    if group.order % 2 == 0:
-        candidates[group.order // 2, True] = dihedral(group.order // 2)
-    found = {
-        key: named for key, named in candidates.items() if np.array_equal(named.table, group.table)
-    }
-    if len(found) > 1:
-        found = {key: named for key, named in found.items() if named.name == group.name}
-    return next(iter(found), None)

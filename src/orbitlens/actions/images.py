@@ -1,11 +1,11 @@
 """Turns and flips of images, exact on the pixel grid where the group allows it.
 
-The flip s is up-down; r is a counter-clockwise turn by 360/n degrees. Element p + n q of D_n is
-r^p s^q: first the flip, then p turns. Elements p of C_n are the turns alone.
+r is a counter-clockwise turn by 360/n degrees; the flip s swaps up and down. Element p of C_n is p
+turns. Element p + n q of D_n is r^p s^q: first the flip, then p turns.
 """
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from orbitlens.actions.base import Action, Grid, Move, family, places_moved
+from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.groups import Group
+from orbitlens.groups import Group, turns_and_flips
 
 _EXACT_TURNS = (1, 2, 4)
 _EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
@@ -24,22 +24,21 @@ _EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
 def images(group: Group, interpolation: str | None = None) -> Action:
     """Return the action of C_n or D_n on images [n, channels, height, width].
 
-    C1, C2, C4, D1, D2 and D4 rearrange pixels exactly. Every other group needs interpolation:
-    pixels are sampled bilinearly (zeros outside), except where the angle is a multiple of 90
-    degrees; `Action.error` measures what that costs. Quarter turns, and every interpolated group,
-    need square images.
+    C1, C2, C4, D1, D2 and D4 rearrange pixels exactly. All other groups need interpolation: they
+    sample pixels bilinearly, with zeros outside, except at multiples of 90 degrees. `Action.error`
+    measures the error of the interpolation. C4, D4 and all interpolated groups need square images.
 
     Args:
         group: `groups.cyclic(n)` or `groups.dihedral(n)`, recognised by the product table.
-        interpolation: None, or "bilinear" for groups that cannot be done exactly; exact groups
-            are never interpolated.
+        interpolation: None, or "bilinear" for the groups that need interpolation; exact groups
+            never interpolate.
 
     Returns:
         The action; `grid` is None if it interpolates.
 
     Raises:
-        OrbitLensError: If the group is of neither family, if it cannot be done exactly and no
-            interpolation is named, or if the interpolation is unknown.
+        OrbitLensError: If the group is neither C_n nor D_n, if it needs interpolation and
+            `interpolation` is None, or if the interpolation is unknown.
 
     Example:
         >>> from orbitlens.groups import dihedral
@@ -47,7 +46,7 @@ def images(group: Group, interpolation: str | None = None) -> Action:
         >>> flip(torch.tensor([[[[1, 2], [3, 4]]]]), 4).tolist()
         [[[[3, 4], [1, 2]]]]
     """
-    known = family(group)
+    known = turns_and_flips(group)
     if known is None:
         raise OrbitLensError(
             "`group` of images",
@@ -58,15 +57,14 @@ def images(group: Group, interpolation: str | None = None) -> Action:
     turns, _ = known
     exact = turns in _EXACT_TURNS
     _check_interpolation(group, interpolation, exact)
-    move = _mover(turns)
     return Action(
         name="images",
         group=group,
         exact=exact,
-        apply=move,
-        check=_checker(group, square=turns not in (1, 2), interpolated=not exact),
+        apply=partial(_move, turns),
+        check=partial(_check, group, turns),
         config={"interpolation": None if exact else interpolation},
-        grid=_places(group, move, square=turns == 4) if exact else None,
+        grid=partial(_places, group, turns) if exact else None,
     )
 
 
@@ -83,24 +81,21 @@ def _check_interpolation(group: Group, interpolation: str | None, exact: bool) -
         )
 
 
-def _mover(turns: int) -> Move:
-    def move(
-        inputs: Shaped[Tensor, "n channels height width"], element: int
-    ) -> Shaped[Tensor, "n channels height width"]:
-        flip, turn = divmod(element, turns)
-        flipped = inputs.flip(-2) if flip else inputs
-        quarters, rest = divmod(4 * turn, turns)
-        if rest == 0:
-            return torch.rot90(flipped, quarters, (-2, -1))
-        return _turned(flipped, 2 * math.pi * turn / turns)
-
-    return move
+def _move(
+    turns: int, inputs: Shaped[Tensor, "n channels height width"], element: int
+) -> Shaped[Tensor, "n channels height width"]:
+    flip, turn = divmod(element, turns)
+    flipped = inputs.flip(-2) if flip else inputs
+    quarters, rest = divmod(4 * turn, turns)
+    if rest == 0:
+        return torch.rot90(flipped, quarters, (-2, -1))
+    return _turn(flipped, 2 * math.pi * turn / turns)
 
 
-def _turned(
+def _turn(
     inputs: Shaped[Tensor, "n channels side side"], angle: float
 ) -> Shaped[Tensor, "n channels side side"]:
-    """Turn counter-clockwise by an angle in radians: each pixel looks up where it came from."""
+    """Turn counter-clockwise by an angle in radians: sample each pixel where it came from."""
     cosine, sine = math.cos(angle), math.sin(angle)
     origin = inputs.new_tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
     where = affine_grid(origin, [1, *inputs.shape[1:]], align_corners=False)
@@ -113,41 +108,34 @@ def _turned(
     )
 
 
-def _checker(group: Group, *, square: bool, interpolated: bool) -> Callable[[Tensor], None]:
-    def check(inputs: Tensor) -> None:
-        if inputs.ndim != 4:
-            raise OrbitLensError(
-                "images",
-                expected="shape [n, channels, height, width]",
-                received=list(inputs.shape),
-                remedy="give grey images a channel axis with images[:, None]",
-            )
-        if square and inputs.shape[-2] != inputs.shape[-1]:
-            raise _not_square(group, "images", *inputs.shape[-2:])
-        if interpolated and not inputs.is_floating_point():
-            raise OrbitLensError(
-                f"images under the interpolated group {group.name}",
-                expected="floating point values",
-                received=inputs.dtype,
-                remedy="convert them with images.float()",
-            )
-
-    return check
+def _check(group: Group, turns: int, inputs: Tensor) -> None:
+    if inputs.ndim != 4:
+        raise OrbitLensError(
+            "images",
+            expected="shape [n, channels, height, width]",
+            received=list(inputs.shape),
+            remedy="give grey images a channel axis with images[:, None]",
+        )
+    _check_square(group, turns, "images", *inputs.shape[-2:])
+    if turns not in _EXACT_TURNS and not inputs.is_floating_point():
+        raise OrbitLensError(
+            f"images under the interpolated group {group.name}",
+            expected="floating point values",
+            received=inputs.dtype,
+            remedy="convert them with images.float()",
+        )
 
 
-def _places(group: Group, move: Move, *, square: bool) -> Grid:
-    def places(height: int, width: int) -> Int[np.ndarray, "group position"]:
-        if square and height != width:
-            raise _not_square(group, "feature maps", height, width)
-        return places_moved(move, group.order, height, width)
-
-    return places
+def _places(group: Group, turns: int, height: int, width: int) -> Int[np.ndarray, "group position"]:
+    _check_square(group, turns, "feature maps", height, width)
+    return places_moved(partial(_move, turns), group.order, height, width)
 
 
-def _not_square(group: Group, what: str, height: int, width: int) -> OrbitLensError:
-    return OrbitLensError(
-        f"{what} under {group.name}",
-        expected="height = width",
-        received=f"{height} x {width}",
-        remedy="crop or resize the images to squares; C2, D1 and D2 work on any size",
-    )
+def _check_square(group: Group, turns: int, subject: str, height: int, width: int) -> None:
+    if turns not in (1, 2) and height != width:
+        raise OrbitLensError(
+            f"{subject} under {group.name}",
+            expected="height = width",
+            received=f"{height} x {width}",
+            remedy="crop or resize the images to squares; C2, D1 and D2 work on any size",
+        )

@@ -1,4 +1,4 @@
-"""Symmetries of sequences: the two strands of DNA, and shifts along a periodic axis."""
+"""Actions on sequences: the two strands of DNA, and shifts along a periodic axis."""
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from orbitlens.groups import Group, cyclic
 
 
 def reverse_complement() -> Action:
-    """Return the action of C2 on DNA: read the other strand.
+    """Return the action of C2 on DNA that reads the other strand.
 
     (sx)[letter, i] = x[complement of letter, length - 1 - i], with A <-> T and C <-> G
 
-    Inputs are one-hot, [n, 4, length], the letters in the order A, C, G, T.
+    Inputs are one-hot, [n, 4, length], with the letters in the order A, C, G, T.
 
     Returns:
         The exact action of `groups.cyclic(2)`.
@@ -68,7 +68,7 @@ def cyclic_shift(group: Group) -> Action:
     (px)[..., i] = x[..., i - p length / n]
 
     Args:
-        group: `groups.cyclic(n)`; n must divide the length of the inputs [n, ..., length].
+        group: `groups.cyclic(n)`; its order must divide the length of the inputs [n, ..., length].
 
     Returns:
         The exact action.

@@ -1,13 +1,15 @@
 """Permutations of the elements of a set."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from orbitlens.actions.base import Action, Grid, family
+from orbitlens.actions.base import Action
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, turns_and_flips
 
 
 def set_permutation(
@@ -20,53 +22,36 @@ def set_permutation(
     Args:
         group: The group that acts.
         permutations: `permutations[g, i]` is the place to which g sends element i, shape
-            [|G|, elements]. By default C_n and D_n act on n places: a turn sends i to i + 1, the
-            flip sends i to -i, modulo n (in D1 and D2 this flip moves nothing).
+            [|G|, elements]. By default C_n and D_n act on n places: a turn sends i to i + 1 and the
+            flip sends i to -i, modulo n. In D1 and D2 this flip moves nothing.
 
     Returns:
         The exact action on inputs [n, elements, ...].
 
     Raises:
-        OrbitLensError: If a row is no permutation, if the rows do not multiply as the group does
-            (the message names a pair that fails), or if there is no default for the group.
+        OrbitLensError: If a row is not a permutation, if the rows do not multiply as the group does
+            (the message names a pair that fails), or if the group has no default.
 
     Example:
         >>> from orbitlens.groups import cyclic
         >>> set_permutation(cyclic(3))(torch.tensor([[10, 20, 30]]), 1).tolist()
         [[30, 10, 20]]
     """
-    where = _natural(group) if permutations is None else permutations.astype(np.int64)
+    where = _default_permutations(group) if permutations is None else permutations.astype(np.int64)
     _check_homomorphism(group, where)
-    origins = torch.from_numpy(np.argsort(where, axis=1))
-    elements = where.shape[1]
-
-    def move(
-        inputs: Shaped[Tensor, "n element *axes"], g: int
-    ) -> Shaped[Tensor, "n element *axes"]:
-        return inputs.index_select(1, origins[g].to(inputs.device))
-
-    def check(inputs: Tensor) -> None:
-        if inputs.ndim < 2 or inputs.shape[1] != elements:
-            raise OrbitLensError(
-                f"sets under {group.name}",
-                expected=f"shape [n, {elements}, ...]",
-                received=list(inputs.shape),
-                remedy="put the elements of the set on axis 1, or pass other `permutations`",
-            )
-
     return Action(
         name="set_permutation",
         group=group,
         exact=True,
-        apply=move,
-        check=check,
+        apply=partial(_move, torch.from_numpy(np.argsort(where, axis=1))),
+        check=partial(_check, group, where.shape[1]),
         config={"permutations": where.tolist()},
-        grid=_places(group, where),
+        grid=partial(_places, group, where),
     )
 
 
-def _natural(group: Group) -> Int[np.ndarray, "group element"]:
-    known = family(group)
+def _default_permutations(group: Group) -> Int[np.ndarray, "group element"]:
+    known = turns_and_flips(group)
     if known is None:
         raise OrbitLensError(
             "`permutations`",
@@ -79,20 +64,33 @@ def _natural(group: Group) -> Int[np.ndarray, "group element"]:
     return (p + np.where(q == 1, -1, 1) * np.arange(n)) % n
 
 
-def _places(group: Group, where: Int[np.ndarray, "group element"]) -> Grid:
-    elements = where.shape[1]
+def _move(
+    origins: Int[Tensor, "group element"], inputs: Shaped[Tensor, "n element *axes"], g: int
+) -> Shaped[Tensor, "n element *axes"]:
+    return inputs.index_select(1, origins[g].to(inputs.device))
 
-    def places(height: int, width: int) -> Int[np.ndarray, "group position"]:
-        if (height, width) != (1, elements):
-            raise OrbitLensError(
-                f"feature maps under {group.name}",
-                expected=f"1 x {elements}, one place per element of the set",
-                received=f"{height} x {width}",
-                remedy="choose a layer that keeps the elements apart",
-            )
-        return where.copy()
 
-    return places
+def _check(group: Group, elements: int, inputs: Tensor) -> None:
+    if inputs.ndim < 2 or inputs.shape[1] != elements:
+        raise OrbitLensError(
+            f"sets under {group.name}",
+            expected=f"shape [n, {elements}, ...]",
+            received=list(inputs.shape),
+            remedy="put the elements of the set on axis 1, or pass other `permutations`",
+        )
+
+
+def _places(
+    group: Group, where: Int[np.ndarray, "group element"], height: int, width: int
+) -> Int[np.ndarray, "group element"]:
+    if (height, width) != (1, where.shape[1]):
+        raise OrbitLensError(
+            f"feature maps under {group.name}",
+            expected=f"1 x {where.shape[1]}, one place per element of the set",
+            received=f"{height} x {width}",
+            remedy="choose a layer that keeps the elements apart",
+        )
+    return where.copy()
 
 
 def _check_homomorphism(group: Group, where: Int[np.ndarray, "group element"]) -> None:

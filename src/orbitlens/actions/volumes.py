@@ -1,9 +1,9 @@
-"""Turns and mirror images of volumes: voxels are rearranged as the symmetries of a cube move them.
+"""Turns and mirror images of volumes: the symmetries of a cube rearrange the voxels.
 
-The axes of `groups.signed_axes`, with the centre of the volume as origin: x grows with the index of
-the width, y falls with the index of the height, z grows with the index of the depth. So y points
-upwards as images are drawn, and the quarter turn about z, x to y and y to -x, turns every slice
-counter-clockwise, as r of C4 turns images.
+The axes are those of `groups.signed_axes`, and the origin is the centre of the volume: x grows with
+the index of the width, y falls with the index of the height, z grows with the index of the depth.
+So y points upwards in a drawn image. The quarter turn about z sends x to y and y to -x; it turns
+every slice counter-clockwise, as r of C4 turns images.
 """
 
 import numpy as np
@@ -21,17 +21,17 @@ _TO_INDICES = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]])
 def volumes(group: Group) -> Action:
     """Return the action of the octahedral group on volumes [n, channels, depth, height, width].
 
-    (gx)[M_g p] = x[p]   for every place p = (x, y, z) seen from the centre, M = signed_axes
+    (gx)[M_g p] = x[p]   for every place p = (x, y, z) relative to the centre, M = signed_axes
 
     Args:
         group: `groups.octahedral()` or `groups.octahedral(inversion=True)`, recognised by the
             product table.
 
     Returns:
-        The exact action on cubes. Its `grid` is None: that tells where the places of flat maps go.
+        The exact action on cubes. Its `grid` is None, because a grid moves places of flat maps.
 
     Raises:
-        OrbitLensError: If the group is neither.
+        OrbitLensError: If the group is another one.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ def volumes(group: Group) -> Action:
 
 
 def _matrices(group: Group) -> Int[np.ndarray, "order 3 3"]:
-    """M in the axes of a tensor: row i says from which axis, and in which sense, axis i comes."""
+    """Return M in the axes of a tensor: row i holds the source of axis i and its sign."""
     for inversion in (False, True):
         if np.array_equal(group.table, octahedral(inversion=inversion).table):
             return _TO_INDICES @ signed_axes(inversion=inversion) @ _TO_INDICES.T

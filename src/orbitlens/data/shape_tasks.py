@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from orbitlens.actions import images
-from orbitlens.actions.base import places_moved
+from orbitlens.actions import images, places_moved
 from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, orientation_table
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group

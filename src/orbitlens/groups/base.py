@@ -1,10 +1,8 @@
-"""A finite group as data: its product table and how its elements are spelled by generators.
+"""A finite group as data: its product table, and each element as a word in the generators.
 
-No tensors of any model live here. Element 0 is always the identity, and the order of the elements
-of each family is documented in that family's file.
+Element 0 is always the identity. Each family documents the order of its elements in its own file.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from orbitlens.errors import OrbitLensError
-
-Table = Int[np.ndarray, "order order"]
+from orbitlens.groups._laws import Table, check_laws
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +19,17 @@ class Group:
     """A finite group given by its product table.
 
     Args:
-        name: What users call it, such as "C4" or "C2xD3".
+        name: Name of the group, such as "C4" or "C2xD3".
         table: `table[g, h]` is the index of the product gh, shape [order, order].
         generators: Indices of the elements that generate the group.
         words: One word per element: positions in `generators` whose product, read from left to
             right, is that element. The identity's word is empty. A transport that learns one
             matrix per generator builds every other matrix from these words.
-        element_names: What users call each element.
+        element_names: Name of each element.
 
     Raises:
-        OrbitLensError: If the table is no group (which law fails, and where), or if a word does
-            not spell its element.
+        OrbitLensError: If the table is not a group (the message names the law that fails and the
+            place), or if a word does not spell its element.
 
     Example:
         >>> from orbitlens.groups import dihedral
@@ -64,7 +61,7 @@ class Group:
 
     @property
     def order(self) -> int:
-        """|G|, the number of elements."""
+        """The number of elements, |G|."""
         return len(self.table)
 
     def multiply(self, g: int, h: int) -> int:
@@ -93,8 +90,27 @@ class Group:
             power, n = self.multiply(power, g), n + 1
         return n
 
+    def check_same_elements(self, other: "Group", subject: str) -> None:
+        """Check that a group of the same name has its elements in the same order.
+
+        Args:
+            other: The group received. A group of another name passes.
+            subject: The object that holds `other`, for the message.
+
+        Raises:
+            OrbitLensError: If the product tables differ.
+        """
+        if self.name == other.name and self != other:
+            raise OrbitLensError(
+                subject,
+                expected=f"the elements of {self.name} in the order "
+                f"{', '.join(self.element_names)}, with their product table",
+                received=f"{', '.join(other.element_names)} with another product table",
+                remedy="build both with the same group, such as groups.from_name",
+            )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready record from which `Group.from_dict` rebuilds the group."""
+        """Return a JSON-ready record of the group, for `Group.from_dict`."""
         return {
             "name": self.name,
             "table": self.table.tolist(),
@@ -105,7 +121,7 @@ class Group:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Group":
-        """Rebuild a group from `to_dict`."""
+        """Rebuild a group from the record that `to_dict` returned."""
         return cls(
             name=record["name"],
             table=np.array(record["table"], dtype=np.int64),
@@ -115,7 +131,7 @@ class Group:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Same name and table: a half turn (C2) is no flip (D1), though both square to e."""
+        """Compare name and table: the half turn C2 is not the flip D1, but the tables agree."""
         if not isinstance(other, Group) or self.name != other.name:
             return False
         return np.array_equal(self.table, other.table)
@@ -125,70 +141,3 @@ class Group:
 
     def __repr__(self) -> str:
         return f"Group({self.name}, order={self.order})"
-
-
-def other_order(subject: str, expected: Group, received: Group) -> OrbitLensError:
-    """Return the error for two groups of one name whose elements come in different orders.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> group = cyclic(3)
-        >>> print(other_order("`store`", group, group))
-        `store`: expected the elements of C3 in the order e, r, r^2, with their product table, ...
-    """
-    return OrbitLensError(
-        subject,
-        expected=f"the elements of {expected.name} in the order "
-        f"{', '.join(expected.element_names)}, with their product table",
-        received=f"{', '.join(received.element_names)} with another product table",
-        remedy="build both with the same group, such as groups.from_name",
-    )
-
-
-def check_laws(name: str, table: Table, generators: Sequence[int]) -> None:
-    """Check closure, identity, inverses and associativity, in this order.
-
-    Args:
-        name: What the group is called.
-        table: Its product table, shape [order, order].
-        generators: Elements that generate the rest; associativity is checked with these alone, and
-            with none not at all.
-
-    Raises:
-        OrbitLensError: Naming the law that fails, and where.
-
-    Example:
-        >>> check_laws("broken", np.array([[0, 1], [1, 1]]), [1])
-        Traceback (most recent call last):
-        orbitlens.errors.OrbitLensError: group broken: `table`: expected inverses: every element ...
-    """
-    order = len(table)
-    everyone = np.arange(order)
-
-    def broken(law: str, where: str) -> OrbitLensError:
-        return OrbitLensError(
-            f"group {name}: `table`",
-            expected=law,
-            received=where,
-            remedy="correct the product table",
-        )
-
-    if order == 0 or table.min() < 0 or table.max() >= order:
-        raise broken(f"closure: entries in 0..{order - 1}", "an entry outside")
-    if not (np.array_equal(table[0], everyone) and np.array_equal(table[:, 0], everyone)):
-        raise broken("element 0 to be the identity", "another first row or column")
-    for g in range(order):
-        if not (
-            np.array_equal(np.sort(table[g]), everyone)
-            and np.array_equal(np.sort(table[:, g]), everyone)
-        ):
-            raise broken(
-                "inverses: every element once in each row and column",
-                f"row or column {g} repeats one",
-            )
-    # Light's test: (g a) h = g (a h) for the generators a implies it for all of their products.
-    for a in generators:
-        wrong = np.argwhere(table[table[:, a]] != table[:, table[a]])
-        if len(wrong):
-            g, h = wrong[0]
-            raise broken("associativity", f"(g a) h != g (a h) for g = {g}, a = {a}, h = {h}")

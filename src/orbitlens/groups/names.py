@@ -1,29 +1,31 @@
-"""Names of groups as users write them."""
+"""Groups by their names, for configuration files and commands."""
 
 import math
 import re
 from functools import reduce
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups._laws import LARGEST_ORDER
 from orbitlens.groups.base import Group
-from orbitlens.groups.cyclic import cyclic
-from orbitlens.groups.dihedral import dihedral
 from orbitlens.groups.octahedral import octahedral
 from orbitlens.groups.permutation import symmetric
 from orbitlens.groups.product import product
+from orbitlens.groups.turns import cyclic, dihedral
 
-_LARGEST = 4096
 _FAMILIES = {"C": cyclic, "D": dihedral, "S": symmetric}
 
 
 def from_name(name: str) -> Group:
-    """Return the group called `name`: "C", "D" or "S" with a number, "O" or "Oh", joined by "x".
+    """Return the group with a given name: "C", "D" or "S" and a number, "O" or "Oh", joined by "x".
 
     Args:
-        name: Such as "C4", "D4", "S3", "O" or "C2xC3"; case does not matter.
+        name: For example "C4", "D4", "S3", "O" or "C2xC3"; upper or lower case.
+
+    Returns:
+        The group; a name with "x" gives the direct product.
 
     Raises:
-        OrbitLensError: If the name is not of this form.
+        OrbitLensError: If the name has another form, or the group more than 4,096 elements.
 
     Example:
         >>> from_name("c2xd3").order
@@ -31,10 +33,10 @@ def from_name(name: str) -> Group:
     """
     factors = [_factor(factor.strip(), name) for factor in name.upper().split("X")]
     order = math.prod(factor.order for factor in factors)
-    if order > _LARGEST:
+    if order > LARGEST_ORDER:
         raise OrbitLensError(
             "`group`",
-            expected=f"at most {_LARGEST} elements",
+            expected=f"at most {LARGEST_ORDER} elements",
             received=f"{order} of {name}",
             remedy="choose a smaller group",
         )

@@ -1,12 +1,12 @@
-"""The octahedral group: the turns of a cube, and with inversion all of its symmetries."""
+"""The octahedral group: the 24 turns of a cube, or with mirror images its 48 symmetries."""
 
 from itertools import permutations, product
 
 import numpy as np
 from jaxtyping import Int
 
+from orbitlens.groups._laws import all_words
 from orbitlens.groups.base import Group
-from orbitlens.groups.table import spell
 
 _AXES = "xyz"
 
@@ -14,15 +14,15 @@ _AXES = "xyz"
 def octahedral(*, inversion: bool = False) -> Group:
     """Return the group of the cube: O with 24 turns, or O_h with 48 symmetries.
 
-    An element takes each axis to an axis, with a sign. Elements come in the order of
-    `signed_axes`: the identity first; turns before those that turn inside out.
+    An element maps each axis to an axis, with a sign. Elements come in the order of `signed_axes`:
+    the identity first, then the other turns, then the mirror images.
 
     Args:
-        inversion: Whether mirror images count, default False.
+        inversion: Whether to include mirror images, default False.
 
     Returns:
-        The group, elements named by where x, y and z go, such as "x -z y". Its generators are
-        quarter turns about z and x, and the inversion.
+        The group, with elements named by the images of x, y and z, such as "x -z y". Its
+        generators are quarter turns about z and x and, with mirror images, the inversion.
 
     Example:
         >>> octahedral().order, octahedral(inversion=True).order
@@ -35,12 +35,11 @@ def octahedral(*, inversion: bool = False) -> Group:
     about_x = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
     chosen = [about_z, about_x, *([-np.eye(3, dtype=np.int64)] if inversion else [])]
     generators = [index[matrix.tobytes()] for matrix in chosen]
-    words = spell(table, generators)
     return Group(
         name="Oh" if inversion else "O",
         table=table,
         generators=tuple(generators),
-        words=tuple(words[g] for g in range(len(table))),
+        words=all_words(table, generators),
         element_names=tuple(_name(matrix) for matrix in matrices),
     )
 
@@ -49,11 +48,11 @@ def signed_axes(*, inversion: bool = False) -> Int[np.ndarray, "order 3 3"]:
     """Return the matrices of the cube's symmetries, in the order of the group's elements.
 
     Args:
-        inversion: Whether those of determinant -1 count, default False.
+        inversion: Whether to include the matrices of determinant -1, default False.
 
     Returns:
-        Signed permutation matrices of the axes x, y, z, shape [24 or 48, 3, 3]; column i is where
-        axis i goes.
+        Signed permutation matrices of the axes x, y, z, shape [24 or 48, 3, 3]; column i is the
+        image of axis i.
 
     Example:
         >>> signed_axes()[0].tolist()
@@ -71,5 +70,5 @@ def signed_axes(*, inversion: bool = False) -> Int[np.ndarray, "order 3 3"]:
 def _name(matrix: Int[np.ndarray, "3 3"]) -> str:
     if np.array_equal(matrix, np.eye(3)):
         return "e"
-    goes = [(int(np.flatnonzero(column)[0]), int(column.sum())) for column in matrix.T]
-    return " ".join(("-" if sign < 0 else "") + _AXES[axis] for axis, sign in goes)
+    images = [(int(np.flatnonzero(column)[0]), int(column.sum())) for column in matrix.T]
+    return " ".join(("-" if sign < 0 else "") + _AXES[axis] for axis, sign in images)

@@ -1,4 +1,4 @@
-"""Groups of permutations: from generators, and the symmetric group S_n."""
+"""Groups of permutations: the group that generators span, and the symmetric group S_n."""
 
 import math
 from collections.abc import Sequence
@@ -7,23 +7,22 @@ import numpy as np
 from jaxtyping import Int
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups._laws import LARGEST_ORDER, all_words
 from orbitlens.groups.base import Group
-from orbitlens.groups.table import spell
 
-_LARGEST = 4096
 _LARGEST_N = 6
 
-Permutation = tuple[int, ...]
+_Permutation = tuple[int, ...]
 
 
 def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> Group:
     """Return the group that some permutations generate.
 
-    The product gh is the composition: first h, then g, (gh)(i) = g(h(i)). Elements come in the
-    order in which a breadth-first search over the generators finds them, the identity first.
+    The product gh applies h first, then g: (gh)(i) = g(h(i)). The identity comes first; the other
+    elements follow in the order of a breadth-first search over the generators.
 
     Args:
-        generators: Permutations of 0..n-1; `generator[i]` is where i goes.
+        generators: _Permutations of 0..n-1; `generator[i]` is where i goes.
         name: What users call the group, default "G".
 
     Returns:
@@ -49,22 +48,21 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
             if product not in index:
                 index[product] = len(reached)
                 reached.append(product)
-        if len(reached) > _LARGEST:
+        if len(reached) > LARGEST_ORDER:
             raise OrbitLensError(
                 "`generators`",
-                expected=f"permutations that generate at most {_LARGEST} elements",
+                expected=f"permutations that generate at most {LARGEST_ORDER} elements",
                 received="more",
                 remedy="choose a smaller group",
             )
     points = np.array(reached, dtype=np.int64)
     table = np.array([[index[tuple(row)] for row in g[points].tolist()] for g in points])
     generated_by = tuple(index[generator] for generator in gens)
-    words = spell(table, generated_by)
     return Group(
         name=name,
         table=table,
         generators=generated_by,
-        words=tuple(words[g] for g in range(len(table))),
+        words=all_words(table, generated_by),
         element_names=tuple(_cycles(element) or "e" for element in reached),
     )
 
@@ -76,10 +74,10 @@ def symmetric(n: int) -> Group:
         n: Number of points, 1 to 6.
 
     Returns:
-        The group of order n!, elements in the order of `permutation_group`.
+        The group of order n!, with elements in the order of `permutation_group`.
 
     Raises:
-        OrbitLensError: If n is outside its range.
+        OrbitLensError: If n is outside 1..6.
 
     Example:
         >>> symmetric(4).order, len(symmetric(4).conjugacy_classes)
@@ -90,22 +88,12 @@ def symmetric(n: int) -> Group:
             "`n` of symmetric(n)",
             expected=f"1 to {_LARGEST_N}",
             received=n,
-            remedy=f"S_{_LARGEST_N} has {math.factorial(_LARGEST_N)} elements already; "
-            "for sets of many items see actions.set_permutation",
+            remedy=f"choose a smaller n: S_{_LARGEST_N} already has "
+            f"{math.factorial(_LARGEST_N)} elements; for larger sets see actions.set_permutation",
         )
-    return permutation_group(symmetric_generators(n), f"S{n}")
-
-
-def symmetric_generators(n: int) -> list[Permutation]:
-    """Return the turn of all points and the swap of the first two, as far as they differ.
-
-    Example:
-        >>> symmetric_generators(2), symmetric_generators(3)
-        ([(1, 0)], [(1, 2, 0), (1, 0, 2)])
-    """
-    turn = (*range(1, n), 0)
-    swap = (1, 0, *range(2, n))
-    return [] if n == 1 else [turn] if n == 2 else [turn, swap]
+    turn, swap = (*range(1, n), 0), (1, 0, *range(2, n))
+    generators = [] if n == 1 else [turn] if n == 2 else [turn, swap]
+    return permutation_group(generators, f"S{n}")
 
 
 def permutations(
@@ -114,14 +102,14 @@ def permutations(
     """Return the permutation of every element, given those of the generators.
 
     Args:
-        group: Any group, not only one that was built from permutations.
-        generators: For each generator of the group a permutation of the points.
+        group: Any group; it need not be built from permutations.
+        generators: One permutation of the points for each generator of the group.
 
     Returns:
-        `moved[g, i]` is where g takes point i.
+        `moved[g, i]` is the image of point i under g, shape [|G|, points].
 
     Raises:
-        OrbitLensError: If these permutations do not follow the product table.
+        OrbitLensError: If the permutations do not multiply as the product table says.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -150,14 +138,14 @@ def permutations(
             g = group.element_names[int(wrong[0, 0])]
             raise OrbitLensError(
                 "`generators`",
-                expected=f"permutations that multiply as the elements of {group.name} do",
+                expected=f"permutations that multiply as the elements of {group.name}",
                 received=f"another product of {g} and {group.element_names[generator]}",
                 remedy="check the order of the generators and their permutations",
             )
     return points
 
 
-def _checked(generators: Sequence[Sequence[int]]) -> list[Permutation]:
+def _checked(generators: Sequence[Sequence[int]]) -> list[_Permutation]:
     gens = [tuple(int(i) for i in generator) for generator in generators]
     for generator in gens:
         if sorted(generator) != list(range(len(gens[0]))):
@@ -165,17 +153,17 @@ def _checked(generators: Sequence[Sequence[int]]) -> list[Permutation]:
                 "`generators`",
                 expected=f"permutations of 0..{len(gens[0]) - 1}, each point once",
                 received=list(generator),
-                remedy="write where each point goes",
+                remedy="give the image of each point",
             )
     return gens
 
 
-def _compose(g: Permutation, h: Permutation) -> Permutation:
+def _compose(g: _Permutation, h: _Permutation) -> _Permutation:
     return tuple(g[i] for i in h)
 
 
-def _cycles(permutation: Permutation) -> str:
-    """Spell a permutation by its cycles, fixed points left out."""
+def _cycles(permutation: _Permutation) -> str:
+    """Write a permutation as its cycles, without the fixed points."""
     seen: set[int] = set()
     text = ""
     for start in range(len(permutation)):

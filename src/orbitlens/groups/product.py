@@ -1,4 +1,4 @@
-"""The direct product G x H: two symmetries that do not interfere."""
+"""The direct product G x H: two symmetries that act independently."""
 
 from orbitlens.groups.base import Group
 
@@ -13,7 +13,7 @@ def product(left: Group, right: Group) -> Group:
         right: The second factor H.
 
     Returns:
-        The group of order |G| |H|, elements named "(g, h)".
+        The group of order |G| |H|, with elements named "(g, h)".
 
     Example:
         >>> from orbitlens.groups import cyclic

@@ -1,32 +1,35 @@
-"""Representations as algebra: element -> matrix.
+"""Representations: one matrix for each group element.
 
 Representation        the record: group, matrices, character
 regular               the group permutes its own elements
 permutation           the group permutes points
 irreps                all real irreducible representations
-real_type             "real", "complex" or "quaternionic"; as a number, character_norm: 1, 2 or 4
-direct_sum            blocks of representations
-tensor_product        on pairs of coordinates
-dual                  on linear functions
-restrict              seen by a subgroup
-irrep_label           what a feature in it does, in plain words
-multiplicities        how often a representation holds each irrep
-isotypic_projections  onto the copies of each irrep
-isotypic_basis        coordinates in which it is block-diagonal -> IsotypicBasis
-exactify              the orthogonal representation near matrices that nearly are one
+real_type             the type of an irrep: "real", "complex" or "quaternionic"
+character_norm        the same as a number: 1, 2 or 4
+irrep_label           an irrep in words, such as "turns with r"
+direct_sum            a block-diagonal sum of representations
+tensor_product        a representation on pairs of coordinates
+dual                  a representation on linear functions
+restrict              a representation of a subgroup
+multiplicities        the number of copies of each irrep
+isotypic_projections  projections onto the copies of each irrep
+isotypic_basis        coordinates in which a representation is block-diagonal -> IsotypicBasis
+exactify              the orthogonal representation near a family of matrices
 polar                 the nearest orthogonal matrix
-homomorphism_errors   how far a family of matrices is from a representation
+homomorphism_errors   the distance of a family of matrices from a representation
 """
 
 from orbitlens.reps.base import Representation, homomorphism_errors
-from orbitlens.reps.basis import IsotypicBasis, isotypic_basis
 from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
-from orbitlens.reps.irreps import character_norm, irreps, real_type
-from orbitlens.reps.isotypic import isotypic_projections, multiplicities
-from orbitlens.reps.labels import irrep_label
-from orbitlens.reps.permutation import permutation
-from orbitlens.reps.regular import regular
+from orbitlens.reps.irreps import character_norm, irrep_label, irreps, real_type
+from orbitlens.reps.isotypic import (
+    IsotypicBasis,
+    isotypic_basis,
+    isotypic_projections,
+    multiplicities,
+)
+from orbitlens.reps.permutation import permutation, regular
 
 __all__ = [
     "IsotypicBasis",

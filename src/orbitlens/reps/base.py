@@ -1,4 +1,4 @@
-"""A representation as algebra: each group element becomes a matrix."""
+"""Representations: one matrix for each group element."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Representation:
     Args:
         group: The group.
         matrices: rho(g) for every element g, shape [|G|, dim, dim], float64.
-        name: What it is called, such as "regular" or "2d#1".
+        name: Name of the representation, such as "regular" or "2d#1".
     """
 
     group: Group
@@ -25,7 +25,7 @@ class Representation:
 
     @property
     def dim(self) -> int:
-        """The dimension of the space that the group acts on."""
+        """Dimension of the space that the group acts on."""
         return self.matrices.shape[-1]
 
     @property
@@ -37,7 +37,7 @@ class Representation:
 def homomorphism_errors(
     group: Group, matrices: Float[Tensor, "order dim dim"]
 ) -> Float[Tensor, "order order"]:
-    """Measure how far a family of matrices is from a representation, pair by pair.
+    """Measure for each pair of elements how far matrices are from a representation.
 
     error[g, h] = ||rho(g) rho(h) - rho(gh)||_F / ||I||_F
 
@@ -46,7 +46,7 @@ def homomorphism_errors(
         matrices: One matrix per element, shape [|G|, dim, dim].
 
     Returns:
-        The relative error of each pair, shape [|G|, |G|]; zero for a true representation.
+        The relative error of each pair, shape [|G|, |G|]; zero for an exact representation.
 
     Example:
         >>> from orbitlens.groups import cyclic

@@ -1,4 +1,4 @@
-"""Representations from representations: sum, product, dual, restriction."""
+"""New representations from given ones: sum, product, dual, restriction."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from orbitlens.reps.base import Representation
 
 
 def direct_sum(*reps: Representation) -> Representation:
-    """Return the representation of blocks, rho(g) = rho_1(g) + rho_2(g) + ... on the diagonal.
+    """Return the block-diagonal representation with blocks rho_1(g), rho_2(g), ...
 
     Args:
-        reps: At least one, all of one group.
+        reps: At least one representation, all of one group.
 
     Returns:
-        Its dimension is the sum of theirs, and so is its character.
+        The sum. Dimensions add up, and so do characters.
 
     Raises:
-        OrbitLensError: If there are none, or their groups differ.
+        OrbitLensError: If there is none, or their groups differ.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -34,14 +34,14 @@ def direct_sum(*reps: Representation) -> Representation:
 
 
 def tensor_product(left: Representation, right: Representation) -> Representation:
-    """Return rho(g) = left(g) (x) right(g), on pairs of coordinates, the right one moving fastest.
+    """Return rho(g) = left(g) (x) right(g) on pairs of coordinates, the right index fastest.
 
     Args:
         left: A representation.
         right: Another of the same group.
 
     Returns:
-        Its dimension is the product of theirs, and so is its character.
+        The product. Dimensions multiply, and so do characters.
 
     Raises:
         OrbitLensError: If their groups differ.
@@ -80,18 +80,18 @@ def dual(rep: Representation) -> Representation:
 
 
 def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> Representation:
-    """Return a representation seen by a subgroup alone.
+    """Return the restriction of a representation to a subgroup.
 
     Args:
-        rep: A representation of a group.
-        subgroup: A group.
-        elements: Where each of its elements lies in the larger one, shape [|subgroup|].
+        rep: A representation of the larger group.
+        subgroup: The subgroup.
+        elements: Index in the larger group of each element of the subgroup, shape [|subgroup|].
 
     Returns:
-        The matrices of these elements.
+        The matrices of these elements, as a representation of the subgroup.
 
     Raises:
-        OrbitLensError: If the elements do not multiply as the subgroup's do.
+        OrbitLensError: If the elements do not multiply as those of the subgroup.
 
     Example:
         >>> from orbitlens.groups import cyclic, dihedral
@@ -113,7 +113,7 @@ def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> R
             expected=f"{subgroup.order} elements of {rep.group.name} that multiply as those of "
             f"{subgroup.name}",
             received=list(elements),
-            remedy="give the place of every element of the subgroup, in its order",
+            remedy="give the index of every element of the subgroup, in the order of the subgroup",
         )
     chosen = rep.matrices[torch.from_numpy(places.copy())]
     return Representation(subgroup, chosen, f"{rep.name} | {subgroup.name}")

@@ -1,4 +1,4 @@
-"""From matrices that are nearly a representation to one that is."""
+"""Exact representations from matrices that are close to one."""
 
 import torch
 from jaxtyping import Float
@@ -18,21 +18,20 @@ _UNCLEAR = 0.5
 def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Representation:
     """Return an orthogonal representation near a family of matrices.
 
-    First it is decided which irreps there are, and where. The family's own versions of the matrix
-    units of every irrep,
+    Step 1 finds the irreps and their places. Each irrep has matrix units in the family,
 
         p_ab = dim / |G| sum_g irrep_ab(g) M(g)
 
-    are those of a representation if it is one: p_11 then projects onto the first basis vectors of
-    all copies, and p_a1 takes each to the a-th of its copy. Copies are taken by falling eigenvalue
-    of p_11, over all irreps, until the space is full. The result Q is a representation whatever
-    the family is. Then it is turned to where the family is, U Q U^T with
+    If the family is a representation, p_11 projects onto the first basis vectors of all copies of
+    the irrep, and p_a1 maps each of them to the a-th basis vector of its copy. Copies of all irreps
+    are added by falling eigenvalue of p_11 until the space is full. The result Q is a
+    representation for any family. Step 2 rotates Q towards the family, U Q U^T with
 
-        U <- polar( sum_g M(g) U Q(g)^T )    until it rests
+        U <- polar( sum_g M(g) U Q(g)^T )    until it converges
 
-    which brings sum_g ||M(g) - U Q(g) U^T||^2 to a local minimum, to four digits. A family that is
-    nearly a representation is near a true one (Kazhdan 1982, *On epsilon-representations*); the
-    matrix units are those of Serre, *Linear Representations of Finite Groups*, section 2.7.
+    This minimises sum_g ||M(g) - U Q(g) U^T||^2 locally, to four digits. A family that is nearly a
+    representation is near an exact one (Kazhdan 1982, *On epsilon-representations*); for the matrix
+    units see Serre, *Linear Representations of Finite Groups*, section 2.7.
 
     Args:
         group: Any finite group.
@@ -55,7 +54,7 @@ def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Represen
     """
     _check_family(group, matrices)
     family = matrices.detach().cpu().double()
-    # M(g^-1) = M(g)^T holds for every orthogonal representation, so half of the noise goes here.
+    # Orthogonal representations obey M(g^-1) = M(g)^T; averaging the two removes half of the noise.
     family = (family + family[torch.from_numpy(group.inverses.copy())].mT) / 2
     Q = _copies(group, family)
     U = torch.eye(Q.shape[-1], dtype=Q.dtype)
@@ -63,7 +62,7 @@ def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Represen
     for _ in range(_ROUNDS):
         target = (family @ U @ Q.mT).sum(0)
         before, agreement = agreement, (target * U).sum()
-        # Of a family without the group's structure the last digits take most of the time.
+        # Without the structure of the group, the last digits would take most of the time.
         if agreement - before <= _AT_REST * agreement.abs():
             break
         U = polar(target)
@@ -87,37 +86,23 @@ def polar(matrices: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
     return U @ Vh
 
 
-def irreducible_copies(
+def _irreducible_copies(
     group: Group, family: Float[Tensor, "order dim dim"]
 ) -> tuple[Float[Tensor, "dim filled"], list[int]]:
-    """Find copies of irreps in a family of matrices, those first that it shows most clearly.
+    """Find orthonormal columns of irreps in a family, the clearest first, and the irrep of each.
 
-    Args:
-        group: Any finite group.
-        family: A representation by orthogonal matrices, or a family that is near to one, float64,
-            shape [|G|, dim, dim].
-
-    Returns:
-        Orthonormal columns, copy after copy, in each of which the family acts as the irrep does;
-        and which of `irreps(group)` each copy is. A true representation fills the space.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> from orbitlens.reps import regular
-        >>> columns, kinds = irreducible_copies(cyclic(4), regular(cyclic(4)).matrices)
-        >>> columns.shape, sorted(kinds)
-        (torch.Size([4, 4]), [0, 1, 2])
+    The columns come copy after copy; those of an exact representation fill the space.
     """
     dim = family.shape[-1]
     basis, kinds = torch.zeros(dim, 0, dtype=family.dtype), []
     units = [_matrix_units(irrep, family) for irrep in irreps(group)]
     filled = -1
-    # Where an irrep is not of real type, one pass over its candidates may leave copies over.
+    # If an irrep is not of real type, one pass over its candidates may miss some of its copies.
     while filled < basis.shape[1] < dim:
         filled = basis.shape[1]
         candidates = _candidates(group, units, basis)
         for clarity, index, first in candidates:
-            # Before unclear candidates fill it, what is left is looked at again.
+            # Search the remaining space again before unclear candidates fill it.
             if clarity < candidates[0][0] - _UNCLEAR and basis.shape[1] > filled:
                 break
             first = first - basis @ (basis.T @ first)
@@ -134,7 +119,7 @@ def irreducible_copies(
 def _matrix_units(
     irrep: Representation, family: Float[Tensor, "order dim dim"]
 ) -> Float[Tensor, "component dim dim"]:
-    """The family's own p_11, p_21, ... of an irrep."""
+    """Return p_11, p_21, ... of an irrep in the family."""
     units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], family)
     return units * irrep.dim / len(family)
 
@@ -144,11 +129,11 @@ def _candidates(
     units: list[Float[Tensor, "_ dim dim"]],
     basis: Float[Tensor, "dim filled"],
 ) -> list[tuple[float, int, Float[Tensor, " dim"]]]:
-    """First vectors of copies outside of a subspace, the clearest first: (clarity, irrep, v)."""
+    """Return first vectors of copies outside a subspace, clearest first: (clarity, irrep, v)."""
     free = torch.linalg.qr(basis, mode="complete").Q[:, basis.shape[1] :]
     found = []
     for index, own in enumerate(units):
-        # From M(e) = I alone come eigenvalues dim / |G|, no sign of this irrep.
+        # M(e) = I alone gives every eigenvalue dim / |G|, which is no evidence for this irrep.
         chance = len(own) / group.order if group.order > 1 else 0.0
         values, vectors = torch.linalg.eigh(free.T @ own[0] @ free)
         clarity = ((values - chance) / (1 - chance)).tolist()
@@ -157,9 +142,9 @@ def _candidates(
 
 
 def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
-    """Fill the space with copies of irreps, those first that the family shows most clearly."""
-    basis, kinds = irreducible_copies(group, family)
-    # What is left over, where nothing is clear, stays where it is.
+    """Fill the space with copies of irreps, the clearest in the family first."""
+    basis, kinds = _irreducible_copies(group, family)
+    # The identity acts on the rest of the space, where no irrep is clear.
     moved = torch.zeros(group.order, basis.shape[1], basis.shape[1], dtype=family.dtype)
     start = 0
     for kind in kinds:
@@ -185,5 +170,5 @@ def _check_family(group: Group, matrices: Tensor) -> None:
             "`matrices`",
             expected="finite numbers",
             received="NaN or infinity",
-            remedy="check what they were fitted on",
+            remedy="check the data they were fitted to",
         )

@@ -1,12 +1,11 @@
 """The real irreducible representations of any finite group, from its product table alone.
 
-The regular representation contains every irreducible one. What commutes with it are the right
-multiplications; a random symmetric combination of these has one eigenspace per irreducible copy
-(Dixon 1970 uses the same idea over the complex numbers). Nothing here knows the family of the
-group, so cyclic, dihedral and product groups take one path, and tests hold it against the textbook
-tables.
+The regular representation contains every irrep, and it commutes with the right multiplications. A
+random symmetric combination of right multiplications has one eigenspace per copy of an irrep (Dixon
+1970 uses the same idea over the complex numbers). The same code serves every family of groups.
 """
 
+import math
 from functools import lru_cache
 from typing import Literal
 
@@ -17,11 +16,12 @@ from torch import Tensor
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.reps.base import Representation
-from orbitlens.reps.regular import regular
+from orbitlens.reps.permutation import regular
 
-RealType = Literal["real", "complex", "quaternionic"]
+_RealType = Literal["real", "complex", "quaternionic"]
 
 _TOLERANCE = 1e-8
+_CLOSE = 1e-6
 
 
 @lru_cache(maxsize=64)
@@ -32,12 +32,12 @@ def irreps(group: Group) -> tuple[Representation, ...]:
         group: Any finite group.
 
     Returns:
-        The trivial one first, then by dimension and by the angle through which the generators
-        turn, so that C_n comes in the order of its frequencies. Names are "trivial", then
-        "1d#1", "2d#1", ...
+        The trivial irrep first, then by dimension and by the angle of the generators, so that the
+        irreps of C_n come in the order of their frequencies. Names are "trivial", then "1d#1",
+        "2d#1", ...
 
     Raises:
-        OrbitLensError: If the decomposition cannot be told apart numerically.
+        OrbitLensError: If rounding errors keep the irreps from being separated.
 
     Example:
         >>> from orbitlens.groups import dihedral
@@ -63,7 +63,13 @@ def irreps(group: Group) -> tuple[Representation, ...]:
 
 
 def character_norm(irrep: Representation) -> int:
-    """Return <chi, chi>: 1 for a real, 2 for a complex, 4 for a quaternionic type irrep.
+    """Return <chi, chi> = mean_g chi(g)^2: 1 for real, 2 for complex, 4 for quaternionic type.
+
+    Args:
+        irrep: A real irreducible representation.
+
+    Returns:
+        1, 2 or 4.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -73,30 +79,60 @@ def character_norm(irrep: Representation) -> int:
     return round(irrep.character.square().mean().item())
 
 
-def real_type(irrep: Representation) -> RealType:
-    """Say which numbers commute with an irrep: real, complex or quaternionic.
+def real_type(irrep: Representation) -> _RealType:
+    """Return the kind of numbers that commute with an irrep: real, complex or quaternionic.
 
     Args:
         irrep: A real irreducible representation.
 
     Returns:
-        "real", "complex" or "quaternionic", as <chi, chi> is 1, 2 or 4.
+        "real", "complex" or "quaternionic", where <chi, chi> is 1, 2 or 4.
 
     Example:
         >>> from orbitlens.groups import cyclic
         >>> [real_type(irrep) for irrep in irreps(cyclic(3))]
         ['real', 'complex']
     """
-    types: dict[int, RealType] = {1: "real", 2: "complex", 4: "quaternionic"}
+    types: dict[int, _RealType] = {1: "real", 2: "complex", 4: "quaternionic"}
     return types[character_norm(irrep)]
 
 
+def irrep_label(irrep: Representation) -> str:
+    """Describe in words what the generators do to a feature of one irrep.
+
+    Args:
+        irrep: A real irreducible representation.
+
+    Returns:
+        "unchanged"; "changes sign under r and s"; "turns with r" or "turns 2 times with r", if a
+        full turn of the generator turns a plane once or twice; otherwise the dimension alone.
+
+    Example:
+        >>> from orbitlens.groups import dihedral
+        >>> [irrep_label(irrep) for irrep in irreps(dihedral(4))][1:4:2]
+        ['changes sign under s', 'changes sign under r and s']
+    """
+    group = irrep.group
+    names = {group.element_names[g]: g for g in group.generators}
+    if irrep.dim == 1:
+        flipped = [name for name, g in names.items() if irrep.character[g] < 0]
+        return f"changes sign under {' and '.join(flipped)}" if flipped else "unchanged"
+    if irrep.dim == 2:
+        for name, g in names.items():
+            order = group.element_order(g)
+            turns = math.acos(max(-1.0, min(1.0, float(irrep.character[g]) / 2))) * order
+            k = round(turns / (2 * math.pi))
+            if 0 < 2 * k < order and abs(turns - 2 * math.pi * k) < _CLOSE * order:
+                return f"turns with {name}" if k == 1 else f"turns {k} times with {name}"
+    return f"{irrep.dim} dimensions that move together"
+
+
 def _irreducible_subspaces(group: Group) -> list[Float[Tensor, "order dim"]]:
-    """Split the group algebra into irreducible subspaces, each with an orthonormal basis."""
+    """Split the group algebra into irreducible subspaces; return an orthonormal basis of each."""
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(group.order, generator=generator, dtype=torch.float64)
     weights = weights + weights[torch.from_numpy(group.inverses.copy())]
-    # right[h, k] holds the weight of h^-1 k: it commutes with every left multiplication.
+    # weights[table][h, k] is the weight of h^-1 k: it commutes with every left multiplication.
     table = torch.from_numpy(group.table[group.inverses])
     values, vectors = torch.linalg.eigh(weights[table])
     gaps = (values.diff() > _TOLERANCE * values.abs().max()).nonzero().flatten() + 1
@@ -106,9 +142,9 @@ def _irreducible_subspaces(group: Group) -> list[Float[Tensor, "order dim"]]:
 def _equivalent(
     left: Float[Tensor, "order left left"], right: Float[Tensor, "order right right"]
 ) -> bool:
-    """Two real representations are equivalent if and only if their characters agree."""
+    """Compare characters: two real representations are equivalent if and only if these agree."""
     difference = torch.einsum("gii->g", left) - torch.einsum("gii->g", right)
-    return bool(difference.abs().max() < 1e-6)
+    return bool(difference.abs().max() < _CLOSE)
 
 
 def _sort_key(group: Group, matrices: Float[Tensor, "order dim dim"]) -> tuple[float, ...]:
@@ -119,12 +155,12 @@ def _sort_key(group: Group, matrices: Float[Tensor, "order dim dim"]) -> tuple[f
 
 
 def _check_complete(group: Group, found: list[Representation]) -> None:
-    """The dimensions must satisfy sum dim^2 / <chi, chi> = |G|."""
+    """Check that sum dim^2 / <chi, chi> = |G|."""
     total = sum(irrep.dim**2 / character_norm(irrep) for irrep in found)
     if total != group.order:
         raise OrbitLensError(
             f"irreps of {group.name}",
             expected=f"dimensions that add up to |G| = {group.order}",
             received=f"{[irrep.dim for irrep in found]}",
-            remedy="the eigenvalues of this group are too close to be told apart; report it",
+            remedy="please report it: the eigenvalues of this group are too close to separate",
         )

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.actions.base import family
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
-from orbitlens.groups.base import other_order
+from orbitlens.groups import Group, turns_and_flips
 from orbitlens.reps import Representation, restrict
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Activations, Elements, Float, Int, Matrices, Tensor
@@ -163,7 +161,7 @@ class Transport:
         """
         if group == self.group:
             return self.matrices
-        turns = family(group)
+        turns = turns_and_flips(group)
         if self.motion.generator is not None and turns is not None and not turns[1]:
             return torch.stack([self.at(360 * p / group.order) for p in range(group.order)])
         places = _places(self.group, group)
@@ -184,8 +182,7 @@ class Transport:
         Raises:
             OrbitLensError: Naming both.
         """
-        if self.group.name == group.name and self.group != group:
-            raise other_order("`transport`", group, self.group)
+        group.check_same_elements(self.group, "`transport`")
         if self.group != group or self.dim != dim:
             raise OrbitLensError(
                 "`transport`",
@@ -224,7 +221,7 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
 
 def _places(whole: Group, part: Group) -> list[int] | None:
     """Say which elements of a group a subgroup's are, None where it has others."""
-    ours, theirs = family(whole), family(part)
+    ours, theirs = turns_and_flips(whole), turns_and_flips(part)
     if ours is not None and theirs is not None and {whole.name, part.name} <= _named(ours, theirs):
         (n, flips), (m, flipped) = ours, theirs
         if n % m or flipped > flips:

@@ -5,10 +5,9 @@ import math
 import torch
 from numpy import ndarray
 
-from orbitlens.actions.base import family
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, turns_and_flips
 from orbitlens.transport.exact import exact_of_moments
 from orbitlens.transport.moments import cross_moments
 from orbitlens.transport.motion import Motion
@@ -42,7 +41,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             of the power that turns is at frequency floor(n / 2).
     """
     group = store.group
-    known = family(group)
+    known = turns_and_flips(group)
     if known is None or known[1] or group.order < _FEWEST_TURNS:
         raise OrbitLensError(
             "group of the store for `lie`",

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations import LayerHarvest, harvest_layers, layer_outputs, split_samples
 from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError

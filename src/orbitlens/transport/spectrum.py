@@ -3,8 +3,7 @@
 import torch
 
 from orbitlens.groups import Group
-from orbitlens.reps import irreps
-from orbitlens.reps.irreps import character_norm
+from orbitlens.reps import character_norm, irreps
 from orbitlens.typing import Float, Tensor
 
 

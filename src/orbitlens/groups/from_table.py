@@ -1,15 +1,13 @@
 """Any finite group, from its product table."""
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups.base import Group, Table, check_laws
-
-Word = tuple[int, ...]
+from orbitlens.groups._laws import Table, check_laws, find_words
+from orbitlens.groups.base import Group
 
 
 def from_table(
@@ -22,15 +20,15 @@ def from_table(
     Args:
         table: `table[g][h]` is the index of the product gh, shape [order, order]. Element 0 must be
             the identity.
-        name: What users call the group, default "G".
-        element_names: What users call each element; default "e", "g1", "g2", ...
+        name: Name of the group, default "G".
+        element_names: Name of each element; default "e", "g1", "g2", ...
 
     Returns:
-        The group. Its generators are found one by one: each is the first element that those before
-        it do not generate.
+        The group. Each of its generators is the first element that the generators before it do not
+        generate.
 
     Raises:
-        OrbitLensError: If the table is no group: which law fails, and where.
+        OrbitLensError: If the table is not a group; the message names the law and the place.
 
     Example:
         >>> klein = from_table([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]], "V4")
@@ -49,39 +47,12 @@ def from_table(
             remedy="name every element",
         )
     generators: list[int] = []
-    words = spell(table, generators)
+    words = find_words(table, generators)
     while len(words) < len(table):
         generators.append(next(g for g in range(len(table)) if g not in words))
-        words = spell(table, generators)
+        words = find_words(table, generators)
     spelled = tuple(words[g] for g in range(len(table)))
     return Group(name, table, tuple(generators), spelled, tuple(names))
-
-
-def spell(table: Table, generators: Sequence[int]) -> dict[int, Word]:
-    """Find the shortest word of every element that some elements generate.
-
-    Args:
-        table: A product table, shape [order, order].
-        generators: Indices of elements.
-
-    Returns:
-        The positions in `generators` whose product an element is, for each that is one.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> spell(cyclic(4).table, [2])
-        {0: (), 2: (0,)}
-    """
-    words: dict[int, Word] = {0: ()}
-    reached = deque([0])
-    while reached:
-        element = reached.popleft()
-        for position, generator in enumerate(generators):
-            product = int(table[element, generator])
-            if product not in words:
-                words[product] = (*words[element], position)
-                reached.append(product)
-    return words
 
 
 def _square(name: str, table: Table | Sequence[Sequence[Any]]) -> Table:
@@ -95,6 +66,6 @@ def _square(name: str, table: Table | Sequence[Sequence[Any]]) -> Table:
             f"group {name}: `table`",
             expected="a square table of element numbers",
             received=received,
-            remedy="write one row for each element: its products with every element",
+            remedy="give one row for each element, with its products with every element",
         )
     return array.astype(np.int64)

@@ -1,0 +1,68 @@
+"""The laws that a product table must obey, and the words that spell its elements."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from orbitlens.errors import OrbitLensError
+
+Table = Int[np.ndarray, "order order"]
+Word = tuple[int, ...]
+
+LARGEST_ORDER = 4096
+
+
+def check_laws(name: str, table: Table, generators: Sequence[int]) -> None:
+    """Check closure, identity and inverses, then associativity with the generators alone."""
+    order = len(table)
+    everyone = np.arange(order)
+
+    def broken(law: str, where: str) -> OrbitLensError:
+        return OrbitLensError(
+            f"group {name}: `table`",
+            expected=law,
+            received=where,
+            remedy="correct the product table",
+        )
+
+    if order == 0 or table.min() < 0 or table.max() >= order:
+        raise broken(f"closure: entries in 0..{order - 1}", "an entry outside")
+    if not (np.array_equal(table[0], everyone) and np.array_equal(table[:, 0], everyone)):
+        raise broken("element 0 to be the identity", "another first row or column")
+    for g in range(order):
+        if not (
+            np.array_equal(np.sort(table[g]), everyone)
+            and np.array_equal(np.sort(table[:, g]), everyone)
+        ):
+            raise broken(
+                "inverses: every element once in each row and column",
+                f"row or column {g} repeats one",
+            )
+    # Light's test: (g a) h = g (a h) for the generators a implies it for all of their products.
+    for a in generators:
+        wrong = np.argwhere(table[table[:, a]] != table[:, table[a]])
+        if len(wrong):
+            g, h = wrong[0]
+            raise broken("associativity", f"(g a) h != g (a h) for g = {g}, a = {a}, h = {h}")
+
+
+def find_words(table: Table, generators: Sequence[int]) -> dict[int, Word]:
+    """Return the shortest word, as positions in `generators`, of each element they generate."""
+    words: dict[int, Word] = {0: ()}
+    reached = deque([0])
+    while reached:
+        element = reached.popleft()
+        for position, generator in enumerate(generators):
+            product = int(table[element, generator])
+            if product not in words:
+                words[product] = (*words[element], position)
+                reached.append(product)
+    return words
+
+
+def all_words(table: Table, generators: Sequence[int]) -> tuple[Word, ...]:
+    """Return one word for each element; the generators must generate the whole group."""
+    words = find_words(table, generators)
+    return tuple(words[g] for g in range(len(table)))
