@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._inputs import check_inputs, device_of, made_ready, moved_batches
 from orbitlens.activations.harvest.hooks import (
     check_called_once,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._inputs import Progress
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution.relative import Relative

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.errors import OrbitLensError, one_line
 
 

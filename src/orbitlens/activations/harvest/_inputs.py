@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor, nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.store._write_store import check_finite
 from orbitlens.data.base import Inputs
 from orbitlens.data.lazy import Rows

@@ -13,7 +13,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._places import whole_orbits
 from orbitlens.errors import OrbitLensError, unknown_name
 

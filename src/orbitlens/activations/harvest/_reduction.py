@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._inputs import moved_batches
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._write_store import check_finite

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import harvested
 from orbitlens.activations.harvest._find_layers import survey
 from orbitlens.activations.harvest._inputs import Progress

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from orbitlens.actions.base import Action
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import harvested
 from orbitlens.activations.harvest._inputs import Progress
 from orbitlens.activations.harvest._job import Work

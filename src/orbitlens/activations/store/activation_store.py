@@ -24,7 +24,6 @@ from orbitlens.activations.store._dtypes import as_float32
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
-from orbitlens.groups.base import other_order
 
 _HELD_OUT_SHARE = 0.2
 _DENSE = 2
@@ -196,8 +195,8 @@ class ActivationStore:
         Raises:
             OrbitLensError: If the store is of another group, model or layer; names both.
         """
-        if group is not None and group.name == self.group.name and group != self.group:
-            raise other_order(f"{self}", group, self.group)
+        if group is not None:
+            group.check_same_elements(self.group, f"{self}")
         pairs = (
             ("group", group, self.group),
             ("model", model, self.model),
