@@ -24,15 +24,16 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# torchvision and timm need a torch build that they were compiled for, so they get their own
-# environment with versions that match each other.
+# torchvision and timm need the torch that they were compiled for. They get an environment of
+# their own, with versions that match.
 test-vision: .venv-vision/ready
 	OMP_NUM_THREADS=1 .venv-vision/bin/python -m pytest -q -rs tests/models
 
 .venv-vision/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-vision
 	.venv-vision/bin/python -m pip install --quiet --upgrade pip
-	.venv-vision/bin/python -m pip install --quiet 'torch<2.13' --editable '.[dev,vision]'
+	.venv-vision/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 \
+	    --editable '.[dev,vision]'
 	touch $@
 
 # Torch for a CPU comes without Triton. Its interpreter runs the kernels where there is no GPU.

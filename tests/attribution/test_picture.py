@@ -8,7 +8,8 @@ import torch
 from orbitlens import groups
 from orbitlens.attribution import AttributionGraph
 from orbitlens.errors import OrbitLensError
-from orbitlens.report.attribution_graph import draw_attribution, in_order
+from orbitlens.report import draw_attribution
+from orbitlens.report._ordering import order_atoms
 from orbitlens.typing import Tensor
 
 GROUP = groups.dihedral(4)
@@ -41,7 +42,7 @@ def test_crossings_are_undone() -> None:
     crossed = torch.zeros(GROUP.order, 3, 3)
     for source, target, strength in ((0, 2, 3.0), (1, 0, 2.0), (2, 1, 1.5)):
         crossed[1, source, target] = strength
-    sources, targets = in_order(graph_of(crossed).strongest())
+    sources, targets = order_atoms(graph_of(crossed).strongest())
     places = [(sources.index(s), targets.index(t)) for s, t in ((0, 2), (1, 0), (2, 1))]
     assert not any((a - c) * (b - d) < 0 for a, b in places for c, d in places)
 

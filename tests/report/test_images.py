@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orbitlens.report._images import MAX_SIDE, data_uri
+from orbitlens.report._gallery import MAX_SIDE, data_uri
 from orbitlens.typing import Float, Int, Tensor
 
 

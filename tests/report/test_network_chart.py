@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from orbitlens.report._names import irrep_styles
-from orbitlens.report.network._axes import log_axis, r2_axis, unit_axis
+from orbitlens.report._notation import irrep_styles
 from orbitlens.report.network._chart import network_chart
-from orbitlens.report.network._marks import NetworkChart, Panel
+from orbitlens.report.network._parts import NetworkChart, Panel, log_axis, r2_axis, unit_axis
 
 NAN = float("nan")
 

@@ -12,7 +12,7 @@ import pytest
 
 from orbitlens.errors import MissingExtraError
 from orbitlens.report import write_network_page
-from orbitlens.report._names import PALETTE
+from orbitlens.report._notation import PALETTE
 
 SECTIONS = ["network", "layers", "skipped", "settings"]
 SOURCES = {

@@ -15,7 +15,7 @@ def test_the_lead_counts_verdicts_and_names_growth_and_fall(network: dict[str, A
     layers[3].update(verdict="invariant")
     assert lead(network) == (
         "2 of 4 layers move as a representation of C4, 1 in part; 1 is invariant. "
-        "The share of energy that C4 leaves as it is grows from 3.0% at encoder.0 to 93.0% at "
+        "The share of energy that C4 leaves unchanged grows from 3.0% at encoder.0 to 93.0% at "
         "head. From one layer to the next, R² falls most at pool, from 0.980 to 0.860. "
         "Every figure is on 359 held-out of 1,797 inputs (digits)."
     )
@@ -43,6 +43,11 @@ def test_what_is_not_known_is_left_out() -> None:
     assert headlines({"layers": [{"layer": "a", "r2": NAN}]}) == []
 
 
+def test_one_layer_is_described_in_the_singular() -> None:
+    record = {"layers": [{"layer": "a", "verdict": "equivariant"}], "group": {"name": "C4"}}
+    assert lead(record) == "1 of 1 layer moves as a representation of C4."
+
+
 def test_headlines_give_the_number_and_its_context(network: dict[str, Any]) -> None:
     network["layers"][1].update(r2=0.5, identity_r2=NAN)
     lines = [(line.title, line.value, line.context) for line in headlines(network)]
@@ -51,7 +56,7 @@ def test_headlines_give_the_number_and_its_context(network: dict[str, Any]) -> N
         (
             "R² of the exact transport",
             "0.980",
-            "median layer; 0.130 unmoved; −0.900 with shuffled elements",
+            "median layer; 0.130 without a transport; −0.900 with shuffled elements",
         ),
         ("Energy that does not move", "3% → 93%", "from encoder.0 to head"),
         ("Largest fall of R²", "0.480", "at encoder.1: from 0.980 to 0.500"),
@@ -70,11 +75,13 @@ def test_what_casts_doubt_is_said(network: dict[str, Any]) -> None:
     third.update(control_r2=0.99)
     fourth.update(r2=float("-inf"))
     assert notices(network)[1:] == [
-        "At 2 layers exactness costs more than 0.02 of R²: encoder.1 (0.199), encoder.0 (0.050)",
-        "At 1 layer some directions carry no variance and stay where they are: encoder.0 (3 of 32)",
-        "At 1 layer the directions that were looked at hold less than 99% of the variance: "
+        "At 2 layers the exact transport loses more than 0.02 of R² to the unconstrained one: "
+        "encoder.1 (0.199), encoder.0 (0.050)",
+        "At 1 layer some directions carry no variance, and the transport does not move them: "
+        "encoder.0 (3 of 32)",
+        "At 1 layer the measured directions hold less than 99% of the variance: "
         "encoder.1 (97.0% in 256)",
-        "At 1 layer R² is no higher than with shuffled elements, and says nothing about the "
+        "At 1 layer R² is no higher than with shuffled elements, so it says nothing about the "
         "group: pool",
         "At 1 layer R² of the exact transport is not a finite number: head",
     ]

@@ -12,8 +12,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, cyclic, dihedral
 from orbitlens.report import FeatureCard, orbit_feature_cards, write_page
 from orbitlens.reps import Representation, isotypic_basis, regular
-from orbitlens.sae import SAE, OrbitDictionary, TopK, topk_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, TopK, compose, topk_sae
 from orbitlens.typing import Float, Int, Tensor
 
 C4 = cyclic(4)
@@ -26,7 +25,7 @@ def pair_sae(group: Group, *atoms: list[float]) -> SAE:
         dictionary.atoms.copy_(dictionary.coordinates(torch.tensor(atoms)))
     dictionary.project_()
     dictionary.settle_()
-    return compose_orbit(TopK(1), dictionary, hidden=None, seed=0)
+    return compose(TopK(1), dictionary)
 
 
 def labelled(samples: Int[Tensor, " k"], element: int) -> Float[Tensor, "k 1 2 2"]:
@@ -67,7 +66,7 @@ def test_rows_are_one_picture_moved_by_the_group() -> None:
         [action.apply(torch.eye(9).view(9, 1, 3, 3), g).flatten(1).T for g in range(8)]
     )
     dictionary = OrbitDictionary(2, isotypic_basis(Representation(group, moves.double(), "pixels")))
-    model = compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+    model = compose(TopK(2), dictionary)
     codes = model.encode(orbits.flatten(0, 1)).detach().unflatten(0, (6, 8))
     card, *_ = orbit_feature_cards(
         codes,

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from orbitlens.report._names import PALETTE, sae_styles
+from orbitlens.report._notation import PALETTE, sae_styles
 from orbitlens.report._plots import training_chart, transport_chart
 
 STYLES = sae_styles(["vanilla", "equivariant_canonical"])

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from orbitlens.report import FeatureCard
-from orbitlens.report._names import element_label, sae_styles
+from orbitlens.report._notation import element_label, sae_styles
 from orbitlens.report._readings import (
     best_sae,
     feature_reading,
+    final_error,
     headlines,
     notices,
     summary,
@@ -95,6 +96,23 @@ def test_the_summary_leaves_out_what_is_not_known(metrics: dict[str, Any]) -> No
     assert "trained on activations of layer encoder of shapes-mlp" in sentence
     assert "None" not in sentence
     assert "held-out" not in sentence
+
+
+def test_a_summary_of_one_sae_is_in_the_singular() -> None:
+    record = {
+        "saes": {"vanilla": {}},
+        "group": {"name": "C2", "elements": ["e", "r"]},
+        "data": None,
+    }
+    assert summary(record) == (
+        "1 sparse autoencoder was trained on activations along the orbits of C2 (2 elements)."
+    )
+
+
+def test_the_transport_completes_an_sae() -> None:
+    both = {"normalised_mse": 0.9, "transported_normalised_mse": 0.1}
+    assert final_error(both) == (0.1, "transported_normalised_mse")
+    assert final_error({}) == (None, "normalised_mse")
 
 
 def test_what_casts_doubt_is_said(metrics: dict[str, Any]) -> None:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from orbitlens.report._names import sae_styles
-from orbitlens.report._probe_tables import probe_tables
-from orbitlens.report._sae_table import sae_table
-from orbitlens.report._table import Table
+from orbitlens.report._notation import sae_styles
+from orbitlens.report._sae_tables import probe_tables, sae_table
+from orbitlens.report._table import Column, Table, mark_best, recorded_columns
 
 
 def best(table: Table) -> list[list[str]]:
@@ -40,6 +39,16 @@ def test_figures_that_no_sae_has_are_left_out_and_single_gaps_are_dashes() -> No
     assert [entry.heading for entry in table.columns] == ["MSE"]
     assert [span.heading for span in table.spans] == ["Reconstruction, as it comes"]
     assert column(table, "MSE") == ["0.100", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_only_competing_values_are_marked() -> None:
+    cells = mark_best([3, 1, 2], str, "low", [True, False, True])
+    assert [(cell.text, cell.best) for cell in cells] == [("3", False), ("1", False), ("2", True)]
+
+
+def test_a_group_without_a_figure_has_no_heading() -> None:
+    x, y = Column("x", "X", "the first"), Column("y", "Y", "the second")
+    assert recorded_columns({"both": [x, y], "one": [y]}, [{"x": 1}]) == {"both": [x]}
 
 
 def test_an_sae_that_diverged_is_never_best() -> None:

@@ -1,27 +1,35 @@
-"""The feature cards as the page shows them: pictures encoded, numbers written out."""
+"""Feature cards as a page shows them: images as data URIs, numbers as text."""
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from orbitlens.report._images import data_uri
-from orbitlens.report._names import SaeStyle, element_label
-from orbitlens.report._numbers import figure, percent
+import torch
+
+from orbitlens.errors import missing_extra
+from orbitlens.report._notation import SaeStyle, element_label, figure, percent
 from orbitlens.report._readings import feature_reading
 from orbitlens.report.features import FeatureCard
+from orbitlens.typing import Float, Tensor
 
+MAX_SIDE = 96
+MAX_BYTES = 3000
+_JPEG_QUALITIES = (85, 70, 50, 30)
 _PIXEL_ART = 32
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One of the top images.
+    """One of the top images of a feature.
 
     Args:
-        uri: The picture as a data URI.
-        description: What it is, for those who cannot see it.
-        activation: The latent's activation on it, written out.
-        silent: Whether the latent does not fire on it.
-        coarse: Whether it is so small that its pixels must stay sharp when it is enlarged.
+        uri: The image as a data URI.
+        description: A description for people who cannot see it.
+        activation: The activation on it, as text.
+        silent: Whether the feature does not fire on it.
+        coarse: Whether the image is so small that its pixels must stay sharp when enlarged.
     """
 
     uri: str
@@ -33,14 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Orientation:
-    """The row of one group element, or of one orientation of an atom.
-
-    Args:
-        element: Name of the element.
-        rate: Share of samples on which the latent fires, written out.
-        bar: The same relative to the element with the largest, in percent.
-        pictures: The top images, strongest first.
-    """
+    """A row of pictures: its element, firing rate, bar (percent of the largest), and pictures."""
 
     element: str
     rate: str
@@ -50,14 +51,7 @@ class Orientation:
 
 @dataclass(frozen=True)
 class Feature:
-    """One latent or atom.
-
-    Args:
-        name: What it is, with its index.
-        reading: How evenly it fires over the group, in words.
-        label: What the group does to it, in words; empty where that is not known.
-        orientations: One row per group element, or per orientation.
-    """
+    """A latent or atom: its name, how evenly it fires, its label (may be empty), and its rows."""
 
     name: str
     reading: str
@@ -67,13 +61,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The features of one SAE.
-
-    Args:
-        style: Label and colour of the SAE.
-        features: Its features.
-        oriented: Whether they are atoms, and rows their orientations.
-    """
+    """The features of one SAE, and whether they are atoms with one row per orientation."""
 
     style: SaeStyle
     features: tuple[Feature, ...]
@@ -83,16 +71,7 @@ class Gallery:
 def galleries(
     cards: Iterable[FeatureCard], elements: Sequence[str], styles: Mapping[str, SaeStyle]
 ) -> list[Gallery]:
-    """Prepare the cards for the page, SAE by SAE in the order of the styles.
-
-    Args:
-        cards: The features of all SAEs.
-        elements: Names of the group elements; an element without one is called by its index.
-        styles: Label and colour of each SAE.
-
-    Returns:
-        One gallery per SAE that has a card.
-    """
+    """Return one gallery per SAE with cards, in the order of the styles."""
     by_sae: dict[str, list[FeatureCard]] = {}
     for card in cards:
         by_sae.setdefault(card.sae, []).append(card)
@@ -123,7 +102,7 @@ def _feature(card: FeatureCard, elements: Sequence[str]) -> Feature:
     )
 
 
-def _orientation(card: FeatureCard, row: int, label: str, what: str) -> Orientation:
+def _orientation(card: FeatureCard, row: int, label: str, feature: str) -> Orientation:
     rate, highest = float(card.firing_rates[row]), float(card.firing_rates.max())
     pictures = []
     for rank, (image, activation) in enumerate(
@@ -133,7 +112,7 @@ def _orientation(card: FeatureCard, row: int, label: str, what: str) -> Orientat
         pictures.append(
             Picture(
                 uri=data_uri(image),
-                description=f"Image {rank} for {what} {label}, activation {written}",
+                description=f"Image {rank} for {feature} {label}, activation {written}",
                 activation=written,
                 silent=activation == 0,
                 coarse=max(image.shape[-2:]) <= _PIXEL_ART,
@@ -145,3 +124,33 @@ def _orientation(card: FeatureCard, row: int, label: str, what: str) -> Orientat
         bar=round(100 * rate / highest, 1) if highest > 0 else 0.0,
         pictures=tuple(pictures),
     )
+
+
+def data_uri(image: Float[Tensor, "channels height width"]) -> str:
+    """Encode an image with values in [0, 1] as a data URI.
+
+    Values are clipped, and NaN is black. One channel is grey, three are RGB, any other number is
+    averaged. Sides above 96 pixels are scaled down. The result is the first encoding that fits 3000
+    bytes: PNG, then JPEG of falling quality (the last one whatever its size).
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_extra("pillow", extra="report") from None
+    if len(image) not in (1, 3):
+        image = image.mean(dim=0, keepdim=True)
+    levels = (image.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    picture = Image.fromarray(levels.permute(1, 2, 0).squeeze(-1).numpy())
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+    kind, data = "png", _encode(picture, format="PNG", optimize=True)
+    for quality in _JPEG_QUALITIES:
+        if len(data) <= MAX_BYTES:
+            break
+        kind, data = "jpeg", _encode(picture, format="JPEG", quality=quality, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _encode(picture: Any, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, **settings)
+    return buffer.getvalue()

@@ -1,7 +1,7 @@
-"""Charts as inline SVG, in the fonts and colours of the page around them.
+"""Charts as inline SVG, in the fonts and colours of the page.
 
-Text stays text, and every colour becomes a variable of the page's style sheet, so that a chart
-follows the light or dark scheme. The same input gives the same bytes.
+Text stays text, and every colour becomes a variable of the page's style sheet, so a chart follows
+the light or dark scheme. The same input gives the same bytes.
 """
 
 import html
@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orbitlens.errors import missing_extra
-from orbitlens.report._names import PALETTE, SaeStyle, element_label
-from orbitlens.report._numbers import finite, score
+from orbitlens.report._notation import PALETTE, SaeStyle, element_label, finite, score
 
-# What matplotlib draws with, and the variable of the style sheet that it becomes.
+# Colours in matplotlib, and the variable of the style sheet that replaces each.
 _INK, _MUTED, _RULE, _LEARNED, _IDENTITY = "#101112", "#505152", "#d0d1d2", "#005fa3", "#909192"
 _VARIABLES = {
     _INK: "--ink",
@@ -58,20 +57,10 @@ def transport_chart(
     learned: Sequence[float | int | None],
     identity: Sequence[float | int | None],
 ) -> str:
-    """Draw R^2 of the learned transport beside the identity, one pair of bars per group element.
+    """Draw R^2 of the learned transport and of the identity as a pair of bars per group element.
 
-    Bars below -0.5 are cut there; their numbers are written out.
-
-    Args:
-        elements: Names of the group elements.
-        learned: R^2 of the transport for each element; None or NaN leaves a gap.
-        identity: The same for the identity.
-
-    Returns:
-        An inline SVG.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
+    None or NaN leaves a gap. Bars end at -0.5; their numbers are written in full. Returns an
+    inline SVG.
     """
     with _page_style():
         height = 0.55 + 0.42 * len(elements)
@@ -103,21 +92,11 @@ def training_chart(
     curves: Mapping[str, Sequence[float | int | None]],
     styles: Mapping[str, SaeStyle],
 ) -> str | None:
-    """Draw one quantity over the epochs, one curve per SAE.
+    """Draw one quantity over the epochs, one curve per SAE, as an inline SVG.
 
-    Args:
-        quantity: Its name in the histories; "loss" gets a logarithmic axis where it is positive
-            and its largest value more than five times the smallest,
-            and "explained_variance" one that starts no lower than -0.5.
-        title: What stands over the chart.
-        curves: Values per epoch, by SAE; None and values that are not finite leave gaps.
-        styles: Colour and dashes of each SAE.
-
-    Returns:
-        An inline SVG, or None where there is no finite value.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
+    None and values that are not finite leave gaps; without a finite value there is no chart. The
+    axis of "loss" is logarithmic where all values are positive and the largest is more than five
+    times the smallest; that of "explained_variance" starts at -0.5 or above.
     """
     gaps = {name: [_or_nan(value) for value in values] for name, values in curves.items()}
     known = [value for values in gaps.values() for value in values if not math.isnan(value)]
@@ -148,7 +127,7 @@ def training_chart(
 
 
 def _label_decades(axis: Any, decades: float) -> None:
-    """Write 0.1, 0.2, 0.5, ... in plain digits: powers of ten need TeX, which SVG text has not."""
+    """Write 0.1, 0.2, 0.5, ... in plain digits: powers of ten need TeX, and SVG text has none."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,)))
@@ -157,7 +136,7 @@ def _label_decades(axis: Any, decades: float) -> None:
 
 
 def _short(label: str) -> str:
-    """Cut a long label, which would leave no room for the bars; the page's table has it whole."""
+    """Cut a long label to leave room for the bars; the page's table has it in full."""
     return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
 
 
@@ -167,7 +146,7 @@ def _or_nan(value: Any) -> float:
 
 
 def _page_style() -> Any:
-    """Return a context in which matplotlib draws for the page, whatever the user's settings are."""
+    """Return a context that replaces the user's matplotlib settings by those of the page."""
     try:
         from matplotlib import style
     except ImportError:
@@ -186,16 +165,16 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _inline(figure: Any, name: str, label: str) -> str:
-    """Turn a figure into an SVG element that lives in a page."""
+    """Turn a figure into an SVG element of a page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
     drawn = buffer.getvalue()
     box = re.search(r'viewBox="([^"]+)"', drawn)
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 :]
-    # The rule would hold for the whole page; the page's own style sheet has it for charts.
+    # This rule would apply to the whole page; the page's style sheet has it for charts.
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    # Several charts share one page, where an id may be used once.
+    # Several charts share one page, and an id must be unique there.
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     # Depending on its version, matplotlib names its fonts in "font" or in "font-family".
     body = re.sub(r"font: ([\d.]+)px '[^;\"]*", r"font-size: \1px", body)

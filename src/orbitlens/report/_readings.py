@@ -1,23 +1,16 @@
-"""What the figures say, in plain words."""
+"""The figures of a run in plain words: title, summary, headlines, notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orbitlens.report._names import SaeStyle, element_label
-from orbitlens.report._numbers import figure, finite, percent, score
-from orbitlens.report._table import Record, completed
+from orbitlens.report._notation import SaeStyle, element_label, figure, finite, percent, score
+from orbitlens.report._table import Record, is_completed
 from orbitlens.report.features import FeatureCard
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One of the numbers at the head of the page.
-
-    Args:
-        title: What was measured.
-        value: The number.
-        context: What to hold it against.
-    """
+    """A number at the top of a page, its title, and another number or name to compare it with."""
 
     title: str
     value: str
@@ -25,29 +18,19 @@ class Headline:
 
 
 def part(metrics: Record, name: str) -> Record:
-    """Return a part of the metrics, empty where it is missing or None.
-
-    Example:
-        >>> part({"data": None}, "data")
-        {}
-    """
+    """Return a part of the metrics, empty where it is missing or None."""
     return metrics.get(name) or {}
 
 
 def title(metrics: Record) -> str:
-    """Name the run: its data and its group."""
+    """Name the run by its data and its group."""
     data = part(metrics, "data").get("name") or part(metrics, "config").get("source") or "A run"
     group = part(metrics, "group").get("name")
     return f"{data} under {group}" if group else str(data)
 
 
 def summary(metrics: Record) -> str:
-    """Say in one sentence what was run; what is not known is left out.
-
-    Example:
-        >>> summary({"saes": {"vanilla": {}}, "group": {"name": "C2", "elements": ["e", "r"]}})
-        '1 sparse autoencoder was trained on activations along the orbits of C2 (2 elements).'
-    """
+    """Describe the run in one sentence, without the parts that are unknown."""
     model, data, group = (part(metrics, name) for name in ("model", "data", "group"))
     count = len(part(metrics, "saes"))
     trained = f"{count} sparse autoencoder{' was' if count == 1 else 's were'} trained on "
@@ -67,7 +50,7 @@ def summary(metrics: Record) -> str:
 
 
 def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]:
-    """Return the numbers at the head: transport, the best SAE, orientations found, codes moved."""
+    """Return the headlines: transport, best SAE, orientations found, codes that move."""
     transport, saes = part(metrics, "transport"), part(metrics, "saes")
     lines = []
     if transport:
@@ -82,13 +65,11 @@ def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]
     if best is not None:
         error, key = final_error(saes[best])
         vanilla, _ = final_error(part(saes, "vanilla"))
-        held_against = [
+        compared = [
             styles[best].label + (", transported" if key.startswith("transported") else ""),
             *([] if best == "vanilla" or vanilla is None else [f"vanilla {figure(vanilla)}"]),
         ]
-        lines.append(
-            Headline("Lowest normalised MSE", figure(error), "; ".join(held_against)),
-        )
+        lines.append(Headline("Lowest normalised MSE", figure(error), "; ".join(compared)))
     lines += _best_share(saes, styles, "orientation_accuracy", "Orientation found", "samples")
     lines += _best_share(saes, styles, "moved_codes", "Codes that move as predicted", "codes")
     return lines
@@ -100,7 +81,7 @@ def _best_share(
     shares = {
         name: share
         for name, sae in saes.items()
-        if sae and completed(sae) and (share := finite(sae.get(key))) is not None
+        if sae and is_completed(sae) and (share := finite(sae.get(key))) is not None
     }
     if not shares:
         return []
@@ -109,12 +90,7 @@ def _best_share(
 
 
 def final_error(sae: Record) -> tuple[float | None, str]:
-    """Return the normalised MSE of what an SAE gives in the end, and which figure that is.
-
-    Example:
-        >>> final_error({"normalised_mse": 0.9, "transported_normalised_mse": 0.1})
-        (0.1, 'transported_normalised_mse')
-    """
+    """Return the normalised MSE of an SAE, after the transport if it has one, and its key."""
     for key in ("transported_normalised_mse", "normalised_mse"):
         if sae.get(key) is not None:
             return finite(sae[key]), key
@@ -122,33 +98,17 @@ def final_error(sae: Record) -> tuple[float | None, str]:
 
 
 def best_sae(saes: Record) -> str | None:
-    """Find the SAE with the lowest normalised MSE, after the transport where one completes it.
-
-    Args:
-        saes: The figures of each SAE.
-
-    Returns:
-        Its name: None where no SAE that completed has a finite one.
-
-    Example:
-        >>> best_sae({"vanilla": {"normalised_mse": 0.3}, "a": {"transported_normalised_mse": 0.2}})
-        'a'
-    """
+    """Return the completed SAE with the lowest finite `final_error`, None if there is none."""
     errors = {
         name: error
         for name, sae in saes.items()
-        if sae and completed(sae) and (error := final_error(sae)[0]) is not None
+        if sae and is_completed(sae) and (error := final_error(sae)[0]) is not None
     }
     return min(errors, key=lambda name: errors[name], default=None)
 
 
 def transport_readings(transport: Record) -> list[str]:
-    """Say what R^2 and the relation error of a transport mean.
-
-    Example:
-        >>> transport_readings({"relation_error": 1e-7})[0].partition(":")[0]
-        'The matrices multiply as the group does'
-    """
+    """Explain R^2 and the relation error of a transport."""
     sentences = []
     r2, identity_r2 = finite(transport.get("r2")), finite(transport.get("identity_r2"))
     if r2 is not None and identity_r2 is not None:
@@ -162,23 +122,23 @@ def transport_readings(transport: Record) -> list[str]:
 def _read_r2(r2: float, identity_r2: float) -> str:
     if r2 < 0.5:
         return (
-            f"No fixed matrix per element predicts well how these activations move: R² is only "
-            f"{score(r2)}. Read what the equivariant SAEs show with care."
+            f"Fixed matrices, one per element, do not predict well how these activations move: R² "
+            f"is only {score(r2)}. Read the results of the equivariant SAEs with care."
         )
     if identity_r2 >= 0.95:
         return (
-            f"The layer hardly changes when its input is moved: without any transport R² is "
-            f"already {score(identity_r2)}. It is close to invariant."
+            f"The layer hardly changes when its input is moved: without any transport, R² is "
+            f"already {score(identity_r2)}. The layer is close to invariant."
         )
     if r2 - identity_r2 < 0.02:
         return (
-            f"The transport adds little: {score(r2)} against {score(identity_r2)} for activations "
-            f"taken as they are."
+            f"The transport adds little: R² is {score(r2)} with it and {score(identity_r2)} "
+            f"without it."
         )
     return (
-        f"The activations move with the group, and one matrix per element predicts how: it "
-        f"explains {percent(r2)} of their variance, against {percent(max(identity_r2, 0.0))} "
-        f"when they are taken as unmoved."
+        f"The activations move with the group, and one matrix per element predicts how: the "
+        f"transport explains {percent(r2)} of their variance. The assumption that they do not move "
+        f"explains {percent(max(identity_r2, 0.0))}."
     )
 
 
@@ -190,25 +150,24 @@ def _read_relation_error(error: float) -> str:
         )
     if error <= 0.1:
         return (
-            f"The matrices almost multiply as the group does: the product of two differs from the "
-            f"one it should be by at most {percent(error)} of the size of the identity."
+            f"The matrices almost multiply as the group does: ρ(g) ρ(h) differs from ρ(gh) by at "
+            f"most {percent(error)} of the size of the identity."
         )
     return (
-        f"The matrices do not multiply as the group does: the product of two differs from the one "
-        f"it should be by up to {percent(error)} of the size of the identity. They predict single "
-        f"moves; along directions that carry little variance do not rely on their products or "
-        f"inverses."
+        f"The matrices do not multiply as the group does: ρ(g) ρ(h) differs from ρ(gh) by up to "
+        f"{percent(error)} of the size of the identity. The matrices predict single moves. Do not "
+        f"rely on their products or inverses along directions with little variance."
     )
 
 
 def notices(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[str]:
-    """Collect what a reader must know before trusting the figures."""
+    """Return warnings about the figures of a run."""
     lines = [str(note) for note in metrics.get("notes") or ()]
     for name, sae in part(metrics, "saes").items():
-        if not completed(sae or {}):
+        if not is_completed(sae or {}):
             lines.append(
-                f"{styles[name].label}: training {sae['status']}; its figures mean little and "
-                f"compete for nothing."
+                f"{styles[name].label}: training {sae['status']}. Its figures mean little and are "
+                f"never marked as best."
             )
     lines += action_notices(part(metrics, "action"))
     skipped = part(metrics, "data").get("skipped") or ()
@@ -219,30 +178,17 @@ def notices(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[str]:
 
 
 def action_notices(action: Record) -> list[str]:
-    """Say how far the moves themselves are from a group's, where they interpolate.
-
-    Example:
-        >>> action_notices({"exact": True, "error": 0.0})
-        []
-    """
+    """Warn of moves that interpolate, and say by how much they differ from a group's."""
     if action.get("exact") is not False:
         return []
     return [
-        f"The group moves these inputs by interpolation: two moves in turn differ from the one "
-        f"they make by up to {percent(action.get('error'))} of the input."
+        f"The group moves these inputs by interpolation: the product of two moves differs from the "
+        f"two moves in turn by up to {percent(action.get('error'))} of the input."
     ]
 
 
 def feature_reading(card: FeatureCard, elements: list[str]) -> str:
-    """Say how evenly a latent fires over the group.
-
-    Example:
-        >>> import torch
-        >>> images, activations = torch.zeros(2, 1, 1, 4, 4), torch.ones(2, 1)
-        >>> rates = torch.tensor([0.5, 0.0])
-        >>> feature_reading(FeatureCard("vanilla", 0, rates, images, activations), ["e", "r"])
-        'fires mostly under e'
-    """
+    """Say how evenly a feature fires over the group."""
     rates = card.firing_rates.tolist()
     highest, lowest = max(rates), min(rates)
     if len(rates) == 1:

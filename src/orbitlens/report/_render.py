@@ -1,4 +1,4 @@
-"""How a page becomes a file, and the list of settings that every page ends with."""
+"""Writing a page to a file, and the list of settings at the end of every page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,31 +7,18 @@ from typing import Any
 
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_file
-from orbitlens.report._names import PALETTE
-from orbitlens.report._numbers import duration, figure, finite
+from orbitlens.report._notation import PALETTE, duration, figure, finite
 from orbitlens.report._readings import part
 from orbitlens.report._table import Record
 
 
 def write_html(path: str | Path, template: str, view: Mapping[str, Any]) -> Path:
-    """Fill in a template and write it under a temporary name, then rename it.
-
-    Args:
-        path: The HTML file; replaced if it exists.
-        template: Name of the template.
-        view: What it shows. The palette and the way to write a number are added.
-
-    Returns:
-        The path.
-
-    Raises:
-        MissingExtraError: If jinja2 is not installed.
-    """
+    """Fill in a template and write it under a temporary name, then rename it. Returns the path."""
     path = Path(path)
     page = _template(template).render(view, palette=PALETTE, figure=figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as file:
-        # A lone surrogate, as in a file name that is not UTF-8, must not lose the page.
+        # File names that are not UTF-8 bring lone surrogates, which UTF-8 cannot encode.
         file.write_text(page, encoding="utf-8", errors="replace", newline="\n")
     return path
 
@@ -51,22 +38,12 @@ def _template(name: str) -> Any:
     return environment.get_template(name)
 
 
-def settings(
+def list_settings(
     metrics: Record, heading: str, parts: Sequence[str]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Collect the plain entries that rebuild a page: settings, what was measured, and times.
+    """List names and values by heading: the settings, some parts of the record, and the times.
 
-    Args:
-        metrics: The record of the page; its parts may be missing or None.
-        heading: What stands over the entries of `parts`.
-        parts: The parts of the record that say what was measured.
-
-    Returns:
-        Names and values by heading; headings without an entry are left out.
-
-    Example:
-        >>> settings({"config": {"k": 8}, "data": {"n": 9}}, "Data", ["data"])
-        {'Settings': [('k', '8')], 'Data': [('data: n', '9')]}
+    `heading` is that of `parts`. Missing parts and headings without an entry are left out.
     """
     seconds = part(metrics, "seconds")
     known = [time for value in seconds.values() if (time := finite(value)) is not None]

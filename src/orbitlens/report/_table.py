@@ -1,22 +1,17 @@
-"""A table as the page shows it: headings over headings, and the best entries marked."""
+"""Tables of the pages: two rows of headings, and the best entries marked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orbitlens.report._numbers import figure, finite
+from orbitlens.report._notation import figure, finite
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table.
-
-    Args:
-        text: What it says.
-        best: Whether it is the best of its column or row.
-    """
+    """Text of one entry, and whether it is the best of its column or row."""
 
     text: str
     best: bool = False
@@ -24,14 +19,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table.
-
-    Args:
-        heading: What the row is about.
-        details: What stands in small print under it; may be empty.
-        slot: The colour of the SAE that the row is about, or None.
-        cells: The entries.
-    """
+    """Heading of a row, small print below it, the colour slot of its SAE, and its entries."""
 
     heading: str
     details: tuple[str, ...]
@@ -41,13 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading over one column.
-
-    Args:
-        heading: Its text.
-        meaning: One line that explains it.
-        first: Whether it is the first under its span.
-    """
+    """Heading of one column, its explanation, and whether it is the first of its span."""
 
     heading: str
     meaning: str
@@ -56,14 +38,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Span:
-    """A heading over several columns.
-
-    Args:
-        heading: Its text.
-        columns: How many it spans.
-        slot: The colour of the SAE that they are about, or None.
-        meaning: One line that explains it; may be empty.
-    """
+    """Heading of several columns, their number, the colour slot of their SAE, an explanation."""
 
     heading: str
     columns: int
@@ -73,11 +48,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Column:
-    """One figure that every row has.
+    """A figure of every row.
 
     Args:
         key: Its name in the records of the rows.
-        heading: What stands over the column.
+        heading: Heading of the column.
         meaning: One line that explains it.
         better: "low", "high", or None where neither is better.
         write: Turns the figure into text.
@@ -92,15 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with two rows of headings.
-
-    Args:
-        caption: What it shows.
-        corner: What the row headings are.
-        spans: The upper headings.
-        columns: The lower headings.
-        rows: The rows.
-    """
+    """Caption, heading of the row headings, upper and lower column headings, and rows."""
 
     caption: str
     corner: str
@@ -110,26 +77,15 @@ class Table:
 
     @property
     def legend(self) -> dict[str, str]:
-        """Every heading that has an explanation, once."""
+        """Explanations by heading, each once."""
         entries: tuple[Span | Heading, ...] = (*self.spans, *self.columns)
         return {entry.heading: entry.meaning for entry in entries if entry.meaning}
 
 
-def recorded(
+def recorded_columns(
     groups: Mapping[str, Sequence[Column]], records: Sequence[Record]
 ) -> dict[str, list[Column]]:
-    """Leave out the figures that no record has, and the groups that have none.
-
-    Args:
-        groups: Columns by the heading over them.
-        records: The figures of each row.
-
-    Example:
-        >>> x, y = Column("x", "X", "the first"), Column("y", "Y", "the second")
-        >>> shown = recorded({"both": [x, y], "one": [y]}, [{"x": 1}])
-        >>> {heading: len(columns) for heading, columns in shown.items()}
-        {'both': 1}
-    """
+    """Keep the columns that have a figure in some record, and the groups that have a column."""
     shown = {
         heading: [c for c in columns if any(r.get(c.key) is not None for r in records)]
         for heading, columns in groups.items()
@@ -137,15 +93,10 @@ def recorded(
     return {heading: columns for heading, columns in shown.items() if columns}
 
 
-def head(
+def make_headings(
     groups: Mapping[str, Sequence[Column]], meanings: Mapping[str, str]
 ) -> tuple[tuple[Span, ...], tuple[Heading, ...]]:
-    """Lay out the two rows of headings.
-
-    Args:
-        groups: Columns by the heading over them.
-        meanings: One line that explains a group, where it needs one.
-    """
+    """Return the two rows of headings; `meanings` explains some of the groups."""
     spans = (
         Span(heading, len(columns), meaning=meanings.get(heading, ""))
         for heading, columns in groups.items()
@@ -158,31 +109,21 @@ def head(
     return tuple(spans), tuple(headings)
 
 
-def completed(sae: Record) -> bool:
-    """Say whether an SAE's figures may compete: its training did not end early."""
+def is_completed(sae: Record) -> bool:
+    """Say whether the training of an SAE ran to its end. Only then do its figures compete."""
     return sae.get("status") in (None, "completed")
 
 
-def marked(
+def mark_best(
     values: Sequence[Any],
     write: Callable[[Any], str],
     better: str | None,
     competing: Sequence[bool],
 ) -> list[Cell]:
-    """Write values and mark the best of them.
+    """Write values and mark the best finite one among the competing ones.
 
-    Args:
-        values: Numbers, or None.
-        write: Turns a value into text.
-        better: "low" or "high"; None marks nothing.
-        competing: Which of them may be marked; a value that is not finite never is.
-
-    Returns:
-        One cell per value; none is marked where all that compete are equal.
-
-    Example:
-        >>> [cell.best for cell in marked([3, 1, 2], str, "low", [True, False, True])]
-        [False, False, True]
+    `better` is "low" or "high"; None marks nothing. Nothing is marked where all competing values
+    are equal.
     """
     numbers = [
         finite(value) if competes else None

@@ -1,4 +1,4 @@
-"""A picture of the strongest edges between the features of two layers."""
+"""The picture of an attribution: the strongest edges between the features of two layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,28 +7,40 @@ from typing import Any
 from orbitlens.attribution import AttributionGraph, Edge
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import new_file
-from orbitlens.report._names import PALETTE, element_label
+from orbitlens.report._notation import PALETTE, element_label
+from orbitlens.report._ordering import order_atoms
 
 _INK, _MUTED, _PAPER = "#101112", "#505152", "#ffffff"
 _STYLES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _THINNEST, _THICKEST, _HOLLOW = 1.2, 6.0, 0.45
 _BESIDE = 0.34
-_ROUNDS = 8
 
 
 def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -> None:
-    """Draw the n strongest edges, the earlier layer's atoms on the left, as a PNG.
+    """Draw the n strongest edges as a PNG, with the earlier layer's atoms on the left.
 
-    Width is the strength, colour the relative element; a negative edge is hollow.
+    The width of an edge is its strength, its colour the relative element. A negative edge is
+    hollow.
 
     Args:
         graph: The attribution.
         out: The file to write; replaced if it exists.
-        n: Edges at most.
+        n: Maximum number of edges.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
         OrbitLensError: If n is below 1, or there is no edge.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from orbitlens.groups import cyclic
+        >>> active = torch.tensor([[True], [False]])
+        >>> table = torch.tensor([[[2.0]], [[-1.0]]])
+        >>> graph = AttributionGraph(cyclic(2), "m:a", "m:b", 9, table, 0.5, (active, active))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw_attribution(graph, Path(folder) / "edges.png")
+        ...     (Path(folder) / "edges.png").exists()
+        True
     """
     try:
         from matplotlib import style
@@ -43,7 +55,7 @@ def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -
             received="an attribution of 0 everywhere",
             remedy="give inputs on which features of both layers are active",
         )
-    left, right = in_order(edges)
+    left, right = order_atoms(edges)
     with style.context(["default", {"font.size": 9.0, "text.parse_math": False}]):
         rows = max(len(left), len(right))
         figure = Figure(figsize=(6.4, 1.5 + 0.34 * rows), layout="constrained")
@@ -58,37 +70,6 @@ def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -
         axes.set_ylim(rows - 0.4, -1.3)
         with new_file(out) as file:
             figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
-
-
-def in_order(edges: Sequence[Edge]) -> tuple[list[int], list[int]]:
-    """Order the atoms of both sides so that few edges cross.
-
-    Each atom goes to the mean place of those that it is connected with, by turns on either side.
-
-    Args:
-        edges: The edges, the strongest first.
-
-    Returns:
-        Sources and targets, from top to bottom.
-
-    Example:
-        >>> in_order([Edge(0, 5, "e", 2.0), Edge(1, 6, "e", 1.0), Edge(2, 5, "e", 1.0)])
-        ([0, 2, 1], [5, 6])
-    """
-    ends = [(edge.source, edge.target) for edge in edges]
-    left, right = (list(dict.fromkeys(side)) for side in zip(*ends, strict=True))
-    for _ in range(_ROUNDS):
-        right = _by_means(right, [(target, source) for source, target in ends], left)
-        left = _by_means(left, ends, right)
-    return left, right
-
-
-def _by_means(atoms: list[int], ends: list[tuple[int, int]], others: list[int]) -> list[int]:
-    def mean(atom: int) -> float:
-        places = [others.index(other) for own, other in ends if own == atom]
-        return sum(places) / len(places)
-
-    return sorted(atoms, key=mean)
 
 
 def _heights(atoms: list[int], rows: int) -> dict[int, float]:
@@ -119,7 +100,7 @@ def _draw_edges(
         place = names.index(edge.relative)
         colour = PALETTE[place % len(PALETTE)][0]
         stroke = _STYLES[place // len(PALETTE) % len(_STYLES)]
-        # Edges between the same two atoms spread between their ends.
+        # Edges between the same two atoms spread apart in the middle.
         same = [e for e in edges if (e.source, e.target) == (edge.source, edge.target)]
         lift = _BESIDE * (same.index(edge) - (len(same) - 1) / 2)
         start, end = left[edge.source], right[edge.target]

@@ -1,4 +1,4 @@
-"""Features to look at: which latents to show, and the images they fire on in each orientation."""
+"""Features to look at: which latents or atoms a page shows, and their top images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 import torch
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.metrics.labels import atom_labels, orientation_codes
+from orbitlens.sae._stabilisers import cosets
+from orbitlens.sae.model import SAE, orbit_dictionary
 from orbitlens.typing import Float, Int, Tensor
 
-MIN_SAMPLES = 4
-ImagesOf = Callable[[Int[Tensor, " k"], int], Float[Tensor, "k channels height width"]]
+_MIN_SAMPLES = 4
+_ImagesOf = Callable[[Int[Tensor, " k"], int], Float[Tensor, "k channels height width"]]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureCard:
-    """One latent of one SAE, or one atom of an orbit SAE, as held-out samples show it.
+    """One latent of an SAE, or one atom of an orbit SAE, on held-out samples.
 
-    There is a row for each group element, for the samples moved by it. Of an atom there is a row
-    for each of its orientations instead, see `orbit_feature_cards`.
+    A latent has one row per group element, for the samples moved by it. An atom has one row per
+    orientation, see `orbit_feature_cards`.
 
     Args:
         sae: Name of the SAE, such as "vanilla" or "equivariant_canonical".
@@ -26,7 +29,7 @@ class FeatureCard:
         images: Its top images in each row, strongest first, values in [0, 1], shape
             [group, rank, channels, height, width].
         activations: Its activation on each of them, shape [group, rank].
-        label: What the group does to its direction, in words; None where that is not known.
+        label: The effect of the group on its direction, in words; None where it is unknown.
         orientations: For an atom, the element of each row; None for a latent.
     """
 
@@ -41,7 +44,7 @@ class FeatureCard:
 
 def feature_cards(
     codes: Float[Tensor, "n group latents"],
-    images_of: ImagesOf,
+    images_of: _ImagesOf,
     *,
     sae: str,
     n_features: int,
@@ -50,31 +53,30 @@ def feature_cards(
 ) -> list[FeatureCard]:
     """Choose the latents of an SAE to show, and their top images in each orientation.
 
-    Of the latents that fire (z > 0) on at least 4 samples in some orientation, the ones with the
-    largest energy
+    Candidates are the latents that fire (z > 0) on at least 4 samples in some orientation and have
+    finite values. They are ranked by their energy
 
-    sum over x and g of z_i(gx)^2
+        sum over x and g of z_i(gx)^2,
 
-    are shown, largest first; equal ones by their index. A latent with a value that is not finite is
-    passed over. For every group element the images are those of the distinct samples with the
-    largest z_i(gx); where a latent fires on fewer, the rest have activation 0.
+    equal ones by their index. For every group element the images are those of the distinct samples
+    with the largest z_i(gx). Where a latent fires on fewer samples, the rest have activation 0.
 
     Args:
         codes: z(gx) of held-out samples along their orbits, shape [n, group, latents].
         images_of: Returns the images of some samples, moved by one group element, values in [0, 1].
         sae: Name of the SAE.
-        n_features: Latents to show, at most; fewer where fewer fire.
+        n_features: Maximum number of latents; fewer are shown where fewer fire.
         n_images: Images per orientation, default 6; fewer where there are fewer samples.
-        labels: What the group does to each latent, in words, such as the sentences of
+        labels: The effect of the group on each latent, in words, such as the sentences of
             `orbitlens.metrics.symmetry_labels`, shape [latents]; None (default) for none.
 
     Returns:
         One card per latent, largest energy first.
 
     Raises:
-        OrbitLensError: If `n_images` is below 1, `n_features` below 0, there is not one label for
-            each latent, or `images_of` does not give one image [channels, height, width] for each
-            sample asked for.
+        OrbitLensError: If `n_images` is below 1, `n_features` is below 0, the number of labels is
+            not that of the latents, or `images_of` does not return one image
+            [channels, height, width] per sample.
 
     Example:
         >>> codes = torch.zeros(5, 2, 3)
@@ -84,7 +86,7 @@ def feature_cards(
         >>> card.latent, card.firing_rates.tolist(), card.activations.tolist()
         (1, [1.0, 0.0], [[5.0, 4.0], [0.0, 0.0]])
     """
-    check_counts(n_features, n_images)
+    _check_counts(n_features, n_images)
     if labels is not None and len(labels) != codes.shape[-1]:
         raise OrbitLensError(
             "`labels`",
@@ -93,14 +95,14 @@ def feature_cards(
             remedy="label all directions of this SAE",
         )
     codes = codes.detach().cpu()
-    latents = latents_to_show(codes, n_features)
+    latents = _choose_latents(codes, n_features)
     if not latents:
         return []
     shown = codes[:, :, latents]
     ranked = shown.sort(dim=0, descending=True, stable=True)
     activations, samples = ranked.values[:n_images], ranked.indices[:n_images]
     moves = torch.arange(codes.shape[1])[:, None].expand_as(samples)
-    images = moved_images(images_of, samples, moves)
+    images = _moved_images(images_of, samples, moves)
     return [
         FeatureCard(
             sae=sae,
@@ -114,39 +116,96 @@ def feature_cards(
     ]
 
 
-def latents_to_show(codes: Float[Tensor, "n group latents"], n_features: int) -> list[int]:
-    """Choose the latents with the largest energy among those that fire on a few samples.
+def orbit_feature_cards(
+    codes: Float[Tensor, "n moved latents"],
+    images_of: _ImagesOf,
+    model: SAE,
+    *,
+    sae: str,
+    n_features: int,
+    n_images: int = 6,
+) -> list[FeatureCard]:
+    """Choose the atoms of an orbit SAE to show, and their top images in each orientation.
+
+    The strength of atom c in orientation g on a sample x is its maximum over the orbit of x,
+
+        s[x, g, c] = max over m of z(mx)[g, c].
+
+    Atoms and samples are chosen from these strengths [n, element, atom] as `feature_cards` chooses
+    from codes. A picture in row g is the sample moved by the m of its maximum, as the network saw
+    it, so the rows show the same content in different orientations: row g is row e moved by g, as
+    far as the network is equivariant. Orientations of an atom that are the same share a row.
 
     Args:
-        codes: Activations of each latent, shape [n, group, latents].
-        n_features: Latents to choose, at most.
+        codes: z(mx) of held-out samples x moved by elements m = 0, 1, ..., shape
+            [n, moved, |G| * n_atoms]. Give whole orbits, as to `feature_cards`, so that every
+            orientation is seen; `codes[:, :1]` shows only unmoved samples.
+        images_of: Returns the images of some samples, moved by one group element, values in [0, 1].
+        model: The orbit SAE; the label of each atom is read from its dictionary.
+        sae: Name of the SAE.
+        n_features: Maximum number of atoms; fewer are shown where fewer fire.
+        n_images: Images per orientation, default 6; fewer where there are fewer samples.
 
     Returns:
-        Their indices, largest energy first.
+        One card per atom, largest energy first. Firing rates are those of unmoved samples.
+
+    Raises:
+        OrbitLensError: If the model is no orbit SAE, `n_images` is below 1, `n_features` is below
+            0, or `images_of` does not return one image per sample.
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae import OrbitDictionary, TopK, compose
+        >>> atoms = OrbitDictionary(1, isotypic_basis(regular(cyclic(4))))
+        >>> model = compose(TopK(1), atoms)
+        >>> picture_of = lambda samples, element: torch.rand(len(samples), 1, 8, 8)
+        >>> codes = torch.eye(4).expand(5, 4, 4)
+        >>> card, = orbit_feature_cards(codes, picture_of, model, sae="orbit", n_features=1)
+        >>> card.orientations, card.firing_rates.tolist(), card.images.shape[:2]
+        ((0, 1, 2, 3), [1.0, 0.0, 0.0, 0.0], torch.Size([4, 5]))
     """
-    fires = (codes > 0).any(dim=1).sum(dim=0) >= MIN_SAMPLES
+    _check_counts(n_features, n_images)
+    strongest, moves = orientation_codes(model, codes).max(dim=1)
+    atoms = _choose_latents(strongest, n_features)
+    if not atoms:
+        return []
+    ranked = strongest[:, :, atoms].sort(dim=0, descending=True, stable=True)
+    activations, samples = ranked.values[:n_images], ranked.indices[:n_images]
+    images = _moved_images(images_of, samples, moves[:, :, atoms].gather(0, samples))
+    dictionary = orbit_dictionary(model)
+    same = cosets(dictionary.group, dictionary.stabilisers.cpu())
+    labels = atom_labels(model, codes[:, 0])
+    cards = []
+    for i, atom in enumerate(atoms):
+        rows = same[:, atom].unique().tolist()
+        cards.append(
+            FeatureCard(
+                sae=sae,
+                latent=atom,
+                firing_rates=torch.tensor(labels[atom].firing_rates)[rows],
+                images=images[:, rows, i].transpose(0, 1),
+                activations=activations[:, rows, i].T.float(),
+                label=labels[atom].sentence,
+                orientations=tuple(rows),
+            )
+        )
+    return cards
+
+
+def _choose_latents(codes: Float[Tensor, "n group latents"], n_features: int) -> list[int]:
+    """Return the latents with the largest energy among those that fire on a few samples."""
+    fires = (codes > 0).any(dim=1).sum(dim=0) >= _MIN_SAMPLES
     energy = codes.square().sum(dim=(0, 1), dtype=torch.float64)
     order = energy.sort(descending=True, stable=True).indices
     eligible = (fires & energy.isfinite())[order]
     return [int(latent) for latent in order[eligible][:n_features]]
 
 
-def moved_images(
-    images_of: ImagesOf, samples: Int[Tensor, "*places"], moves: Int[Tensor, "*places"]
+def _moved_images(
+    images_of: _ImagesOf, samples: Int[Tensor, "*places"], moves: Int[Tensor, "*places"]
 ) -> Float[Tensor, "*places channels height width"]:
-    """Collect images, asking once for all of each element: moving images may be slow.
-
-    Args:
-        images_of: Returns the images of some samples, moved by one group element.
-        samples: Index of the sample of each image, of any shape.
-        moves: The element that it is moved by, of the same shape.
-
-    Returns:
-        The images, laid out as the samples are.
-
-    Raises:
-        OrbitLensError: If `images_of` does not give one image for each sample asked for.
-    """
+    """Collect images of samples moved by elements, with one call per element: it may be slow."""
     found: dict[int, Tensor] = {}
     for element in moves.unique().tolist():
         asked = samples[moves == element]
@@ -156,7 +215,7 @@ def moved_images(
                 "`images_of`",
                 expected=f"images of shape [{len(asked)}, channels, height, width]",
                 received=f"shape {list(images.shape)}",
-                remedy="return one image for each sample asked for",
+                remedy="return one image per sample",
             )
         found[element] = images.detach().cpu().float()
     first = next(iter(found.values()))
@@ -166,12 +225,7 @@ def moved_images(
     return together
 
 
-def check_counts(n_features: int, n_images: int) -> None:
-    """Check how much is asked for.
-
-    Raises:
-        OrbitLensError: If there are fewer than 0 features or 1 image.
-    """
+def _check_counts(n_features: int, n_images: int) -> None:
     for name, least, value in (("n_features", 0, n_features), ("n_images", 1, n_images)):
         if value < least:
             raise OrbitLensError(

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file with everything in it, to open from disk or send by mail."""
+"""The page of a run: one HTML file with everything in it, to open from disk or send by mail."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,17 +6,15 @@ from typing import Any
 
 from orbitlens.report import _readings as readings
 from orbitlens.report._gallery import galleries
-from orbitlens.report._names import SaeStyle, element_label, sae_styles
-from orbitlens.report._numbers import figure, finite, score
+from orbitlens.report._notation import SaeStyle, element_label, figure, finite, sae_styles, score
 from orbitlens.report._plots import training_chart, transport_chart
-from orbitlens.report._probe_tables import probe_tables
 from orbitlens.report._readings import part
-from orbitlens.report._render import settings, write_html
-from orbitlens.report._sae_table import sae_table
+from orbitlens.report._render import list_settings, write_html
+from orbitlens.report._sae_tables import probe_tables, sae_table
 from orbitlens.report._table import Record
 from orbitlens.report.features import FeatureCard
 
-Histories = Mapping[str, Mapping[str, Sequence[float | int | None]]]
+_Histories = Mapping[str, Mapping[str, Sequence[float | int | None]]]
 _CURVES = {
     "loss": "Loss",
     "explained_variance": "Explained variance",
@@ -25,21 +23,24 @@ _CURVES = {
 
 
 def write_page(
-    path: str | Path, metrics: Mapping[str, Any], histories: Histories, cards: Sequence[FeatureCard]
+    path: str | Path,
+    metrics: Mapping[str, Any],
+    histories: _Histories,
+    cards: Sequence[FeatureCard],
 ) -> Path:
     """Write the page of a run.
 
-    The file is self-contained: pictures, charts, style and script are inside, nothing is loaded
-    from a network, and it reads well without the script. It is written under a temporary name and
-    renamed; the same input gives the same bytes. What is missing or None in `metrics` is left out
-    or shown as a dash; figures that are not finite are shown as such.
+    The file is self-contained: it holds its pictures, charts, style and script, loads nothing from
+    a network, and is complete without the script. It is written under a temporary name and renamed.
+    The same input gives the same bytes. Parts of `metrics` that are missing or None are left out or
+    shown as a dash; figures that are not finite are called so.
 
     Args:
         path: The HTML file; replaced if it exists.
-        metrics: The record that is written as metrics.json.
+        metrics: The record of the run, as in its metrics.json.
         histories: For each SAE "loss", "explained_variance" and "dead_latents", one value per
-            epoch; empty without.
-        cards: Features to show, see `feature_cards`; empty without.
+            epoch; may be empty.
+        cards: Features to show, see `feature_cards`; may be empty.
 
     Returns:
         The path.
@@ -57,7 +58,7 @@ def write_page(
     return write_html(path, "page.html.j2", _view(metrics, histories, cards))
 
 
-def _view(metrics: Record, histories: Histories, cards: Sequence[FeatureCard]) -> dict[str, Any]:
+def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) -> dict[str, Any]:
     saes = part(metrics, "saes")
     styles = sae_styles([*saes, *histories, *(card.sae for card in cards)])
     elements = [str(name) for name in part(metrics, "group").get("elements") or ()]
@@ -74,12 +75,12 @@ def _view(metrics: Record, histories: Histories, cards: Sequence[FeatureCard]) -
         "curves": _curves(histories, styles),
         "trained": [style for name, style in styles.items() if histories.get(name)],
         "galleries": galleries(cards, elements, styles),
-        "settings": settings(metrics, "Data, model and action", ("data", "model", "action")),
+        "settings": list_settings(metrics, "Data, model and action", ("data", "model", "action")),
     }
 
 
 def _transport(transport: Record, elements: Sequence[str]) -> dict[str, Any]:
-    """Prepare chart, figures and readings of the transport; empty without one."""
+    """Return the chart, figures and readings of the transport; empty without a transport."""
     if not transport:
         return {}
     learned, identity = (
@@ -112,17 +113,19 @@ def _interval(transport: Record) -> list[tuple[str, str]]:
 
 
 def _conditioning(transport: Record) -> list[tuple[str, str]]:
-    """What a user needs to know before using the inverse."""
+    """Return the figures that decide whether the inverse is safe to use."""
     lines = []
     if "condition_number" in transport:
         lines.append(("Condition number", figure(transport["condition_number"])))
     dim, variable = transport.get("dim"), transport.get("variable")
     if dim is not None and variable is not None and variable < dim:
-        lines.append(("Directions without variance, which stay", f"{dim - variable} of {dim}"))
+        lines.append(
+            ("Directions without variance, left as they are", f"{dim - variable} of {dim}")
+        )
     return lines
 
 
-def _curves(histories: Histories, styles: Mapping[str, SaeStyle]) -> list[str]:
+def _curves(histories: _Histories, styles: Mapping[str, SaeStyle]) -> list[str]:
     charts = [
         training_chart(
             quantity,

@@ -1,17 +1,26 @@
-"""The picture of a network: layers from top to bottom, and panels side by side that share the rows.
+"""The picture of a network: one row per layer, and panels side by side.
 
-Everything here is geometry in pixels; the template draws it in the colours of the page around it.
+All sizes are in pixels; the template draws the picture in the colours of the page.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orbitlens.report._names import IrrepStyle, short_name
-from orbitlens.report._numbers import figure, finite, percent, score
+from orbitlens.report._notation import IrrepStyle, figure, finite, percent, score, short_name
 from orbitlens.report._table import Record
-from orbitlens.report.network._axes import Axis, log_axis, r2_axis, unit_axis
-from orbitlens.report.network._marks import Bar, Mark, NetworkChart, Panel, RowName, Series
+from orbitlens.report.network._parts import (
+    Axis,
+    Bar,
+    Mark,
+    NetworkChart,
+    Panel,
+    RowName,
+    Series,
+    log_axis,
+    r2_axis,
+    unit_axis,
+)
 from orbitlens.report.network._readings import layer_name
 
 _NAMES_WIDTH = 190.0
@@ -25,15 +34,9 @@ _ROW_HEIGHTS = ((40, 24.0), (80, 20.0), (math.inf, 16.0))
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a panel of marks shows.
+    """A kind of panel: its figures, the lowest first, and how to choose an axis and write values.
 
-    Args:
-        heading: What it shows.
-        unit: What its axis is.
-        weight: Its share of the width, beside the others'.
-        marks: The mark of each figure of a layer, the lowest first.
-        axis: Chooses the axis for the values to show.
-        write: Writes a value out.
+    `weight` is its width relative to the other panels.
     """
 
     heading: str
@@ -52,7 +55,6 @@ _VERDICTS = {
     "none": Mark("none", "cross", "--muted"),
 }
 
-
 _KINDS = (
     _Kind(
         "R²",
@@ -60,7 +62,7 @@ _KINDS = (
         260.0,
         {
             "control_r2": Mark("shuffled elements", "cross", "--muted"),
-            "identity_r2": Mark("identity, taken as unmoved", "square", "--baseline"),
+            "identity_r2": Mark("identity, no transport", "square", "--baseline"),
             "free_r2": Mark("unconstrained", "ring", "--ink"),
             "r2": Mark("exact, with 95% interval", "dot", "--accent"),
         },
@@ -102,16 +104,9 @@ _SPECTRUM, _SPECTRUM_WEIGHT = "Symmetry spectrum", 248.0
 
 
 def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> NetworkChart | None:
-    """Lay out the picture; panels without a finite figure are left out.
+    """Lay out the picture of the layers, without panels that have no finite figure.
 
-    R² below -0.5 is drawn there, errors at most six decades below 1.
-
-    Args:
-        layers: The figures of each layer, in the order of the rows.
-        irreps: The irreps, in the order of each layer's spectrum.
-
-    Returns:
-        The picture, or None where there is no layer.
+    `irreps` are in the order of each layer's spectrum. None stands for no layers.
     """
     if not layers:
         return None
@@ -132,7 +127,7 @@ def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Net
         if kind.heading in shown
     ]
     if spectra:
-        # Beside R², if there is one: how much is predicted, and of what kind it is.
+        # Beside R², if there is one: how much is predicted, and which irreps carry it.
         place = 1 if "R²" in shown else 0
         panels.insert(place, _spectrum_panel(_SPECTRUM_WEIGHT * scale, layers, irreps, rows))
     verdicts = [_VERDICTS.get(str(layer.get("verdict"))) for layer in layers]
@@ -215,7 +210,7 @@ def _reading(layer: Record, kind: _Kind) -> str:
 
 
 def _shares(layer: Record, irreps: Sequence[IrrepStyle]) -> list[float]:
-    """Return the spectrum of a layer, empty where it is not known in full."""
+    """Return the spectrum of a layer, empty unless it is complete."""
     shares = [finite(share) for share in layer.get("spectrum") or ()]
     known = [max(share, 0.0) for share in shares if share is not None]
     return known if len(known) == len(shares) == len(irreps) else []

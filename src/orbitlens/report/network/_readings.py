@@ -1,4 +1,4 @@
-"""What the figures of a network's layers say, in plain words."""
+"""The figures of a network in plain words: title, lead, headlines, notices."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from orbitlens.report._names import TRIVIAL, short_name
-from orbitlens.report._numbers import figure, finite, percent, score
+from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, short_name
 from orbitlens.report._readings import Headline, action_notices, part
 from orbitlens.report._table import Record
 
@@ -23,11 +22,11 @@ _OTHERS = {
     "none": "neither",
 }
 
-Point = tuple[str, float]
+_Point = tuple[str, float]
 
 
 def layers_of(record: Record) -> list[Record]:
-    """Return the layers of a record, in the order in which the network calls them."""
+    """Return the records of the layers, in the order in which the network calls them."""
     return [layer for layer in record.get("layers") or () if layer]
 
 
@@ -37,23 +36,13 @@ def layer_name(layer: Record) -> str:
 
 
 def title(record: Record) -> str:
-    """Name what was measured: the network and the group.
-
-    Example:
-        >>> title({"model": {"name": "digits-cnn"}, "group": {"name": "D4"}})
-        'How digits-cnn moves under D4'
-    """
+    """Name the network and the group."""
     model = part(record, "model").get("name") or "a network"
     return f"How {model} moves under {_group(record)}"
 
 
 def lead(record: Record) -> str:
-    """Say in a few sentences what was found; what is not known is left out.
-
-    Example:
-        >>> lead({"layers": [{"layer": "a", "verdict": "equivariant"}], "group": {"name": "C4"}})
-        '1 of 1 layer moves as a representation of C4.'
-    """
+    """Describe the findings in a few sentences, without those that are unknown."""
     sentences = [
         _verdicts(record),
         _growth(record),
@@ -64,7 +53,7 @@ def lead(record: Record) -> str:
 
 
 def headlines(record: Record) -> list[Headline]:
-    """Return the numbers at the head: verdicts, median R^2, invariance, the largest fall."""
+    """Return the headlines: verdicts, median R^2, share of invariance, largest fall of R^2."""
     layers, counts = layers_of(record), _counts(record)
     skipped = len(part(record, "skipped"))
     lines = []
@@ -75,12 +64,12 @@ def headlines(record: Record) -> list[Headline]:
             Headline(
                 "Equivariant layers",
                 f"{counts['equivariant']} of {len(layers)}",
-                ", ".join(others) or "every layer that was measured",
+                ", ".join(others) or "all measured layers",
             )
         )
     if (r2 := _median(layers, "r2")) is not None:
         without = (
-            (_median(layers, "identity_r2"), "unmoved"),
+            (_median(layers, "identity_r2"), "without a transport"),
             (_median(layers, "control_r2"), "with shuffled elements"),
         )
         known = (f"{score(value)} {words}" for value, words in without if value is not None)
@@ -110,7 +99,7 @@ def headlines(record: Record) -> list[Headline]:
 
 
 def notices(record: Record) -> list[str]:
-    """Collect what a reader must know before trusting the figures."""
+    """Return warnings about the figures of the layers."""
     layers = layers_of(record)
     costs = sorted(
         ((_brief(x), cost) for x in layers if (cost := _cost(x)) > _COST),
@@ -119,11 +108,11 @@ def notices(record: Record) -> list[str]:
     return [
         *action_notices(part(record, "action")),
         *_notice(
-            "exactness costs more than 0.02 of R²",
+            "the exact transport loses more than 0.02 of R² to the unconstrained one",
             [f"{name} ({score(cost)})" for name, cost in costs],
         ),
         *_notice(
-            "some directions carry no variance and stay where they are",
+            "some directions carry no variance, and the transport does not move them",
             [
                 f"{_brief(x)} ({_count(x['dim'] - x['rank'])} of {_count(x['dim'])})"
                 for x in layers
@@ -131,7 +120,7 @@ def notices(record: Record) -> list[str]:
             ],
         ),
         *_notice(
-            "the mean over places was looked at, as it is not known where places move",
+            "the mean over places was measured, as the movement of places is unknown",
             [
                 f"{_brief(x)} ({_count(x['all_places'])} places)"
                 for x in layers
@@ -139,7 +128,7 @@ def notices(record: Record) -> list[str]:
             ],
         ),
         *_notice(
-            "the directions that were looked at hold less than 99% of the variance",
+            "the measured directions hold less than 99% of the variance",
             [
                 f"{_brief(x)} ({percent(x['kept_variance'])} in {_count(x.get('dim'))})"
                 for x in layers
@@ -147,11 +136,11 @@ def notices(record: Record) -> list[str]:
             ],
         ),
         *_notice(
-            "R² is no higher than with shuffled elements, and says nothing about the group",
+            "R² is no higher than with shuffled elements, so it says nothing about the group",
             [
                 _brief(x)
                 for x in layers
-                # A layer that does not move is predicted as well under any labels.
+                # Any labels predict a layer that does not move equally well.
                 if "invariant" not in str(x.get("verdict"))
                 and _not_above(x.get("r2"), x.get("control_r2"))
             ],
@@ -163,15 +152,15 @@ def notices(record: Record) -> list[str]:
     ]
 
 
-def _notice(what: str, entries: Sequence[str]) -> list[str]:
+def _notice(fact: str, entries: Sequence[str]) -> list[str]:
     if not entries:
         return []
     listed = ", ".join(entries[:_LISTED]) + (", …" if len(entries) > _LISTED else "")
-    return [f"At {len(entries)} {'layer' if len(entries) == 1 else 'layers'} {what}: {listed}"]
+    return [f"At {len(entries)} {'layer' if len(entries) == 1 else 'layers'} {fact}: {listed}"]
 
 
 def _brief(layer: Record) -> str:
-    """Return a name that fits into a sentence; the table has it whole."""
+    """Return a name that fits into a sentence; the table has the full name."""
     return short_name(layer_name(layer), _IN_A_SENTENCE)
 
 
@@ -204,7 +193,7 @@ def _growth(record: Record) -> str:
     if len(shares) < 2:
         return ""
     (first, low), (last, high) = shares[0], shares[-1]
-    subject = f"The share of energy that {_group(record)} leaves as it is"
+    subject = f"The share of energy that {_group(record)} leaves unchanged"
     if abs(high - low) < _SMALL_SHARE:
         return f"{subject} is about the same at the start and the end, {percent(high)} at {last}."
     verb = "grows" if high > low else "shrinks"
@@ -231,8 +220,8 @@ def _inputs(record: Record) -> str:
     return f"Every figure is on {_count(inputs['held_out'])} held-out{of} inputs{name}."
 
 
-def _invariant_shares(record: Record) -> list[Point]:
-    """Return the share of energy in the trivial irrep, at layers where it is known."""
+def _invariant_shares(record: Record) -> list[_Point]:
+    """Return the share of energy in the trivial irrep, for layers where it is known."""
     names = [str(irrep.get("name")) for irrep in part(record, "group").get("irreps") or ()]
     if TRIVIAL not in names:
         return []
@@ -241,14 +230,14 @@ def _invariant_shares(record: Record) -> list[Point]:
     return _known((name, spectrum[place]) for name, spectrum in spectra if place < len(spectrum))
 
 
-def _largest_fall(layers: Sequence[Record]) -> tuple[Point, Point] | None:
-    """Find the layer whose R^2 is furthest below that of the one before, if any is below."""
+def _largest_fall(layers: Sequence[Record]) -> tuple[_Point, _Point] | None:
+    """Return the two neighbouring layers between which R^2 falls most, if it ever falls."""
     points = _known((_brief(layer), layer.get("r2")) for layer in layers)
     falls = [(before, after) for before, after in pairwise(points) if after[1] < before[1]]
     return max(falls, key=lambda step: step[0][1] - step[1][1], default=None)
 
 
-def _known(points: Iterable[tuple[str, Any]]) -> list[Point]:
+def _known(points: Iterable[tuple[str, Any]]) -> list[_Point]:
     return [(name, number) for name, value in points if (number := finite(value)) is not None]
 
 

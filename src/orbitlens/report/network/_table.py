@@ -1,11 +1,18 @@
-"""The table of all layers."""
+"""The table of all layers of a network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orbitlens.report._names import IrrepStyle
-from orbitlens.report._numbers import figure, percent, score
-from orbitlens.report._table import Cell, Column, Record, Row, Table, head, recorded
+from orbitlens.report._notation import IrrepStyle, figure, percent, score
+from orbitlens.report._table import (
+    Cell,
+    Column,
+    Record,
+    Row,
+    Table,
+    make_headings,
+    recorded_columns,
+)
 from orbitlens.report.network._readings import layer_name
 
 
@@ -14,19 +21,21 @@ def _interval(bounds: tuple[Any, Any]) -> str:
 
 
 def _part_of(counts: tuple[Any, Any]) -> str:
-    looked, there = counts
-    return figure(looked) if there in (None, looked) else f"{figure(looked)} of {figure(there)}"
+    measured, total = counts
+    if total in (None, measured):
+        return figure(measured)
+    return f"{figure(measured)} of {figure(total)}"
 
 
 _FINDING = (
     Column(
         "verdict",
         "Verdict",
-        "Equivariant: the interval of R² is above 0 and above the shuffled control, and R² above "
-        "that of the identity by more than 0.01; else invariant: the interval and R² of the "
-        "identity are above 0; partly: R², for invariance that of the identity, is below 0.9; "
-        "else none. Of maps and tokens it is said of the channels, after their places have moved: "
-        "a map of scalars is invariant",
+        "Equivariant: the interval of R² lies above 0 and above the shuffled control, and R² "
+        "exceeds that of the identity by more than 0.01. Invariant: not equivariant, and the "
+        "interval and R² of the identity lie above 0. Partly: R² is below 0.9 (for invariance, R² "
+        "of the identity). None: neither. For maps and tokens the verdict is about the channels, "
+        "after their places have moved: a map of scalars is invariant",
         write=str,
     ),
 )
@@ -34,29 +43,34 @@ _FITS = (
     Column(
         "r2",
         "Exact",
-        "R² of the transport that is a representation by construction: 1 is perfect, 0 no better "
-        "than the mean under each element",
+        "R² of the exact transport, which is a representation by construction: 1 is perfect, 0 no "
+        "better than the mean under each element",
         write=score,
     ),
     Column(
         "interval",
         "95% interval",
-        "Of the exact R², under bootstrap resampling of the held-out inputs",
+        "Bootstrap interval of the exact R² over the held-out inputs",
         write=_interval,
     ),
     Column(
         "free_r2",
         "Unconstrained",
-        "R² of one fitted matrix per element; what it has more than the exact one is the cost of "
+        "R² of one freely fitted matrix per element; its lead over the exact R² is the cost of "
         "exactness",
         write=score,
     ),
-    Column("identity_r2", "Identity", "R² of activations taken as unmoved", write=score),
+    Column(
+        "identity_r2",
+        "Identity",
+        "R² without a transport, as if activations did not move",
+        write=score,
+    ),
     Column(
         "control_r2",
         "Shuffled",
-        "R² of an exact transport fitted to and measured on orbits with shuffled elements; high "
-        "where a layer is invariant",
+        "R² of an exact transport fitted and measured on orbits with shuffled elements; high where "
+        "a layer is invariant",
         write=score,
     ),
     Column(
@@ -70,12 +84,12 @@ _ERRORS = (
     Column(
         "relation_error",
         "Relation error",
-        "Of the unconstrained fit: the largest ‖ρ(g) ρ(h) − ρ(gh)‖ / ‖I‖, 0 for a representation",
+        "Largest ‖ρ(g) ρ(h) − ρ(gh)‖ / ‖I‖ of the unconstrained fit; 0 for a representation",
     ),
     Column(
         "condition_number",
         "Condition number",
-        "Of the exact transport: the largest ratio of singular values of ρ(g), over all g; 1 is a "
+        "Largest ratio of singular values of ρ(g) over all g, for the exact transport; 1 is a "
         "rotation",
     ),
 )
@@ -84,13 +98,13 @@ _SCORES = (
         "equivariance_score",
         "Equivariance",
         "Mean correlation of ψ(gx) and ψ(x) along the canonical directions of training inputs: 1 "
-        "where nothing is lost",
+        "if nothing is lost",
         write=score,
     ),
     Column(
         "invariance_score",
         "Invariance",
-        "Mean correlation of ψ(gx) and ψ(x) along the same directions: 1 where nothing moves",
+        "Mean correlation of ψ(gx) and ψ(x) along the same directions: 1 if nothing moves",
         write=score,
     ),
 )
@@ -106,45 +120,44 @@ _SIZES = (
     Column(
         "kind",
         "Kind",
-        "Maps: positions on a grid; tokens: a sequence; vectors: one activation per input",
+        "Maps: positions on a grid. Tokens: a sequence. Vectors: one activation per input",
         write=str,
     ),
-    Column("positions", "Positions", "Looked at per input, of all that there are", write=_part_of),
+    Column(
+        "positions",
+        "Positions",
+        "Positions measured per input, and positions in all",
+        write=_part_of,
+    ),
     Column("width", "Channels", "Width of the layer"),
-    Column("dim", "Directions", "Looked at: all channels, or the leading principal directions"),
+    Column(
+        "dim",
+        "Directions",
+        "Measured directions: all channels, or the leading principal directions",
+    ),
     Column("kept_variance", "Kept", "Share of the variance in these directions", write=percent),
     Column("rank", "Moved", "Directions with variance; the exact transport moves only these"),
 )
 _MEANINGS = {
-    "R² on held-out inputs": "1 − Σ ‖ψ(gx) − ρ(g) ψ(x)‖² / Σ ‖ψ(gx) − mean‖², over all g but the "
-    "identity",
+    "R² on held-out inputs": "1 − Σ ‖ψ(gx) − ρ(g) ψ(x)‖² / Σ ‖ψ(gx) − mean‖², over all g except "
+    "the identity",
     "Symmetry spectrum": "Share of the energy Σ ‖ψ(gx) − mean‖² in each irreducible representation "
     "of the group",
-    "Scores": "Of the leading directions with 99% of the variance, in the spirit of SEIS (Lin, "
-    "Farrahi & Cai); 1 at best",
-    "Lie derivative": "Change of the layer against what it should be, in standard deviations of "
+    "Scores": "Scores of the leading directions with 99% of the variance, in the spirit of SEIS "
+    "(Lin, Farrahi & Cai); 1 is best",
+    "Lie derivative": "Error of the layer's change when the input moves, in standard deviations of "
     "the layer (after Gruver et al.)",
 }
 
 
 def network_table(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Table:
-    """Lay out the figures of all layers, one row each; figures that no layer has are left out.
+    """Lay out the figures of all layers, one row each, without the figures that no layer has.
 
-    Args:
-        layers: The figures of each layer; missing ones count as None.
-        irreps: Labels of the irreps, in the order of each layer's spectrum.
-
-    Returns:
-        The table; nothing is marked as best, for layers do not compete.
-
-    Example:
-        >>> table = network_table([{"layer": "conv", "r2": 0.98}], [])
-        >>> table.columns[0].heading, table.rows[0].cells[0].text
-        ('Exact', '0.980')
+    `irreps` are in the order of each layer's spectrum. Layers do not compete, so nothing is marked.
     """
     records = [_flat(layer) for layer in layers]
-    groups = recorded(_columns(irreps), records)
-    spans, headings = head(groups, _MEANINGS)
+    groups = recorded_columns(_columns(irreps), records)
+    spans, headings = make_headings(groups, _MEANINGS)
     columns = [column for group in groups.values() for column in group]
     return Table(
         caption="Every layer, in the order of the network",
@@ -181,12 +194,12 @@ def _columns(irreps: Sequence[IrrepStyle]) -> Mapping[str, Sequence[Column]]:
         "Symmetry spectrum": spectrum,
         "Scores": _SCORES,
         "Lie derivative": _DERIVATIVES,
-        "What was looked at": _SIZES,
+        "What was measured": _SIZES,
     }
 
 
 def _flat(layer: Record) -> Record:
-    """Give every column one entry of its own."""
+    """Add one entry per column where a column shows several figures."""
     bounds = (layer.get("r2_low"), layer.get("r2_high"))
     positions = (layer.get("places"), layer.get("all_places"))
     spectrum = {f"spectrum {i}": share for i, share in enumerate(layer.get("spectrum") or ())}

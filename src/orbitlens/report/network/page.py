@@ -1,12 +1,12 @@
-"""The page of an equivariance report: a whole network in one picture, and all of its figures."""
+"""The page of an equivariance report: a network in one picture, and the figures of its layers."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlens.report._names import irrep_styles
+from orbitlens.report._notation import irrep_styles
 from orbitlens.report._readings import part
-from orbitlens.report._render import settings, write_html
+from orbitlens.report._render import list_settings, write_html
 from orbitlens.report._table import Record
 from orbitlens.report.network import _readings as readings
 from orbitlens.report.network._chart import network_chart
@@ -16,15 +16,15 @@ from orbitlens.report.network._table import network_table
 def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
     """Write the page of the equivariance report of a network.
 
-    The file is self-contained and needs no script; it is written under a temporary name and
-    renamed; the same record gives the same bytes. What is missing or None is left out or shown as
-    a dash; figures that are not finite are shown as such.
+    The file is self-contained and needs no script. It is written under a temporary name and
+    renamed. The same record gives the same bytes. Entries that are missing or None are left out or
+    shown as a dash; figures that are not finite are called so.
 
     Args:
         path: The HTML file; replaced if it exists.
         record: JSON-ready. "layers" has the figures of each layer, in the order in which the
-            network calls them, and "skipped" the reason for each layer without; "model",
-            "inputs", "group", "action", "config" and "seconds" say what was measured.
+            network calls them; "skipped" has the reason for each layer that was not measured.
+            "model", "inputs", "group", "action", "config" and "seconds" describe the measurement.
 
     Returns:
         The path.
@@ -46,7 +46,7 @@ def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
 def _view(record: Record) -> dict[str, Any]:
     layers, group = readings.layers_of(record), part(record, "group")
     irreps = irrep_styles(group.get("irreps") or ())
-    # The picture and the table show what the irreps are; as a setting they are unreadable.
+    # The picture and the table show the irreps; as a setting they are unreadable.
     plain = {**record, "group": {k: v for k, v in group.items() if k != "irreps"}}
     return {
         "title": readings.title(record),
@@ -57,7 +57,7 @@ def _view(record: Record) -> dict[str, Any]:
         "table": network_table(layers, irreps),
         "longest_name": max((len(readings.layer_name(layer)) for layer in layers), default=0),
         "skipped": [(str(name), str(why)) for name, why in part(record, "skipped").items()],
-        "settings": settings(
+        "settings": list_settings(
             plain, "Model, inputs, group and action", ("model", "inputs", "group", "action")
         ),
     }
