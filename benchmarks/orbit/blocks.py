@@ -26,10 +26,9 @@ import torch
 
 from orbitlens import groups
 from orbitlens.groups import Group
-from orbitlens.kernels.tiles import write_products
+from orbitlens.kernels._tiles import write_products
 from orbitlens.reps import IsotypicBasis, multiplicities, regular
-from orbitlens.sae import SAE, OrbitDictionary, Tied, TopK, tied, topk_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, Tied, TopK, compose, tied, topk_sae
 from orbitlens.typing import Activations
 
 DIM, ATOMS, BATCH, K = 768, 4096, 4096, 32
@@ -70,7 +69,7 @@ def training_steps(group: Group, repeats: int) -> list[float]:
     basis = IsotypicBasis(
         group, copies_of_irreps(group), torch.eye(DIM).double(), torch.eye(DIM).double()
     )
-    orbit = compose_orbit(TopK(K), OrbitDictionary(ATOMS, basis), hidden=None, seed=0)
+    orbit = compose(TopK(K), OrbitDictionary(ATOMS, basis))
     orbit.dictionary.settle_()
     step = stepper(orbit, x)
 

@@ -33,8 +33,7 @@ from turns import Contestant, Epochs, Referee, forget_peak, peak_bytes
 
 import orbitlens as ol
 from orbitlens.reps import IsotypicBasis, multiplicities, regular
-from orbitlens.sae import SAE, OrbitDictionary, TopK
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, TopK, compose
 
 Clock = Callable[[], float]
 
@@ -160,7 +159,7 @@ def orbit(group: ol.groups.Group) -> SAE:
     dictionary = OrbitDictionary(
         WIDE.d_sae // group.order, IsotypicBasis(group, copies, same, same)
     )
-    return compose_orbit(TopK(WIDE.k), dictionary, hidden=None, seed=0)
+    return compose(TopK(WIDE.k), dictionary)
 
 
 def theory(order: int) -> tuple[float, float]:

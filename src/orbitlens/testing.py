@@ -9,6 +9,7 @@ tests for free:
 """
 
 import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -94,6 +95,10 @@ class EncoderContract(ABC):
         assert encoder(_random(BATCH, DIM)).shape == (BATCH, LATENTS)
         assert (encoder.d_in, encoder.d_sae) == (DIM, LATENTS)
 
+    def test_its_settings_say_its_hidden_width(self) -> None:
+        encoder = self.build(DIM, LATENTS, 0)
+        assert encoder.settings() == {"hidden": encoder.hidden}
+
     def test_the_seed_decides_the_weights(self) -> None:
         x = _random(BATCH, DIM)
         first, again, other = (self.build(DIM, LATENTS, seed)(x) for seed in (0, 0, 1))
@@ -125,6 +130,14 @@ class SparsityContract(ABC):
     @abstractmethod
     def build(self) -> Sparsity:
         """Build the rule under test, with k at most LATENTS."""
+
+    def test_its_settings_build_it_again(self) -> None:
+        rule = self.build()
+        widths = {"k": rule.k, "d_sae": LATENTS, "n_atoms": LATENTS // ORDER}
+        again = type(rule).from_settings({**widths, **json.loads(json.dumps(rule.settings()))})
+        assert again.settings() == rule.settings()
+        pre = _random(BATCH, LATENTS)
+        assert torch.equal(again(pre), rule(pre))
 
     def test_codes_are_non_negative_and_keep_the_values_of_pre_activations(self) -> None:
         pre = _random(BATCH, LATENTS)
@@ -197,6 +210,34 @@ class DictionaryContract(ABC):
     @abstractmethod
     def build(self, d_sae: int, d_in: int, seed: int) -> Dictionary:
         """Build the dictionary under test."""
+
+    def test_its_settings_build_it_again(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        settings = json.loads(json.dumps(dictionary.settings()))
+        assert dictionary.name == settings.get("dictionary", "free")
+        again = dictionary.from_settings({"d_sae": LATENTS, "d_in": DIM, **settings})
+        again.load_state_dict(dictionary.state_dict())
+        again.settle_()
+        assert torch.equal(again.directions, dictionary.directions)
+        assert again.settings() == dictionary.settings()
+
+    def test_builds_the_encoders_that_it_names(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        for hidden, kind in zip((None, 7), dictionary.encoders, strict=True):
+            encoder = dictionary.make_encoder(hidden=hidden, seed=0)
+            assert type(encoder) is kind
+            assert (encoder.d_in, encoder.d_sae, encoder.hidden) == (DIM, LATENTS, hidden)
+
+    def test_serves_the_views_that_it_has_and_refuses_the_others(self) -> None:
+        dictionary = self.build(LATENTS, DIM, 0)
+        refused = set()
+        for view in VIEWS:
+            try:
+                dictionary.check_views([view])
+            except OrbitLensError:
+                refused.add(view)
+        missing = {"x_hat_orbit": not dictionary.orbit_order, "pooled": dictionary.group is None}
+        assert refused - {"pooled_moved"} == {view for view, lacks in missing.items() if lacks}
 
     def test_decoding_is_affine_in_the_codes(self) -> None:
         dictionary = self.build(LATENTS, DIM, 0)

@@ -8,8 +8,7 @@ import orbitlens as ol
 from orbitlens.attribution import Site
 from orbitlens.groups import Group
 from orbitlens.reps import isotypic_basis, regular
-from orbitlens.sae import SAE, OrbitDictionary, TopK
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, TopK, compose
 from orbitlens.typing import Float, Tensor
 
 QUARTERS = ol.groups.cyclic(4)
@@ -22,7 +21,7 @@ def rows_sae(atoms: Float[Tensor, "atoms 4"], k: int, source: str, group: Group 
         dictionary.atoms.copy_(dictionary.coordinates(atoms))
     dictionary.project_()
     dictionary.settle_()
-    return compose_orbit(TopK(k), dictionary, hidden=None, seed=0).eval()
+    return compose(TopK(k), dictionary).eval()
 
 
 class Ring(nn.Module):

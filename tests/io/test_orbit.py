@@ -137,7 +137,9 @@ def test_a_file_whose_multiplicities_do_not_fit_is_refused(tmp_path: Path) -> No
 def test_an_ordinary_encoder_before_an_orbit_dictionary_is_not_saved(tmp_path: Path) -> None:
     sae = orbit_sae(8, 6, 3, rho(cyclic(4)))
     mixed = SAE(topk_sae(8, 24, 3).encoder, sae.sparsity, sae.dictionary)
-    with pytest.raises(OrbitLensError, match="an orbit encoder with an orbit dictionary"):
+    with pytest.raises(
+        OrbitLensError, match="among OrbitLinearEncoder, OrbitMLPEncoder, received L"
+    ):
         save(mixed, tmp_path / "sae")
     assert not list(tmp_path.iterdir())
 

@@ -125,8 +125,8 @@ def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("architecture", "gated", "topk, batchtopk"),
-        ("dictionary", "gated", "free, archetypal, crosscoder, orbit"),
+        ("architecture", "gated", "batchtopk, topk"),
+        ("dictionary", "gated", "archetypal, crosscoder, free, orbit"),
         ("dictionary", "orbit", "group"),
         ("dictionary", "crosscoder", "group_order"),
         ("schema", 99, "upgrade"),

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from orbitlens.groups import cyclic
-from orbitlens.kernels import products, search
-from orbitlens.kernels._pattern import Pattern
+from orbitlens.kernels import _products as products
+from orbitlens.kernels import search
+from orbitlens.kernels._gpu import further_pieces
 from orbitlens.reps import isotypic_basis, regular
 from orbitlens.sae import (
     SAE,
@@ -21,9 +22,8 @@ from orbitlens.sae import (
     OnePose,
     OrbitDictionary,
     TopK,
+    compose,
 )
-from orbitlens.sae.builders import compose
-from orbitlens.sae.orbit import compose_orbit
 from orbitlens.training._encode import sparse_codes
 from orbitlens.training._stack import stack_saes
 from orbitlens.typing import Tensor
@@ -37,17 +37,17 @@ DICTIONARIES = {
 }
 
 
-def weighted_sums(pattern: Pattern, values: Tensor, vectors: Tensor) -> Tensor:
-    """Prepare what the kernel takes; its sums have a shape alone."""
-    assert len(pattern.further) == 2
-    assert len(values) == len(pattern.columns)
-    return vectors.new_empty(pattern.height, vectors.shape[1])
+def weighted_sums(starts: Tensor, columns: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
+    """Prepare the kernel's arguments; its sums have a shape alone."""
+    assert len(further_pieces(starts, len(columns))[1]) == len(starts)
+    assert len(values) == len(columns)
+    return vectors.new_empty(len(starts) - 1, vectors.shape[1])
 
 
-def entry_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
-    assert len(left) == pattern.height
-    assert len(right) == pattern.width
-    return left.new_empty(len(pattern.rows))
+def entry_products(starts: Tensor, columns: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    assert len(left) == len(starts) - 1
+    assert left.shape[1] == right.shape[1]
+    return left.new_empty(len(columns))
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def _as_on_a_gpu(monkeypatch) -> None:
 def build(dictionary: str, rule: str, hidden: int | None) -> SAE:
     own = DICTIONARIES[dictionary]()
     if isinstance(own, OrbitDictionary):
-        sae = stack_saes([compose_orbit(RULES[rule](3), own, hidden=hidden, seed=0)] * 2)
+        sae = stack_saes([compose(RULES[rule](3), own, hidden=hidden, seed=0)] * 2)
         # Asked once after `settle_`, which is called once in an epoch.
         sae.dictionary._any_symmetric()
         coset = sae.dictionary._known.to(META)

@@ -18,8 +18,7 @@ from orbitlens.reps import (
     isotypic_projections,
     regular,
 )
-from orbitlens.sae import SAE, OrbitDictionary, topk_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, compose, topk_sae
 from orbitlens.sae.sparsity import TopK
 from orbitlens.typing import Float, Tensor
 
@@ -198,13 +197,13 @@ def orbit_sae_with(*atoms: list[float], group: Group = C4) -> SAE:
     with torch.no_grad():
         dictionary.atoms.copy_(dictionary.coordinates(torch.tensor(atoms)))
     dictionary.project_()
-    return compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+    return compose(TopK(2), dictionary)
 
 
 def test_atoms_have_the_labels_of_their_directions() -> None:
     rep = sheared(regular(D4))
     dictionary = OrbitDictionary(5, isotypic_basis(rep), seed=1)
-    sae = compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+    sae = compose(TopK(2), dictionary)
     direct = symmetry_labels(sae.W_dec[:5].double(), D4, rep.matrices)
     for ours, theirs in zip(atom_labels(sae), direct, strict=True):
         assert ours.irrep_shares == pytest.approx(theirs.irrep_shares, abs=1e-5)

@@ -16,8 +16,16 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.metrics import feature_recovery
 from orbitlens.reps import Representation, direct_sum, irreps, isotypic_basis, regular
-from orbitlens.sae import SAE, BatchTopK, OnePose, OrbitDictionary, Sparsity, TopK, orbit_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import (
+    SAE,
+    BatchTopK,
+    OnePose,
+    OrbitDictionary,
+    Sparsity,
+    TopK,
+    compose,
+    orbit_sae,
+)
 from orbitlens.testing import assert_equivariant
 from orbitlens.training._stack import stack_key
 from orbitlens.transport import Transport, fit_transport
@@ -60,7 +68,7 @@ def built(rep: Representation, rule: str, *, hidden: int | None = None, seed: in
     """An orbit SAE with weights that look trained, calibrated on activations of its own."""
     sparsity: Sparsity = RULES[rule](rep.group)
     dictionary = OrbitDictionary(N_ATOMS, isotypic_basis(rep), seed=seed)
-    sae = compose_orbit(sparsity, dictionary, hidden=hidden, seed=seed)
+    sae = compose(sparsity, dictionary, hidden=hidden, seed=seed)
     with torch.no_grad():
         for number, parameter in enumerate(sae.parameters()):
             parameter.add_(0.3 * random(*parameter.shape, seed=seed + number).float())

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from orbitlens import groups
 from orbitlens.groups import Group
-from orbitlens.kernels import tiles
+from orbitlens.kernels import _tiles as tiles
 from orbitlens.reps import direct_sum, irreps, tensor_product
 from orbitlens.sae import Tied, tied
 from orbitlens.testing import assert_equivariant

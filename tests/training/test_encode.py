@@ -34,9 +34,8 @@ from orbitlens.sae import (
     OrbitDictionary,
     Sparsity,
     TopK,
+    compose,
 )
-from orbitlens.sae.builders import compose
-from orbitlens.sae.orbit import compose_orbit
 from orbitlens.training import _encode as encode
 from orbitlens.training._stack import stack_saes
 from orbitlens.training.views import VIEWS, Batch, Objective, Views, views_of
@@ -119,7 +118,7 @@ def build(kind: Kind, *, dim: int, atoms: int, k: int, seed: int) -> SAE:
     if kind.tied:
         sort, _, basis = kind.dictionary.partition(" ")
         dictionary = OrbitDictionary(atoms, basis_of(basis), tolerance=1e-4, seed=seed)
-        sae = compose_orbit(rule, dictionary, hidden=hidden, seed=seed)
+        sae = compose(rule, dictionary, hidden=hidden, seed=seed)
         if sort == "symmetric":
             make_symmetric_(dictionary)
         assert dictionary.stabilisers[1:].any() == (sort == "symmetric")

@@ -11,8 +11,7 @@ from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
 from orbitlens.reps import isotypic_basis, regular
-from orbitlens.sae import SAE, OrbitDictionary, TopK, orbit_sae, topk_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import SAE, OrbitDictionary, TopK, compose, orbit_sae, topk_sae
 from orbitlens.training.fit import fit
 from orbitlens.transport import fit_transport
 
@@ -34,7 +33,7 @@ def test_a_store_of_another_layer_is_refused() -> None:
 
 def test_a_transport_whose_layer_was_not_noted_is_taken() -> None:
     dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
-    sae = compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+    sae = compose(TopK(2), dictionary)
     rows = store_from_array(torch.randn(20, 4, 4), group=cyclic(4))
     assert fit(sae, rows, epochs=1).status == "completed"
 

@@ -9,8 +9,15 @@ from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.reps import direct_sum, irreps, isotypic_basis, regular
-from orbitlens.sae import SAE, CrosscoderDictionary, OrbitDictionary, TopK, crosscoder_sae, topk_sae
-from orbitlens.sae.orbit import compose_orbit
+from orbitlens.sae import (
+    SAE,
+    CrosscoderDictionary,
+    OrbitDictionary,
+    TopK,
+    compose,
+    crosscoder_sae,
+    topk_sae,
+)
 from orbitlens.training._stack import stack_saes
 from orbitlens.training.views import VIEWS, Batch, Views, reconstructs_moved, views_of
 
@@ -23,7 +30,7 @@ ELEMENT = torch.tensor([[2, 0], [1, 2]])
 MEMBERS = [crosscoder_sae(DIM, 6, 2, ORDER, seed=seed) for seed in range(2)]
 BASIS = isotypic_basis(direct_sum(regular(cyclic(ORDER)), irreps(cyclic(ORDER))[0]))
 TIED = [
-    compose_orbit(TopK(2), OrbitDictionary(2, BASIS, seed=seed), hidden=None, seed=seed)
+    compose(TopK(2), OrbitDictionary(2, BASIS, seed=seed), hidden=None, seed=seed)
     for seed in range(2)
 ]
 

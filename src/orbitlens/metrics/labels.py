@@ -20,8 +20,7 @@ from orbitlens.groups import Group
 from orbitlens.metrics._sentences import symmetry_sentence
 from orbitlens.metrics.sparsity import firing_rates
 from orbitlens.reps import character_norm, homomorphism_errors, irreps
-from orbitlens.sae._stabilisers import cosets, stabilisers
-from orbitlens.sae.dictionaries.orbit import TOLERANCE
+from orbitlens.sae._stabilisers import TOLERANCE, cosets, stabilisers
 from orbitlens.sae.model import SAE, orbit_dictionary
 
 _EXACT = 1e-3
@@ -121,10 +120,9 @@ def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> li
     Example:
         >>> from orbitlens.groups import cyclic
         >>> from orbitlens.reps import isotypic_basis, regular
-        >>> from orbitlens.sae import OrbitDictionary, TopK
-        >>> from orbitlens.sae.orbit import compose_orbit
+        >>> from orbitlens.sae import OrbitDictionary, TopK, compose
         >>> atoms = OrbitDictionary(2, isotypic_basis(regular(cyclic(4))))
-        >>> sae = compose_orbit(TopK(2), atoms, hidden=None, seed=0)
+        >>> sae = compose(TopK(2), atoms)
         >>> [label.orbit_size for label in atom_labels(sae)]
         [4, 4]
     """

@@ -7,40 +7,38 @@ batch_topk_sae      the same with a budget per batch and a stored threshold
 archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
 orbit_sae           a dictionary tied over the group, codes over (element, atom)
-orbit_dictionary    the dictionary of such an SAE, or an error; `orbits_of` is its former name
+compose             an SAE of a sparsity rule and a dictionary, with the encoder that fits
+orbit_dictionary    the dictionary of an orbit SAE, or an error; its former name is orbits_of
 dense               an orbit SAE written out as an ordinary one
 encode_maps         codes of an orbit SAE at every position of feature maps or tokens
-decode_maps         the maps that such codes stand for
-move_codes          such codes as they are once the input has moved
-BUILDERS            the first two, which need no more than widths and k, by the names of files
-SPARSITY_RULES      TopK and BatchTopK by the names of files
+decode_maps         maps from such codes
+move_codes          the codes of a moved input from such codes
+BUILDERS            topk_sae and batch_topk_sae by their names in files
+SPARSITY_RULES      TopK and BatchTopK by their names in files
 encoders            Encoder, LinearEncoder, MLPEncoder, OrbitLinearEncoder, OrbitMLPEncoder
 sparsity rules      Sparsity, TopK, BatchTopK, OnePose
 dictionaries        Dictionary, FreeDictionary, ArchetypalDictionary, CrosscoderDictionary,
                     OrbitDictionary
 Tied                products with every orientation of weights, in isotypic coordinates
-kmeans_candidates   the data that archetypal directions are mixtures of
+kmeans_candidates   centroids of data, the candidates of an archetypal dictionary
 """
 
 from orbitlens.sae.builders import (
     BUILDERS,
     archetypal_sae,
     batch_topk_sae,
+    compose,
     crosscoder_sae,
     topk_sae,
 )
-from orbitlens.sae.dictionaries import (
-    ArchetypalDictionary,
-    CrosscoderDictionary,
-    Dictionary,
-    FreeDictionary,
-    OrbitDictionary,
-    kmeans_candidates,
-)
+from orbitlens.sae.dictionaries.archetypal import ArchetypalDictionary, kmeans_candidates
+from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.dictionaries.crosscoder import CrosscoderDictionary
+from orbitlens.sae.dictionaries.free import FreeDictionary
+from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.model import SAE, SAEOutput, orbit_dictionary
-from orbitlens.sae.orbit import orbit_sae
-from orbitlens.sae.orbit_dense import dense
+from orbitlens.sae.orbit import dense, orbit_sae
 from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
 from orbitlens.sae.orbit_maps import decode_maps, encode_maps, move_codes
 from orbitlens.sae.sparsity import SPARSITY_RULES, BatchTopK, OnePose, Sparsity, TopK
@@ -70,6 +68,7 @@ __all__ = [
     "TopK",
     "archetypal_sae",
     "batch_topk_sae",
+    "compose",
     "crosscoder_sae",
     "decode_maps",
     "dense",

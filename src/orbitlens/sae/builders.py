@@ -1,21 +1,16 @@
-"""SAEs ready to train: the paper's, and the baselines that it is held against.
+"""SAEs ready to train: the paper's, and its baselines.
 
-Erdogan & Lucic, arXiv 2511.09432, compare narrow SAEs, with as many latents as the equivariant one,
-with wide ones of four times as many. Width is an argument, so a wide SAE is the same call with
-4 * d_sae; all take the paper's two-layer encoder with `hidden`.
+Erdogan & Lucic, arXiv 2511.09432, compare narrow SAEs, as wide as the equivariant one, with wide
+ones of four times as many latents: the same call with 4 * d_sae. All take the paper's two-layer
+encoder with `hidden`.
 """
 
 from collections.abc import Callable
 
-import torch
-
-from orbitlens.sae.dictionaries import (
-    ArchetypalDictionary,
-    CrosscoderDictionary,
-    Dictionary,
-    FreeDictionary,
-)
-from orbitlens.sae.encoders import LinearEncoder, MLPEncoder
+from orbitlens.sae.dictionaries.archetypal import ArchetypalDictionary
+from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.dictionaries.crosscoder import CrosscoderDictionary
+from orbitlens.sae.dictionaries.free import FreeDictionary
 from orbitlens.sae.model import SAE
 from orbitlens.sae.sparsity import BatchTopK, Sparsity, TopK
 from orbitlens.typing import Float, Tensor
@@ -71,8 +66,8 @@ def archetypal_sae(
     2511.09432; the dictionary is that of Fel et al., arXiv 2502.12892.
 
     Args:
-        candidates: What directions are mixtures of, shape [candidates, d_in]; mostly centroids of
-            the training activations, see `kmeans_candidates`.
+        candidates: The data that directions are mixtures of, shape [candidates, d_in]; usually
+            centroids of the training activations, see `kmeans_candidates`.
         d_sae: Number of latents.
         k: Latents kept per sample.
         hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
@@ -87,6 +82,7 @@ def archetypal_sae(
             negative.
 
     Example:
+        >>> import torch
         >>> sae = archetypal_sae(torch.randn(20, 4), d_sae=8, k=2)
         >>> sae.dictionary.weights.shape
         torch.Size([8, 20])
@@ -118,6 +114,7 @@ def crosscoder_sae(
         OrbitLensError: If k is below 1 or exceeds d_sae, or the order is below 1.
 
     Example:
+        >>> import torch
         >>> sae = crosscoder_sae(d_in=4, d_sae=8, k=2, group_order=6)
         >>> sae.dictionary.orbit(sae.encode(torch.randn(3, 4))).shape
         torch.Size([3, 6, 4])
@@ -129,15 +126,17 @@ def crosscoder_sae(
 BUILDERS: dict[str, Callable[..., SAE]] = {"topk": topk_sae, "batchtopk": batch_topk_sae}
 
 
-def compose(sparsity: Sparsity, dictionary: Dictionary, *, hidden: int | None, seed: int) -> SAE:
+def compose(
+    sparsity: Sparsity, dictionary: Dictionary, *, hidden: int | None = None, seed: int = 0
+) -> SAE:
     """Put an encoder before a sparsity rule and a dictionary.
 
     Args:
         sparsity: Pre-activations to codes.
-        dictionary: Codes to reconstructions; its widths are the encoder's.
-        hidden: Width of the encoder's hidden layer; None for a linear encoder, which starts as the
-            transpose of the dictionary.
-        seed: Seed of the encoder's weights.
+        dictionary: Codes to reconstructions; it builds the encoder, see `Dictionary.make_encoder`.
+        hidden: Width of the encoder's hidden layer; None (default) for a linear encoder, which
+            starts as the transpose of the dictionary.
+        seed: Seed of the encoder's weights, default 0.
 
     Returns:
         The untrained SAE.
@@ -146,13 +145,13 @@ def compose(sparsity: Sparsity, dictionary: Dictionary, *, hidden: int | None, s
         OrbitLensError: If k exceeds the number of latents.
 
     Example:
-        >>> compose(TopK(2), FreeDictionary(8, 4), hidden=16, seed=0).encoder.hidden
+        >>> compose(TopK(2), FreeDictionary(8, 4), hidden=16).encoder.hidden
         16
+        >>> from orbitlens.groups import cyclic
+        >>> from orbitlens.reps import isotypic_basis, regular
+        >>> from orbitlens.sae import OrbitDictionary
+        >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
+        >>> compose(TopK(2), dictionary).encoder.d_sae
+        12
     """
-    d_in, d_sae = dictionary.d_in, dictionary.d_sae
-    if hidden is not None:
-        return SAE(MLPEncoder(d_in, hidden, d_sae, seed=seed), sparsity, dictionary)
-    encoder = LinearEncoder(d_in, d_sae, seed=seed)
-    with torch.no_grad():
-        encoder.W_enc.copy_(dictionary.directions.mT)
-    return SAE(encoder, sparsity, dictionary)
+    return SAE(dictionary.make_encoder(hidden=hidden, seed=seed), sparsity, dictionary)

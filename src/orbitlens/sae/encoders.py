@@ -1,39 +1,51 @@
 """Encoders: from an activation to one pre-activation per latent.
 
-Parts of an SAE compute on the last axes of their tensors, so that SAEs can be trained as a stack.
+All parts of an SAE compute on the last axes of their tensors. So a stack of SAEs, whose tensors
+have one more axis in front, is trained as one.
 """
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import nn
 
+from orbitlens.errors import OrbitLensError
+from orbitlens.sae._linear import affine, uniform
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
 class Encoder(nn.Module, ABC):
-    """The interface: pre-activations a = E(x) that are homogeneous once biases are scaled."""
+    """The interface: pre-activations a = E(x).
+
+    Scaling the biases with the input scales the output: E is homogeneous once `scale_` is called.
+    """
 
     d_in: int
     d_sae: int
+    hidden: int | None = None
+    """Width of the hidden layer; None for a linear encoder."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of `cfg.json` from which `Dictionary.make_encoder` builds it again."""
+        return {"hidden": self.hidden}
 
     def forward(self, x: StackedActivations) -> StackedCodes:
         """Return pre-activations, shape [batch, d_sae]."""
         return self.answers(self.features(x))
 
     def features(self, x: StackedActivations) -> Float[Tensor, "*axes width"]:
-        """Return what the last layer sees, from one side or from several; the input by default."""
+        """Return the input of the last layer; that of the encoder by default."""
         return x
 
     def answers(self, features: Float[Tensor, "*axes width"]) -> StackedCodes:
-        """Return the last layer's answer, <features, vector_i> + bias_i, shape [batch, d_sae]."""
+        """Return the last layer's output, <features, vector_i> + bias_i, shape [batch, d_sae]."""
         return affine(features, self.vectors.mT, self.biases)
 
     @property
     @abstractmethod
     def vectors(self) -> Float[Tensor, "*stack latents width"]:
-        """The last layer's weights, one vector per latent of a view, shape [latents, width]."""
+        """The last layer's weights, one vector per latent, shape [latents, width]."""
 
     @property
     @abstractmethod
@@ -43,6 +55,16 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def scale_(self, factor: float) -> None:
         """Scale the biases, so that E_new(factor x) = factor E_old(x)."""
+
+    def dense(self, T_inverse: Float[Tensor, "dim dim"]) -> "Encoder":
+        """Return the ordinary encoder of x = T y that equals this encoder of y; see `dense`."""
+        del T_inverse
+        raise OrbitLensError(
+            "`sae` to write out",
+            expected="an orbit encoder",
+            received=type(self).__name__,
+            remedy="write out an encoder of your own",
+        )
 
 
 @final
@@ -90,7 +112,7 @@ class MLPEncoder(Encoder):
 
     Args:
         d_in: Width of the activations.
-        hidden: Width of the layer between (64 for the toy model, 128 otherwise in the paper).
+        hidden: Width of the hidden layer; the paper has 64 for the toy model, else 128.
         d_sae: Number of latents.
         seed: Seed of the weights, default 0.
 
@@ -98,6 +120,8 @@ class MLPEncoder(Encoder):
         >>> MLPEncoder(4, 16, 8)(torch.zeros(2, 4)).shape
         torch.Size([2, 8])
     """
+
+    hidden: int
 
     def __init__(self, d_in: int, hidden: int, d_sae: int, *, seed: int = 0) -> None:
         super().__init__()
@@ -128,33 +152,3 @@ class MLPEncoder(Encoder):
         """Scale both biases, so that E_new(factor x) = factor E_old(x)."""
         self.b_hidden.mul_(factor)
         self.b_enc.mul_(factor)
-
-
-def affine(
-    x: Float[Tensor, "*stack batch from"],
-    weight: Float[Tensor, "*stack from to"],
-    bias: Float[Tensor, "*stack to"],
-) -> Float[Tensor, "*stack batch to"]:
-    """Return x W + b in one pass over memory, for one SAE or for a stack of them.
-
-    Args:
-        x: Inputs, shape [batch, from], or [member, batch, from].
-        weight: W, shape [from, to], or [member, from, to].
-        bias: b, shape [to], or [member, to].
-
-    Returns:
-        Outputs, shape [batch, to], or [member, batch, to].
-
-    Example:
-        >>> affine(torch.ones(2, 3), torch.ones(3, 1), torch.ones(1)).tolist()
-        [[4.0], [4.0]]
-    """
-    if x.ndim == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
-
-
-def uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
-    """He et al. (2015) uniform weights: the variance of a ReLU layer's input is kept."""
-    bound = (6.0 / fan_in) ** 0.5
-    return (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) * bound

@@ -5,7 +5,8 @@ from typing import NamedTuple, final
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae.dictionaries import Dictionary, OrbitDictionary
+from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.encoders import Encoder
 from orbitlens.sae.sparsity import Sparsity
 from orbitlens.typing import (

@@ -7,15 +7,18 @@ With an exact transport z(rho(h) x)[hg, c] = z(x)[g, c]: equivariant by construc
 canonical sample and no knowledge of the element that moved an input.
 """
 
+import copy
+
 import torch
 
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.groups import Group
 from orbitlens.reps import IsotypicBasis, Representation, isotypic_basis
-from orbitlens.sae.dictionaries import OrbitDictionary
-from orbitlens.sae.dictionaries.orbit import TOLERANCE
+from orbitlens.sae._stabilisers import TOLERANCE
+from orbitlens.sae.builders import compose
+from orbitlens.sae.dictionaries.free import FreeDictionary
+from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE
-from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
 from orbitlens.sae.sparsity import SPARSITY_RULES, OnePose, Sparsity
 from orbitlens.transport import Transport
 
@@ -89,42 +92,61 @@ def orbit_sae(
     dictionary = OrbitDictionary(
         n_atoms, basis, tolerance=tolerance, source=transport.source, seed=seed
     )
-    return compose_orbit(rule, dictionary, hidden=hidden, seed=seed)
+    return compose(rule, dictionary, hidden=hidden, seed=seed)
 
 
-def compose_orbit(
-    sparsity: Sparsity, dictionary: OrbitDictionary, *, hidden: int | None, seed: int
-) -> SAE:
-    """Put an orbit encoder before a sparsity rule and an orbit dictionary.
+@torch.no_grad()
+def dense(sae: SAE) -> SAE:
+    """Turn an orbit SAE into an ordinary one with the same codes and reconstructions.
+
+        W_dec[g c] = rho(g) d_c,   W_enc[:, g c] = T^-T rho'(g) e_c
+
+    with the irreps rho' of isotypic coordinates y = T^-1 x. The result is |G| times larger and
+    knows no group. SAELens reads it once it is saved, if the encoder is linear. A hidden layer has
+    |G| * hidden units, and the second layer one block for each element. Directions have the length
+    of rho(g) d_c, which is 1 where rho is orthogonal.
 
     Args:
-        sparsity: Pre-activations to codes.
-        dictionary: Codes to reconstructions; its basis and widths are the encoder's.
-        hidden: Width of the encoder's hidden layer; None for a linear encoder, which starts as the
-            transpose of the dictionary.
-        seed: Seed of the encoder's weights.
+        sae: The orbit SAE, with TopK or BatchTopK, and no atom that an element leaves alone.
 
     Returns:
-        The untrained SAE.
+        The SAE, in evaluation mode; its outputs are the same to rounding.
 
     Raises:
-        OrbitLensError: If k exceeds the number of pairs.
+        OrbitLensError: If it is no orbit SAE, has one pose for each input, or has atoms with a
+            stabiliser: an ordinary SAE would let each of their equal orientations fire.
 
     Example:
         >>> from orbitlens.groups import cyclic
         >>> from orbitlens.reps import isotypic_basis, regular
-        >>> from orbitlens.sae import TopK
-        >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
-        >>> compose_orbit(TopK(2), dictionary, hidden=16, seed=0).encoder.hidden
-        16
+        >>> from orbitlens.sae import TopK, compose
+        >>> atoms = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
+        >>> sae = compose(TopK(2), atoms)
+        >>> x = torch.randn(5, 4)
+        >>> torch.allclose(dense(sae).encode(x), sae.encode(x), atol=1e-6)
+        True
     """
-    n_atoms, tied = dictionary.n_atoms, dictionary.tied
-    if hidden is not None:
-        return SAE(OrbitMLPEncoder(n_atoms, hidden, tied, seed=seed), sparsity, dictionary)
-    encoder = OrbitLinearEncoder(n_atoms, tied, seed=seed)
-    with torch.no_grad():
-        encoder.W_enc.copy_(dictionary.atoms)
-    return SAE(encoder, sparsity, dictionary)
+    dictionary = sae.dictionary
+    if not isinstance(dictionary, OrbitDictionary):
+        raise _refused(
+            "an orbit SAE", f"one with a {type(dictionary).__name__}", "save it as it is"
+        )
+    alone = int(dictionary.stabilisers[1:].any(0).sum())
+    if alone:
+        raise _refused(
+            "atoms that every element changes",
+            f"{alone} of {dictionary.n_atoms} atoms that some element leaves alone",
+            "save the orbit SAE itself, or build it with `tolerance=0`",
+        )
+    if sae.sparsity.compares:
+        raise _refused(
+            "TopK or BatchTopK", type(sae.sparsity).__name__, "save the orbit SAE itself"
+        )
+    encoder = sae.encoder.dense(dictionary.T_inverse)
+    free = FreeDictionary(dictionary.d_sae, dictionary.d_in)
+    free.W_dec.copy_(dictionary.directions)
+    free.b_dec.copy_(dictionary.b_dec)
+    return SAE(encoder, copy.deepcopy(sae.sparsity), free).eval()
 
 
 def _basis(transport: Transport, group: Group) -> IsotypicBasis:
@@ -144,3 +166,7 @@ def _basis(transport: Transport, group: Group) -> IsotypicBasis:
             remedy="harvest positions cls or a feature map, or fit the transport exact",
         )
     return isotypic_basis(Representation(group, transport.under(group).double(), transport.source))
+
+
+def _refused(expected: str, received: str, remedy: str) -> OrbitLensError:
+    return OrbitLensError("`sae` to write out", expected=expected, received=received, remedy=remedy)

@@ -1,8 +1,8 @@
-"""Orbit encoders: any encoder, applied to the activation as seen from every element of a group.
+"""Orbit encoders: an encoder applied to the activation turned back by every element of a group.
 
     a[g, c] = E_c(rho(g)^-1 y)
 
-so a turned input gives turned pre-activations, a(rho(h) y)[hg, c] = a(y)[g, c], whatever E is.
+Turned inputs give turned pre-activations for every E: a(rho(h) y)[hg, c] = a(y)[g, c].
 """
 
 from typing import final
@@ -10,7 +10,8 @@ from typing import final
 import torch
 from torch import nn
 
-from orbitlens.sae.encoders import Encoder, affine, uniform
+from orbitlens.sae._linear import affine, uniform
+from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
@@ -21,7 +22,7 @@ class OrbitLinearEncoder(Encoder):
 
     Args:
         n_atoms: Number of atoms; d_sae is |G| times as many.
-        tied: The group and its irreps, in whose isotypic coordinates y is.
+        tied: The group with its irreps, which fix the isotypic coordinates y.
         seed: Seed of the weights, default 0.
 
     Example:
@@ -39,7 +40,7 @@ class OrbitLinearEncoder(Encoder):
 
     def answers(self, features: StackedActivations) -> StackedCodes:
         """Return pre-activations, element after element, shape [batch, d_sae]."""
-        return _seen(self.tied, features, self.W_enc, self.b_enc).flatten(-2)
+        return _from_every_side(self.tied, features, self.W_enc, self.b_enc).flatten(-2)
 
     @property
     def vectors(self) -> Float[Tensor, "*stack latents width"]:
@@ -57,10 +58,18 @@ class OrbitLinearEncoder(Encoder):
         """Scale the bias, so that E_new(factor x) = factor E_old(x)."""
         self.b_enc.mul_(factor)
 
+    @torch.no_grad()
+    def dense(self, T_inverse: Float[Tensor, "dim dim"]) -> LinearEncoder:
+        """Return the linear encoder of activations with one column for each pair."""
+        linear = LinearEncoder(self.d_in, self.d_sae)
+        linear.W_enc.copy_(_columns(self.tied, self.W_enc, T_inverse))
+        linear.b_enc.copy_(self.biases)
+        return linear
+
 
 @final
 class OrbitMLPEncoder(Encoder):
-    """The paper's two-layer encoder from every side.
+    """The paper's two-layer encoder, applied once for every element.
 
     a[g] = relu(rho(g)^-1 y W_hidden + b_hidden) W_enc + b_enc
 
@@ -68,8 +77,8 @@ class OrbitMLPEncoder(Encoder):
 
     Args:
         n_atoms: Number of atoms; d_sae is |G| times as many.
-        hidden: Width of the layer between, for each element.
-        tied: The group and its irreps, in whose isotypic coordinates y is.
+        hidden: Width of the hidden layer for each element.
+        tied: The group with its irreps, which fix the isotypic coordinates y.
         seed: Seed of the weights, default 0.
 
     Example:
@@ -77,6 +86,8 @@ class OrbitMLPEncoder(Encoder):
         >>> OrbitMLPEncoder(3, 8, Tied(cyclic(4), (1, 1, 1)))(torch.zeros(2, 4)).shape
         torch.Size([2, 12])
     """
+
+    hidden: int
 
     def __init__(self, n_atoms: int, hidden: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
@@ -89,8 +100,8 @@ class OrbitMLPEncoder(Encoder):
         self.b_enc = nn.Parameter(torch.zeros(n_atoms))
 
     def features(self, x: StackedActivations) -> Float[Tensor, "*stack batch group hidden"]:
-        """Return the hidden layer as seen from every element, shape [batch, |G|, hidden]."""
-        return _seen(self.tied, x, self.W_hidden, self.b_hidden).relu()
+        """Return the hidden layer for every element, shape [batch, |G|, hidden]."""
+        return _from_every_side(self.tied, x, self.W_hidden, self.b_hidden).relu()
 
     def answers(self, features: Float[Tensor, "*stack batch group hidden"]) -> StackedCodes:
         """Return pre-activations, element after element, shape [batch, d_sae]."""
@@ -114,13 +125,31 @@ class OrbitMLPEncoder(Encoder):
         self.b_hidden.mul_(factor)
         self.b_enc.mul_(factor)
 
+    @torch.no_grad()
+    def dense(self, T_inverse: Float[Tensor, "dim dim"]) -> MLPEncoder:
+        """Return the two-layer encoder of activations with hidden units for each element."""
+        order = self.tied.group.order
+        layers = MLPEncoder(self.d_in, self.hidden * order, self.d_sae)
+        layers.W_hidden.copy_(_columns(self.tied, self.W_hidden, T_inverse))
+        layers.b_hidden.copy_(self.b_hidden.repeat(order))
+        layers.W_enc.copy_(torch.block_diag(*[self.W_enc] * order))
+        layers.b_enc.copy_(self.b_enc.repeat(order))
+        return layers
 
-def _seen(
+
+def _columns(
+    tied: Tied, weights: Float[Tensor, "to dim"], T_inverse: Float[Tensor, "dim dim"]
+) -> Float[Tensor, "dim oriented"]:
+    """Return the columns w with <w, x> = <rho'(g) e, T^-1 x>, element after element."""
+    return T_inverse.mT @ tied.orbits(weights).flatten(0, 1).mT
+
+
+def _from_every_side(
     tied: Tied,
     y: StackedActivations,
     weights: Float[Tensor, "*stack to dim"],
     bias: Float[Tensor, "*stack to"],
 ) -> Float[Tensor, "*stack batch group to"]:
-    """A linear layer applied to rho(g)^-1 y for every g."""
+    """Apply a linear layer to rho(g)^-1 y for every g."""
     products = tied.products(y, weights).unflatten(-1, (tied.group.order, weights.shape[-2]))
     return products + bias[..., None, None, :]

@@ -11,16 +11,16 @@ import torch
 from einops import rearrange
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.sae.dictionaries import OrbitDictionary
+from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE, orbit_dictionary
 from orbitlens.typing import Float, Int, Tensor
 
-PlaceCodes = Float[Tensor, "n position group atoms"]
+_PlaceCodes = Float[Tensor, "n position group atoms"]
 
 
 def encode_maps(
     sae: SAE, maps: Float[Tensor, "n *axes"], *, mean: Float[Tensor, "..."] | None = None
-) -> PlaceCodes:
+) -> _PlaceCodes:
     """Return the codes of an orbit SAE at every position of feature maps or tokens.
 
     Args:
@@ -67,7 +67,7 @@ def encode_maps(
 
 def decode_maps(
     sae: SAE,
-    codes: PlaceCodes,
+    codes: _PlaceCodes,
     *,
     mean: Float[Tensor, "..."] | None = None,
     size: tuple[int, int] | None = None,
@@ -89,10 +89,9 @@ def decode_maps(
     Example:
         >>> from orbitlens.groups import cyclic
         >>> from orbitlens.reps import isotypic_basis, regular
-        >>> from orbitlens.sae import OrbitDictionary, TopK
-        >>> from orbitlens.sae.orbit import compose_orbit
+        >>> from orbitlens.sae import OrbitDictionary, TopK, compose
         >>> dictionary = OrbitDictionary(3, isotypic_basis(regular(cyclic(4))))
-        >>> sae = compose_orbit(TopK(2), dictionary, hidden=None, seed=0)
+        >>> sae = compose(TopK(2), dictionary)
         >>> decode_maps(sae, torch.zeros(2, 6, 4, 3), size=(2, 3)).shape
         torch.Size([2, 4, 2, 3])
     """
@@ -114,8 +113,8 @@ def decode_maps(
 
 
 def move_codes(
-    sae: SAE, codes: PlaceCodes, element: int, moves: Int[np.ndarray, "elements position"]
-) -> PlaceCodes:
+    sae: SAE, codes: _PlaceCodes, element: int, moves: Int[np.ndarray, "elements position"]
+) -> _PlaceCodes:
     """Return the codes of the moved input, moved[gp, gh, c] = codes[p, h, c].
 
     Args:
@@ -134,9 +133,8 @@ def move_codes(
     Example:
         >>> import orbitlens as ol
         >>> from orbitlens.reps import isotypic_basis, regular
-        >>> from orbitlens.sae.orbit import compose_orbit
         >>> dictionary = OrbitDictionary(1, isotypic_basis(regular(ol.groups.cyclic(2))))
-        >>> sae = compose_orbit(ol.sae.TopK(1), dictionary, hidden=None, seed=0)
+        >>> sae = ol.sae.compose(ol.sae.TopK(1), dictionary)
         >>> codes = torch.tensor([[[[1.0], [0.0]], [[0.0], [2.0]]]])  # two places, two elements
         >>> move_codes(sae, codes, 1, np.array([[0, 1], [1, 0]])).squeeze().tolist()
         [[2.0, 0.0], [0.0, 1.0]]
@@ -171,7 +169,7 @@ def _checked(
     return mean.to(tokens.device)
 
 
-def _check_codes(dictionary: OrbitDictionary, codes: PlaceCodes) -> None:
+def _check_codes(dictionary: OrbitDictionary, codes: _PlaceCodes) -> None:
     pair = (dictionary.group.order, dictionary.n_atoms)
     if codes.shape[2:] != pair:
         raise OrbitLensError(

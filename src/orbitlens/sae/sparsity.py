@@ -1,28 +1,38 @@
 """Sparsity rules: from pre-activations to a few non-negative codes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
 
 import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.kernels._largest import RunningLargest
+from orbitlens.kernels import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
 
 class Sparsity(nn.Module, ABC):
     """The interface: which pre-activations survive, k of them per sample."""
 
+    name = ""
+    """The rule's name in files; empty for a rule that files have no name for."""
     k: int
     learns = False
-    """Whether `calibrate_` learns something, so that the training loop computes what it needs."""
+    """Whether `calibrate_` learns something from the pre-activations of trained weights."""
     shared = False
     """Whether the samples of a batch share a budget of k each while training."""
-
     compares = False
     """Whether `eligible` looks at several latents together."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of `cfg.json` that build the rule again, besides k."""
+        return {"architecture": self.name}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Sparsity":
+        """Build the rule from the fields of `cfg.json`."""
+        return cls(settings["k"])
 
     def eligible(self, pre: StackedCodes) -> StackedCodes:
         """Return the pre-activations among which the largest are kept, -inf for the others."""
@@ -33,7 +43,7 @@ class Sparsity(nn.Module, ABC):
         """Return codes z >= 0, shape [batch, d_sae]."""
 
     def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
-        """Learn from pre-activations of trained weights; the training loop calls it at its end.
+        """Learn from pre-activations of trained weights; called at the end of training.
 
         Args:
             blocks: Pre-activations of a few samples at a time.
@@ -42,7 +52,7 @@ class Sparsity(nn.Module, ABC):
         del blocks, n
 
     def scale_(self, factor: float) -> None:
-        """Scale what depends on the unit of the activations."""
+        """Scale thresholds with the unit of the activations."""
         del factor
 
 
@@ -63,6 +73,8 @@ class TopK(Sparsity):
         [[0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]
     """
 
+    name = "topk"
+
     def __init__(self, k: int) -> None:
         super().__init__()
         self.k = _checked(k)
@@ -78,8 +90,8 @@ class BatchTopK(Sparsity):
     """Keep the k * batch largest positive pre-activations of the whole batch.
 
     Samples share the budget while training. Afterwards a threshold decides, so that the code of a
-    sample does not depend on its batch-mates: the value above which k pre-activations per sample
-    lie, on average over the training set. It is stored with the weights in float32. Source:
+    sample does not depend on the others in its batch. On average over the training set, k
+    pre-activations per sample lie above it. It is stored with the weights in float32. Source:
     Bussmann et al., arXiv 2412.06410.
 
     Args:
@@ -93,6 +105,7 @@ class BatchTopK(Sparsity):
         [[0.0, 0.0], [5.0, 4.0]]
     """
 
+    name = "batchtopk"
     threshold: Tensor
     learns = True
     shared = True
@@ -113,7 +126,7 @@ class BatchTopK(Sparsity):
 
     @torch.no_grad()
     def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
-        """Set the threshold to the largest pre-activation that the budget leaves out."""
+        """Set the threshold to the largest pre-activation beyond the budget."""
         running = RunningLargest(self.k * n + 1)
         for number, block in enumerate(blocks):
             running.add(block, first=number * block.numel(), stride=block.shape[-1])
@@ -129,12 +142,12 @@ class BatchTopK(Sparsity):
 
 @final
 class OnePose(Sparsity):
-    """Let all codes of a sample share one element of a group, the one that answers most.
+    """Let all codes of a sample share the element of a group that responds most.
 
-    g* = argmax_g sum of the k largest relu(a[g, c])^2, and the rule decides among the a[g*, c].
+    g* = argmax_g sum of the k largest relu(a[g, c])^2; another rule selects among the a[g*, c].
 
     Args:
-        rule: What decides.
+        rule: The rule that selects.
         order: Elements of the group; pre-activations come element after element.
 
     Example:
@@ -147,7 +160,17 @@ class OnePose(Sparsity):
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()
         self.rule, self.order, self.k = rule, order, rule.k
-        self.learns, self.shared = rule.learns, rule.shared
+        self.name, self.learns, self.shared = rule.name, rule.learns, rule.shared
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of the rule, and that one pose is shared."""
+        return {**self.rule.settings(), "one_pose": True}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "OnePose":
+        """Build it from the fields of `cfg.json`."""
+        rule = SPARSITY_RULES[settings["architecture"]](settings["k"])
+        return cls(rule, settings["d_sae"] // settings["n_atoms"])
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes, all of one element for each sample, shape [batch, d_sae]."""
@@ -155,11 +178,11 @@ class OnePose(Sparsity):
         return codes
 
     def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
-        """Let the rule learn from what it will see."""
+        """Let the rule learn from the pre-activations that it selects among."""
         self.rule.calibrate_(map(self.eligible, blocks), n)
 
     def scale_(self, factor: float) -> None:
-        """Scale what depends on the unit of the activations."""
+        """Scale the thresholds of the rule."""
         self.rule.scale_(factor)
 
     def eligible(self, pre: StackedCodes) -> StackedCodes:
@@ -171,7 +194,9 @@ class OnePose(Sparsity):
         return torch.where(elements == pose, answers, -torch.inf).flatten(-2)
 
 
-SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {"topk": TopK, "batchtopk": BatchTopK}
+SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {
+    rule.name: rule for rule in (TopK, BatchTopK)
+}
 
 
 def _checked(k: int) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from orbitlens.groups import Group
-from orbitlens.kernels.tiles import Form, tiled_products, tiled_sums
+from orbitlens.kernels import Form, tiled_products, tiled_sums
 from orbitlens.reps import character_norm, irreps
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 

@@ -5,7 +5,8 @@ a convex combination of candidates, which are data or their k-means centroids, a
 part.
 """
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -54,6 +55,7 @@ class ArchetypalDictionary(Dictionary):
         tensor([1., 1.], grad_fn=...)
     """
 
+    name = "archetypal"
     candidates: Tensor
 
     def __init__(
@@ -83,6 +85,19 @@ class ArchetypalDictionary(Dictionary):
         self.relaxation = nn.Parameter(torch.zeros(d_sae, self.d_in))
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))
 
+    def settings(self) -> dict[str, Any]:
+        """Return the number of candidates and delta."""
+        count = len(self.candidates)
+        return {**super().settings(), "n_candidates": count, "delta": self.delta}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "ArchetypalDictionary":
+        """Build the dictionary on placeholders; the candidates are in the file."""
+        placeholders = torch.arange(float(settings["n_candidates"]))[:, None]
+        return cls(
+            placeholders.expand(-1, settings["d_in"]), settings["d_sae"], delta=settings["delta"]
+        )
+
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """The rows of W C + Lambda at unit length, shape [d_sae, d_in]."""
@@ -90,10 +105,10 @@ class ArchetypalDictionary(Dictionary):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Cut off what is negative in W, divide by the sum, and shorten the rows of Lambda."""
+        """Cut off negative weights, divide by the sum, and shorten the rows of Lambda."""
         kept = torch.relu(self.weights)
         totals = kept.sum(dim=-1, keepdim=True)
-        # A row with nothing left starts again at equal parts.
+        # A row of zeros starts again at equal parts.
         self.weights.copy_(torch.where(totals > 0, kept / totals, 1 / kept.shape[-1]))
         norms = self.relaxation.norm(dim=-1, keepdim=True)
         self.relaxation.mul_((self.delta / norms.clamp_min(1e-12)).clamp_max(1.0))

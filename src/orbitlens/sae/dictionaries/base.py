@@ -1,7 +1,8 @@
 """The interface of a dictionary: from codes to a reconstruction."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,12 +10,21 @@ from torch import nn
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.kernels.sparse_codes import SparseCodes
+from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
 class Dictionary(nn.Module, ABC):
-    """Directions that codes are sums of, x_hat = sum_i z_i D_i + b_dec."""
+    """Directions that codes are weights of, x_hat = sum_i z_i D_i + b_dec.
 
+    A new dictionary is one module, its export in `orbitlens.sae` and its test. `io` finds it by its
+    `name`, and builds it again with `from_settings`.
+    """
+
+    name = ""
+    """The dictionary's name in files; empty for one that files have no name for."""
+    encoders: tuple[type[Encoder], ...] = (LinearEncoder, MLPEncoder)
+    """The encoders that `make_encoder` builds."""
     d_sae: int
     d_in: int
     b_dec: Tensor
@@ -29,6 +39,33 @@ class Dictionary(nn.Module, ABC):
     def orbit_order(self) -> int:
         """Elements of the orbits that `orbit` reconstructs; 0 if it reconstructs none."""
         return 0
+
+    compares = False
+    """Whether `admitted` looks at several latents together."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of `cfg.json` that build the dictionary again, besides its widths."""
+        return {"dictionary": self.name}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "Dictionary":
+        """Build the dictionary from the fields of `cfg.json`; its tensors are loaded afterwards."""
+        return cls(settings["d_sae"], settings["d_in"])
+
+    def make_encoder(self, *, hidden: int | None, seed: int) -> Encoder:
+        """Build an encoder for this dictionary.
+
+        Args:
+            hidden: Width of the hidden layer; None for a linear encoder, which starts as the
+                transpose of the dictionary.
+            seed: Seed of the weights.
+        """
+        if hidden is not None:
+            return MLPEncoder(self.d_in, hidden, self.d_sae, seed=seed)
+        encoder = LinearEncoder(self.d_in, self.d_sae, seed=seed)
+        with torch.no_grad():
+            encoder.W_enc.copy_(self.directions.mT)
+        return encoder
 
     @property
     @abstractmethod
@@ -115,9 +152,6 @@ class Dictionary(nn.Module, ABC):
             received=type(self).__name__,
             remedy="build the SAE with `crosscoder_sae`",
         )
-
-    compares = False
-    """Whether `admitted` looks at several latents together."""
 
     def admitted(self, pre: StackedCodes) -> StackedCodes:
         """Return the pre-activations that may become codes, -inf for the others."""

@@ -3,7 +3,8 @@
 Gorton 2024, "Group Crosscoders for Mechanistic Analysis of Symmetry", arXiv 2410.24184.
 """
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -44,6 +45,8 @@ class CrosscoderDictionary(Dictionary):
         (torch.Size([3, 4, 5]), torch.Size([3, 5]))
     """
 
+    name = "crosscoder"
+
     def __init__(self, d_sae: int, d_in: int, group_order: int, *, seed: int = 0) -> None:
         super().__init__()
         if group_order < 1:
@@ -59,6 +62,15 @@ class CrosscoderDictionary(Dictionary):
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.offsets = nn.Parameter(torch.zeros(group_order - 1, d_in))
         self.project_()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the order of the group."""
+        return {**super().settings(), "group_order": self.group_order}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "CrosscoderDictionary":
+        """Build the dictionary from its widths and the order of the group."""
+        return cls(settings["d_sae"], settings["d_in"], settings["group_order"])
 
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:

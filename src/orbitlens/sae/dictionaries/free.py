@@ -1,6 +1,6 @@
 """The free dictionary: any unit directions."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ class FreeDictionary(Dictionary):
         True
     """
 
+    name = "free"
+
     def __init__(self, d_sae: int, d_in: int, *, seed: int = 0) -> None:
         super().__init__()
         self.d_sae, self.d_in = d_sae, d_in
@@ -30,6 +32,10 @@ class FreeDictionary(Dictionary):
         self.W_dec = nn.Parameter(torch.randn(d_sae, d_in, generator=generator))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.project_()
+
+    def settings(self) -> dict[str, Any]:
+        """Return no field: this is the dictionary that SAELens knows."""
+        return {}
 
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:

@@ -1,6 +1,7 @@
 """The orbit dictionary: one direction per atom, moved into every orientation by the transport."""
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -9,13 +10,13 @@ from torch.nn.functional import pad
 from orbitlens.errors import out_of_range
 from orbitlens.groups import Group
 from orbitlens.kernels.sparse_codes import SparseCodes
-from orbitlens.reps import IsotypicBasis
-from orbitlens.sae._stabilisers import cosets, stabilisers
+from orbitlens.reps import IsotypicBasis, irreps
+from orbitlens.sae._stabilisers import TOLERANCE, cosets, stabilisers
 from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.encoders import Encoder
+from orbitlens.sae.orbit_encoders import OrbitLinearEncoder, OrbitMLPEncoder
 from orbitlens.sae.tied import Tied
 from orbitlens.typing import Bool, Float, StackedActivations, StackedCodes, Tensor
-
-TOLERANCE = 0.1
 
 
 @final
@@ -51,6 +52,8 @@ class OrbitDictionary(Dictionary):
         (torch.Size([12, 4]), torch.Size([2, 4]))
     """
 
+    name = "orbit"
+    encoders = (OrbitLinearEncoder, OrbitMLPEncoder)
     has_coordinates = True
     compares = True
     group: Group
@@ -88,6 +91,41 @@ class OrbitDictionary(Dictionary):
         self._symmetric = False
         self.project_()
         self.settle_()
+
+    def settings(self) -> dict[str, Any]:
+        """Return atoms, group, multiplicities of the irreps, tolerance and source."""
+        return {
+            **super().settings(),
+            "n_atoms": self.n_atoms,
+            "group": self.group.to_dict(),
+            "multiplicities": list(self.tied.multiplicities),
+            "tolerance": self.tolerance,
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "OrbitDictionary":
+        """Build the dictionary on a placeholder; the basis is in the file."""
+        group = Group.from_dict(settings["group"])
+        multiplicities = tuple(settings["multiplicities"])
+        copies = zip(irreps(group), multiplicities, strict=True)
+        dim = sum(irrep.dim * count for irrep, count in copies)
+        placeholder = torch.zeros(dim, dim, dtype=torch.float64)
+        return cls(
+            settings["n_atoms"],
+            IsotypicBasis(group, multiplicities, placeholder, placeholder),
+            tolerance=settings["tolerance"],
+            source=settings["source"],
+        )
+
+    def make_encoder(self, *, hidden: int | None, seed: int) -> Encoder:
+        """Build an orbit encoder: linear, starting as the transpose, or with a hidden layer."""
+        if hidden is not None:
+            return OrbitMLPEncoder(self.n_atoms, hidden, self.tied, seed=seed)
+        encoder = OrbitLinearEncoder(self.n_atoms, self.tied, seed=seed)
+        with torch.no_grad():
+            encoder.W_enc.copy_(self.atoms)
+        return encoder
 
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:

@@ -1,0 +1,22 @@
+"""Linear layers for one SAE or for a stack of them."""
+
+import torch
+
+from orbitlens.typing import Float, Tensor
+
+
+def affine(
+    x: Float[Tensor, "*stack batch from"],
+    weight: Float[Tensor, "*stack from to"],
+    bias: Float[Tensor, "*stack to"],
+) -> Float[Tensor, "*stack batch to"]:
+    """Return x W + b in one pass over memory."""
+    if x.ndim == 2:
+        return torch.addmm(bias, x, weight)
+    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
+
+
+def uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw the uniform weights of He et al. (2015), which keep the variance through a ReLU."""
+    bound = (6.0 / fan_in) ** 0.5
+    return (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) * bound
