@@ -15,7 +15,6 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from orbitlens.kernels import _cpu as cpu
-from orbitlens.kernels import _largest_cpu as largest_cpu
 from orbitlens.kernels._choice import kernels_on
 from orbitlens.kernels._largest import RunningLargest, largest
 from orbitlens.kernels._pattern import Pattern
@@ -51,19 +50,19 @@ def of_products(d_in: int, d_sae: int, k: int, batch: int) -> dict[str, tuple[Ca
     pattern = Pattern(torch.arange(0, batch * k + 1, k), columns, d_sae)
     values, x, w = torch.rand(batch * k), torch.randn(batch, d_in), torch.randn(d_sae, d_in)
     across, ordered = pattern.transposed, values[pattern.across[0]]
-    fast = cpu
+    at, transposed = (pattern.starts, pattern.columns), (across.starts, across.columns)
     return {
         "S W": (
             lambda: sums_by_torch(pattern, values, w),
-            lambda: fast.weighted_sums(pattern, values, w),
+            lambda: cpu.weighted_sums(*at, values, w),
         ),
         "S^T X": (
             lambda: sums_by_torch(across, ordered, x),
-            lambda: fast.weighted_sums(across, ordered, x),
+            lambda: cpu.weighted_sums(*transposed, ordered, x),
         ),
         "<X_r, W_c>": (
             lambda: products_by_torch(pattern, x, w),
-            lambda: fast.entry_products(pattern, x, w),
+            lambda: cpu.entry_products(*at, x, w),
         ),
     }
 
@@ -74,7 +73,7 @@ def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
     rows = min(batch, 2**23 // width)
     block, bias = torch.randn(rows, width), torch.randn(1, width)
     values, places = torch.empty(rows, k), torch.empty(rows, k, dtype=torch.long)
-    keep = largest_cpu.keep_largest
+    keep = cpu.keep_largest
     running = RunningLargest(rows * k)
     running.add(block, first=0, stride=width)
 
@@ -95,7 +94,7 @@ def of_searches(d_sae: int, k: int, batch: int) -> dict[str, tuple[Call, Call]]:
         ),
         "above a floor": (
             above_by_torch,
-            lambda: largest_cpu.above(block, bias[0], running.floor),
+            lambda: cpu.above(block, bias[0], running.floor),
         ),
     }
 

@@ -35,10 +35,11 @@ from synthetic import mixtures
 from torch import Tensor
 
 import orbitlens as ol
-from orbitlens.kernels import products
+from orbitlens.kernels import _products as products
 from orbitlens.kernels._choice import kernels_on
-from orbitlens.kernels._pattern import PIECE, Pattern
-from orbitlens.kernels.products import (
+from orbitlens.kernels._gpu import PIECE
+from orbitlens.kernels._pattern import Pattern
+from orbitlens.kernels._products import (
     column_sums,
     entry_products,
     gathered_sums,

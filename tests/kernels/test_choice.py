@@ -12,11 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orbitlens.kernels import _choice as choice
 from orbitlens.kernels import _cpu as cpu
 from orbitlens.kernels import _gpu as gpu
-from orbitlens.kernels import products, search
+from orbitlens.kernels import _products as products
+from orbitlens.kernels import search
 from orbitlens.kernels._choice import kernels_for, kernels_on
-from orbitlens.kernels._pattern import PIECE, Pattern
+from orbitlens.kernels._gpu import PIECE
+from orbitlens.kernels._pattern import Pattern
 from orbitlens.sae import (
     batch_topk_sae,
     topk_sae,
@@ -45,6 +48,10 @@ def pattern_of(lengths: list[int], width: int, seed: int) -> Pattern:
     starts = torch.tensor([0, *lengths]).cumsum(0)
     columns = torch.randint(width, (sum(lengths),), generator=generator)
     return Pattern(starts.to(DEVICE), columns.to(DEVICE), width)
+
+
+def place(pattern: Pattern) -> tuple[Tensor, Tensor]:
+    return pattern.starts, pattern.columns
 
 
 def random(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -76,9 +83,9 @@ def test_the_products_are_those_with_the_dense_matrix(
     # Columns, few and of long rows, are longer than a piece as well.
     transposed = pattern.transposed
     received = (
-        KERNELS.weighted_sums(pattern, values, right),
-        KERNELS.weighted_sums(transposed, values[pattern.across[0]], left),
-        KERNELS.entry_products(pattern, left, right),
+        KERNELS.weighted_sums(*place(pattern), values, right),
+        KERNELS.weighted_sums(*place(transposed), values[pattern.across[0]], left),
+        KERNELS.entry_products(*place(pattern), left, right),
     )
     expected = (
         matrix @ right.double(),
@@ -97,12 +104,12 @@ def test_vectors_that_lie_across_memory_are_taken_as_they_read(dtype: torch.dtyp
     left, right = random(5, 3, seed=2, dtype=dtype).mT, random(5, 4, seed=3, dtype=dtype).mT
     for own, lying in (
         (
-            KERNELS.weighted_sums(pattern, values, right),
-            KERNELS.weighted_sums(pattern, values.clone(), right.contiguous()),
+            KERNELS.weighted_sums(*place(pattern), values, right),
+            KERNELS.weighted_sums(*place(pattern), values.clone(), right.contiguous()),
         ),
         (
-            KERNELS.entry_products(pattern, left, right),
-            KERNELS.entry_products(pattern, left.contiguous(), right.contiguous()),
+            KERNELS.entry_products(*place(pattern), left, right),
+            KERNELS.entry_products(*place(pattern), left.contiguous(), right.contiguous()),
         ),
     ):
         assert torch.equal(own, lying)
@@ -112,12 +119,9 @@ def test_a_row_has_the_same_bits_wherever_it_is() -> None:
     values, vectors = random(2 * PIECE + 7, seed=0), random(9, 40, seed=1)
     columns = torch.arange(len(values), device=DEVICE) % 9
     ends = torch.tensor([0, 0, len(values), len(values)], device=DEVICE)
-    alone = KERNELS.weighted_sums(Pattern(ends[1:3], columns, 9), values, vectors)
-    among = KERNELS.weighted_sums(
-        Pattern(torch.cat([ends, ends[2:] + len(values)]), columns.repeat(2), 9),
-        values.repeat(2),
-        vectors,
-    )
+    alone = KERNELS.weighted_sums(ends[1:3], columns, values, vectors)
+    twice = torch.cat([ends, ends[2:] + len(values)])
+    among = KERNELS.weighted_sums(twice, columns.repeat(2), values.repeat(2), vectors)
     assert torch.equal(among[1], alone[0])
     assert torch.equal(among[3], alone[0])
     assert not among[[0, 2, 4]].any()
@@ -125,8 +129,8 @@ def test_a_row_has_the_same_bits_wherever_it_is() -> None:
 
 def test_no_entries_at_all() -> None:
     pattern, none = pattern_of([0, 0], 3, 0), random(0, seed=0)
-    assert not KERNELS.weighted_sums(pattern, none, random(3, 5, seed=1)).any()
-    products = KERNELS.entry_products(pattern, random(2, 5, seed=2), random(3, 5, seed=1))
+    assert not KERNELS.weighted_sums(*place(pattern), none, random(3, 5, seed=1)).any()
+    products = KERNELS.entry_products(*place(pattern), random(2, 5, seed=2), random(3, 5, seed=1))
     assert products.shape == (0,)
 
 
@@ -176,6 +180,10 @@ def test_a_compiled_search_in_bfloat16_finds_what_is_nearly_largest(monkeypatch)
     assert (torch.where(codes > 0, codes, torch.inf) > 0.97 * least).all()
 
 
+def test_the_example_has_a_row_of_three_pieces() -> None:
+    assert 2 * PIECE < choice._LONG <= 3 * PIECE
+
+
 @pytest.mark.skipif(INTERPRETED, reason="Triton's are for a GPU")
 class TestKernelsOn:
     @pytest.fixture(autouse=True)
@@ -222,9 +230,9 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     for count in (1, 2, 3, 8):
         torch.set_num_threads(count)
         try:
-            sums = KERNELS.weighted_sums(pattern, values, right)
+            sums = KERNELS.weighted_sums(*place(pattern), values, right)
             results.append(
-                torch.cat([sums.flatten(), KERNELS.entry_products(pattern, left, right)])
+                torch.cat([sums.flatten(), KERNELS.entry_products(*place(pattern), left, right)])
             )
         finally:
             torch.set_num_threads(threads)

@@ -11,7 +11,6 @@ import torch
 from orbitlens.kernels import _compiler as compiled
 from orbitlens.kernels import _cpu as cpu
 from orbitlens.kernels._choice import kernels_on
-from orbitlens.kernels._pattern import Pattern
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(
@@ -37,8 +36,8 @@ def test_a_kernel_is_compiled_once_and_found_again(monkeypatch, tmp_path: Path) 
     assert made.name.startswith("kernels-")
     compiled._library.cache_clear()
     monkeypatch.setattr(compiled, "_compile", lambda made: pytest.fail("compiled again"))
-    pattern = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2)
-    sums = cpu.weighted_sums(pattern, torch.tensor([3.0]), torch.eye(2))
+    at = (torch.tensor([0, 1]), torch.tensor([1]))
+    sums = cpu.weighted_sums(*at, torch.tensor([3.0]), torch.eye(2))
     assert sums.tolist() == [[0.0, 3.0]]
 
 
@@ -117,9 +116,7 @@ def test_denormal_numbers_are_left_to_everybody_else() -> None:
 
 SANITIZED = """
 import torch
-from orbitlens.kernels._largest_cpu import above, keep_largest
-from orbitlens.kernels._cpu import entry_products, weighted_sums
-from orbitlens.kernels._pattern import Pattern
+from orbitlens.kernels._cpu import above, entry_products, keep_largest, weighted_sums
 
 def random(*sizes, like):
     made = torch.randn(*sizes)
@@ -141,10 +138,9 @@ for trial in range(300):
         assert (places >= 0).all() and (places < first).all()
     dim, counts = 1 + below(70), torch.randint(11, (rows,))
     starts = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
-    pattern = Pattern(starts, torch.randint(7, (int(counts.sum()),)), 7)
-    right = random(7, dim, like=like)
-    weighted_sums(pattern, random(len(pattern.columns), like=like), right)
-    entry_products(pattern, random(rows, dim, like=like), right)
+    columns, right = torch.randint(7, (int(counts.sum()),)), random(7, dim, like=like)
+    weighted_sums(starts, columns, random(len(columns), like=like), right)
+    entry_products(starts, columns, random(rows, dim, like=like), right)
 """
 
 

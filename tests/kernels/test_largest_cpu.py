@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlens.kernels import _cpu as cpu
-from orbitlens.kernels._largest_cpu import above, keep_largest, takes
+from orbitlens.kernels._cpu import above, keep_largest, searches
 from orbitlens.typing import Tensor
 
 pytestmark = pytest.mark.skipif(
@@ -75,6 +75,11 @@ class TestKeepLargest:
         assert torch.equal(places, expected)
         assert torch.equal(values, sums.gather(1, expected))
 
+    def test_a_later_block_by_hand(self) -> None:
+        block, bias = torch.arange(64.0)[None], torch.zeros(1, 64)
+        values, places = found([block, 70.0 - block], [bias, bias], 1)
+        assert (values.item(), places.item()) == (70.0, 64)
+
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
     def test_what_is_not_a_number_is_told_and_points_nowhere_else(self, dtype: torch.dtype) -> None:
         block = torch.randn(3, 128).to(dtype)
@@ -97,8 +102,14 @@ class TestKeepLargest:
 
 
 def test_rows_must_be_long_enough_for_the_bound_to_leave_few() -> None:
-    assert takes(64 * 3, 3)
-    assert not takes(64 * 3 - 1, 3)
+    assert searches(64 * 3, 3)
+    assert not searches(64 * 3 - 1, 3)
+
+
+def test_numbers_above_a_floor_by_hand() -> None:
+    values, rows, columns = above(torch.eye(2), torch.tensor([0.0, 1.0]), 0.5)
+    assert values.tolist() == [1.0, 1.0, 2.0]
+    assert (rows.tolist(), columns.tolist()) == ([0, 0, 1], [0, 1, 1])
 
 
 @given(

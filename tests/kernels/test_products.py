@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbitlens.kernels import _pattern as pattern_module
-from orbitlens.kernels._pattern import PIECE, Pattern, starts_of
-from orbitlens.kernels.products import (
-    column_sums,
-    entry_products,
-    gathered_sums,
-    weighted_sums,
-)
+from orbitlens.kernels._gpu import PIECE, further_pieces
+from orbitlens.kernels._pattern import Pattern, starts_of
+from orbitlens.kernels._products import column_sums, entry_products, gathered_sums, weighted_sums
 from orbitlens.typing import Tensor
 
 TOLERANCE = {
@@ -123,6 +119,11 @@ def test_by_hand_with_an_empty_row_a_column_without_entries_and_a_column_twice()
     assert products.tolist() == [1.0, 1.0, 1.0, 3.0]
 
 
+def test_sums_of_columns_by_hand() -> None:
+    pattern = Pattern(torch.tensor([0, 2, 3]), torch.tensor([1, 0, 1]), 3)
+    assert column_sums(pattern, torch.tensor([1.0, 2.0, 3.0])).tolist() == [2.0, 4.0, 0.0]
+
+
 @given(**patterns)
 def test_sums_of_columns_are_those_of_the_dense_matrix(
     rows: int, columns: int, most: int, seed: int
@@ -139,7 +140,18 @@ def test_rows_are_cut_into_pieces_of_which_the_first_is_not_counted(
 ) -> None:
     lengths = [n and PIECE * (n - 1) + data.draw(st.integers(1, PIECE)) for n in pieces]
     starts = torch.tensor([0, *lengths]).cumsum(0)
-    owners, firsts = Pattern(starts, torch.zeros(sum(lengths), dtype=torch.int64), 1).further
+    owners, firsts = further_pieces(starts, sum(lengths))
     expected = [row for row, n in enumerate(pieces) for _ in range(n - 1)]
     assert owners.tolist() == expected + [len(pieces)] * (len(owners) - len(expected))
     assert firsts.tolist() == [sum(row < r for row in expected) for r in range(len(pieces) + 1)]
+
+
+def test_products_with_one_pattern_cut_its_rows_once() -> None:
+    starts = torch.tensor([0, PIECE + 1])
+    owners, firsts = further_pieces(starts, PIECE + 1)
+    again = further_pieces(starts, PIECE + 1)
+    assert again[0] is owners
+    assert again[1] is firsts
+    other = further_pieces(starts.clone(), PIECE + 1)
+    assert other[0] is not owners
+    assert torch.equal(other[0], owners)

@@ -1,11 +1,10 @@
 """The loops of `kernels.c`, compiled for this machine and run by torch's own threads.
 
-A thread of torch that has done its share keeps its core busy for some milliseconds, in case there
-is more to do. The threads of another pool share the core with it: of two cores, two threads of
-Python's pool were no faster than one. So a loop is handed to the pool that torch uses, the OpenMP
-runtime that `libtorch_cpu` is linked with.
+An idle thread of torch keeps its core busy for some milliseconds, so threads of another pool would
+share the core with it: on two cores, two threads of Python's pool were no faster than one. The
+loops therefore run in torch's pool, the OpenMP runtime that `libtorch_cpu` is linked with.
 
-The compiler is the machine's own, `$CC` or `cc`, and what it made is kept in the cache folder.
+The compiler is the machine's own, `$CC` or `cc`. The compiled library stays in the cache folder.
 """
 
 import ctypes
@@ -27,11 +26,11 @@ from orbitlens.typing import Tensor
 _SOURCE = Path(__file__).with_name("kernels.c")
 _FLAGS = (
     *("-O3", "-march=native", "-shared", "-fPIC"),
-    # Sums may be taken in any order, one that the shape decides.
+    # The compiler may reorder sums; the order then depends on the shape alone.
     *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
 )
 _SECONDS = 120
-"""After which a compiler is given up."""
+"""Time limit of a compilation."""
 _DIGEST = 32
 """Bytes of the checksum at the end of the file."""
 
@@ -53,15 +52,10 @@ def runtime() -> ctypes.CDLL | None:
 
 
 def run(kernel: str, *arguments: Tensor | int) -> None:
-    """Let every thread of torch run a kernel, of which each takes a share of the rows.
+    """Run a function of `kernels.c` in every thread of torch, each on a share of the rows.
 
-    Args:
-        kernel: A function of `kernels.c`.
-        arguments: What follows the pool in its arguments: numbers, and tensors on the CPU that lie
-            in one piece, as their addresses.
-
-    Raises:
-        RuntimeError: If the kernels cannot be compiled here.
+    Its arguments after the pool are whole numbers and contiguous tensors on the CPU. It raises a
+    RuntimeError if the kernels cannot be compiled here.
     """
     start, pool = _pool()
     numbers = [a if isinstance(a, int) else a.data_ptr() for a in arguments]
@@ -73,23 +67,23 @@ def run(kernel: str, *arguments: Tensor | int) -> None:
 
 @cache
 def _pool() -> tuple[Any, tuple[int | None, ...]]:
-    """What starts a function in all threads, and the addresses that tell a thread its number."""
+    """The function that starts all threads, and the addresses that number and count them."""
     library = runtime()
     if library is None:
         raise RuntimeError("torch's threads are out of reach")
-    told = (library.omp_get_thread_num, library.omp_get_num_threads)
-    return library.GOMP_parallel, tuple(ctypes.cast(f, ctypes.c_void_p).value for f in told)
+    counts = (library.omp_get_thread_num, library.omp_get_num_threads)
+    return library.GOMP_parallel, tuple(ctypes.cast(f, ctypes.c_void_p).value for f in counts)
 
 
 @cache
 def _library() -> ctypes.CDLL:
-    """The compiled kernels, from the cache folder if they were compiled before."""
+    """Load the compiled kernels from the cache folder, or compile them first."""
     made = _place()
     if not _is_whole(made):
         try:
             made.parent.mkdir(parents=True, exist_ok=True)
             _compile(made)
-        except OSError:  # nobody may write there; what is loaded needs no file any more
+        except OSError:  # the folder is not writable; a loaded library needs no file
             with tempfile.TemporaryDirectory(prefix="orbitlens-") as folder:
                 made = Path(folder) / made.name
                 _compile(made)
@@ -98,7 +92,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _is_whole(made: Path) -> bool:
-    """Whether a file ends with its checksum: a part of a library would end the process."""
+    """Whether a file ends with its checksum; loading a truncated library ends the process."""
     try:
         content = made.read_bytes()
     except OSError:
@@ -107,10 +101,10 @@ def _is_whole(made: Path) -> bool:
 
 
 def _place() -> Path:
-    """Where kernels lie that were compiled from this source for such a machine."""
+    """The path of kernels compiled from this source for this kind of processor."""
     processor = Path("/proc/cpuinfo")
-    told = processor.read_text() if processor.exists() else ""
-    features = next((line for line in told.splitlines() if line.startswith(("flags", "Feat"))), "")
+    facts = processor.read_text() if processor.exists() else ""
+    features = next((line for line in facts.splitlines() if line.startswith(("flags", "Feat"))), "")
     parts = (_SOURCE.read_text(), *_FLAGS, features)
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return cache_folder() / f"kernels-{name}.so"
@@ -127,6 +121,6 @@ def _compile(made: Path) -> None:
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
         content = target.read_bytes()
-        # What comes after the library itself is not looked at when it is loaded.
+        # Bytes after the library itself are ignored when it is loaded.
         target.write_bytes(content + hashlib.sha256(content).digest())
         target.replace(made)

@@ -9,27 +9,16 @@ from orbitlens.typing import Float, Int, Tensor
 
 _STRIPES = 8
 _WORTH_IT = 4
-"""Groups per number wanted, from which looking at groups first is faster: measured on a CPU."""
+"""Groups per number kept, from which on searching groups first is faster, measured on a CPU."""
 
 
 def largest(
     values: Float[Tensor, "*rows width"], k: int
 ) -> tuple[Float[Tensor, "*rows k"], Int[Tensor, "*rows k"]]:
-    """Return the k largest numbers of every row and where they are, in no particular order.
+    """Return the k largest numbers of every row and their places, in no particular order.
 
     A row is cut into groups of 8; the k largest numbers lie in the k groups with the largest
-    maxima. That is exact, and reads the whole row only once.
-
-    Args:
-        values: Numbers, shape [..., width].
-        k: How many to keep, at most width.
-
-    Returns:
-        The numbers and their places in the row, shape [..., k] each.
-
-    Example:
-        >>> largest(torch.tensor([[1.0, 5.0, 3.0]]), 1)
-        (tensor([[5.]]), tensor([[1]]))
+    maxima. That is exact and reads the whole row only once.
     """
     groups = values.shape[-1] // _STRIPES
     if groups * _STRIPES != values.shape[-1] or groups < _WORTH_IT * k:
@@ -50,15 +39,15 @@ def _top(values: Float[Tensor, "*rows width"], k: int) -> tuple[Tensor, Tensor]:
 
 @final
 class RunningLargest:
-    """The `budget` largest positive numbers of a stream, and where in the stream they were.
+    """The `budget` largest positive numbers of a stream, and their places in it.
 
-    What cannot be among them any more is dropped on the way, so memory is a few times the budget.
+    Numbers that can no longer be among them are dropped, so memory is a few times the budget.
 
     Args:
         budget: How many to keep.
 
     Attributes:
-        floor: Numbers that are not above it are not among them.
+        floor: Only numbers above it can be among them.
 
     Example:
         >>> running = RunningLargest(2)
@@ -75,12 +64,12 @@ class RunningLargest:
         self._places: list[Tensor] = []
 
     def add(self, block: Float[Tensor, "rows columns"], *, first: int, stride: int) -> None:
-        """Look at a block of the stream.
+        """Search a block of the stream.
 
         Args:
             block: Its numbers, shape [rows, columns].
-            first: The place of the first of them.
-            stride: From a number to the one below it.
+            first: The place of its first number.
+            stride: Places from a number to the one below it.
         """
         if self.floor == 0.0:
             self.floor = self._bound(block)
@@ -88,11 +77,11 @@ class RunningLargest:
         self.take(block[row, column], first + row * stride + column)
 
     def take(self, values: Float[Tensor, " above"], places: Int[Tensor, " above"]) -> None:
-        """Take up numbers that are known to be above the floor.
+        """Add numbers that are known to be above the floor.
 
         Args:
             values: The numbers, shape [above].
-            places: Where in the stream they are, shape [above].
+            places: Their places in the stream, shape [above].
         """
         self._values.append(values)
         self._places.append(places)
@@ -102,7 +91,7 @@ class RunningLargest:
             self.floor = float(values.min())
 
     def _bound(self, block: Float[Tensor, "rows columns"]) -> float:
-        """A number below at least `budget` of a block, or 0: half of the first one is positive."""
+        """Return a number below at least `budget` numbers of a block, or 0."""
         groups = block.numel() // _STRIPES
         if groups < _WORTH_IT * self.budget or block.dtype != torch.float32:
             return 0.0
@@ -111,16 +100,16 @@ class RunningLargest:
         return max(0.0, float(np.nextafter(least.min().numpy(), np.float32(-np.inf))))
 
     def finish(self) -> tuple[Float[Tensor, " kept"], Int[Tensor, " kept"]]:
-        """Return the numbers and their places, in the order of the stream."""
-        values, places = self._reduce() if self._held > self.budget else self._joined()
+        """Return the numbers and their places, in the order of the stream, shape [kept] each."""
+        values, places = self._reduce() if self._held > self.budget else self._join()
         order = places.argsort()
         return values[order], places[order]
 
     def _reduce(self) -> tuple[Tensor, Tensor]:
-        values, places = self._joined()
+        values, places = self._join()
         top, index = _top(values, self.budget)
         self._values, self._places, self._held = [top], [places[index]], self.budget
         return top, places[index]
 
-    def _joined(self) -> tuple[Tensor, Tensor]:
+    def _join(self) -> tuple[Tensor, Tensor]:
         return torch.cat(self._values), torch.cat(self._places)

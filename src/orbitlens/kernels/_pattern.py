@@ -6,15 +6,10 @@ from functools import cached_property
 import torch
 
 from orbitlens.kernels._choice import kernels_on
-from orbitlens.typing import Float, Int, Tensor
+from orbitlens.typing import Int, Tensor
 
 _WORTH_IT = 2**12
-"""Entries from which on a CPU sorts them by a kernel."""
-
-Values = Float[Tensor, " entries"]
-
-PIECE = 256
-"""Entries after which a row is cut for the kernels, of which each program sums a piece."""
+"""Entries from which on a CPU sorts them by a compiled loop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +17,7 @@ class Pattern:
     """Where the entries of a sparse matrix are, row after row.
 
     Args:
-        starts: Of each row, the number of entries before it; at the end that of all entries, shape
-            [rows + 1].
+        starts: The number of entries before each row, and in all; shape [rows + 1].
         columns: The column of each entry, shape [entries].
         width: Number of columns.
 
@@ -58,9 +52,9 @@ class Pattern:
         if self.columns.is_cpu and len(self.columns) >= _WORTH_IT:
             kernels = kernels_on(self.columns.device)
             if kernels is not None:
-                order, starts, rows = kernels.across(self)
+                order, starts, rows = kernels.across(self.starts, self.columns, self.width)
                 return order, Pattern(starts, rows, self.height)
-        # Half as long numbers are sorted in little more than half the time.
+        # Numbers half as long are sorted in little more than half the time.
         order = self.columns.int().argsort(stable=True)
         return order, Pattern(starts_of(self.columns, self.width), self.rows[order], self.height)
 
@@ -69,32 +63,21 @@ class Pattern:
         """The pattern of the transpose."""
         return self.across[1]
 
-    @cached_property
-    def further(self) -> tuple[Int[Tensor, " pieces"], Int[Tensor, " ends"]]:
-        """Where rows of more than PIECE entries are cut.
-
-        Returns:
-            Of each further piece, all but the first of a row, its row; there is room for as many
-            as there can be, and the rest has the number of rows. Of each row the number of further
-            pieces before it, and at the end that of all.
-        """
-        counts = (self.starts.diff() - 1).clamp_min(0) // PIECE
-        firsts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        most = torch.arange(len(self.columns) // PIECE, device=firsts.device)
-        return torch.searchsorted(firsts, most, right=True) - 1, firsts
-
 
 def starts_of(rows: Int[Tensor, " entries"], height: int) -> Int[Tensor, " ends"]:
     """Return the number of entries before each row, and in all; see `Pattern`.
 
     Args:
-        rows: The row of each entry, in any order.
+        rows: The row of each entry, in any order, shape [entries].
         height: Number of rows.
+
+    Returns:
+        Shape [height + 1].
 
     Example:
         >>> starts_of(torch.tensor([2, 0, 2]), 3).tolist()
         [0, 1, 1, 3]
     """
-    # As `bincount`, for which a GPU makes the host wait.
+    # Like `bincount`, which makes the host wait for a GPU.
     counts = rows.new_zeros(height).scatter_add_(0, rows, torch.ones_like(rows))
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

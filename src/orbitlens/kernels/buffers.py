@@ -1,8 +1,8 @@
-"""Memory that large results lie in step after step.
+"""Reusable buffers for the large tensors of a training step.
 
-The allocator gives blocks of tens of MiB back to the system as soon as they are free, and takes
-others from it: every page of them is then cleared and mapped anew. For the two gradients of a step
-at d_in 768 and 16384 latents that took longer than their sums.
+The allocator returns free blocks of tens of MiB to the system and requests new ones, whose pages
+are cleared and mapped again. For the two gradients of a step at d_in 768 and 16384 latents that
+took longer than their sums.
 """
 
 import math
@@ -18,20 +18,20 @@ import torch
 from orbitlens.typing import Tensor
 
 _SMALLEST = 2**20
-"""Bytes from which a result is kept; smaller ones the allocator keeps itself."""
+"""Bytes from which on a buffer is kept; the allocator keeps smaller ones itself."""
 
 _DIGITS = 4
-"""Leading binary digits of a size that count."""
+"""Leading binary digits of a size; the others are rounded up."""
 _SIMILAR = 2
-"""Times by which a block may be larger than what lies in it."""
+"""How many times larger than its tensor a block may be."""
 
 
 @final
 class Memory:
-    """Blocks that are used again once nobody holds a tensor in them any more.
+    """Buffers that are reused once no tensor in them is alive.
 
-    Within `with memory:` the function `empty` takes from it; the blocks go with the memory. On a
-    GPU torch keeps blocks itself.
+    Inside `with memory:` the function `empty` takes its tensors from these buffers. They are freed
+    with the memory. On a GPU torch keeps buffers itself.
 
     Example:
         >>> memory, like = Memory(), torch.zeros(())
@@ -64,26 +64,26 @@ class Memory:
 
     @property
     def size(self) -> int:
-        """Bytes that are kept, used or not."""
+        """Bytes of all buffers, in use or not."""
         return sum(len(block) for block in self._blocks)
 
     def take(self, size: int) -> Tensor:
-        """Return at least so many bytes that nobody uses."""
-        # Few sizes, so that results whose number of entries changes find each other's blocks.
+        """Return a free buffer of at least `size` bytes."""
+        # Few different sizes, so that tensors whose number of entries varies reuse each other's.
         step = 1 << max(0, size.bit_length() - _DIGITS)
         size = -(-size // step) * step
-        place = self._free(size)
+        place = self._make_room(size)
         if place is None:
             place = len(self._blocks)
             self._blocks.append(torch.empty(size, dtype=torch.uint8).numpy())
             self._users.append(_nobody)
-        # A view of its own for each use: it lives as long as the tensors that lie in it.
+        # A view for each use lives as long as the tensors in it.
         own = self._blocks[place][:]
         self._users[place] = weakref.ref(own)
         return torch.from_numpy(own)
 
-    def _free(self, size: int) -> int | None:
-        """The place of the smallest free block that will do; else one in its place is given up."""
+    def _make_room(self, size: int) -> int | None:
+        """Return the place of the smallest free block that fits; if none fits, drop a smaller."""
         free = sorted(
             (len(block), place)
             for place, (block, user) in enumerate(zip(self._blocks, self._users, strict=True))
@@ -93,25 +93,28 @@ class Memory:
             if size <= length <= _SIMILAR * size:
                 return place
         for length, place in reversed(free):
-            if length < size <= _SIMILAR * length:  # what lay there finds room in the larger one
+            if length < size <= _SIMILAR * length:  # the new, larger block serves its tensors too
                 del self._blocks[place], self._users[place]
                 break
         return None
 
 
 def _nobody() -> None:
-    """Who uses a new block."""
+    """Stand for the user of a new block."""
 
 
 _present: ContextVar[Memory | None] = ContextVar("memory", default=None)
 
 
 def empty(*shape: int, like: Tensor) -> Tensor:
-    """Return a tensor with no numbers yet, in kept memory where there is some; see `Memory`.
+    """Return an uninitialised tensor, in a buffer of the present `Memory` if there is one.
 
     Args:
         shape: Its shape.
-        like: A tensor of the type and on the device wanted.
+        like: A tensor with the wanted type and device.
+
+    Returns:
+        The tensor, of this shape.
 
     Example:
         >>> empty(2, 3, like=torch.zeros(1)).shape

@@ -1,8 +1,8 @@
-/* Loops of a training step that torch has no operation for, or a slower one.
+/* Loops of a training step for which torch has no operation, or only a slower one.
 
-   compiled.py builds this file and lets each thread of torch call a function with the address of its
-   arguments, which are all of eight bytes. Every row is the work of one thread, so the same numbers
-   come out whatever their number. */
+   _compiler.py builds this file. Each thread of torch calls a function with the address of its
+   arguments, all of eight bytes. One thread computes a whole row, so the number of threads does not
+   change the results. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,8 +22,8 @@ static void share(const struct pool *pool, i64 rows, i64 *first, i64 *last) {
     *last = rows * (thread + 1) / threads;
 }
 
-/* ---- Products with a sparse matrix. What counts is how many reads of rows at random places are on
-   their way at once, so four entries are taken together. ---- */
+/* ---- Products with a sparse matrix. The speed depends on how many reads of rows at random places
+   run at once, so four entries are processed together. ---- */
 
 struct sums {
     struct pool pool;
@@ -33,7 +33,7 @@ struct sums {
     float *sums;
 };
 
-/* S W: of each row the sum of values[e] W[column of e]. */
+/* S W: for each row the sum of values[e] W[column of e]. */
 void weighted_sums(const struct sums *a) {
     i64 first, last, dim = a->dim;
     share(&a->pool, a->rows, &first, &last);
@@ -103,8 +103,8 @@ struct across {
     i64 *column_starts, *order, *entry_rows;
 };
 
-/* The entries column after column, in their order within each. One thread does it: there is little
-   to do, and column_starts is zero at first. */
+/* The entries column after column, in their order within each. One thread does this small job;
+   column_starts is zero at first. */
 void across(const struct across *a) {
     if (a->pool.thread() != 0)
         return;
@@ -123,11 +123,11 @@ void across(const struct across *a) {
     free(next);
 }
 
-/* ---- The largest of pre-activations, to whose blocks the biases are still to be added. ---- */
+/* ---- The largest pre-activations. The biases are not in the blocks and are added here. ---- */
 
 enum { GROUP = 16, LOOSE = 8, HALVINGS = 32 };
 
-/* Room for a row that is a whole number of groups; what is beyond its width is never found. */
+/* A buffer for a row, padded to whole groups with numbers that are never found. */
 static float *room(i64 width) {
     i64 padded = (width + GROUP - 1) / GROUP * GROUP;
     float *sums = aligned_alloc(64, (padded * sizeof(float) + 63) / 64 * 64);
@@ -137,7 +137,7 @@ static float *room(i64 width) {
     return sums;
 }
 
-/* A row of float32, or of bfloat16, the upper halves of float32, with its biases. */
+/* Add the biases to a row of float32, or of bfloat16, which is the upper half of a float32. */
 static void load(const void *block, i64 half, i64 start, i64 width, const float *restrict bias,
                  float *restrict sums) {
     if (half) {
@@ -155,7 +155,7 @@ static void load(const void *block, i64 half, i64 start, i64 width, const float 
     }
 }
 
-/* A whole number that orders float32, and back. */
+/* Integers in the order of float32, and back. */
 static int32_t rank_of(float value) {
     int32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -169,8 +169,8 @@ static float of_rank(int32_t rank) {
     return value;
 }
 
-/* The largest bound found that k numbers reach, and no more than `spare` others if that can be. It
-   halves an interval of float32 as they are ordered, not as they are spaced. */
+/* A large bound that k numbers reach, and at most `spare` others if possible. It halves an interval
+   in the order of float32, not in their values. */
 static float bound_of(const float *values, i64 count, i64 k, i64 spare) {
     int32_t low = INT32_MAX, high = INT32_MIN;
     for (i64 i = 0; i < count; i++) {
@@ -194,7 +194,7 @@ static float bound_of(const float *values, i64 count, i64 k, i64 spare) {
     return of_rank(low);
 }
 
-/* Leave the k largest, in their order; of equal ones the first. */
+/* Keep the k largest, in their order; of equal ones the first. */
 static i64 reduce(float *found, i64 *found_at, i64 count, i64 k) {
     float bound = bound_of(found, count, k, 0);
     i64 ties = k, kept = 0;
@@ -209,8 +209,8 @@ static i64 reduce(float *found, i64 *found_at, i64 count, i64 k) {
     return kept;
 }
 
-/* The largest of each group. Only with numbers that are some do processors have an instruction for
-   it; what is said of a group with others does not matter, as each of its numbers is compared. */
+/* The largest of each group. Processors have an instruction for this that ignores NaNs. The result
+   for a group with NaNs does not matter, since each of its numbers is compared again. */
 __attribute__((optimize("finite-math-only"))) static void
 maxima_of(const float *restrict sums, i64 groups, float *restrict maxima) {
     for (i64 group = 0; group < groups; group++) {
@@ -230,7 +230,7 @@ struct search {
     i64 *places;
 };
 
-/* Take a block up into the k largest numbers of every row.
+/* Update the k largest numbers of every row with a block.
 
    At least k numbers reach a bound that k of the groups' maxima reach, and few more if there are
    groups enough; so only groups whose maximum reaches the bound are looked at again. Once k numbers
@@ -239,7 +239,7 @@ void keep_largest(const struct search *a) {
     i64 first, last, k = a->k, width = a->width, groups = (width + GROUP - 1) / GROUP;
     share(&a->pool, a->rows, &first, &last);
     float *sums = room(width), *maxima = malloc(groups * sizeof(float));
-    /* A number is written before it is known whether it counts. */
+    /* A number is written before it is compared. */
     float *found = malloc((k + groups * GROUP + 1) * sizeof(float));
     i64 *found_at = malloc((k + groups * GROUP + 1) * sizeof(i64));
     for (i64 row = first; row < last; row++) {
@@ -269,7 +269,7 @@ void keep_largest(const struct search *a) {
             count = reduce(found, found_at, count, k);
         memcpy(values, found, count * sizeof(float));
         memcpy(places, found_at, count * sizeof(i64));
-        /* Not a number compares with nothing: it is told, and points to a place that exists. */
+        /* NaN compares with nothing: the rest is NaN, at a place that exists. */
         memset(values + count, 0xff, (k - count) * sizeof(float));
         memset(places + count, 0, (k - count) * sizeof(i64));
     }
@@ -287,7 +287,7 @@ struct above {
     i64 *columns;
 };
 
-/* How many numbers of each row are above a floor. */
+/* Count the numbers of each row above a floor. */
 void count_above(const struct above *a) {
     i64 first, last;
     share(&a->pool, a->rows, &first, &last);
@@ -302,7 +302,7 @@ void count_above(const struct above *a) {
     free(sums);
 }
 
-/* Write what they are and where, each row from its start on. */
+/* Write these numbers and their columns, each row from its start. */
 void write_above(const struct above *a) {
     i64 first, last;
     share(&a->pool, a->rows, &first, &last);

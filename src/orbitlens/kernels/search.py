@@ -1,11 +1,11 @@
-"""Searches for the largest pre-activations, which come block by block."""
+"""Searches for the largest pre-activations, which arrive block by block."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple, final
 
 import torch
 
-from orbitlens.kernels import _largest_cpu as largest_cpu
+from orbitlens.kernels import _cpu as cpu
 from orbitlens.kernels._choice import kernels_for
 from orbitlens.kernels._largest import RunningLargest, largest
 from orbitlens.kernels._pattern import Pattern, starts_of
@@ -15,9 +15,13 @@ Found = tuple[Float[Tensor, " entries"], Pattern]
 
 
 class Block(NamedTuple):
-    """Pre-activations of some samples for some latents, and the first of either.
+    """Pre-activations of some samples for some latents.
 
-    Where there are `biases`, these are still to be added, shape [member, columns].
+    Attributes:
+        pre: Pre-activations, shape [member, rows, columns].
+        sample: The first sample.
+        latent: The first latent.
+        biases: Biases that are not added yet, shape [member, columns]; None if they are.
     """
 
     pre: Float[Tensor, "member rows columns"]
@@ -26,72 +30,91 @@ class Block(NamedTuple):
     biases: Float[Tensor, "member columns"] | None = None
 
     def among(self, chosen: Bool[Tensor, "member latents"]) -> "Block":
-        """The block with all other latents at minus infinity."""
+        """Return the block with all other latents at minus infinity."""
         others = ~chosen[:, self.latent : self.latent + self.pre.shape[-1]]
         if self.biases is None:
             return self._replace(pre=self.pre.masked_fill(others[:, None], -torch.inf))
         return self._replace(biases=self.biases.masked_fill(others, -torch.inf))
 
 
-class Search(ABC):
-    """The interface: looks at block after block, and says what it found."""
+class _Search(ABC):
+    """The interface: searches block after block."""
 
     adds_biases = False
     """Whether it adds the biases of a block itself."""
 
     @abstractmethod
     def add(self, block: Block) -> None:
-        """Look at a block."""
+        """Search a block."""
 
     @abstractmethod
     def finish(self) -> Found:
-        """Return the values that were found and where they are in the codes of the stack."""
+        """Return the values found and their places in the codes of the stack."""
 
 
 def per_sample(
     like: Tensor, members: int, batch: int, latents: int, *, k: int, width: int, ordered: bool
-) -> Search:
-    """Return the search for the k largest of every sample, of either sign.
+) -> _Search:
+    """Return a search for the k largest pre-activations of every sample, of either sign.
 
     Args:
-        like: A tensor of the type and on the device of the activations.
+        like: A tensor with the type and device of the activations.
         members: SAEs of the stack.
         batch: Samples of each.
         latents: Latents of each.
         k: How many to keep.
         width: Latents of a block.
-        ordered: Whether those of a sample must come in the order of their latents.
+        ordered: Whether the entries of a sample must be in the order of their latents.
+
+    Returns:
+        An object to which blocks are added with `add`; `finish` then returns the entries.
+
+    Example:
+        >>> search = per_sample(torch.zeros(1), 1, 2, 3, k=1, width=3, ordered=True)
+        >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
+        >>> values, pattern = search.finish()
+        >>> values.tolist(), pattern.columns.tolist()
+        ([5.0, -4.0], [1, 0])
     """
-    if _compiled(like, members * batch * latents) and largest_cpu.takes(width, k):
+    if _compiled(like, members * batch * latents) and cpu.searches(width, k):
         return _PerSampleCompiled(k, latents)
     return _PerSample(k, latents, ordered=ordered)
 
 
-def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -> Search:
-    """Return the search for the k * batch largest positive ones of every member's whole batch.
+def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -> _Search:
+    """Return a search for the k * batch largest positive pre-activations of each member's batch.
 
     Args:
-        like: A tensor of the type and on the device of the activations.
+        like: A tensor with the type and device of the activations.
         members: SAEs of the stack.
         batch: Samples of each.
         latents: Latents of each.
         k: How many to keep per sample, on average.
+
+    Returns:
+        An object to which blocks are added with `add`; `finish` then returns the entries.
+
+    Example:
+        >>> search = per_batch(torch.zeros(1), 1, 2, 3, k=1)
+        >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
+        >>> values, pattern = search.finish()
+        >>> values.tolist(), pattern.starts.tolist()
+        ([5.0, 2.0], [0, 2, 2])
     """
     if like.is_cuda:
         return _PerBatchSized(k, members, batch, latents)
-    if _compiled(like, members * batch * latents):
-        return _PerBatch(k, members, batch, latents, compiled=True)
-    return _PerBatch(k, members, batch, latents)
+    compiled = _compiled(like, members * batch * latents)
+    return _PerBatch(k, members, batch, latents, compiled=compiled)
 
 
 def _compiled(like: Tensor, numbers: int) -> bool:
-    """Whether a compiled search takes so many numbers of a kind."""
+    """Whether to search so many numbers by a compiled loop."""
     return like.is_cpu and kernels_for(like, numbers) is not None
 
 
 @final
-class _PerSample(Search):
-    """The k largest of every sample, by torch."""
+class _PerSample(_Search):
+    """Find the k largest of every sample, by torch."""
 
     def __init__(self, k: int, latents: int, *, ordered: bool) -> None:
         self.k, self.latents, self.ordered = k, latents, ordered
@@ -102,14 +125,14 @@ class _PerSample(Search):
         self._found.setdefault(block.sample, []).append((values, columns + block.latent))
 
     def finish(self) -> Found:
-        kept = [self._merged(parts) for parts in self._found.values()]
+        kept = [self._merge(parts) for parts in self._found.values()]
         values, places = (torch.cat(parts, dim=1) for parts in zip(*kept, strict=True))
         if self.ordered:
             places, order = places.sort(-1)
             values = values.gather(-1, order)
         return _entries(values, places, self.latents)
 
-    def _merged(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def _merge(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         if len(parts) == 1:
             return parts[0]
         values, places = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
@@ -118,8 +141,8 @@ class _PerSample(Search):
 
 
 @final
-class _PerSampleCompiled(Search):
-    """The k largest of every sample, by a kernel that takes each block up into what it knows."""
+class _PerSampleCompiled(_Search):
+    """Find the k largest of every sample, by a loop that updates them with each block."""
 
     adds_biases = True
 
@@ -134,7 +157,7 @@ class _PerSampleCompiled(Search):
             self._found[block.sample] = torch.empty(shape), places
         found = [part.flatten(0, 1) for part in self._found[block.sample]]
         biases = torch.zeros(1, pre.shape[-1]) if block.biases is None else block.biases
-        largest_cpu.keep_largest(pre.flatten(0, 1), biases, *found, first=block.latent)
+        cpu.keep_largest(pre.flatten(0, 1), biases, *found, first=block.latent)
 
     def finish(self) -> Found:
         values, places = (
@@ -146,7 +169,7 @@ class _PerSampleCompiled(Search):
 def _entries(
     values: Float[Tensor, "member batch k"], places: Int[Tensor, "member batch k"], latents: int
 ) -> Found:
-    """Lay out k entries of each sample as those of a stack."""
+    """Lay out k entries of each sample as entries of a stack."""
     members, batch, k = values.shape
     offset = latents * torch.arange(members, device=places.device)
     columns = (places + offset[:, None, None]).flatten()
@@ -155,20 +178,14 @@ def _entries(
 
 
 @final
-class _PerBatch(Search):
-    """The k * batch largest positive ones of every member's whole batch.
+class _PerBatch(_Search):
+    """Find the k * batch largest positive ones of every member's batch.
 
-    Where a kernel finds what is above a floor, it adds the biases itself.
+    The compiled loop, which finds numbers above a floor, adds the biases itself.
     """
 
     def __init__(
-        self,
-        k: int,
-        members: int,
-        batch: int,
-        latents: int,
-        *,
-        compiled: bool = False,
+        self, k: int, members: int, batch: int, latents: int, *, compiled: bool = False
     ) -> None:
         self.batch, self.latents, self.adds_biases = batch, latents, compiled
         self._running = [RunningLargest(k * batch) for _ in range(members)]
@@ -181,7 +198,7 @@ class _PerBatch(Search):
                 pre = pre if biases is None else pre + biases
                 running.add(pre, first=first, stride=self.latents)
             else:
-                values, row, column = largest_cpu.above(pre, biases, running.floor)
+                values, row, column = cpu.above(pre, biases, running.floor)
                 running.take(values, first + row * self.latents + column)
 
     def finish(self) -> Found:
@@ -194,11 +211,11 @@ class _PerBatch(Search):
 
 
 @final
-class _PerBatchSized(Search):
-    """As `_PerBatch`, with numbers that are not positive where too few are.
+class _PerBatchSized(_Search):
+    """Find the same as `_PerBatch`, filled up with other numbers where too few are positive.
 
-    How many entries there are is known before, so that the host does not wait for a GPU to say it.
-    A CPU, which waits for nobody, has less to do where most blocks are dropped.
+    The number of entries is known beforehand, so the host does not wait for a GPU. A CPU never
+    waits, and has less work with `_PerBatch`, which drops most blocks.
     """
 
     def __init__(self, k: int, members: int, batch: int, latents: int) -> None:

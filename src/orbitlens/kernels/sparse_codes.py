@@ -1,4 +1,4 @@
-"""Codes of which only the entries that were selected are stored, with their gradients."""
+"""Codes stored as their selected entries, with gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,12 +6,7 @@ from typing import Any
 import torch
 
 from orbitlens.kernels._pattern import Pattern
-from orbitlens.kernels.products import (
-    column_sums,
-    entry_products,
-    gathered_sums,
-    weighted_sums,
-)
+from orbitlens.kernels._products import column_sums, entry_products, gathered_sums, weighted_sums
 from orbitlens.typing import Float, StackedCodes, Tensor
 
 
@@ -19,13 +14,13 @@ from orbitlens.typing import Float, StackedCodes, Tensor
 class SparseCodes:
     """The selected codes of a stack of SAEs.
 
-    Row m * batch + b holds the entries of sample b of member m, and column m * latents + i stands
-    for latent i of member m.
+    Row m * batch + b holds the entries of sample b of member m; column m * latents + i stands for
+    latent i of member m.
 
     Args:
         values: The codes, shape [entries]; an entry may be zero.
-        pattern: Where they are, [member * batch, member * latents].
-        shape: Of all codes, (member, batch, latents).
+        pattern: Their places, [member * batch, member * latents].
+        shape: Shape of all codes, (member, batch, latents).
 
     Example:
         >>> pattern = Pattern(torch.tensor([0, 1, 2]), torch.tensor([2, 0]), 3)
@@ -39,14 +34,17 @@ class SparseCodes:
     shape: tuple[int, int, int]
 
     def dense(self) -> StackedCodes:
-        """Return all codes, shape [member, batch, latents]; its gradient is that of the entries."""
+        """Return all codes, shape [member, batch, latents]; gradients flow to the entries."""
         return self.folded(self.shape[-1])
 
     def folded(self, width: int) -> Float[Tensor, "member batch width"]:
-        """Return codes with latents that are equal modulo `width` summed, such as those of an atom.
+        """Sum the latents that are equal modulo `width`, such as the orientations of an atom.
 
         Args:
             width: The period, a divisor of the number of latents.
+
+        Returns:
+            Shape [member, batch, width].
         """
         members, batch, _ = self.shape
         flat = self.values.new_zeros(self.pattern.height * width)
@@ -66,7 +64,7 @@ class SparseCodes:
         return sums.unflatten(0, (members, batch))
 
     def fired(self) -> Float[Tensor, "member latents"]:
-        """Return for how many samples each latent is positive, shape [member, latents]."""
+        """Return the number of samples for which each latent is positive, [member, latents]."""
         members, _, latents = self.shape
         counts = column_sums(self.pattern, (self.values > 0).to(self.values.dtype))
         return counts.view(members, latents)
@@ -79,20 +77,19 @@ def selected(
     biases: Float[Tensor, " columns"],
     pattern: Pattern,
 ) -> Float[Tensor, " entries"]:
-    """Return <features of row, vector of column> + bias at every entry, which was found before.
+    """Give the values found by a search the gradient of <features of row, vector of column> + bias.
 
-    A search through all products has found the entries and their values; what is left to do is
-    their gradient, which costs as much as there are entries.
+    The gradient costs as much as there are entries.
 
     Args:
-        found: The values, shape [entries].
+        found: The values at the entries, shape [entries].
         features: One row for each row of the pattern, shape [rows, dim].
         vectors: One row for each column of the pattern, shape [columns, dim].
         biases: One for each column, shape [columns].
         pattern: Where the entries are.
 
     Returns:
-        `found`, with a gradient by features, vectors and biases; shape [entries].
+        `found` with gradients by features, vectors and biases, shape [entries].
 
     Example:
         >>> pattern, vectors = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2), torch.eye(2)
@@ -110,15 +107,15 @@ def shifted(
     vectors: Float[Tensor, "member latents dim"],
     centre: Float[Tensor, "member dim"],
 ) -> Float[Tensor, "member latents"]:
-    """Return biases that have the gradient by the centre of <x - centre, vector> + bias.
+    """Give biases the gradient by the centre of <x - centre, vector> + bias.
 
     Args:
         biases: One for each latent, shape [member, latents].
         vectors: One for each latent, shape [member, latents, dim].
-        centre: What was subtracted from the activations, shape [member, dim].
+        centre: The origin that was subtracted from the activations, shape [member, dim].
 
     Returns:
-        `biases`; its gradient g reaches them, and -sum_i g_i vector_i the centre.
+        `biases`. Their gradient is g, and that of the centre -sum_i g_i vector_i.
 
     Example:
         >>> centre = torch.zeros(1, 2, requires_grad=True)
@@ -130,7 +127,7 @@ def shifted(
 
 
 class _Shifted(torch.autograd.Function):
-    """Biases by themselves and by the centre."""
+    """Biases, differentiated by themselves and by the centre."""
 
     @staticmethod
     def forward(ctx: Any, biases: Tensor, vectors: Tensor, centre: Tensor) -> Tensor:
@@ -145,7 +142,7 @@ class _Shifted(torch.autograd.Function):
 
 
 class _Sums(torch.autograd.Function):
-    """S W by the entries of S and by W."""
+    """S W, differentiated by the entries of S and by W."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, vectors: Tensor, pattern: Pattern) -> Tensor:
@@ -165,7 +162,7 @@ class _Sums(torch.autograd.Function):
 
 
 class _Selected(torch.autograd.Function):
-    """X W^T + b at the entries, by X, W and b."""
+    """X W^T + b at the entries, differentiated by X, W and b."""
 
     @staticmethod
     def forward(

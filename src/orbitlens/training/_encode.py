@@ -13,11 +13,19 @@ from typing import NamedTuple
 
 import torch
 
-from orbitlens.kernels._pattern import Pattern, starts_of
-from orbitlens.kernels.buffers import empty
-from orbitlens.kernels.products import entry_products
-from orbitlens.kernels.search import Block, Found, per_batch, per_sample
-from orbitlens.kernels.sparse_codes import SparseCodes, selected, shifted
+from orbitlens.kernels import (
+    Block,
+    Found,
+    Pattern,
+    SparseCodes,
+    empty,
+    entry_products,
+    per_batch,
+    per_sample,
+    selected,
+    shifted,
+    starts_of,
+)
 from orbitlens.sae.model import SAE
 from orbitlens.typing import Bool, Float, Tensor
 

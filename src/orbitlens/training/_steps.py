@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from orbitlens import objectives
-from orbitlens.kernels.buffers import Memory
+from orbitlens.kernels import Memory
 from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.sae import SAE
 from orbitlens.training._adam import Adam

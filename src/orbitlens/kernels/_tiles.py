@@ -2,10 +2,10 @@
 
     T(y, w, z) = sum_g sum_k kernel[k, g] sum_{b, c} z[b, g, c] <y_b[left_k], w_c[right_k]>
 
-Its derivative by z are the products with all orientations, that by y their sums, that by w the
-gradient of the weights, and the derivatives of these are the other two. As plain tensor operations
-they would wait for memory: the coefficients are as large as the codes. Here a tile of rows stays in
-cache from the matrix products to the sum over k, or the other way round, and nothing is copied.
+The derivative by z is the products with all orientations, the derivative by y their sums, the
+derivative by w the gradient of the weights. The derivatives of each are the other two. Plain tensor
+operations would wait for memory, since the coefficients are as large as the codes. Here a tile of
+rows stays in cache from the matrix products to the sum over k, or the reverse, without copies.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ import torch
 from orbitlens.typing import Float, Tensor
 
 _TILE = 2**22
-"""Coefficients of a tile, 16 MiB in float32, which stay in the last cache."""
+"""Coefficients of a tile, 16 MiB in float32, which fit into the last cache."""
 _FEWEST_ROWS = 64
-"""Below, a matrix product reads its weights too often."""
+"""Rows of a tile, below which a matrix product reads its weights too often."""
 
 Rows = Float[Tensor, "member batch coordinates"]
 Weights = Float[Tensor, "member atoms dim"]
@@ -28,10 +28,10 @@ Oriented = Float[Tensor, "member batch group atoms"]
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """What defines the form.
+    """The constants of the trilinear form.
 
     Args:
-        kernel: Shape [coefficients, |G|].
+        kernel: Coefficients, shape [coefficients, |G|].
         pairs: For each coefficient the coordinates of y and those of w that it multiplies.
     """
 
@@ -44,8 +44,8 @@ def tiled_products(form: Form, y: Rows, weights: Weights) -> Oriented:
 
     Args:
         form: The form.
-        y: Shape [member, batch, coordinates].
-        weights: Shape [member, atoms, dim].
+        y: Rows, shape [member, batch, coordinates].
+        weights: One row for each atom, shape [member, atoms, dim].
 
     Returns:
         Products, shape [member, batch, |G|, atoms].
@@ -63,8 +63,8 @@ def tiled_sums(form: Form, z: Oriented, weights: Weights, coordinates: int) -> R
 
     Args:
         form: The form.
-        z: Shape [member, batch, |G|, atoms].
-        weights: Shape [member, atoms, dim].
+        z: Coefficients of the sum, shape [member, batch, |G|, atoms].
+        weights: One row for each atom, shape [member, atoms, dim].
         coordinates: Number of coordinates of y.
 
     Returns:
@@ -85,7 +85,7 @@ def _tiled_weights(form: Form, y: Rows, z: Oriented, dim: int) -> Weights:
 
 
 class _Products(torch.autograd.Function):
-    """The derivative by z."""
+    """dT/dz."""
 
     @staticmethod
     def forward(ctx: Any, form: Form, y: Rows, weights: Weights) -> Oriented:
@@ -107,14 +107,14 @@ class _Products(torch.autograd.Function):
 
 
 class _Sums(torch.autograd.Function):
-    """The derivative by y."""
+    """dT/dy."""
 
     @staticmethod
     def forward(ctx: Any, form: Form, z: Oriented, weights: Weights, coordinates: int) -> Rows:
         ctx.form = form
         ctx.save_for_backward(z, weights)
         out = z.new_zeros(*z.shape[:2], coordinates)
-        for members, rows, Z in _folded(form, z):
+        for members, rows, Z in _fold(form, z):
             for k, (left, right) in enumerate(form.pairs):
                 out[members, rows, left].baddbmm_(Z[:, :, k], weights[members, :, right])
         return out
@@ -132,14 +132,14 @@ class _Sums(torch.autograd.Function):
 
 
 class _Weights(torch.autograd.Function):
-    """The derivative by w."""
+    """dT/dw."""
 
     @staticmethod
     def forward(ctx: Any, form: Form, y: Rows, z: Oriented, dim: int) -> Weights:
         ctx.form = form
         ctx.save_for_backward(y, z)
         out = y.new_zeros(len(y), z.shape[-1], dim)
-        for members, rows, Z in _folded(form, z):
+        for members, rows, Z in _fold(form, z):
             for k, (left, right) in enumerate(form.pairs):
                 out[members, :, right].baddbmm_(Z[:, :, k].mT, y[members, rows, left])
         return out
@@ -157,14 +157,7 @@ class _Weights(torch.autograd.Function):
 
 
 def write_products(form: Form, y: Rows, weights: Weights, out: Oriented) -> None:
-    """Write dT/dz where the caller wants it, without gradients.
-
-    Args:
-        form: The form.
-        y: Shape [member, batch, coordinates].
-        weights: Shape [member, atoms, dim].
-        out: Written, shape [member, batch, |G|, atoms], contiguous.
-    """
+    """Write dT/dz to `out`, which is contiguous, without gradients."""
     for members, rows, F in _tiles(form, out):
         for k, (left, right) in enumerate(form.pairs):
             torch.bmm(y[members, rows, left], weights[members, :, right].mT, out=F[:, :, k])
@@ -172,8 +165,8 @@ def write_products(form: Form, y: Rows, weights: Weights, out: Oriented) -> None
         torch.bmm(form.kernel.T.expand(len(here), -1, -1), F.flatten(0, 1), out=here)
 
 
-def _folded(form: Form, z: Oriented) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Tiles of Z[k] = sum_g kernel[k, g] z[g]."""
+def _fold(form: Form, z: Oriented) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield members, rows and Z[k] = sum_g kernel[k, g] z[g] of each tile."""
     z = z.contiguous()
     for members, rows, Z in _tiles(form, z):
         here = z[members, rows].flatten(0, 1)
@@ -182,7 +175,7 @@ def _folded(form: Form, z: Oriented) -> Iterator[tuple[slice, slice, Tensor]]:
 
 
 def _tiles(form: Form, oriented: Oriented) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Cut members and rows so that a tile's part of `oriented` is contiguous; room for a tile."""
+    """Yield members, rows and buffer of each tile; its part of `oriented` is contiguous."""
     members, batch, _, atoms = oriented.shape
     shape = (len(form.pairs), atoms)
     most = max(_FEWEST_ROWS, _TILE // (len(form.pairs) * atoms))
