@@ -1,4 +1,4 @@
-"""The command line.
+"""The command line. Help, errors in the words of a command and completion load no torch.
 
 main    run `orbitlens` on the arguments of the process
 """

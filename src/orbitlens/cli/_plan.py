@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import click
-
 from orbitlens import groups
-from orbitlens.cli.options import config_of
+from orbitlens.cli.options import config_of, given
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.pipeline._orbit import check_pairs
+from orbitlens.pipeline import check_pairs
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.plan import measure
 from orbitlens.plan.advice import advice_of, duration, size, warnings_of
@@ -20,7 +18,6 @@ _OF_SOURCE = ("model", "layer", "random_weights", "image_size", "interpolation")
 
 
 def plan_run(
-    ctx: click.Context,
     source: str | None,
     dim: int | None,
     positions: str,
@@ -32,7 +29,7 @@ def plan_run(
     library = held_memory()
     values["source"] = source
     if source is None:
-        work, passes = _of_width(ctx, dim, positions, values), None
+        work, passes = _of_width(dim, positions, values), None
     else:
         if dim is not None:
             raise OrbitLensError(
@@ -41,7 +38,7 @@ def plan_run(
                 received=dim,
                 remedy="leave out one of the two",
             )
-        config = config_of(ctx, {**values, "positions": positions}, {})
+        config = config_of({**values, "positions": positions}, {})
         work, passes = _of_model(config, workers)
     check_pairs(work.config, work.group)
     check_memory(work)
@@ -53,13 +50,10 @@ def plan_run(
     return record, _lines(record, work)
 
 
-def _of_width(
-    ctx: click.Context, dim: int | None, positions: str, values: dict[str, Any]
-) -> Workload:
+def _of_width(dim: int | None, positions: str, values: dict[str, Any]) -> Workload:
     """Plan for activations that nothing is known of but their shape."""
-    default = click.core.ParameterSource.DEFAULT
     for name in _OF_SOURCE:
-        if ctx.get_parameter_source(name) != default:
+        if given(name):
             raise OrbitLensError(
                 f"`--{name.replace('_', '-')}`",
                 expected="a SOURCE of inputs with it",
@@ -85,7 +79,7 @@ def _of_width(
     places = 1 if positions == "auto" else int(positions)
     if not 1 <= places <= 10**6:
         raise out_of_range("positions", "1 to 1000000", places)
-    config = config_of(ctx, values, {"source": ""})
+    config = config_of(values, {"source": ""})
     return Workload(config, config.n_samples, groups.from_name(config.group), places, dim)
 
 

@@ -1,90 +1,159 @@
-"""What the commands of the command line share: options, and how results are written."""
+"""Code that the verbs share: the class of their commands, options, and formats of numbers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, final, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
-from orbitlens.activations.store._address import address_of
 from orbitlens.files import to_json
-from orbitlens.pipeline import RunConfig
+from orbitlens.pipeline import Console, RunConfig
 
-Command = Callable[..., None]
+Result = tuple[Mapping[str, Any], list[str]]  # the record, and lines for a reader
+Command = Callable[..., Result]
 
-DATA = ("n_samples", "image_size", "unreadable")
-WEIGHTS = ("random_weights", "model_samples", "model_epochs")
-MODEL = ("model", "layer", "positions", *WEIGHTS)
 GROUP = ("group", "interpolation")
+AUTOENCODER = ("model_samples", "model_epochs")
 RUN = ("seed", "device")
 
+_ALL = "orbitlens.help-all"
 
-class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """Names with commas between them, as in C2,C4."""
 
-    name = "name,name,..."
+@final
+class ExpertOption(click.Option):
+    """An option that help shows only with --help-all."""
+
+
+@final
+class Verb(click.Command):
+    """A verb: its function gets a console and returns a result, which is printed as asked.
+
+    `renamed` maps old names of options, which still work and are not shown, to the new ones.
+    """
+
+    def __init__(self, *args: Any, renamed: Mapping[str, str] | None = None, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        self._renamed = renamed or {}
+        self._has_experts = any(isinstance(option, ExpertOption) for option in self.params)
+        self.params += [_JSON, _HELP_ALL] if self._has_experts else [_JSON]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of the command, old names of options among them."""
+        words = [word.partition("=") for word in args]
+        return super().parse_args(
+            ctx, ["".join((self._renamed.get(name, name), *rest)) for name, *rest in words]
+        )
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the verb and print its record alone as JSON, or lines for a reader."""
+        as_json = ctx.params.pop("as_json")
+        ctx.params["console"] = Console(quiet=as_json)
+        record, lines = super().invoke(ctx)
+        click.echo(to_json(record) if as_json else "\n".join(lines))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and those for experts in a section of their own or not at all."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        for title, expert in {"Options": False, "Options for experts": True}.items():
+            shown = [option for option in options if isinstance(option, ExpertOption) == expert]
+            if shown and (_ALL in ctx.meta or not expert):
+                with formatter.section(title):
+                    formatter.write_dl([row for o in shown if (row := o.get_help_record(ctx))])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the command that shows the options for experts, if this help leaves them out."""
+        if self._has_experts and _ALL not in ctx.meta:
+            formatter.write_paragraph()
+            formatter.write_text(f"More options, for experts: {ctx.command_path} --help-all")
+
+
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    del param
+    if value and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
+_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, help="Print the result as JSON and nothing else."
+)
+_HELP_ALL = click.Option(
+    ["--help-all"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_all,
+    help="Show all options and exit.",
+)
+
+
+@final
+class List(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """Values of a kind with commas between them."""
+
+    def __init__(self, kind: type, name: str, expected: str) -> None:
+        self._kind, self.name, self._expected = kind, name, expected
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the names, or fail with what was given."""
+        """Return the values, or fail with the text."""
         if isinstance(value, tuple):
             return value
-        names = tuple(name.strip() for name in value.split(","))
-        if not all(names):
-            self.fail(f"{value!r} is not a list of names such as a,b,c", param, ctx)
-        return names
+        parts = [part.strip() for part in value.split(",")]
+        with suppress(ValueError):
+            if all(parts):
+                return tuple(self._kind(part) for part in parts)
+        return self.fail(f"{value!r} is not a list of {self._expected}", param, ctx)
 
 
-class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """Whole numbers with commas between them, as in 1,4,16."""
-
-    name = "n,n,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the numbers, or fail with what was given."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 1,4,16", param, ctx)
+NAMES = List(str, "name,name,...", "names such as a,b,c")
+NUMBERS = List(int, "n,n,...", "whole numbers such as 1,4,16")
 
 
+@final
 class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A local path, as such or as a file:// URL; other URLs would make folders of odd names."""
 
     name = "folder"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path, or fail with what was given."""
+        """Return the path, or fail with the URL."""
+        from orbitlens.activations.store._address import address_of
+
         address = address_of(value)
-        if isinstance(address, str):
+        if not isinstance(address, Path):
             self.fail(f"expected a local folder, received {value}; give a path", param, ctx)
         return address
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete the names of folders."""
+        return [CompletionItem(incomplete, type="dir")]
 
-def settings(*names: str) -> Callable[[Command], Command]:
-    """Give a command one option per field of `RunConfig`, with its meaning and default."""
+
+def settings(*names: str, expert: bool = False, **defaults: Any) -> Callable[[Command], Command]:
+    """Give a command one option per field of `RunConfig`; some verbs have defaults of their own."""
     known = {entry.name: entry for entry in fields(RunConfig)}
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             entry = known[name]
-            kind = entry.type
-            if isinstance(kind, UnionType):
-                kind = get_args(kind)[0]
-            flag = "--" + name.replace("_", "-")
-            help_text = entry.metadata["help"]
-            if kind is bool:
-                option = click.option(flag, is_flag=True, default=entry.default, help=help_text)
-            else:
-                option = click.option(
-                    *([flag, "--workers"] if name == "probe_threads" else [flag]),
-                    type=kind if kind in (int, float, str) else Numbers(),
-                    default=entry.default,
-                    show_default=entry.default not in (None, ()),
-                    help=help_text,
-                )
+            kind = get_args(entry.type)[0] if isinstance(entry.type, UnionType) else entry.type
+            default = defaults.get(name, entry.default)
+            option = click.option(
+                "--" + name.replace("_", "-"),
+                cls=ExpertOption if expert else click.Option,
+                is_flag=kind is bool,
+                type=kind if kind in (bool, int, float, str) else NUMBERS,
+                default=default,
+                show_default=kind is not bool and default is not None,
+                help=entry.metadata["help"],
+            )
             command = option(command)
         return command
 
@@ -92,43 +161,48 @@ def settings(*names: str) -> Callable[[Command], Command]:
 
 
 def common(out: str) -> Callable[[Command], Command]:
-    """Give a command the options that all verbs share."""
-
-    def decorate(command: Command) -> Command:
-        for option in (
-            click.option("--json", "as_json", is_flag=True, help="Print the result record alone."),
-            click.option("--resume", is_flag=True, help="Continue what was interrupted."),
-            click.option(
-                "--out",
-                type=Folder(),
-                help=f"Local folder to write; default {out}.",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
+    """Give a command the options of every verb that writes a folder."""
+    where = click.option("--out", type=Folder(), help=f"Local folder to write. Default: {out}.")
+    resume = click.option("--resume", is_flag=True, help="Continue an interrupted command.")
+    return lambda command: where(resume(command))
 
 
-def config_of(
-    ctx: click.Context, values: Mapping[str, Any], presets: Mapping[str, Any]
-) -> RunConfig:
-    """What the user gave goes over the presets, and these over the defaults of the source."""
-    default = click.core.ParameterSource.DEFAULT
-    given = {k: v for k, v in values.items() if ctx.get_parameter_source(k) != default}
-    return RunConfig.for_source(**{**{k: presets[k] for k in presets if k in values}, **given})
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that run the network.",
+)
 
 
-def print_record(as_json: bool, record: dict[str, Any], lines: Sequence[str]) -> None:
-    """Print the record alone as JSON, or lines for a reader."""
-    click.echo(to_json(record) if as_json else "\n".join(lines))
+def given(name: str) -> bool:
+    """Return whether the user gave an option of the running command."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def config_of(values: Mapping[str, Any], presets: Mapping[str, Any]) -> RunConfig:
+    """Return the settings: given options, else presets, else the defaults of the source."""
+    chosen = {name: value for name, value in presets.items() if name in values}
+    chosen |= {name: value for name, value in values.items() if given(name)}
+    return RunConfig.for_source(**chosen)
 
 
 def number(value: float | None) -> str:
-    """Three places, and a dash for nothing."""
+    """Format a number with three significant digits; None is a dash."""
     return "-" if value is None else f"{value:.3g}"
 
 
 def r2(value: float | None) -> str:
-    """Four places: the difference between 0.998 and 0.9998 matters."""
+    """Format R^2 with four decimals: the difference between 0.998 and 0.9998 matters."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def diverged(saes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each SAE whose training diverged."""
+    return [
+        f"{name}: diverged, its loss was not finite at some step; give a lower --lr"
+        for name, sae in saes.items()
+        if sae["status"] == "diverged"
+    ]

@@ -5,67 +5,50 @@ from typing import Any
 
 import click
 
-from orbitlens.cli.options import Folder, print_record, settings
+from orbitlens.cli import options as cli
+from orbitlens.cli.options import settings
+from orbitlens.pipeline import Console
 
 
-@click.command("plan")
+@click.command("plan", cls=cli.Verb)
 @click.argument("source", required=False)
-@click.option("--dim", type=int, help="Width of the activations, where there is no SOURCE.")
+@click.option("--dim", type=int, help="Width of the activations, if there is no SOURCE.")
 @click.option(
     "--positions",
     default="auto",
     show_default=True,
-    help="With SOURCE auto, cls, mean or all, as for harvest; with --dim the number of activations "
+    help="With SOURCE: auto, cls, mean or all, as for harvest. With --dim: number of activations "
     "per moved input.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that run the model.",
-)
-@settings(
-    *(
-        "n_samples",
-        "group",
-        "dtype",
-        "model",
-        "layer",
-        "random_weights",
-        "image_size",
-        "interpolation",
-        "unreadable",
-    ),
-    *("d_sae", "n_atoms", "k", "sparsity", "hidden", "orbit_weight", "epochs", "batch_size"),
-    *("memory_gib", "precision", "seed", "device"),
-)
+@cli.workers_option
+@settings(*cli.GROUP, "model", "layer", "n_samples", "image_size")
+@settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
+@settings("random_weights", "unreadable", "dtype", expert=True)
+@settings("sparsity", "hidden", "orbit_weight", "batch_size", expert=True)
+@settings("memory_gib", "precision", expert=True)
 @click.option(
     "--out",
-    type=Folder(),
+    type=cli.Folder(),
     default=Path("runs"),
     show_default=True,
-    help="Where the store will be; what is written there to time the disk is removed again.",
+    help="Folder of the future store. A test file is written there to time the disk, and removed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result record alone.")
-@click.pass_context
 def plan_command(
-    ctx: click.Context,
-    /,
     source: str | None,
     dim: int | None,
     positions: str,
     workers: int,
     out: Path,
-    as_json: bool,
+    console: Console,
     **values: Any,
-) -> None:
-    """Say what a run would need: disk, memory and time.
+) -> cli.Result:
+    """Estimate the disk, memory and time that a run needs.
 
-    Of activations whose width is given by --dim; or of a model, whose forward passes are then timed
-    on a few inputs of SOURCE ("shapes", "digits", ... or a folder of images). --n-samples counts
-    the inputs, whatever SOURCE holds.
+    Give the width of the activations as --dim. Or give SOURCE (shapes, digits, ... or a folder of
+    images) and --model: then forward passes are timed on a few inputs. --n-samples is the number of
+    inputs of the planned run, whatever SOURCE holds.
     """
     from orbitlens.cli._plan import plan_run
 
-    print_record(as_json, *plan_run(ctx, source, dim, positions, workers, out, values))
+    del console
+    return plan_run(source, dim, positions, workers, out, values)

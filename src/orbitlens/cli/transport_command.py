@@ -1,129 +1,108 @@
-"""The command `orbitlens transport`: of one store, or a report on every layer of a network."""
+"""The command `orbitlens transport`: fit one transport, or measure every layer of a network."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from orbitlens.cli.options import (
-    DATA,
-    GROUP,
-    RUN,
-    WEIGHTS,
-    Names,
-    common,
-    config_of,
-    number,
-    print_record,
-    r2,
-    settings,
-)
+from orbitlens.cli import options as cli
+from orbitlens.cli.options import ExpertOption, number, r2, settings
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.layers import ALL_LAYERS
 from orbitlens.pipeline import Console, RunConfig
-from orbitlens.pipeline import network
-from orbitlens.pipeline import verbs
+
+_IMAGES = 1024
+_ALL = "all"
 
 
-@click.command("transport")
+@click.command("transport", cls=cli.Verb)
 @click.argument("subject", metavar="ACTIVATIONS | MODEL INPUTS")
 @click.argument("inputs", required=False, metavar="")
 @click.option(
     "--layers",
-    type=Names(),
-    default="all",
+    type=cli.NAMES,
+    default=_ALL,
     show_default=True,
     help="With INPUTS: layers to report on, with commas between them, or all.",
 )
 @click.option(
     "--groups",
-    type=Names(),
-    help="With INPUTS: groups to rank, as C2,C4,D4, instead of a report on --group, under which "
-    "alone a network is then trained that is trained here.",
+    type=cli.NAMES,
+    help="With INPUTS: rank these groups, e.g. C2,C4,D4, instead of reporting on --group. A "
+    "built-in network is still trained under --group only.",
 )
-@click.option("--max-positions", default=16, show_default=True, help="Places kept of each map.")
-@click.option("--max-dim", default=256, show_default=True, help="Directions kept of each layer.")
+@settings("transport", *cli.GROUP, "n_samples", "image_size", *cli.RUN, n_samples=_IMAGES)
+@click.option(
+    "--max-positions",
+    cls=ExpertOption,
+    default=16,
+    show_default=True,
+    help="Places that are kept of each map.",
+)
+@click.option(
+    "--max-dim",
+    cls=ExpertOption,
+    default=256,
+    show_default=True,
+    help="Directions that are kept of each layer.",
+)
 @click.option(
     "--lie-inputs",
+    cls=ExpertOption,
     default=64,
     show_default=True,
-    help="Images for the Lie-derivative errors; 0 leaves them out.",
+    help="Images for the Lie-derivative errors; 0 leaves these errors out.",
 )
-@settings("transport", *GROUP, *DATA, *WEIGHTS, *RUN)
-@common("runs/transport, or runs/MODEL-INPUTS")
-@click.pass_context
+@settings("random_weights", *cli.AUTOENCODER, "unreadable", expert=True)
+@cli.common("runs/transport, or runs/MODEL-INPUTS")
 def transport_command(
-    ctx: click.Context,
-    /,
-    subject: str,
-    inputs: str | None,
-    out: Path | None,
-    resume: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
-    """Fit how activations move, or report on every layer of a network.
+    subject: str, inputs: str | None, out: Path | None, **values: Any
+) -> cli.Result:
+    """Fit how activations move, or measure every layer of a network.
 
-    With ACTIVATIONS, a harvest folder or a store, at a path or a URL that fsspec can reach, fit one
-    transport and measure it; what is written is local. With MODEL (mlp, cnn, vit, hf:NAME, ...) and
-    INPUTS (shapes, digits, ... or a folder of images), measure every layer from one forward pass
-    per moved image, and end with a page; 1024 images at most unless --n-samples says otherwise.
+    ACTIVATIONS is a harvest folder or a store, at a path or a URL that fsspec can reach. One
+    transport is fitted and measured, with all orbits of the store.
+
+    MODEL is mlp, cnn, vit, hf:NAME, ...; INPUTS is shapes, digits, ... or a folder of images. Every
+    layer is measured from one forward pass per moved image, and a page shows the result. At most
+    1024 images are used; --n-samples changes this number.
     """
     if inputs is None:
-        _transport_of_store(ctx, subject, out, resume, as_json, values)
-    else:
-        _transport_of_network(ctx, subject, inputs, out, resume, as_json, values)
+        return _transport_of_store(subject, out or Path("runs/transport"), **values)
+    names = "-".join(Path(name).resolve().name for name in (subject, inputs))
+    return _transport_of_network(subject, inputs, out or Path("runs") / names, **values)
 
 
 def _transport_of_store(
-    ctx: click.Context,
-    activations: str,
-    out: Path | None,
-    resume: bool,
-    as_json: bool,
-    values: dict[str, Any],
-) -> None:
-    _refuse(ctx, set(values) - {"transport", "seed"}, "with ACTIVATIONS alone", "give INPUTS too")
-    out = out or Path("runs/transport")
+    activations: str, out: Path, *, resume: bool, console: Console, **values: Any
+) -> cli.Result:
+    from orbitlens.pipeline import verbs
+
+    _refuse(set(values) - {"transport", "seed"}, "with ACTIVATIONS alone", "give INPUTS too")
     config = RunConfig(transport=values["transport"], seed=values["seed"])
-    record = verbs.transport(
-        config, activations, out, resume=resume, console=Console(quiet=as_json)
-    )
+    record = verbs.transport(config, activations, out, resume=resume, console=console)
     low, high = record["r2_interval"]
-    print_record(
-        as_json,
-        record,
-        [
-            f"R^2 {r2(record['r2'])} (95%: {r2(low)} to {r2(high)}), of the identity "
-            f"{r2(record['identity_r2'])}, relation error {number(record['relation_error'])}, "
-            f"condition number {number(record['condition_number'])}",
-            *_still(record),
-            f"transport: {out / 'transport'}",
-        ],
+    figures = (
+        f"R^2 {r2(record['r2'])} (95%: {r2(low)} to {r2(high)}), of the identity "
+        f"{r2(record['identity_r2'])}, relation error {number(record['relation_error'])}, "
+        f"condition number {number(record['condition_number'])}"
     )
+    return record, [figures, *_still(record), f"transport: {out / 'transport'}"]
 
 
 def _transport_of_network(
-    ctx: click.Context,
-    model: str,
-    inputs: str,
-    out: Path | None,
-    resume: bool,
-    as_json: bool,
-    values: dict[str, Any],
-) -> None:
-    _refuse(ctx, {"transport"}, "with MODEL INPUTS", "every layer gets the exact one")
-    own = {name: values.pop(name) for name in ("layers", "groups")}
+    model: str, inputs: str, out: Path, *, resume: bool, console: Console, **values: Any
+) -> cli.Result:
+    from orbitlens.pipeline import network
+
+    _refuse({"transport"}, "with MODEL INPUTS", "every layer gets the exact one")
+    layers, candidates = values.pop("layers"), values.pop("groups")
     limits = {name: values.pop(name) for name in ("max_positions", "max_dim", "lie_inputs")}
     config = network.NetworkConfig(
-        run=config_of(ctx, {**values, "source": inputs, "model": model}, {"n_samples": 1024}),
-        layers=() if own["layers"] in ((ALL_LAYERS,), ()) else own["layers"],
-        candidates=own["groups"] or (),
+        run=cli.config_of({**values, "source": inputs, "model": model}, {"n_samples": _IMAGES}),
+        layers=() if layers in ((_ALL,), ()) else layers,
+        candidates=candidates or (),
         **limits,
     )
-    names = (model, inputs)
-    out = out or Path("runs") / "-".join(Path(name).resolve().name for name in names)
-    console = Console(quiet=as_json)
     if config.candidates:
         record = network.choose(config, out, resume=resume, console=console)
         lines = []
@@ -131,22 +110,19 @@ def _transport_of_network(
             lines.append(f"{layer}: {chosen or 'none'}")
             ranking = [row for row in record["ranking"] if row["layer"] == layer]
             lines += [f"  {row['group']:<6} {_verdict(row)}" for row in ranking]
-        print_record(as_json, record, [*lines, f"ranking: {out / 'groups.csv'}"])
-        return
+        return record, [*lines, f"ranking: {out / 'groups.csv'}"]
     record = network.report(config, out, resume=resume, console=console)
     lines = [_layer(row) for row in record["layers"]]
     skipped = len(record["skipped"])
     lines += [f"{skipped} skipped, the page says why"] if skipped else []
     page = out / "report" / "index.html"
-    print_record(as_json, record, [*lines, f"table: {out / 'layers.csv'}", f"page: {page}"])
+    return record, [*lines, f"table: {out / 'layers.csv'}", f"page: {page}"]
 
 
-def _refuse(ctx: click.Context, names: set[str], where: str, remedy: str) -> None:
+def _refuse(names: set[str], where: str, remedy: str) -> None:
     """Refuse options that would have no effect."""
-    default = click.core.ParameterSource.DEFAULT
-    given = sorted(name for name in names if ctx.get_parameter_source(name) != default)
-    if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+    flags = ", ".join("--" + name.replace("_", "-") for name in sorted(names) if cli.given(name))
+    if flags:
         raise OrbitLensError(
             "`orbitlens transport`", expected=f"no {flags} {where}", received=flags, remedy=remedy
         )
@@ -164,7 +140,7 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _still(record: dict[str, Any]) -> list[str]:
-    """Say so where the covariance is singular."""
+    """Return a line if the covariance is singular."""
     still = record["dim"] - record["variable"]
     if not still:
         return []

@@ -1,0 +1,45 @@
+"""The command `orbitlens reproduce`: an experiment of the paper."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Never
+
+import click
+
+from orbitlens.cli import options as cli
+from orbitlens.pipeline import Console
+from orbitlens.pipeline.stopping import Terminated
+
+
+@click.command("reproduce", cls=cli.Verb, renamed={"--workers": "--jobs"})
+@click.argument("name")
+@click.option(
+    "--budget", default="small", show_default=True, help="One of smoke, small, medium, full."
+)
+@click.option("--out", type=cli.Folder(), help="Local folder to write. Default: runs/NAME-BUDGET.")
+@click.option("--jobs", default=2, show_default=True, help="Jobs that run at the same time.")
+def reproduce_command(
+    name: str, budget: str, out: Path | None, jobs: int, console: Console
+) -> Never:
+    """Run the recipe NAME, an experiment of the paper.
+
+    It compares the results with the published figures. If it is interrupted, the same command
+    continues it.
+    """
+    from orbitlens.reproduce import locate
+
+    script = locate(name) / "run.py"
+    # A recipe is a program of its own, so that its worker processes can import it.
+    words = ["--budget", budget, "--workers", str(jobs)]
+    words += [] if out is None else ["--out", str(out)]
+    words += ["--json"] if console.quiet else []
+    with subprocess.Popen([sys.executable, str(script), *words]) as recipe:
+        while True:
+            try:
+                sys.exit(recipe.wait())
+            except KeyboardInterrupt:
+                # The recipe got the signal too; it stops its workers and says how to continue.
+                continue
+            except Terminated:
+                recipe.terminate()  # Perhaps nobody else told it.
