@@ -5,15 +5,24 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+__all__ = [
+    "MissingExtraError",
+    "OrbitLensError",
+    "missing_extra",
+    "one_line",
+    "out_of_range",
+    "unknown_name",
+]
+
 
 class OrbitLensError(ValueError):
     """Raised at the door, before any work is done; the command line prints it as one line.
 
     Args:
         subject: The argument, file or object that is wrong.
-        expected: What would have been right.
-        received: What was given instead.
-        remedy: What the user can do now.
+        expected: The values that are right.
+        received: The value that was given.
+        remedy: An action that helps the user.
 
     Example:
         >>> raise OrbitLensError("`k`", expected="at most d_sae = 8", received=9, remedy="lower k")
@@ -25,7 +34,7 @@ class OrbitLensError(ValueError):
         super().__init__(f"{subject}: expected {expected}, received {received}; {remedy}")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Say how a worker process sends the error home: with its message alone."""
+        """Rebuild the error of a worker process from its message alone."""
         return copyreg.__newobj__, (type(self), str(self))  # type: ignore[attr-defined]
 
 
@@ -34,7 +43,7 @@ class MissingExtraError(OrbitLensError):
 
 
 def missing_extra(library: str, *, extra: str) -> MissingExtraError:
-    """Return the error that says which extra brings `library`.
+    """Return the error for a missing `library`; it names the extra that installs it.
 
     Example:
         >>> print(missing_extra("timm", extra="timm"))
@@ -49,7 +58,7 @@ def missing_extra(library: str, *, extra: str) -> MissingExtraError:
 
 
 def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensError:
-    """Return the error for a name that is not among `known`, with the nearest suggestion.
+    """Return the error for a name that is not among `known`; it suggests the nearest one.
 
     Example:
         >>> print(unknown_name("`group`", "C44", ["C4", "D4"]))
@@ -78,12 +87,12 @@ def out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
 
 
 def one_line(error: BaseException) -> str:
-    r"""Return the message of someone else's error on one line, shortened.
+    r"""Return the message of another library's error on one line, shortened to 160 characters.
 
     Example:
         >>> one_line(RuntimeError("no such\n  file"))
         'no such file'
-        >>> one_line(KeyError("table"))  # its text is the bare key
+        >>> one_line(KeyError("table"))
         "no 'table'"
     """
     message = str(error)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name and renamed."""
+"""Files that are whole or absent: written under a temporary name, then renamed."""
 
 import csv
 import errno
@@ -15,18 +15,27 @@ from typing import Any
 
 from orbitlens.errors import OrbitLensError, one_line
 
-TO_READ, TO_WRITE = "a place that can be read", "a place that can be written"
+__all__ = [
+    "TO_READ",
+    "cache_folder",
+    "new_file",
+    "new_folder",
+    "one_at_a_time",
+    "one_line_errors",
+    "parse_json",
+    "place_error",
+    "read_json",
+    "to_json",
+    "write_json",
+    "write_table",
+]
+
+TO_READ, _TO_WRITE = "a place that can be read", "a place that can be written"
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` only if the block ends without an error.
-
-    Args:
-        path: The folder to make; must not exist yet.
-
-    Yields:
-        A temporary sibling to write into.
+    """Give a temporary folder that becomes `path`, a new one, if the block ends without an error.
 
     Raises:
         OrbitLensError: If the folder exists, or cannot be made there.
@@ -61,13 +70,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path that takes the place of `path` only if the block ends without an error.
-
-    Args:
-        path: The file to write; replaced if it exists.
-
-    Yields:
-        A temporary sibling to write.
+    """Give a temporary file that replaces `path` if the block ends without an error.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -88,10 +91,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(folder: str | Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for the same folder.
-
-    Args:
-        folder: The folder, made if needed.
+    """Wait until no other process is in such a block for the same folder, which is made if needed.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder, one_at_a_time(Path(folder) / "new"):
@@ -110,15 +110,8 @@ def one_at_a_time(folder: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def one_line_errors(path: str | Path, expected: str = TO_WRITE) -> Iterator[None]:
-    """Turn what the system says of a place that cannot be written, or read, into one line.
-
-    Args:
-        path: The place, as the user named it.
-        expected: What it is for: `TO_WRITE` (the default) or `TO_READ`.
-
-    Raises:
-        OrbitLensError: For every OSError of the block.
+def one_line_errors(path: str | Path, expected: str = _TO_WRITE) -> Iterator[None]:
+    """Turn every OSError of the block into the `place_error` of a place to write, or `TO_READ`.
 
     Example:
         >>> with one_line_errors("runs/a"):
@@ -134,12 +127,7 @@ def one_line_errors(path: str | Path, expected: str = TO_WRITE) -> Iterator[None
 
 
 def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensError:
-    """Return the error for a place that the system refuses: rights and room are different matters.
-
-    Args:
-        path: The place, as the user named it.
-        error: What the system said.
-        expected: What the place is for, such as `TO_WRITE`.
+    """Return the error for a place that the system refuses, with a remedy for rights or for room.
 
     Example:
         >>> print(place_error("runs/a", PermissionError(13, "Permission denied"), TO_READ))
@@ -159,11 +147,7 @@ def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensErr
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
-    r"""Write a JSON file under a temporary name and rename it.
-
-    Args:
-        record: JSON-ready values. Numbers that are not finite become null, as JSON has none.
-        path: The file.
+    r"""Write a JSON file, whole or not at all; numbers that are not finite become null.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -178,9 +162,6 @@ def write_json(record: Mapping[str, Any], path: str | Path) -> None:
 def to_json(record: Mapping[str, Any]) -> str:
     """Return a record as indented JSON; numbers that are not finite become null.
 
-    Args:
-        record: JSON-ready values.
-
     Example:
         >>> to_json({})
         '{}'
@@ -189,13 +170,10 @@ def to_json(record: Mapping[str, Any]) -> str:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: The file.
+    """Read a file with a JSON object.
 
     Raises:
-        OrbitLensError: If there is no such file or it is no JSON object.
+        OrbitLensError: If there is no such file or it holds no JSON object.
     """
     try:
         text = Path(path).read_bytes()
@@ -207,11 +185,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
-    """Read a JSON object out of the content of a file.
-
-    Args:
-        text: The content.
-        subject: Where it comes from, for messages.
+    """Read a JSON object from the content of a file; `subject` names the file in errors.
 
     Raises:
         OrbitLensError: If it is no JSON object.
@@ -254,30 +228,19 @@ def _finite(value: Any) -> Any:
 def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write records as a CSV file, whole or not at all.
 
-    Floating point numbers are written with six significant digits; a field that a record lacks is
-    an empty cell.
-
-    Args:
-        rows: The records, at least one.
-        path: The file; an existing one is replaced.
+    Floating point numbers get six significant digits; a field that a record lacks is an empty cell.
     """
     with new_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         fields = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(file, fields, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: _cell(value) for name, value in row.items()})
-
-
-def _cell(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
+            cells = ((k, f"{v:.6g}" if isinstance(v, float) else v) for k, v in row.items())
+            writer.writerow(dict(cells))
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
-
-    Returns:
-        An absolute path, which need not exist.
+    """Return the absolute path of the cache: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
 
     Example:
         >>> cache_folder().is_absolute()

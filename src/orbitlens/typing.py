@@ -1,14 +1,16 @@
 """The alphabet of axes, defined once.
 
-Every public signature spells its shapes with these words; the tests check them at run time.
+Every public signature spells its shapes with these words. The tests check them at run time.
 
     batch     samples of one step             n         samples of a data set
     group     elements of the group, |G|      order     the same, where a group stands alone
     dim       width of an activation, d_in    latents   width of a code, d_sae
     hidden    width of an encoder's layer     position  tokens, or places of a feature map
     features  true features of a toy model    channels, height, width, length   axes of inputs
-    *stack    nothing, or one axis of SAEs that are trained as one
+    *stack    nothing, or one axis of SAEs that are trained together
 """
+
+from collections.abc import Callable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -21,6 +23,7 @@ Matrices = Float[Tensor, "group dim dim"]
 Elements = Int[Tensor, " batch"]
 StackedActivations = Float[Tensor, "*stack batch dim"]
 StackedCodes = Float[Tensor, "*stack batch latents"]
+Progress = Callable[[int, int], None]  # takes (done, total)
 
 __all__ = [
     "Activations",
@@ -32,6 +35,7 @@ __all__ = [
     "Matrices",
     "Orbits",
     "PerSample",
+    "Progress",
     "StackedActivations",
     "StackedCodes",
     "Tensor",
