@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import orbitlens as ol
-from orbitlens.data.mll23 import CLASSES
+from orbitlens.data import MLL23_CLASSES
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_folder
 from orbitlens.reproduce import COLUMNS, main
@@ -84,7 +84,7 @@ def made_up(folder: Path) -> Path:
     generator = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     with new_folder(folder) as part:
-        for level, name in enumerate(CLASSES, start=1):
+        for level, name in enumerate(MLL23_CLASSES, start=1):
             (part / name).mkdir()
             for cell in range(6):
                 left, up = generator.uniform(-0.3, 0.3, 2)

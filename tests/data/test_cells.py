@@ -9,9 +9,10 @@ from torch import Tensor
 
 from orbitlens.actions import images
 from orbitlens.data import Inputs, cells
-from orbitlens.data.cells import CLASSES
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import dihedral
+
+CLASSES = ("red cell", "lymphocyte", "neutrophil", "eosinophil")
 
 
 @pytest.fixture(scope="module")

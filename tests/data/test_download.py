@@ -52,6 +52,10 @@ def test_a_file_with_the_right_sum_arrives_whole(url: str, checksum: dict, tmp_p
     assert [entry.name for entry in path.parent.iterdir()] == ["mine.bin"]
 
 
+def test_a_checksum_may_be_in_capitals(url: str, tmp_path: Path) -> None:
+    assert fetch(url, tmp_path / "mine.bin", md5=MD5.upper()).read_bytes() == CONTENT
+
+
 def test_a_file_that_is_there_is_not_downloaded_again(url: str, tmp_path: Path) -> None:
     path = fetch(url, tmp_path / "mine.bin", sha256=SHA256)
     assert fetch("https://nowhere.invalid/a.bin", path, sha256=SHA256) == path

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from orbitlens.data import Inputs, LazyInputs, image_folder
-from orbitlens.data.lazy import as_rows
+from orbitlens.data import Inputs, LazyInputs, as_rows, image_folder
 from orbitlens.errors import OrbitLensError
 
 VALUES = torch.rand(9, 2, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orbitlens.data import mll23
+from orbitlens.data import MLL23_CLASSES, mll23
 from orbitlens.errors import OrbitLensError
 
 # The package exports the function under the module's own name.
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_cell_has_the_class_of_its_folder(folder: Path) -> None:
     cells = mll23(folder, size=6)
     assert cells.name == "mll23"
-    assert cells.class_names == tuple(CLASSES)
+    assert cells.class_names == MLL23_CLASSES == tuple(CLASSES)
     assert cells.values.shape == (36, 3, 6, 6)
     assert cells.labels is not None
     assert cells.labels.tolist() == [label for label in range(18) for _ in range(2)]

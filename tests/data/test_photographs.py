@@ -6,9 +6,9 @@ import torch
 from sklearn.datasets import load_sample_image
 
 from orbitlens.data import photographs
-from orbitlens.data.photographs import CLASSES
 from orbitlens.errors import OrbitLensError
 
+CLASSES = ("china fine", "china coarse", "flower fine", "flower coarse")
 PHOTOGRAPHS = [load_sample_image(name).transpose(2, 0, 1) for name in ("china.jpg", "flower.jpg")]
 
 

@@ -77,6 +77,15 @@ def test_orientation_table_names_the_turn_that_a_moved_glyph_shows(name: str, bo
             assert np.array_equal(moved[s, g], turned(box)[s, table[g, s]])
 
 
+def test_a_small_t_has_a_bar_and_a_stem() -> None:
+    rows = ["".join(".#"[ink] for ink in row) for row in glyphs(6)[SHAPES.index("T")].int()]
+    assert rows == ["######", "######", "..##..", "..##..", "..##..", "..##.."]
+
+
+def test_the_flip_turns_some_glyphs() -> None:
+    assert orientation_table(groups.dihedral(1)).tolist() == [[0] * 8, [0, 1, 0, 2, 3, 2, 2, 2]]
+
+
 @pytest.mark.parametrize("box", [4, 7])
 def test_a_box_that_is_odd_or_too_small_is_rejected(box: int) -> None:
     with pytest.raises(OrbitLensError, match=f"at least 6, received {box}"):

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import BaseModel, layer_names
-from orbitlens.models._preparation import check_channels, image_preparation
-from orbitlens.models.layers import default_layer, get_layer
+from orbitlens.models import BaseModel, get_layer, layer_names
+from orbitlens.models._layers import default_layer
+from orbitlens.models._pretrained import check_channels, image_preparation
 
 
 def deep() -> nn.Module:
@@ -62,6 +62,12 @@ def test_preparation_resizes_repeats_grey_and_normalises() -> None:
     ready = prepare(torch.ones(2, 1, 9, 9))
     assert ready.shape == (2, 3, 4, 6)
     torch.testing.assert_close(ready[0, :, 0, 0], torch.tensor([1.0, 1.0, 0.0]))
+
+
+def test_one_mean_and_deviation_serve_every_channel() -> None:
+    prepare = image_preparation(size=(8, 8), channels=3, mean=(0.5,), std=(0.25,))
+    ready = prepare(torch.ones(2, 1, 28, 28))
+    torch.testing.assert_close(ready, torch.full((2, 3, 8, 8), 2.0))
 
 
 @pytest.mark.parametrize("size", [3, 8, 20])

@@ -20,8 +20,7 @@ from orbitlens.activations.harvest.hooks import (
 from orbitlens.attribution.relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution.site import Site
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare, as_they_are
-from orbitlens.models.layers import get_layer
+from orbitlens.models import Prepare, as_they_are, get_layer
 from orbitlens.typing import Bool, Float, Tensor
 
 Replace = Callable[[Tensor], Tensor]

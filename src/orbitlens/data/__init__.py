@@ -1,7 +1,10 @@
-"""Inputs to look at.
+"""Data sets, and records of inputs.
 
 Inputs         the record of a labelled set of inputs
 LazyInputs     inputs that are read when they are needed
+Indexed        the type of everything with a length and items
+Rows           the type of a tensor of inputs, or of lazy inputs
+as_rows        a tensor, or anything with a length and items -> Rows
 toy            sparse sums of known features under a known matrix      -> ToyData
 shapes         a glyph in each quadrant of an image                    -> Shapes
 shape_tasks    the 180 questions about these images                    -> Tasks
@@ -10,9 +13,8 @@ photographs    patches of scikit-learn's two photographs               -> Inputs
 cells          made-up blood cells of four kinds                       -> Inputs
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
+MLL23_CLASSES  the names of these classes
 image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
-
-Downloads and their checksums: `orbitlens.data.download`.
 """
 
 from orbitlens.data.base import Inputs
@@ -20,19 +22,22 @@ from orbitlens.data.cells import cells
 from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
-from orbitlens.data.lazy import LazyInputs
-from orbitlens.data.mll23 import mll23
+from orbitlens.data.lazy import Indexed, LazyInputs, Rows, as_rows
+from orbitlens.data.mll23 import MLL23_CLASSES, mll23
 from orbitlens.data.photographs import photographs
-from orbitlens.data.shape_tasks import Tasks, shape_tasks
-from orbitlens.data.shapes import Shapes, shapes
+from orbitlens.data.shapes import Shapes, Tasks, shape_tasks, shapes
 from orbitlens.data.toy import ToyData, toy
 
 __all__ = [
+    "MLL23_CLASSES",
+    "Indexed",
     "Inputs",
     "LazyInputs",
+    "Rows",
     "Shapes",
     "Tasks",
     "ToyData",
+    "as_rows",
     "cells",
     "digits",
     "galaxy_mnist",

@@ -1,4 +1,4 @@
-"""Files from the internet: downloads whose checksum is verified."""
+"""Downloads of files with verified checksums."""
 
 import hashlib
 import json
@@ -24,35 +24,12 @@ def fetch(
     md5: str | None = None,
     size: int | None = None,
 ) -> Path:
-    """Return a file with a known checksum, downloaded unless it is there already.
+    """Return the path of a file with a known checksum; the file is downloaded if it is missing.
 
-    What arrives is written under a temporary name, summed as it comes, and takes its place only
-    if the sum is right. A file that is there is summed and never replaced or removed. Processes
-    that want the same file wait for the first, which downloads it.
-
-    Args:
-        url: Where the file comes from: https, http or file.
-        path: Where it belongs; folders are made as needed.
-        sha256: Its SHA-256 sum, in hexadecimal.
-        md5: Its MD5 sum, where the publisher gives no other.
-        size: Its size in bytes if that is known; said to the user if the download fails.
-
-    Returns:
-        The path.
-
-    Raises:
-        OrbitLensError: If not exactly one sum is given, if the URL is of another kind or cannot be
-            reached, if the sum of the file there or of what arrives is another one, or if nothing
-            can be written there.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> md5 = "1cb251ec0d568de6a929b520c4aed8d1"
-        >>> with TemporaryDirectory() as folder:
-        ...     _ = (Path(folder) / "published").write_text("text")
-        ...     url = (Path(folder) / "published").as_uri()
-        ...     fetch(url, Path(folder) / "mine", md5=md5).read_text()
-        'text'
+    A download is written under a temporary name and renamed if its checksum is right. An existing
+    file is verified and never replaced or removed. If several processes want one file, the first
+    one downloads it and the others wait. Give exactly one of the two sums. `size`, in bytes,
+    appears in the error of a failed download.
     """
     path = Path(path)
     algorithm, wanted = _checksum(sha256, md5)
@@ -68,13 +45,7 @@ def fetch(
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file of a public record.
-
-    Args:
-        url: Where it is.
-        md5: Its MD5 sum.
-        size: Its size in bytes.
-    """
+    """A file of a public record: its address, its MD5 sum, and its size in bytes."""
 
     url: str
     md5: str
@@ -82,17 +53,7 @@ class PublishedFile:
 
 
 def zenodo_files(url: str) -> dict[str, PublishedFile]:
-    """List the files of a Zenodo record.
-
-    Args:
-        url: Its address in Zenodo's interface, https://zenodo.org/api/records/NUMBER.
-
-    Returns:
-        The files by name.
-
-    Raises:
-        OrbitLensError: If it cannot be reached, or what comes is no such list.
-    """
+    """Return the files of a Zenodo record, https://zenodo.org/api/records/NUMBER, by name."""
     _check_url(url)
     text = b"".join(_chunks(url, Path("the list of files"), None))
     try:
@@ -122,7 +83,7 @@ def _checksum(sha256: str | None, md5: str | None) -> tuple[str, str]:
         "checksum",
         expected="one of `sha256` and `md5`",
         received="neither" if md5 is None else "both",
-        remedy="give the one that the publisher gives",
+        remedy="give the sum from the publisher",
     )
 
 
@@ -152,14 +113,14 @@ def _check_existing(path: Path, algorithm: str, wanted: str) -> None:
             f"{path}, which is there already",
             expected=f"the {algorithm} sum {wanted}",
             received=received,
-            remedy="it was left as it is; move it away to have it downloaded",
+            remedy="it was left unchanged; move it away to download it again",
         )
 
 
 def _download(
     url: str, partial: Path, path: Path, algorithm: str, wanted: str, size: int | None
 ) -> None:
-    # MD5 guards against damage here, as its publishers meant it; it is no proof of origin.
+    # MD5 detects damage, as the publishers intend. It is no proof of origin.
     digest = hashlib.new(algorithm, usedforsecurity=False)
     count = 0
     with partial.open("wb") as file:

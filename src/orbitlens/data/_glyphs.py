@@ -1,8 +1,8 @@
 """The eight glyphs of Shapes, drawn with integers so that their symmetries hold pixel by pixel.
 
 Every glyph is achiral: its flipped image is one of its own turns. The rectangle and the diagonal
-have two orientations, the other six have four; only the rectangle and the C are unchanged by the
-up-down flip.
+have two orientations, the other six have four. The up-down flip changes all glyphs except the
+rectangle and the C.
 """
 
 import numpy as np
@@ -20,26 +20,9 @@ _SMALLEST_BOX = 6
 
 
 def glyphs(box: int) -> Bool[Tensor, "shape box box"]:
-    """Draw the eight upright glyphs, in the order of `SHAPES`.
+    """Draw the eight upright glyphs in the order of `SHAPES`, True where there is ink.
 
-    Args:
-        box: Side of the square that each glyph fills, in pixels; even, at least 6.
-
-    Returns:
-        True where there is ink, shape [8, box, box].
-
-    Raises:
-        OrbitLensError: If the box is odd or too small.
-
-    Example:
-        >>> for row in glyphs(6)[SHAPES.index("T")].int().tolist():
-        ...     print("".join(" #"[ink] for ink in row))
-        ######
-        ######
-          ##
-          ##
-          ##
-          ##
+    Each glyph fills a square with `box` pixels per side, an even number from 6 on.
     """
     if box < _SMALLEST_BOX or box % 2:
         raise OrbitLensError(
@@ -71,23 +54,11 @@ def glyphs(box: int) -> Bool[Tensor, "shape box box"]:
 
 
 def orientation_table(group: Group) -> Int[np.ndarray, "group shape"]:
-    """Return which of its own turns each glyph shows when a group element has moved it.
+    """Return the orientation of each glyph after each group element has moved it.
 
         g glyph = r^o glyph,   o = table[g, shape] < ORIENTATIONS[shape]
 
-    Args:
-        group: C1, C2, C4, D1, D2 or D4, acting on images.
-
-    Returns:
-        Orientation indices, in quarter turns counter-clockwise from upright.
-
-    Raises:
-        OrbitLensError: If the group does anything but quarter turns and flips.
-
-    Example:
-        >>> from orbitlens.groups import dihedral
-        >>> orientation_table(dihedral(1))[1].tolist()  # the flip
-        [0, 1, 0, 2, 3, 2, 2, 2]
+    Orientations are quarter turns counter-clockwise from upright.
     """
     action = images(group, interpolation="bilinear")
     if not action.exact:

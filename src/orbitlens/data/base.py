@@ -1,4 +1,4 @@
-"""Inputs as a record: what a network is shown, and what is known about each sample."""
+"""A labelled set of inputs as a record."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from orbitlens.data.lazy import LazyInputs, header_hash
+from orbitlens.data._digest import header_hash
+from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError
 
 
@@ -16,13 +17,13 @@ class Inputs:
     """A labelled set of inputs.
 
     Args:
-        name: What the set is called, such as "digits".
+        name: Name of the set, such as "digits".
         values: The inputs; images are [n, channels, height, width], float32 in [0, 1]. Lazy ones
             are read when they are needed.
         labels: One class index per sample, shape [n], or None.
-        class_names: What each label is called; empty without labels.
-        files: For a folder, the file of each sample, relative to the folder; else empty.
-        skipped: Files that could not be read and were passed over.
+        class_names: Name of each label; empty without labels.
+        files: For a folder, the file of each sample, relative to the folder; otherwise empty.
+        skipped: Files that could not be read and were left out.
 
     Raises:
         OrbitLensError: If labels or files do not fit the values.
@@ -82,10 +83,10 @@ class Inputs:
         return str(content.hexdigest())[:16]
 
     def subset(self, n: int, *, seed: int) -> "Inputs":
-        """Return n samples drawn at random, in their old order; all of them if there are no more.
+        """Return n random samples in their original order, or all samples if there are no more.
 
         Args:
-            n: Samples at most.
+            n: Maximum number of samples.
             seed: The same seed gives the same samples.
 
         Example:

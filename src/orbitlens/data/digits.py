@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 real images that come with scikit-learn, no download."""
+"""Handwritten digits: 1,797 real images that come with scikit-learn, without a download."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from orbitlens.errors import OrbitLensError, missing_extra
 
 
 def digits(size: int = 32) -> Inputs:
-    """Return scikit-learn's 8 x 8 digits, grey values scaled from 0..16 to [0, 1].
+    """Return scikit-learn's 8 x 8 digits, with grey values scaled from 0..16 to [0, 1].
 
     Args:
         size: Height and width in pixels, a multiple of 8; every pixel becomes a square.
@@ -17,7 +17,7 @@ def digits(size: int = 32) -> Inputs:
         Images of shape [1797, 1, size, size], labels 0 to 9.
 
     Raises:
-        OrbitLensError: If the size is no multiple of 8, or if scikit-learn is not installed.
+        OrbitLensError: If the size is no multiple of 8, or scikit-learn is not installed.
 
     Example:
         >>> digits(size=16).values.shape

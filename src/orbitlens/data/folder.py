@@ -1,4 +1,4 @@
-"""Images from a folder: PNG, JPEG and TIFF, flat or with one subfolder per class."""
+"""Images from a folder of PNG, JPEG and TIFF files, flat or with one subfolder per class."""
 
 import os
 import warnings
@@ -11,16 +11,17 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from orbitlens.data._digest import header_hash
 from orbitlens.data.base import Inputs
-from orbitlens.data.lazy import LazyInputs, header_hash
+from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 
 if TYPE_CHECKING:
     from PIL import Image
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
-Pixels = Float32[np.ndarray, "channels size size"]
+_Pixels = Float32[np.ndarray, "channels size size"]
 
 
 def image_folder(
@@ -35,29 +36,29 @@ def image_folder(
 ) -> Inputs:
     """Read the images of a folder, in sorted order, as squares of one size in [0, 1].
 
-    Each image is turned upright as its EXIF data say, cut to the centred square of its shorter
-    side, and resized bicubically with antialiasing. Values are divided by 255, those of 16-bit
-    grey images by 65535. Transparent places become white. Hidden files are ignored, and of files
-    with several pages the first is read.
+    Each image is turned upright according to its EXIF data, cut to the centred square of its
+    shorter side, and resized bicubically with antialiasing. Values are divided by 255, or by 65535
+    for 16-bit grey images. Transparent pixels become white. Hidden files are ignored. Only the
+    first page of a file is read.
 
     Args:
-        path: A folder with images, or with one subfolder per class (searched to any depth). From
-            two subfolders with images on, their names are the classes.
+        path: A folder with images, or with one subfolder per class (searched to any depth). If at
+            least two subfolders have images, their names are the classes.
         size: Height and width in pixels, at least 1.
-        channels: 1, 3, or "auto": 1 if every file is grey, else 3 (a palette counts as colour).
-            Colour becomes grey by ITU-R 601 luminance, grey becomes colour by repetition.
-        unreadable: "stop" at a file that cannot be read, or "skip" it and say so in `skipped`.
-        limit: Read at most so many files, chosen at random with `seed`; None reads every file.
+        channels: 1, 3, or "auto": 1 if every file is grey, otherwise 3 (a palette counts as
+            colour). Colour becomes grey by ITU-R 601 luminance, grey becomes colour by repetition.
+        unreadable: "stop" at a file that cannot be read, or "skip" it and list it in `skipped`.
+        limit: Maximum number of files, chosen at random with `seed`; None reads every file.
         seed: The same seed chooses the same files.
-        in_memory: Keep all images. False reads every file once, to see that it can be read and for
-            the digest, and again whenever its image is needed; memory does not grow with them.
+        in_memory: Keep all images. False reads every file once, to check it and to take the digest,
+            and again whenever its image is needed; memory does not grow with the number of files.
 
     Returns:
         Images of shape [n, channels, size, size], their files, and labels if there are classes.
 
     Raises:
-        OrbitLensError: If there is no such folder or no image in it, if images lie beside
-            subfolders with images, or if a file (for "skip", every file) cannot be read.
+        OrbitLensError: If the folder does not exist or has no image, images lie beside subfolders
+            with images, or a file (for "skip", every file) cannot be read.
 
     Example:
         >>> image_folder("no/such/folder")
@@ -77,9 +78,9 @@ def image_folder(
     reasons: dict[str, str] = {}
     images = _images(root, files, _reader(size, channels), unreadable, reasons)
     values, read = (
-        _kept(dict(images))
+        _hold_images(dict(images))
         if in_memory
-        else _looked_at(root, images, len(files), _reader(size, channels))
+        else _check_images(root, images, len(files), _reader(size, channels))
     )
     return Inputs(
         name=root.resolve().name,
@@ -109,7 +110,7 @@ def _check_settings(size: int, channels: str | int, unreadable: str, limit: int 
 
 
 def _find(root: Path) -> tuple[list[str], list[str]]:
-    """Return the image files, sorted, relative to the root; and the classes, if there are any."""
+    """Return the image files, sorted and relative to the root, and the classes, if any."""
     if not root.is_dir():
         raise OrbitLensError(
             "image folder",
@@ -121,7 +122,7 @@ def _find(root: Path) -> tuple[list[str], list[str]]:
     if not files:
         raise OrbitLensError(
             f"image folder {root}",
-            expected=f"files ending in {', '.join(ENDINGS)} (any case), here or in subfolders",
+            expected=f"files ending in {', '.join(_ENDINGS)} (any case), here or in subfolders",
             received="none",
             remedy="convert the images to one of these, or check the path",
         )
@@ -149,7 +150,7 @@ def _walk(root: Path) -> Iterator[str]:
 
     visited = set()
     for folder, subfolders, names in os.walk(root, onerror=stop, followlinks=True):
-        # A link back to a folder above would otherwise be followed without end.
+        # A link to a folder above would otherwise be followed forever.
         visited.add(os.path.realpath(folder))
         subfolders[:] = [
             name
@@ -157,7 +158,7 @@ def _walk(root: Path) -> Iterator[str]:
             if name[0] != "." and os.path.realpath(os.path.join(folder, name)) not in visited
         ]
         for name in names:
-            if name[0] != "." and Path(name).suffix.lower() in ENDINGS:
+            if name[0] != "." and Path(name).suffix.lower() in _ENDINGS:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
@@ -168,11 +169,11 @@ def _labels(files: list[str], classes: list[str]) -> Int64[np.ndarray, " n"]:
 def _images(
     root: Path,
     files: list[str],
-    read: Callable[[Path], Pixels],
+    read: Callable[[Path], _Pixels],
     unreadable: str,
     reasons: dict[str, str],
-) -> Iterator[tuple[str, Pixels]]:
-    """Yield the files that can be read, with their images; write down what is wrong with others."""
+) -> Iterator[tuple[str, _Pixels]]:
+    """Yield readable files with their images, and record why other files cannot be read."""
     for name in files:
         try:
             pixels = _read(read, root / name)
@@ -194,29 +195,29 @@ def _images(
         )
 
 
-def _read(read: Callable[[Path], Pixels], path: Path) -> Pixels:
+def _read(read: Callable[[Path], _Pixels], path: Path) -> _Pixels:
     from PIL import Image
 
     with warnings.catch_warnings():
-        # Odd metadata do not make an image unreadable; a size that suggests an attack does.
+        # Odd metadata do not make an image unreadable. A size that suggests an attack does.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return read(path)
 
 
-def _kept(images: dict[str, Pixels]) -> tuple[Tensor, list[str]]:
+def _hold_images(images: dict[str, _Pixels]) -> tuple[Tensor, list[str]]:
     widest = max(map(len, images.values()))
-    stacked = np.stack([_widened(pixels, widest) for pixels in images.values()])
+    stacked = np.stack([_widen(pixels, widest) for pixels in images.values()])
     return torch.from_numpy(stacked), list(images)
 
 
-def _looked_at(
-    root: Path, images: Iterator[tuple[str, Pixels]], n: int, read: Callable[[Path], Pixels]
+def _check_images(
+    root: Path, images: Iterator[tuple[str, _Pixels]], n: int, read: Callable[[Path], _Pixels]
 ) -> tuple[LazyInputs, list[str]]:
-    """Look at every image once, and return what reads them again.
+    """Read every image once, and return inputs that read them again.
 
-    The hash is taken in passing, as if all n files could be read and none had more channels than
-    the first; where that turns out wrong, it is taken when it is asked for.
+    The hash is computed on the way, on the assumption that all n files can be read and none has
+    more channels than the first. Where this proves wrong, it is computed on demand.
     """
     names: list[str] = []
     widths: list[int] = []
@@ -226,12 +227,12 @@ def _looked_at(
         widths.append(len(pixels))
         if content is None:
             content = header_hash("float32", (n, *pixels.shape))
-        content.update(_widened(pixels, max(widths)).data)
+        content.update(_widen(pixels, max(widths)).data)
     widest = max(widths)
 
     def image(i: int) -> Float32[np.ndarray, "widest size size"]:
         try:
-            return _widened(_read(read, root / names[i]), widest)
+            return _widen(_read(read, root / names[i]), widest)
         except Exception as error:
             raise _unreadable(f"image {root / names[i]}", one_line(error)) from None
 
@@ -239,8 +240,8 @@ def _looked_at(
     return LazyInputs(image, len(names), content=content if known else None), names
 
 
-def _widened(pixels: Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:
-    """Grey becomes colour by repetition."""
+def _widen(pixels: _Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:
+    """Repeat grey to the number of channels."""
     return np.ascontiguousarray(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
 
 
@@ -253,10 +254,10 @@ def _unreadable(subject: str, reason: str) -> OrbitLensError:
     )
 
 
-def _reader(size: int, channels: str | int) -> Callable[[Path], Pixels]:
+def _reader(size: int, channels: str | int) -> Callable[[Path], _Pixels]:
     from PIL import Image, ImageOps
 
-    def read(path: Path) -> Pixels:
+    def read(path: Path) -> _Pixels:
         with Image.open(path) as opened:
             image, brightest = _plain(ImageOps.exif_transpose(opened))
         if channels == 1 and image.mode == "RGB":
@@ -273,7 +274,7 @@ def _reader(size: int, channels: str | int) -> Callable[[Path], Pixels]:
 
 
 def _plain(image: "Image.Image") -> tuple["Image.Image", int]:
-    """Return the image as mode L, RGB, or F for 16-bit grey, and the value of its white."""
+    """Return the image in mode L, RGB, or F (16-bit grey), and the value of white."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):

@@ -26,26 +26,26 @@ _ARCHIVES = {
     (224, "test"): ("lczri4sb4bbcgyh", "fb272c4e94000b4d99a09d638977b0b9"),
 }
 
-Pixels = UInt8[np.ndarray, "n height width 3"]
-Classes = UInt8[np.ndarray, " n"]
+_Pixels = UInt8[np.ndarray, "n height width 3"]
+_ClassIds = UInt8[np.ndarray, " n"]
 
 
 def galaxy_mnist(split: str = "train", size: int = 64, root: str | Path | None = None) -> Inputs:
-    """Return colour images of galaxies, labelled by the shape that volunteers saw in them.
+    """Return colour images of galaxies, labelled with their shapes by volunteers.
 
     Classes: 0 smooth and round, 1 smooth and cigar-shaped, 2 edge-on disk, 3 unbarred spiral;
     2,500 galaxies each. Labels from Galaxy Zoo DECaLS, Walmsley et al. 2022, MNRAS 509, 3966.
 
     The files are `train_dataset.hdf5` and `test_dataset.hdf5` with the datasets `images`
-    [n, size, size, 3] and `labels` [n], both uint8. One that is not in the folder is unpacked from
-    its `.hdf5.gz`, and that is downloaded if it is not there either. The authors' addresses have
-    been reported as gone (github.com/mwalmsley/galaxy_mnist, issue 3); then put the files there by
-    hand.
+    [n, size, size, 3] and `labels` [n], both uint8. A missing file is unpacked from its `.hdf5.gz`,
+    and a missing archive is downloaded. The authors' addresses have been reported as gone
+    (github.com/mwalmsley/galaxy_mnist, issue 3). If the download fails, put the files into the
+    folder by hand.
 
     Args:
         split: "train" (8,000), "test" (2,000), or "all", train before test.
-        size: Height and width in pixels, 64 or 224: the two sizes that are published. At 224, "all"
-            takes 6 GB of memory.
+        size: Height and width in pixels, 64 or 224, the published sizes. At 224, "all" takes 6 GB
+            of memory.
         root: Folder of the files; None is `galaxy_mnist/64` or `/224` in the cache folder,
             `$ORBITLENS_CACHE` or `~/.cache/orbitlens`.
 
@@ -53,8 +53,8 @@ def galaxy_mnist(split: str = "train", size: int = 64, root: str | Path | None =
         Images of shape [n, 3, size, size], labels 0 to 3.
 
     Raises:
-        OrbitLensError: If the split or the size is unknown, if h5py is not installed, or if a file
-            can neither be found nor downloaded, is damaged, or holds something else.
+        OrbitLensError: If the split or the size is unknown, h5py is not installed, or a file cannot
+            be found or downloaded, is damaged, or holds something else.
 
     Example:
         >>> galaxy_mnist("validation")
@@ -100,7 +100,7 @@ def _find(folder: Path, part: str, size: int) -> Path:
     return path
 
 
-def _read(path: Path, size: int) -> tuple[Pixels, Classes]:
+def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds]:
     import h5py
 
     try:

@@ -1,10 +1,9 @@
-"""Inputs that are read when they are needed: of a set that is larger than memory, a batch is held.
+"""Inputs that are read when they are needed, so that a data set may be larger than memory.
 
-They stand where a tensor of all inputs would: with a length, a shape, and rows picked by slices and
-indices, each a tensor.
+They replace a tensor of all inputs: they have a length and a shape, and slices and indices give
+tensors.
 """
 
-import hashlib
 import mmap
 from collections.abc import Callable
 from typing import Any, Protocol, final, runtime_checkable
@@ -14,12 +13,13 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from orbitlens.data._digest import header_hash
 from orbitlens.errors import OrbitLensError, one_line
 
 
 @runtime_checkable
 class Indexed(Protocol):
-    """Whatever has a length and items: a list, a numpy.memmap, a data set of torch."""
+    """The type of everything with a length and items: lists, numpy.memmap, data sets of torch."""
 
     def __len__(self) -> int: ...
 
@@ -28,13 +28,13 @@ class Indexed(Protocol):
 
 @final
 class LazyInputs:
-    """Inputs of one shape and type, each read when it is needed and let go afterwards.
+    """Inputs of one shape and type, each read when it is needed and not kept.
 
     Args:
-        read: `read(i)` returns input i, a tensor or an array [*axes]; the same every time. Of a
-            tuple, such as (image, label), it is the first.
+        read: `read(i)` returns input i, a tensor or an array [*axes], the same every time. It may
+            return a tuple that begins with the input, such as (image, label).
         n: Number of inputs.
-        content: What `content` returns, where it is known already.
+        content: The result of `content()` if it is known.
 
     Raises:
         OrbitLensError: If the first input cannot be read.
@@ -65,16 +65,16 @@ class LazyInputs:
 
     @property
     def ndim(self) -> int:
-        """Number of axes, that of the inputs themselves among them."""
+        """Number of axes, including the axis of the inputs."""
         return len(self.shape)
 
     @property
     def device(self) -> torch.device:
-        """Where inputs are when they have been read."""
+        """Device of the inputs after reading: the CPU."""
         return torch.device("cpu")
 
     def content(self) -> Any:
-        """Return the hash of shape, type and all numbers, for which every input is read once."""
+        """Return the hash of shape, type and all numbers. The first call reads every input once."""
         if self._content is None:
             kind = torch.empty(0, dtype=self.dtype).numpy().dtype
             self._content = header_hash(str(kind), self.shape)
@@ -100,12 +100,12 @@ class LazyInputs:
             return item.detach().cpu() if isinstance(item, Tensor) else torch.tensor(_array(item))
         except (OrbitLensError, MemoryError):
             raise
-        except Exception as error:  # whatever the reader of the user raises
+        except Exception as error:  # a user's reader may raise anything
             raise OrbitLensError(
                 f"input {index}",
                 expected="numbers, as a tensor or an array",
                 received=f"{type(error).__name__}: {one_line(error)}",
-                remedy="correct what reads it, or leave it out",
+                remedy="correct the function that reads it, or leave it out",
             ) from error
 
 
@@ -113,10 +113,16 @@ Rows = Shaped[Tensor, "n *axes"] | LazyInputs
 
 
 def as_rows(inputs: object) -> Rows:
-    """Return a tensor as it is, and anything else with a length and items as lazy inputs.
+    """Return a tensor unchanged, and anything else with a length and items as lazy inputs.
+
+    Args:
+        inputs: A tensor [n, *axes], `LazyInputs`, or something with a length and items.
+
+    Returns:
+        n inputs of shape [*axes].
 
     Raises:
-        OrbitLensError: If it has no length, or its items are no numbers.
+        OrbitLensError: If there is no length, or the items are no numbers.
 
     Example:
         >>> as_rows([np.zeros(3), np.ones(3)]).shape
@@ -129,29 +135,24 @@ def as_rows(inputs: object) -> Rows:
             "`inputs`",
             expected="a tensor, or something with a length and items such as a list or a data set",
             received=type(inputs).__name__,
-            remedy="give a list of it, or LazyInputs(read, n)",
+            remedy="make a list of it, or give LazyInputs(read, n)",
         )
     return LazyInputs(_reader_of(inputs), len(inputs))
 
 
 def _reader_of(inputs: Indexed) -> Callable[[int], Any]:
-    """Return what reads an item, and keeps nothing of it."""
+    """Return a function that reads an item and keeps no memory of it."""
     mapped: mmap.mmap | None = getattr(inputs, "_mmap", None)
     if mapped is None or not isinstance(inputs, np.memmap) or inputs.mode == "c":
         return inputs.__getitem__
 
     def read(i: int) -> Shaped[np.ndarray, "*axes"]:
         item = np.array(inputs[i])
-        # Else every page that has been read stays resident. Not for copies: they would be undone.
+        # Pages that were read would stay in memory. Mode "c" is exempt: its changes live there.
         mapped.madvise(mmap.MADV_DONTNEED)
         return item
 
     return read
-
-
-def header_hash(dtype: str, shape: tuple[int, ...]) -> Any:
-    """Return a hash that has seen the type and shape of inputs, as that of a digest begins."""
-    return hashlib.sha256(f"{dtype}{tuple(shape)}".encode())
 
 
 def _array(item: Any) -> Shaped[np.ndarray, "*axes"]:

@@ -13,7 +13,7 @@ from orbitlens.files import cache_folder, new_folder, one_at_a_time, one_line_er
 
 _RECORD = "https://zenodo.org/records/14277609"
 _FILES = "https://zenodo.org/api/records/14277609"
-CLASSES = (
+MLL23_CLASSES = (
     "basophil",
     "eosinophil",
     "hairy_cell",
@@ -43,46 +43,46 @@ def mll23(
     41,906 TIFF images of 288 x 288 pixels, 25 micrometres wide. Shetab Boushehri et al. 2025,
     Scientific Data 12, 1773.
 
-    The folder has 18 subfolders, each called as its class: `basophil/`, `eosinophil/`, ...,
-    `smudge_cell/`. In the cache folder, one that is missing is unpacked from its archive, such as
-    `basophil.zip`, and that is downloaded from Zenodo (https://zenodo.org/records/14277609) if it
-    is not there either: many gigabytes in all, and each is removed once it is unpacked.
+    The folder has one subfolder for each of the 18 classes: `basophil/`, `eosinophil/`, ...,
+    `smudge_cell/`. In the cache folder, missing subfolders are unpacked from archives such as
+    `basophil.zip`. Missing archives are downloaded from Zenodo
+    (https://zenodo.org/records/14277609), many gigabytes in all, and removed after unpacking.
 
     Args:
-        root: The folder with one subfolder per class, where nothing is downloaded; None is `mll23`
+        root: The folder with one subfolder per class; nothing is downloaded there. None is `mll23`
             in the cache folder, `$ORBITLENS_CACHE` or `~/.cache/orbitlens`.
-        size: Height and width in pixels that images are brought to, as by `image_folder`. All of
-            them take 2 GB of memory at 64 and 25 GB at 224.
-        limit: Read at most so many files, chosen at random with `seed`; None reads every file.
+        size: Height and width in pixels, as for `image_folder`. All images take 2 GB of memory at
+            64 and 25 GB at 224.
+        limit: Maximum number of files, chosen at random with `seed`; None reads every file.
         seed: The same seed chooses the same files.
 
     Returns:
-        Images of shape [n, 3, size, size], labels 0 to 17 in the alphabetical order of the classes,
-        and their files.
+        Images of shape [n, 3, size, size], labels 0 to 17 in the order of `MLL23_CLASSES`, which is
+        alphabetical, and their files.
 
     Raises:
-        OrbitLensError: If there is no such folder, if its subfolders are not the 18 classes, if an
-            archive can neither be found nor downloaded or is damaged, or if a file cannot be read.
+        OrbitLensError: If there is no such folder, its subfolders are not the 18 classes, an
+            archive is damaged or cannot be found or downloaded, or a file cannot be read.
 
     Example:
         >>> mll23("no/such/folder")
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: no/such/folder: expected the 18 class folders of MLL23, ...
     """
-    folder = _cached() if root is None else Path(root)
+    folder = _fill_cache() if root is None else Path(root)
     _check_classes(folder)
     cells = image_folder(folder, size=size, channels=3, limit=limit, seed=seed)
-    if cells.class_names != CLASSES:
-        empty = sorted(set(CLASSES) - set(cells.class_names))
+    if cells.class_names != MLL23_CLASSES:
+        empty = sorted(set(MLL23_CLASSES) - set(cells.class_names))
         raise _not_there(folder, f"no images in {', '.join(empty)}")
     return replace(cells, name="mll23")
 
 
-def _cached() -> Path:
-    """The cache folder, once every class is there."""
+def _fill_cache() -> Path:
+    """Fill the cache folder with every class, and return it."""
     folder = cache_folder() / "mll23"
     with one_line_errors(folder), one_at_a_time(folder.parent):
-        missing = [name for name in CLASSES if not (folder / name).is_dir()]
+        missing = [name for name in MLL23_CLASSES if not (folder / name).is_dir()]
         absent = [name for name in missing if not (folder / f"{name}.zip").exists()]
         published = _published(folder, absent) if absent else {}
         for name in missing:
@@ -97,7 +97,7 @@ def _cached() -> Path:
 
 
 def _published(folder: Path, absent: list[str]) -> dict[str, PublishedFile]:
-    """The archives of the record, all that are wanted among them."""
+    """Return the archives of the record by name; all absent classes are among them."""
     try:
         published = zenodo_files(_FILES)
     except OrbitLensError as error:
@@ -109,12 +109,12 @@ def _published(folder: Path, absent: list[str]) -> dict[str, PublishedFile]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack the images of a class, wherever in the archive they lie."""
+    """Unpack the images of a class from any folder of the archive."""
     try:
         with zipfile.ZipFile(archive) as packed, new_folder(folder) as part:
             for entry in packed.infolist():
                 inside = PurePosixPath(entry.filename)
-                # macOS packs a hidden companion of every file, and the folder __MACOSX for them.
+                # macOS adds a hidden companion of every file, and the folder __MACOSX for them.
                 if entry.is_dir() or inside.name[0] == "." or "__MACOSX" in inside.parts:
                     continue
                 with packed.open(entry) as source, (part / inside.name).open("xb") as target:
@@ -131,13 +131,13 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _check_classes(folder: Path) -> None:
     if not folder.is_dir():
         raise _not_there(folder, "no such folder")
-    # macOS leaves the folder __MACOSX, without images, beside what it packs.
+    # macOS adds the folder __MACOSX, without images.
     ignored = {"__MACOSX"}
     names = {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
-    missing = sorted(set(CLASSES) - names)
+    missing = sorted(set(MLL23_CLASSES) - names)
     if missing:
         raise _not_there(folder, f"none called {', '.join(missing)}")
-    unknown = sorted(names - set(CLASSES) - ignored)
+    unknown = sorted(names - set(MLL23_CLASSES) - ignored)
     if unknown:
         raise _not_there(folder, f"also {', '.join(unknown)}")
 

@@ -1,4 +1,4 @@
-"""Patches of the two photographs that come with scikit-learn: natural images without a download."""
+"""Patches of the two photographs that come with scikit-learn: natural images, no download."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from orbitlens.data.base import Inputs
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 
-CLASSES = ("china fine", "china coarse", "flower fine", "flower coarse")
+_CLASSES = ("china fine", "china coarse", "flower fine", "flower coarse")
 _COARSE = 4
 # A coarse patch must fit into the 427 rows of a photograph; in tiny ones contrast is rare.
 _SMALLEST, _LARGEST = 8, 106
@@ -17,27 +17,27 @@ _CONTRAST = 0.08
 def photographs(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
     """Cut random square patches out of scikit-learn's photographs of a temple and of a flower.
 
-    Patches are upright, as the camera saw them. A "fine" one is a square of size x size pixels; a
-    "coarse" one a square of four times that side, resized bicubically with antialiasing. Squares
-    lie anywhere in the photograph with equal probability; one whose grey values (the mean of the
-    three channels, in [0, 1]) have a standard deviation below 0.08, such as plain sky, is drawn
-    again. Patches overlap: held-out ones show no new scenes.
+    Patches are upright, as the camera saw them. A "fine" patch is a square of size x size pixels; a
+    "coarse" patch is a square with four times that side, resized bicubically with antialiasing. The
+    position is uniform over the photograph. A square whose grey values (the mean of the three
+    channels, in [0, 1]) have a standard deviation below 0.08, such as plain sky, is drawn again.
+    Patches overlap, so held-out patches show no new scenes.
 
     Source: china.jpg and flower.jpg of `sklearn.datasets.load_sample_images`, CC BY 2.0, by the
     Flickr users danielbuechele and vultilion.
 
     Args:
-        n: Number of patches; those of two classes differ by one at most.
+        n: Number of patches; the numbers of two classes differ by at most one.
         size: Height and width in pixels, 8 to 106.
         seed: The same seed gives the same patches.
 
     Returns:
-        Images of shape [n, 3, size, size] in random order of their classes; labels 0 to 3 in the
-        order of `CLASSES`.
+        Images of shape [n, 3, size, size] in random order of their classes; labels 0 to 3: china
+        fine, china coarse, flower fine, flower coarse.
 
     Raises:
-        OrbitLensError: If `n` is below 1, if the size is out of range, or if scikit-learn or pillow
-            is not installed.
+        OrbitLensError: If `n` is below 1, the size is out of range, or scikit-learn or pillow is
+            not installed.
 
     Example:
         >>> patches = photographs(10)
@@ -62,23 +62,23 @@ def photographs(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
     except ImportError:
         raise missing_extra("scikit-learn", extra="data") from None
     generator = np.random.default_rng(seed)
-    labels = generator.permutation(np.arange(n) % len(CLASSES))
-    names_and_scales = [name.split() for name in CLASSES]
+    labels = generator.permutation(np.arange(n) % len(_CLASSES))
+    names_and_scales = [name.split() for name in _CLASSES]
     bundled = {name: load_sample_image(f"{name}.jpg") for name, _ in names_and_scales}
     values = np.empty((n, 3, size, size), dtype=np.float32)
     for patch, label in zip(values, labels, strict=True):
         name, scale = names_and_scales[label]
         side = _COARSE * size if scale == "coarse" else size
-        square = Image.fromarray(_square(bundled[name], side, generator))
+        square = Image.fromarray(_cut_square(bundled[name], side, generator))
         resized = square.resize((size, size), Image.Resampling.BICUBIC)
         patch[:] = np.asarray(resized).transpose(2, 0, 1) / 255
-    return Inputs("photographs", torch.from_numpy(values), labels, CLASSES)
+    return Inputs("photographs", torch.from_numpy(values), labels, _CLASSES)
 
 
-def _square(
+def _cut_square(
     photograph: UInt8[np.ndarray, "height width 3"], side: int, generator: np.random.Generator
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut squares at random until one has contrast; about one in ten has, at the least."""
+    """Return the first random square with contrast; at least about one in ten has it."""
     height, width, _ = photograph.shape
     while True:
         top, left = generator.integers((height - side + 1, width - side + 1))

@@ -1,4 +1,4 @@
-"""Toy features with an exact linear action: the ground truth for feature recovery and transport.
+"""Toy features with an exact linear action: a ground truth for feature recovery and transport.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, experiment 1.
 """
@@ -29,7 +29,7 @@ class ToyData:
         group: C_n, n the orbit size.
         orbits: Activations, `orbits[:, g]` is the sample moved by g, shape [n, |G|, dim], float32.
         features: The true unit features v_i, shape [features, dim], float32.
-        present: Whether feature i is in x, shape [n, features]; true of the whole orbit.
+        present: Whether feature i is in x, shape [n, features]; the same for the whole orbit.
         matrices: The true representation, M^g for every element, shape [|G|, dim, dim], float32.
     """
 
@@ -53,29 +53,29 @@ def toy(
 
         x = sum_i alpha_i v_i,   alpha_i ~ Bernoulli(1 / N),   orbits[:, g] = M^g x
 
-    The N features v_i are orthonormal if N <= dim, else their largest overlap is minimised. M turns
-    planes of a random orthonormal basis; the real irreducible representations of C_n occur as
-    evenly as `dim` allows, frequency 1 always, so that the action is faithful and M^g x is about
-    as far from x as an unrelated sample. Features and M depend on the seed alone, not on
-    `n_samples`. Erdogan & Lucic, arXiv 2511.09432, experiment 1.
+    The N features v_i are orthonormal if N <= dim; otherwise their largest overlap is minimised. M
+    turns planes of a random orthonormal basis. The real irreducible representations of C_n occur as
+    evenly as `dim` allows. Frequency 1 always occurs, so that the action is faithful and M^g x is
+    about as far from x as an unrelated sample. Features and M depend on the seed alone, not on
+    `n_samples`. Source: Erdogan & Lucic, arXiv 2511.09432, experiment 1.
 
     Args:
         n_features: N, the number of true features.
         orbit_size: |G|, the order of the cyclic group.
         dim: Dimension of an activation.
         n_samples: Number of orbits.
-        canonical: Which sample of an orbit is element 0. "fixed": the sum of the orthonormal
+        canonical: The sample of an orbit that is element 0. "fixed": the sum of the orthonormal
             v_i. "random": every feature starts at a random element h_i of its own orbit, and the
             true features are the M^h_i v_i. "random_orbits": every orbit, that is every distinct
             x, starts at a random element h, `orbits[:, g] = M^(g + h) x`, and the true features
-            are those of x; there is then no dictionary of N directions that holds them all.
+            are those of x; no dictionary of N directions then holds them all.
         seed: The same seed gives the same bits.
 
     Returns:
-        Orbits, features, which features are present, and the true matrices.
+        Orbits, features, the presence of each feature, and the true matrices.
 
     Raises:
-        OrbitLensError: If a number is too small, or if `canonical` is unknown.
+        OrbitLensError: If a number is too small, or `canonical` is unknown.
 
     Example:
         >>> data = toy(orbit_size=8, n_samples=100, seed=0)
@@ -128,7 +128,7 @@ def _check_sizes(n_features: int, orbit_size: int, dim: int, n_samples: int) -> 
 def _unit_features(
     n_features: int, dim: int, generator: torch.Generator
 ) -> Float[Tensor, "features dim"]:
-    """Draw unit vectors, orthonormal if they fit; else descend on a power of their overlaps."""
+    """Draw unit vectors, orthonormal if they fit, otherwise with small overlaps by descent."""
     features = torch.randn(n_features, dim, generator=generator, dtype=torch.float64)
     if n_features <= dim:
         orthonormal: Tensor = torch.linalg.qr(features.T).Q
@@ -142,7 +142,7 @@ def _unit_features(
 
 
 def _turns(orbit_size: int, dim: int, generator: torch.Generator) -> Float[Tensor, "group dim dim"]:
-    """Return the powers of M: each frequency turns its plane of a random orthonormal basis."""
+    """Return the powers of M, which turns the planes of a random orthonormal basis."""
     noise = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
     basis: Tensor = torch.linalg.qr(noise).Q
     powers = torch.zeros(orbit_size, dim, dim, dtype=torch.float64)
@@ -155,9 +155,9 @@ def _turns(orbit_size: int, dim: int, generator: torch.Generator) -> Float[Tenso
 
 
 def _frequencies(orbit_size: int, dim: int) -> list[int]:
-    """Choose which irreps of C_n fill `dim` dimensions, frequency 1 first, the rarest next.
+    """Choose the irreps of C_n that fill `dim` dimensions: frequency 1 first, the rarest next.
 
-    Among equally rare ones that fit, the one that keeps every trace M^p, p != 0, nearest to 0.
+    Among equally rare ones that fit, the choice keeps every trace of M^p, p != 0, nearest to 0.
     """
     angles = 2 * np.pi * np.arange(1, orbit_size) / orbit_size
 
@@ -168,7 +168,7 @@ def _frequencies(orbit_size: int, dim: int) -> list[int]:
     room, total = dim - _block_dim(chosen[0], orbit_size), traces(chosen[0])
     while room:
         fitting = [k for k in range(orbit_size // 2 + 1) if _block_dim(k, orbit_size) <= room]
-        # Rounded, so that the choice between equal traces does not hang on the last bit.
+        # Rounded, so that the choice between equal traces does not depend on the last bit.
         largest = {k: round(np.abs(total + traces(k)).max(initial=0.0), 9) for k in fitting}
         best = min(fitting, key=lambda k: (chosen.count(k), largest[k], k))
         chosen.append(best)
@@ -177,7 +177,7 @@ def _frequencies(orbit_size: int, dim: int) -> list[int]:
 
 
 def _block_dim(frequency: int, orbit_size: int) -> int:
-    """The real irrep of C_n at frequencies 0 and n/2 is a line, at any other a plane."""
+    """Return the dimension of a real irrep of C_n: 1 at frequencies 0 and n/2, otherwise 2."""
     return 1 if 2 * frequency in (0, orbit_size) else 2
 
 

@@ -1,30 +1,37 @@
 """Networks to look into.
 
-BaseModel          the record: network, layer, preparation of images
+BaseModel          a record: network, layer, preparation of images
 MLPAutoencoder     the two base models of the Shapes experiment
 CNNAutoencoder
-ViTAutoencoder     a small vision transformer in their place
+ViTAutoencoder     a small vision transformer that can replace them
 GroupCNN           equivariant by construction, or broken by degrees: a known answer
-train_autoencoder  trains them on images that the group moves at random -> AutoencoderFit
+train_autoencoder  trains an autoencoder on images that the group moves at random -> AutoencoderFit
 resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION" -> BaseModel
-layer_names        the layers a network has
+layer_names        the names of a network's layers
+get_layer          the layer with a name
+ALL_LAYERS         the name that stands for every layer
+Prepare            the type of functions that prepare images for a network
+as_they_are        the preparation that returns images unchanged
 """
 
-from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder
-from orbitlens.models.base import BaseModel
+from orbitlens.models._layers import ALL_LAYERS, get_layer, layer_names
+from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
+from orbitlens.models.base import BaseModel, Prepare, as_they_are
 from orbitlens.models.group_cnn import GroupCNN
-from orbitlens.models.layers import layer_names
 from orbitlens.models.resolve import resolve_model
 from orbitlens.models.train_autoencoder import AutoencoderFit, train_autoencoder
-from orbitlens.models.vit_autoencoder import ViTAutoencoder
 
 __all__ = [
+    "ALL_LAYERS",
     "AutoencoderFit",
     "BaseModel",
     "CNNAutoencoder",
     "GroupCNN",
     "MLPAutoencoder",
+    "Prepare",
     "ViTAutoencoder",
+    "as_they_are",
+    "get_layer",
     "layer_names",
     "resolve_model",
     "train_autoencoder",

@@ -1,4 +1,4 @@
-"""Vision models of the transformers library: "hf:NAME", a name on the Hub or a local folder."""
+"""Loader of "hf:NAME": vision models of transformers, from the Hub or a local folder."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,15 +9,17 @@ from typing import Any
 from torch import nn
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line
-from orbitlens.models._hub import check_hub, hub_file
-from orbitlens.models._preparation import (
+from orbitlens.models._building import seeded_weights
+from orbitlens.models._layers import default_layer
+from orbitlens.models._pretrained import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_channels,
+    check_hub,
+    hub_file,
     image_preparation,
 )
-from orbitlens.models.base import BaseModel, Prepare, seeded_weights
-from orbitlens.models.layers import default_layer
+from orbitlens.models.base import BaseModel, Prepare
 
 _DEFAULT_LAYERS = ("layernorm", "norm", "post_layernorm", "encoder")
 _DEFAULT_SIZE = 224
@@ -33,17 +35,9 @@ def from_huggingface(
 ) -> BaseModel:
     """Return a vision model of transformers.
 
-    Args:
-        name: A repository on the Hub, a local folder with `config.json`, or, with random weights, a
-            bare architecture such as "vit" in its default size.
-        layer: Layer to harvest; None takes the final norm, or else the encoder.
-        random_weights: Whether to draw the weights instead of loading them.
-        image_shape: Channels, height and width of the images it will be shown.
-        seed: Seed of random weights.
-
-    Raises:
-        OrbitLensError: If transformers is missing, if the model cannot be found or loaded, or if it
-            is no vision model for such images.
+    `name` is a repository on the Hub, a local folder with `config.json`, or, with random weights, a
+    bare architecture such as "vit" in its default size. The default layer is the final norm, or
+    else the encoder.
     """
     try:
         import transformers
@@ -59,7 +53,7 @@ def from_huggingface(
     if not isinstance(getattr(config, "num_channels", None), int):
         raise OrbitLensError(
             subject,
-            expected="a vision model, which states its num_channels",
+            expected="a vision model, with num_channels in its settings",
             received=f"a model of type {config.model_type!r}",
             remedy="choose a vision model, such as hf:facebook/dinov2-small",
         )
@@ -85,7 +79,7 @@ def _pretrained(auto: Any) -> Callable[..., tuple[nn.Module, list[str]]]:
 
 
 def _load(name: str, subject: str, load: Callable[..., Any]) -> Any:
-    """Load from a folder or the cache, and only then from the Hub."""
+    """Load from a folder or the cache, otherwise from the Hub."""
     try:
         with _quiet():
             return load(name, local_files_only=True, trust_remote_code=False)
@@ -110,24 +104,24 @@ def _unusable(subject: str, error: Exception) -> OrbitLensError:
 
 
 def _check_weights(module: nn.Module, missing: list[str], layer: str, subject: str) -> None:
-    """Check that no weight on the way to the layer had to be made up; a pooler comes after it."""
+    """Check that every weight before the layer was loaded; the pooler comes after other layers."""
     weights = {name for name, _ in module.named_parameters() if not name.endswith("mask_token")}
-    made_up = [
+    unloaded = [
         key
         for key in missing
         if key in weights and (layer.startswith("pooler") or not key.startswith("pooler."))
     ]
-    if made_up:
+    if unloaded:
         raise OrbitLensError(
             f"weights of {subject}",
-            expected="every weight that the layer depends on",
-            received=f"none for {len(made_up)} of them, such as {made_up[0]!r}",
+            expected="every weight before the layer",
+            received=f"none for {len(unloaded)} of them, such as {unloaded[0]!r}",
             remedy="choose another layer or another model, or random weights (--random-weights)",
         )
 
 
 def _settings(name: str, subject: str) -> dict[str, Any]:
-    """Read preprocessor_config.json; empty where the model comes without one."""
+    """Read preprocessor_config.json; empty if the model has none."""
     filename, folder = "preprocessor_config.json", Path(name)
     path = folder / filename if folder.exists() else hub_file(name, filename, subject=subject)
     if path is None or not path.exists():
@@ -140,7 +134,7 @@ def _settings(name: str, subject: str) -> dict[str, Any]:
 
 
 def _preparation(settings: dict[str, Any], config: Any) -> Prepare:
-    """Follow the model's settings; where it has none, its own size and ImageNet's normalisation."""
+    """Follow the model's settings; without settings, use its size and ImageNet's normalisation."""
     grey = config.num_channels == 1
     return image_preparation(
         size=_size(settings.get("crop_size"))
@@ -168,7 +162,7 @@ def _size(setting: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' bars and warnings for what is read from disk."""
+    """Silence the progress bars and warnings of transformers."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Networks of the user's own: "python:module:function" or "python:path/to/file.py:function"."""
+"""Loader of "python:module:function" and "python:path/to/file.py:function": a user's network."""
 
 import importlib
 import importlib.util
@@ -13,32 +13,26 @@ from typing import Any
 from torch import nn
 
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
+from orbitlens.models._layers import default_layer
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
-from orbitlens.models.layers import default_layer
 
 _DEFAULT_LAYERS = ("encoder",)
 _FORM = "python:module:function or python:path/to/file.py:function"
 
 
 def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseModel:
-    """Return the network that a function of the user's own builds.
+    """Return the network that a function of the user builds.
 
-    Args:
-        name: "module:function" or "path/to/file.py:function". The function takes no argument and
-            returns a network, or a network and the function that makes images ready for it.
-        layer: Layer to harvest; None takes the submodule `encoder` if there is one.
-        random_weights: Must be False: the function alone decides on the weights.
-
-    Raises:
-        OrbitLensError: If there is no such module or function, if it fails, or if it returns
-            something else.
+    The function takes no argument and returns a network, or a network and the function that
+    prepares images for it. It alone sets the weights, so `random_weights` is refused. The default
+    layer is the submodule `encoder`.
     """
     subject = f"python:{name}"
     if random_weights:
         raise OrbitLensError(
             subject,
             expected="weights as its function sets them",
-            received="a wish for random weights",
+            received="random weights",
             remedy="leave out --random-weights, or draw them in the function",
         )
     where, _, function_name = name.rpartition(":")
@@ -61,7 +55,7 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
 
 
 def _import(where: str, subject: str) -> ModuleType:
-    # An installed script does not look for modules in the folder where the user stands.
+    # An installed script does not look for modules in the current folder.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -81,7 +75,7 @@ def _import(where: str, subject: str) -> ModuleType:
             subject,
             expected=f"{where} to be imported",
             received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="write an importable module, or the path of a .py file",
+            remedy="give an importable module, or the path of a .py file",
         ) from error
     return source
 

@@ -1,14 +1,14 @@
-"""Models of the timm library: "timm:NAME", and of its kind on the Hub: "timm:hf_hub:OWNER/NAME"."""
+"""Loader of "timm:NAME" and "timm:hf_hub:OWNER/NAME": models of timm, its own or on the Hub."""
 
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
-from orbitlens.models._hub import hub_file
-from orbitlens.models._preparation import check_channels, image_preparation
-from orbitlens.models.base import BaseModel, seeded_weights
-from orbitlens.models.layers import default_layer
+from orbitlens.models._building import seeded_weights
+from orbitlens.models._layers import default_layer
+from orbitlens.models._pretrained import check_channels, hub_file, image_preparation
+from orbitlens.models.base import BaseModel
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _HUB = ("hf_hub", "hf-hub")
@@ -24,16 +24,9 @@ def from_timm(
 ) -> BaseModel:
     """Return a model of timm, without its classifier.
 
-    Args:
-        name: Such as "vit_base_patch16_224" or "resnet18.a1_in1k", or a repository of a timm model
-            on the Hub, such as "hf_hub:mwalmsley/zoobot-encoder-convnext_pico".
-        layer: Layer to harvest; None takes the pooled features, the classifier's input.
-        random_weights: Whether to draw the weights instead of loading them.
-        image_shape: Channels, height and width of the images it will be shown.
-        seed: Seed of random weights.
-
-    Raises:
-        OrbitLensError: If timm is missing, has no such model, or its weights cannot be had.
+    `name` is a name of timm, such as "resnet18.a1_in1k", or a repository of a timm model on the
+    Hub, such as "hf_hub:mwalmsley/zoobot-encoder-convnext_pico". The default layer gives the pooled
+    features, the classifier's input.
     """
     try:
         import timm
@@ -75,7 +68,7 @@ def from_timm(
 
 
 def _weights(timm: Any, name: str, subject: str) -> dict[str, Any]:
-    """Point timm to the weights on disk, fetched with the patience of `hub_file`."""
+    """Point timm to the weights on disk, fetched by `hub_file`, which gives up sooner than timm."""
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         return {}
@@ -84,7 +77,7 @@ def _weights(timm: Any, name: str, subject: str) -> dict[str, Any]:
 
 
 def _hub_folder(repo: str, random_weights: bool, subject: str) -> Path:
-    """Return the folder of a repository in the cache, fetched with the patience of `hub_file`."""
+    """Return the folder of a repository in the cache, fetched by `hub_file`."""
     settings = hub_file(repo, "config.json", subject=subject)
     if settings is None:
         raise _no_timm_model(repo, subject)
@@ -94,7 +87,7 @@ def _hub_folder(repo: str, random_weights: bool, subject: str) -> Path:
     weights = next((path for path in fetched if path is not None), None)
     if weights is None:
         raise _no_timm_model(repo, subject)
-    # New weights may belong to a newer version, which has settings of its own.
+    # New weights may belong to a newer version with other settings.
     hub_file(repo, "config.json", subject=subject)
     return weights.parent
 

@@ -1,16 +1,17 @@
-"""Models of the torchvision library: "torchvision:NAME"."""
+"""Loader of "torchvision:NAME": models of torchvision."""
 
 from difflib import get_close_matches
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
-from orbitlens.models._preparation import (
+from orbitlens.models._building import seeded_weights
+from orbitlens.models._layers import default_layer
+from orbitlens.models._pretrained import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     check_channels,
     image_preparation,
 )
-from orbitlens.models.base import BaseModel, seeded_weights
-from orbitlens.models.layers import default_layer
+from orbitlens.models.base import BaseModel
 
 _DEFAULT_LAYERS = ("encoder.ln", "avgpool", "features")
 _DEFAULT_SIZE = 224
@@ -25,17 +26,9 @@ def from_torchvision(
     image_shape: tuple[int, int, int],
     seed: int,
 ) -> BaseModel:
-    """Return a model of torchvision with its best weights, or with random ones.
+    """Return a model of torchvision, such as "vit_b_16", with its best weights or random ones.
 
-    Args:
-        name: Such as "vit_b_16" or "resnet50".
-        layer: Layer to harvest; None takes the final norm of a transformer, or what is pooled last.
-        random_weights: Whether to draw the weights instead of loading them.
-        image_shape: Channels, height and width of the images it will be shown.
-        seed: Seed of random weights.
-
-    Raises:
-        OrbitLensError: If torchvision is missing, has no such model, or its weights cannot be had.
+    The default layer is the final norm of a transformer, or the last pooling.
     """
     try:
         from torchvision import models

@@ -1,20 +1,25 @@
-"""The base models of the Shapes experiment: an MLP and a CNN autoencoder.
+"""Autoencoders as base models: the MLP and the CNN of the Shapes experiment, and a small ViT.
 
 Source: Erdogan & Lucic, arXiv 2511.09432. Their SAEs explain the output of `encoder`, before its
-ReLU, which is therefore the first layer of `decoder`.
+ReLU, which is therefore the first layer of `decoder`. The ViT has the architecture of Dosovitskiy
+et al. 2021, arXiv 2010.11929, with the norm first in each block. The paper uses a ViT-B/16 with
+ImageNet weights, which has to be downloaded; this one is trained here.
 """
 
 from typing import final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import seeded_weights
+from orbitlens.models._building import check_sizes, seeded_weights
 
-_WIDTHS = (16, 32)
+_CNN_WIDTHS = (16, 32)
 _SHRINKAGE = 4  # of the CNN's two layers of stride 2
+_VIT_WIDTH = 128
+_SPREAD = 0.02  # of the ViT's initial class token and positions, as in the source
 
 
 @final
@@ -33,7 +38,7 @@ class MLPAutoencoder(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If one of the sizes is below 1.
+        OrbitLensError: If a size is below 1.
 
     Example:
         >>> import torch
@@ -51,7 +56,7 @@ class MLPAutoencoder(nn.Module):
             self.encoder = nn.Sequential(
                 nn.Flatten(), nn.Linear(pixels, dim), nn.ReLU(), nn.Linear(dim, dim)
             )
-            self.decoder = mlp_decoder(size, channels, dim)
+            self.decoder = _mlp_decoder(size, channels, dim)
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
@@ -80,7 +85,7 @@ class CNNAutoencoder(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If one of the sizes is below 1, or `size` is no multiple of 4.
+        OrbitLensError: If a size is below 1, or `size` is no multiple of 4.
 
     Example:
         >>> import torch
@@ -100,7 +105,7 @@ class CNNAutoencoder(nn.Module):
                 remedy=f"resize the images to {size - size % _SHRINKAGE or _SHRINKAGE} pixels",
             )
         self.size, self.channels, self.dim = size, channels, dim
-        narrow, wide = _WIDTHS
+        narrow, wide = _CNN_WIDTHS
         kernel = size // _SHRINKAGE
         with seeded_weights(seed):
             self.encoder = nn.Sequential(
@@ -131,7 +136,7 @@ class CNNAutoencoder(nn.Module):
 
 @final
 class _WholeConv2d(nn.Conv2d):
-    """A convolution whose kernel covers the whole map: one product, in a third of the time."""
+    """A convolution whose kernel covers the whole map: one product takes a third of the time."""
 
     def forward(
         self, input: Float[Tensor, "batch channels size size"]
@@ -141,7 +146,7 @@ class _WholeConv2d(nn.Conv2d):
 
 @final
 class _WholeConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution of one pixel: one product as well."""
+    """A transposed convolution of one pixel, as one product."""
 
     def forward(
         self,
@@ -153,26 +158,116 @@ class _WholeConvTranspose2d(nn.ConvTranspose2d):
         return spread if self.bias is None else spread + self.bias[:, None, None]
 
 
-def mlp_decoder(size: int, channels: int, dim: int) -> nn.Sequential:
-    """Return the untrained decoder from a code, before its ReLU, to an image.
+@final
+class ViTAutoencoder(nn.Module):
+    """Vision transformer whose class token is the code of an image.
 
-        ReLU, Linear d - d, ReLU, Linear d - c s^2
+        encoder: patches p x p - 128, class token, + positions, blocks, LayerNorm, Linear 128 - d
+                 of the class token
+        decoder: ReLU, Linear d - d, ReLU, Linear d - c s^2
 
-    Source: Erdogan & Lucic, arXiv 2511.09432, the MLP autoencoder.
+    Source: Dosovitskiy et al. 2021, arXiv 2010.11929, equations 1 to 4; the decoder is that of
+    `MLPAutoencoder`.
 
     Args:
-        size: Height and width s of the images, in pixels.
+        size: Height and width s of the images, in pixels; a multiple of `patch`.
         channels: Their channels c.
         dim: Width d of the code.
+        patch: Height and width p of a patch, in pixels.
+        depth: Number of blocks.
+        heads: Attention heads of each block; a divisor of 128.
+        seed: Seed of the initial weights.
 
-    Returns:
-        A network from [batch, dim] to [batch, channels, size, size].
+    Raises:
+        OrbitLensError: If a size is below 1, `size` is no multiple of `patch`, or 128 is none of
+            `heads`.
 
     Example:
         >>> import torch
-        >>> mlp_decoder(4, 3, 8)(torch.zeros(2, 8)).shape
-        torch.Size([2, 3, 4, 4])
+        >>> model = ViTAutoencoder(size=16, dim=32, patch=4)
+        >>> model.encoder(torch.zeros(2, 1, 16, 16)).shape, model(torch.zeros(2, 1, 16, 16)).shape
+        (torch.Size([2, 32]), torch.Size([2, 1, 16, 16]))
     """
+
+    def __init__(
+        self,
+        size: int = 64,
+        channels: int = 1,
+        dim: int = 256,
+        patch: int = 16,
+        depth: int = 4,
+        heads: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_sizes(size=size, channels=channels, dim=dim, patch=patch, depth=depth, heads=heads)
+        if size % patch:
+            raise OrbitLensError(
+                "`size` of ViTAutoencoder",
+                expected=f"a multiple of the patch size {patch}",
+                received=size,
+                remedy=f"resize the images to {size - size % patch or patch} pixels",
+            )
+        if _VIT_WIDTH % heads:
+            raise OrbitLensError(
+                "`heads`",
+                expected=f"a divisor of {_VIT_WIDTH}",
+                received=heads,
+                remedy="choose for example 4",
+            )
+        self.size, self.channels, self.dim = size, channels, dim
+        with seeded_weights(seed):
+            self.encoder = _ViTEncoder((size // patch) ** 2, channels, dim, patch, depth, heads)
+            self.decoder = _mlp_decoder(size, channels, dim)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return the reconstruction of the images."""
+        reconstruction: Tensor = self.decoder(self.encoder(images))
+        return reconstruction
+
+
+@final
+class _ViTEncoder(nn.Module):
+    """The encoder from images to the code, which is read off the final class token."""
+
+    def __init__(
+        self, patches: int, channels: int, dim: int, patch: int, depth: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Conv2d(channels, _VIT_WIDTH, patch, stride=patch)
+        self.class_token = nn.Parameter(_SPREAD * torch.randn(1, 1, _VIT_WIDTH))
+        self.positions = nn.Parameter(_SPREAD * torch.randn(1 + patches, _VIT_WIDTH))
+        # nn.TransformerEncoder copies one block, so all blocks would start from the same weights.
+        self.blocks = nn.Sequential(
+            *(
+                nn.TransformerEncoderLayer(
+                    _VIT_WIDTH,
+                    heads,
+                    2 * _VIT_WIDTH,
+                    dropout=0.0,
+                    activation="gelu",
+                    batch_first=True,
+                    norm_first=True,
+                )
+                for _ in range(depth)
+            )
+        )
+        self.norm = nn.LayerNorm(_VIT_WIDTH)
+        self.head = nn.Linear(_VIT_WIDTH, dim)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch dim"]:
+        patches = self.embedding(images).flatten(2).mT
+        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1)
+        code: Tensor = self.head(self.norm(self.blocks(tokens + self.positions)[:, 0]))
+        return code
+
+
+def _mlp_decoder(size: int, channels: int, dim: int) -> nn.Sequential:
+    """Return an untrained decoder from codes [batch, dim], before their ReLU, to images."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Linear(dim, dim),
@@ -180,19 +275,3 @@ def mlp_decoder(size: int, channels: int, dim: int) -> nn.Sequential:
         nn.Linear(dim, channels * size * size),
         nn.Unflatten(1, (channels, size, size)),
     )
-
-
-def check_sizes(**sizes: int) -> None:
-    """Check that sizes are positive.
-
-    Raises:
-        OrbitLensError: If one of them is below 1; it is named.
-    """
-    for name, value in sizes.items():
-        if value < 1:
-            raise OrbitLensError(
-                f"`{name}`",
-                expected="at least 1",
-                received=value,
-                remedy="choose a positive number",
-            )

@@ -1,32 +1,38 @@
 """A network to look into, as a record."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from orbitlens.models.layers import ALL_LAYERS, get_layer
+from orbitlens.models._layers import ALL_LAYERS, get_layer
 
 Prepare = Callable[[Tensor], Tensor]
 
 
 def as_they_are(images: Tensor) -> Tensor:
-    """Return the images unchanged: the preparation of networks that need none."""
+    """Return the images unchanged: the preparation for networks that need none.
+
+    Args:
+        images: Any images, [n, channels, height, width].
+
+    Example:
+        >>> import torch
+        >>> as_they_are(torch.ones(2, 1, 8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
     return images
 
 
 @dataclass(frozen=True, eq=False)
 class BaseModel:
-    """A network, the layer to look at, and how images are made ready for it.
+    """A network, one of its layers, and the preparation of images for it.
 
     Args:
-        name: What it is called in stores and reports, such as "hf:facebook/dinov2-small".
+        name: Its name in stores and reports, such as "hf:facebook/dinov2-small".
         module: The network; it is put into evaluation mode.
-        layer: Dotted name of the submodule whose output is harvested, or "all" where none is
-            singled out.
-        prepare: Makes images [n, channels, height, width] in [0, 1] ready for the network: size,
+        layer: Dotted name of the submodule whose output is harvested, or "all" for every layer.
+        prepare: Prepares images [n, channels, height, width] in [0, 1] for the network: size,
             channels, normalisation. It is applied after the group has moved the images.
 
     Raises:
@@ -46,11 +52,3 @@ class BaseModel:
         if self.layer != ALL_LAYERS:
             get_layer(self.module, self.layer)
         self.module.eval()
-
-
-@contextmanager
-def seeded_weights(seed: int) -> Iterator[None]:
-    """Draw initial weights from a seed, and leave the global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -1,7 +1,7 @@
-"""A network that is equivariant by construction, and a knob that breaks it by degrees.
+"""A network that is equivariant by construction, with a knob that breaks the symmetry by degrees.
 
-Source: Cohen & Welling, *Group Equivariant Convolutional Networks*, 2016, arXiv 1602.07576. What
-the group does to every layer is known exactly, so it is a known answer for transports.
+Source: Cohen & Welling, *Group Equivariant Convolutional Networks*, 2016, arXiv 1602.07576. The
+action of the group on every layer is known exactly, so it is a known answer for transports.
 """
 
 from typing import final
@@ -16,8 +16,7 @@ from torch.nn.functional import conv2d
 from orbitlens.actions import Action, images
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
-from orbitlens.models.autoencoders import check_sizes
-from orbitlens.models.base import seeded_weights
+from orbitlens.models._building import check_sizes, seeded_weights
 
 
 @final
@@ -42,8 +41,8 @@ class GroupCNN(nn.Module):
         channels: Channels c of the images.
         features: Features f of each layer, which has features * |G| channels.
         kernel: Height and width of the kernels, in pixels; odd.
-        broken: How far the symmetry is broken, 0 to 1: `broken` times free kernels, which start
-            with the norm of the tied ones, are added to these.
+        broken: Degree of broken symmetry, 0 to 1: the network adds `broken` times free kernels to
+            the tied ones. Both start with the same norm.
         seed: Seed of the initial weights, which do not depend on `broken`.
 
     Raises:
@@ -103,8 +102,8 @@ class _TiedConv2d(nn.Module):
 
         kernels[f |G| + g, c P + h] = g W[f, c, planes[g, h]] + broken * free
 
-    `planes` says which of the P planes of W stands at h: for functions on the group that of g^-1 h;
-    images have one plane only.
+    `planes[g, h]` is one of the P planes of W: for functions on the group that of g^-1 h; images
+    have one plane only.
     """
 
     planes: Tensor
@@ -139,7 +138,7 @@ class _TiedConv2d(nn.Module):
         return conv2d(maps, kernels, bias, padding="same")
 
     def _moved(self) -> Float[Tensor, "out in kernel kernel"]:
-        """The tied kernels: those of each element are moved by it, and their planes permuted."""
+        """Return the kernels of all elements, moved by them, with their planes permuted."""
         moved = []
         for g in range(self.action.group.order):
             kernels = self.tied[:, :, self.planes[g]]
@@ -157,7 +156,7 @@ def _exact(group: Group) -> Action:
     if not action.exact:
         raise OrbitLensError(
             "`group` of GroupCNN",
-            expected="C1, C2, C4, D1, D2 or D4, which take pixels to pixels",
+            expected="C1, C2, C4, D1, D2 or D4, which move pixels to pixels",
             received=group.name,
             remedy="choose one of these",
         )
@@ -166,7 +165,7 @@ def _exact(group: Group) -> Action:
 
 @final
 class _Mean(nn.Module):
-    """The mean over some axes, as a layer of its own."""
+    """The mean over some axes as a layer."""
 
     def __init__(self, pattern: str, **sizes: int) -> None:
         super().__init__()

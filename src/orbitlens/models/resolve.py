@@ -1,4 +1,4 @@
-"""Names of networks as users write them: "hf:...", "timm:...", "torchvision:...", "python:..."."""
+"""Networks by name: "hf:...", "timm:...", "torchvision:...", "python:..."."""
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._from_huggingface import from_huggingface
@@ -26,12 +26,12 @@ def resolve_model(
             "python:module:function" or "python:path/to/file.py:function".
         layer: Dotted name of the layer to harvest; None takes a default near the network's end.
         random_weights: Whether to draw the weights instead of loading them.
-        image_shape: Channels, height and width of the images it will be shown.
+        image_shape: Channels, height and width of the images that it will receive.
         seed: Seed of random weights.
 
     Raises:
-        OrbitLensError: If the prefix is unknown, if a library is missing, if the network cannot be
-            found, loaded or shown such images, or if it has no such layer.
+        OrbitLensError: If the prefix is unknown, a library is missing, the network cannot be found
+            or loaded, or it does not take such images or has no such layer.
 
     Example:
         >>> resolve_model("python:orbitlens.models:MLPAutoencoder", image_shape=(1, 64, 64)).layer

@@ -1,4 +1,4 @@
-"""Training an autoencoder on images that the group moves at random.
+"""The training of an autoencoder on images that the group moves at random.
 
 Source: Erdogan & Lucic, arXiv 2511.09432: Adam, mean squared error, random group augmentation.
 """
@@ -17,11 +17,11 @@ from orbitlens.errors import OrbitLensError, one_line
 
 @dataclass(frozen=True)
 class AutoencoderFit:
-    """How the training went.
+    """The course of a training.
 
     Args:
         losses: Mean squared error per pixel of each epoch, over its augmented images.
-        seed: The seed that order and augmentation were drawn from.
+        seed: The seed of the order of the images and of their augmentation.
     """
 
     losses: tuple[float, ...]
@@ -39,7 +39,7 @@ def train_autoencoder(
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> AutoencoderFit:
-    """Train a network, in place, to reproduce images moved by random elements of the group.
+    """Train a network in place to reproduce images moved by random elements of the group.
 
         minimise || g x - model(g x) ||^2, one g per image and epoch
 
@@ -48,7 +48,7 @@ def train_autoencoder(
     Args:
         model: Maps images to images of the same shape; left in evaluation mode.
         images: Training images, [n, channels, height, width].
-        action: How the group moves them; None trains on the images as they are.
+        action: The action of the group on images; None trains on unmoved images.
         epochs: Passes over the images.
         batch_size: Images per step.
         lr: Learning rate of Adam.
@@ -59,8 +59,8 @@ def train_autoencoder(
         The loss of every epoch.
 
     Raises:
-        OrbitLensError: If there are no images, if they do not fit the network or the action, or
-            if a setting is out of range.
+        OrbitLensError: If there are no images, they do not fit the network or the action, or a
+            setting is out of range.
 
     Example:
         >>> from orbitlens.models import MLPAutoencoder

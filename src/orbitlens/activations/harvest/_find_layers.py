@@ -18,7 +18,7 @@ from orbitlens.activations.harvest.hooks import (
     visit_calls,
 )
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.layers import get_layer, layer_names
+from orbitlens.models import get_layer, layer_names
 
 
 @final

@@ -28,7 +28,7 @@ from orbitlens.activations.store._address import address_errors, inside, zarr_st
 from orbitlens.activations.store._damage import shards_of
 from orbitlens.activations.store._shard_writer import activations_of, in_shards, write_shard
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.models.layers import get_layer
+from orbitlens.models import get_layer
 
 _READY, _MORE, _WRITTEN, _FAILED = "ready", "more", "written", "failed"
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.models.layers import get_layer
+from orbitlens.models import get_layer
 
 Visit = Callable[[str, Any], None]
 Take = Callable[[str, Tensor], Tensor]

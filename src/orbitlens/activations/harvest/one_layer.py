@@ -20,8 +20,7 @@ from orbitlens.activations.harvest.hooks import check_called_once, evaluating, l
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.data.lazy import Indexed, as_rows
-from orbitlens.models.base import Prepare, as_they_are
-from orbitlens.models.layers import get_layer
+from orbitlens.models import Prepare, as_they_are, get_layer
 
 
 def harvest(

@@ -7,12 +7,12 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError, unknown_name
 
-ALL_LAYERS = "all"  # in place of a name where no layer is singled out
+ALL_LAYERS = "all"  # the name that stands for every layer
 _LISTED = 15
 
 
 def layer_names(module: nn.Module) -> tuple[str, ...]:
-    """Return the dotted names of all submodules, in the order in which they are registered.
+    """Return the dotted names of all submodules, in the order of their registration.
 
     Args:
         module: Any network.
@@ -32,7 +32,7 @@ def get_layer(module: nn.Module, name: str) -> nn.Module:
         name: A dotted name out of `layer_names(module)`.
 
     Raises:
-        OrbitLensError: If there is no such layer; lists the names most like it.
+        OrbitLensError: If there is no such layer; it lists the most similar names.
 
     Example:
         >>> get_layer(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), "1")
@@ -41,21 +41,21 @@ def get_layer(module: nn.Module, name: str) -> nn.Module:
     layers: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
     if name and name in layers:
         return layers[name]
-    raise unknown_layer(module, name)
+    names, kind = layer_names(module), type(module).__name__
+    if not names:
+        raise _without_layers(kind)
+    if len(names) <= _LISTED:
+        raise unknown_name(f"`layer` of {kind}", name, names)
+    nearest = set(get_close_matches(name, names, n=_LISTED, cutoff=0.0))
+    raise unknown_name(
+        f"`layer` of {kind} (nearest {_LISTED} of {len(names)})",
+        name,
+        [known for known in names if known in nearest],
+    )
 
 
 def default_layer(module: nn.Module, preferred: Iterable[str], subject: str) -> str:
-    """Return the first of the preferred layers that a network has.
-
-    Args:
-        module: Any network.
-        preferred: Dotted names, the best first.
-        subject: What the user asked for, for the message.
-
-    Raises:
-        OrbitLensError: If it has none of them, or no submodules at all; lists the layers to choose
-            from.
-    """
+    """Return the first of the preferred layers that a network has; `subject` names it in errors."""
     names = layer_names(module)
     if not names:
         raise _without_layers(subject)
@@ -69,21 +69,6 @@ def default_layer(module: nn.Module, preferred: Iterable[str], subject: str) -> 
         expected=f"one of {shown}{more}",
         received="none, and there is no default for this network",
         remedy="name the layer (--layer)",
-    )
-
-
-def unknown_layer(module: nn.Module, name: str) -> OrbitLensError:
-    """Return the error for a layer that a network does not have, listing those most like it."""
-    names, kind = layer_names(module), type(module).__name__
-    if not names:
-        return _without_layers(kind)
-    if len(names) <= _LISTED:
-        return unknown_name(f"`layer` of {kind}", name, names)
-    nearest = set(get_close_matches(name, names, n=_LISTED, cutoff=0.0))
-    return unknown_name(
-        f"`layer` of {kind} (nearest {_LISTED} of {len(names)})",
-        name,
-        [known for known in names if known in nearest],
     )
 
 
