@@ -8,6 +8,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,34 @@ def modules() -> list[object]:
     return [importlib.import_module(name) for name in names if not name.endswith("__main__")]
 
 
-def test_importing_the_library_loads_no_optional_one() -> None:
-    program = "import orbitlens, sys; print(*{name.split('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    names = set(loaded.stdout.decode().split())
-    assert "torch" in names
-    assert not names & HEAVY
+def loaded_by(program: str) -> set[str]:
+    words = [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(words, capture_output=True, check=True, text=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_library_loads_nothing_before_it_is_used() -> None:
+    assert not loaded_by("import orbitlens") & {"torch", "numpy", *HEAVY}
+    every_name = "import orbitlens as ol; [getattr(ol, name) for name in ol.__all__]"
+    loaded = loaded_by(every_name)
+    assert "torch" in loaded
+    assert not loaded & HEAVY
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [line for group in (project["dependencies"], *extras) for line in group]
+    declared = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines}
+    names = {"PIL": "pillow", "sklearn": "scikit-learn"}
+    nodes = [node for module in MODULES.values() for node in ast.walk(module.tree)]
+    imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    tops = {name.split(".")[0] for name in imported}
+    # torch installs triton where it can be used.
+    foreign = tops - sys.stdlib_module_names - {"orbitlens", "triton"}
+    assert {names.get(name, name.replace("_", "-")) for name in foreign} - declared == set()
+    assert "torch" in foreign
 
 
 def test_files_are_short_and_folders_flat() -> None:
