@@ -24,7 +24,7 @@ from orbitlens.transport import (
     shuffled,
     symmetry_spectrum,
 )
-from orbitlens.transport.controls import read_as_another_group
+from orbitlens.transport._controls import another_group
 from orbitlens.typing import Tensor
 
 NAMES = ["C2", "C3", "C4", "D4", "S3", "C2xC2"]
@@ -102,16 +102,21 @@ def test_another_group_of_the_same_order_does_not_act() -> None:
     assert measure_layer(store_of("C3", orbits_of("C3"))).wrong_group_r2 is None
 
 
-def test_groups_read_as_others_have_the_same_order_and_another_structure() -> None:
+def test_another_group_has_the_same_order_and_another_structure() -> None:
     for name in ("C4", "D2", "C6", "D3", "C8", "D4", "C2xC4"):
         group = groups.from_name(name)
-        other = read_as_another_group(group)
+        other = another_group(group)
         assert other is not None
         assert other.order == group.order
         assert other.conjugacy_classes != group.conjugacy_classes or sorted(
             map(other.element_order, range(other.order))
         ) != sorted(map(group.element_order, range(group.order)))
-    assert read_as_another_group(groups.cyclic(7)) is None
+    assert another_group(groups.cyclic(7)) is None
+
+
+@pytest.mark.parametrize(("name", "other"), [("D4", "C8"), ("C4", "D2"), ("C2xC4", "C8")])
+def test_another_group_is_the_first_family_that_differs(name: str, other: str) -> None:
+    assert another_group(groups.from_name(name)) == groups.from_name(other)
 
 
 def test_shuffling_keeps_each_orbit_and_all_positions_of_an_input_together() -> None:

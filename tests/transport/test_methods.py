@@ -18,7 +18,6 @@ from orbitlens.transport import (
     identity,
     least_squares,
 )
-from orbitlens.transport.gradient import spell
 
 
 class TestIdentity(TransportContract):
@@ -108,13 +107,18 @@ def test_cross_moments_agree_with_the_sum_over_pairs() -> None:
         torch.testing.assert_close(moments[g], brute)
 
 
-@pytest.mark.parametrize("name", ["C4", "D4", "C2xD3"])
-def test_spelling_with_true_generators_gives_every_element(name: str) -> None:
+@pytest.mark.parametrize("name", ["C3", "C4", "D4", "C2xD3"])
+def test_gradient_gives_every_element_the_product_that_its_word_spells(name: str) -> None:
     group = groups.from_name(name)
-    matrices = regular(group).matrices
-    x = torch.randn(3, group.order, dtype=torch.float64)
-    spelled = spell(group, matrices[list(group.generators)], x)
-    torch.testing.assert_close(spelled, torch.einsum("gij,bj->bgi", matrices, x))
+    orbits = torch.randn(64, group.order, 3, generator=torch.Generator().manual_seed(0))
+    store = store_from_array(orbits, group=group)
+    matrices = gradient(store, np.arange(64), epochs=3, lr=0.1).matrices
+    assert all(not torch.equal(matrices[g], torch.eye(3)) for g in group.generators)
+    for element, word in zip(matrices, group.words, strict=True):
+        product = torch.eye(3)
+        for position in word:
+            product = product @ matrices[group.generators[position]]
+        torch.testing.assert_close(element, product)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])

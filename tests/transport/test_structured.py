@@ -15,6 +15,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.reps import direct_sum, homomorphism_errors, irreps, regular
 from orbitlens.testing import TransportContract
 from orbitlens.transport import Motion, exact, fit_transport, frequencies, lie, low_rank, spatial
+from orbitlens.transport._token_kinds import mean_map, move_mean, tokens_before_places
 from orbitlens.typing import Tensor
 
 
@@ -299,3 +300,22 @@ def test_a_layer_of_constant_numbers_is_predicted_exactly() -> None:
         for method in ("identity", "least_squares", "exact")
     ]
     assert [rho.r2 for rho in found] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 3])
+def test_tokens_are_the_positions_before_the_first_that_moves(tokens: int) -> None:
+    stay, swap = np.tile(np.arange(tokens), (2, 1)), tokens + np.array([[0, 1], [1, 0]])
+    plain = store_from_array(np.zeros((2, 2, tokens + 2, 1), np.float32), group=groups.cyclic(2))
+    moved = replace(plain, moves=np.concatenate([stay, swap], axis=1))
+    assert tokens_before_places(moved) == tokens
+    assert tokens_before_places(plain) == 0
+
+
+def test_the_mean_map_follows_the_positions_and_back() -> None:
+    swap = np.array([[0, 1], [1, 0]])
+    mean = mean_map(torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]]), swap)
+    assert mean.flatten().tolist() == [2.0, 3.0]
+    plain = store_from_array(np.zeros((2, 2, 2, 1), np.float32), group=groups.cyclic(2))
+    moved = move_mean(mean, replace(plain, moves=swap)).squeeze(-1)
+    assert moved.tolist() == [[2.0, 3.0], [3.0, 2.0]]
+    assert move_mean(mean, plain).squeeze(-1).tolist() == [[2.0, 2.0], [3.0, 3.0]]

@@ -1,36 +1,36 @@
-"""The learned representation: how activations move when inputs do.
+"""Transports: learned representations of a group on activations, psi(gx) ~ rho(g) psi(x).
 
 Transport          the record: rho, held-out R^2, relation error
-Motion             rho itself: one matrix per element and the structure it acts in
-fit_transport      fit one by name (METHODS) and measure it on held-out orbits
-identity           rho(g) = I: the network is taken to be invariant
-gradient           the paper's: one matrix per generator, by Adam
-least_squares      closed form, from one pass of cross-moments
-exact              a true representation: whitened, orthogonal, made of irreps
-spatial            maps and token grids: places move, a channel matrix acts on each
+Motion             rho itself: one matrix per element and the structure that it acts on
+fit_transport      fits one by the name of its method (METHODS) and measures it on held-out orbits
+identity           rho(g) = I, as for an invariant network
+gradient           the paper's method: one matrix per generator, by Adam
+least_squares      closed form, from one pass over the orbits
+exact              a representation: whitened, orthogonal, made of irreps
+spatial            maps and token grids: places move, one matrix acts on the channels
 low_rank           exact on the leading directions of wide activations
 fit_exact          the exact transport of a layer that an orbit SAE can be built on
 serves_orbit_saes  whether an orbit SAE can be built on a transport
 lie                any angle, from a generator; frequencies counts its planes
-move               rho(g_i) x_i, each sample by its own element
-transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk, ScoreSums
+move               rho(g_i) x_i: moves each sample by its own element
+transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk: ScoreSums
 transport_r2       R^2 of given matrices on given orbits
 order_errors       ||M^n - I|| of each generator
 condition_number   max over g of the ratio of singular values
 measure_layer      every figure of one layer -> LayerEquivariance
-measure_network    of every layer of a network -> NetworkEquivariance
-choose_group       candidates ranked against their controls -> GroupChoice
-rank_groups        the same, by figures that are there already
+measure_network    the figures of every layer of a network -> NetworkEquivariance
+choose_group       ranks candidate groups against their controls -> GroupChoice
+rank_groups        ranks groups by figures measured before
 symmetry_spectrum  share of the variance in each irrep
 canonical_scores   equivariance and invariance by canonical correlations
-shuffled           the control: elements of each orbit in random order
+shuffled           a control: orbits with their elements in random order
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
+from orbitlens.transport._controls import shuffled
+from orbitlens.transport._moments import CrossMoments, cross_moments
 from orbitlens.transport.base import Transport, move
-from orbitlens.transport.canonical import canonical_scores
 from orbitlens.transport.choose import GroupChoice, choose_group, rank_groups
-from orbitlens.transport.controls import shuffled
 from orbitlens.transport.exact import exact
 from orbitlens.transport.fit_transport import (
     METHODS,
@@ -45,12 +45,11 @@ from orbitlens.transport.layer import LayerEquivariance, measure_layer
 from orbitlens.transport.least_squares import least_squares
 from orbitlens.transport.lie import frequencies, lie
 from orbitlens.transport.low_rank import low_rank
-from orbitlens.transport.moments import CrossMoments, cross_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.transport.network import NetworkEquivariance, measure_network
 from orbitlens.transport.scores import Scores, ScoreSums, transport_r2, transport_scores
 from orbitlens.transport.spatial import spatial
-from orbitlens.transport.spectrum import symmetry_spectrum
+from orbitlens.transport.spectrum import canonical_scores, symmetry_spectrum
 
 __all__ = [
     "METHODS",

@@ -1,4 +1,4 @@
-"""The kinds of positions of a store: places that the group moves, and tokens that stay."""
+"""Positions of a store by kind: places that the group moves, and tokens that stay."""
 
 from collections.abc import Iterator
 from typing import final
@@ -8,20 +8,21 @@ from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.groups import Group
-from orbitlens.transport.exact import ExactFit, exact_of_moments
-from orbitlens.transport.least_squares import least_squares_of_moments
-from orbitlens.transport.moments import CrossMoments, MomentSums
+from orbitlens.transport._fit_moments import (
+    ExactFit,
+    exact_from_moments,
+    least_squares_from_moments,
+)
+from orbitlens.transport._moments import CrossMoments, MomentSums
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 
 
 @final
 class KindSums:
-    """Moments of places, all together, and of each token before them, as orbits come.
+    """Cross-moments of all places together, and of each token before them.
 
-    Args:
-        store: Where the orbits come from.
-        others: Groups of the same order that the same orbits are read under, as controls.
+    `others` are groups of the same order for controls, as for `MomentSums`.
     """
 
     def __init__(self, store: ActivationStore, *others: Group) -> None:
@@ -32,58 +33,53 @@ class KindSums:
         self._sums = [MomentSums(store.group, store.dim, *others) for _ in self.slices]
 
     def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
-        """Add the orbits of some inputs, all of their positions."""
+        """Add the orbits of some inputs, with all positions."""
         for own, sums in zip(self.slices, self._sums, strict=True):
             sums.update(orbits[:, own].flatten(0, 1))
 
     @property
     def moments(self) -> list[CrossMoments]:
-        """Of places, then of the tokens."""
+        """The moments of the places, then of each token."""
         return [sums.moments for sums in self._sums]
 
     @property
     def autocorrelation(self) -> Float[Tensor, " group"]:
-        """Of everything."""
+        """The sum of the autocorrelations of all kinds."""
         return torch.stack([each.autocorrelation for each in self.moments]).sum(0)
 
     def exact(self, moments: list[CrossMoments] | None = None) -> list[ExactFit]:
-        """Fit the exact transport, of places and then of the tokens.
-
-        Args:
-            moments: Moments to fit to in the stead of those that were summed, one for each kind.
-        """
+        """Fit an exact transport to each kind, or to `moments` given one for each kind."""
         pairs = zip(moments or self.moments, self.slices, strict=True)
         return [
-            exact_of_moments(each, self._groups[0], own.stop - own.start, subject=self._subject)
+            exact_from_moments(each, self._groups[0], own.stop - own.start, subject=self._subject)
             for each, own in pairs
         ]
 
     def control(self, fits: list[ExactFit], reading: int = 0) -> Motion:
-        """Fit the exact transport to what these orbits are, as others were fitted."""
+        """Fit each kind under one of the groups, with the mean fixed or free as in `fits`."""
         pairs = zip(self._sums, fits, strict=True)
         group = self._groups[reading]
-        return self.joined(
-            [
-                exact_of_moments(sums.moments_under(reading), group, mean_fixed=fit.mean_fixed)
-                for sums, fit in pairs
-            ]
-        )
+        found = [
+            exact_from_moments(sums.moments_under(reading), group, mean_fixed=fit.mean_fixed)
+            for sums, fit in pairs
+        ]
+        return self.join(found)
 
     def unconstrained(self) -> Motion:
-        """Fit by least squares."""
-        return self._joined([least_squares_of_moments(moments) for moments in self.moments])
+        """Fit each kind by least squares."""
+        return self._join([least_squares_from_moments(moments) for moments in self.moments])
 
-    def joined(self, fits: list[ExactFit]) -> Motion:
-        """Put the motions of places and tokens together."""
-        return self._joined([fit.motion for fit in fits])
+    def join(self, fits: list[ExactFit]) -> Motion:
+        """Combine the fits of places and tokens into one motion."""
+        return self._join([fit.motion for fit in fits])
 
-    def _joined(self, motions: list[Motion]) -> Motion:
+    def _join(self, motions: list[Motion]) -> Motion:
         places, *tokens = motions
         cores = torch.stack([each.core for each in tokens]) if tokens else None
         return Motion(places.core, places.variable, tokens=cores, moves=self._moves)
 
 
-def grids(
+def position_orbits(
     store: ActivationStore, samples: Int[ndarray, " n"]
 ) -> Iterator[Float[Tensor, "n position group dim"]]:
     """Yield the orbits of some samples with their positions: [n, p, g] is psi(gx) at gp."""
@@ -94,20 +90,9 @@ def grids(
 def mean_map(
     means: Float[Tensor, "position group dim"], moves: Int[ndarray, "group position"] | None
 ) -> Float[Tensor, "position dim"]:
-    """Return the mean over the group at each position, from means that follow the positions.
+    """Return the mean over the group at each position: `means[p, g]` is the mean of psi(gx) at gp.
 
-    Args:
-        means: Entry [p, g] is the mean of psi(gx) at gp over inputs.
-        moves: `moves[g, p]` is gp; None where positions stay.
-
-    Returns:
-        The mean at each position, shape [positions, dim].
-
-    Example:
-        >>> import numpy as np
-        >>> swap = np.array([[0, 1], [1, 0]])
-        >>> mean_map(torch.tensor([[[1.0], [4.0]], [[2.0], [3.0]]]), swap).flatten().tolist()
-        [2.0, 3.0]
+    `moves[g, p]` is gp, or None if positions stay.
     """
     if moves is None:
         return means.mean(1)
@@ -117,32 +102,19 @@ def mean_map(
     return found / len(moves)
 
 
-def at_moved_places(
+def move_mean(
     mean: Float[Tensor, "position dim"], store: ActivationStore
 ) -> Float[Tensor, "position group dim"]:
-    """Return the mean map where each element takes each position: entry [p, g] is mean[gp]."""
+    """Return the mean map at moved positions: entry [p, g] is mean[gp]."""
     if store.moves is None:
         return mean[:, None].expand(-1, store.group.order, -1)
     return mean[torch.from_numpy(store.moves.T.copy())]
 
 
 def tokens_before_places(store: ActivationStore) -> int:
-    """Count the leading positions that no element moves: class token and registers.
+    """Count the leading positions that no element moves (class token, registers).
 
-    Args:
-        store: Activations; those without positions, and grids of which nothing moves, have none.
-
-    Returns:
-        Their number.
-
-    Example:
-        >>> import numpy as np
-        >>> from dataclasses import replace
-        >>> from orbitlens.activations import store_from_array
-        >>> from orbitlens.groups import cyclic
-        >>> grid = store_from_array(np.zeros((2, 2, 3, 1), np.float32), group=cyclic(2))
-        >>> tokens_before_places(replace(grid, moves=np.array([[0, 1, 2], [0, 2, 1]])))
-        1
+    0 if the store has no positions, or if none of them moves.
     """
     if store.moves is None:
         return 0

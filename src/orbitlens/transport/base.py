@@ -1,7 +1,7 @@
-"""The transport: a learned representation of the group on a network's activations.
+"""The transport: a learned representation of the group on activations, psi(gx) ~ rho(g) psi(x).
 
-psi(g x) ~ rho(g) psi(x). A transport has the interface of a representation, one matrix per element,
-and reports how well it predicts held-out orbits and how far it is from a true representation.
+A transport has one matrix per element, like a representation. It reports how well it predicts
+held-out orbits, and how far it is from an exact representation.
 """
 
 import math
@@ -20,26 +20,27 @@ _DEGREES = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Transport:
-    """How activations move, with what was measured on held-out orbits.
+    """A fitted motion of activations, with its figures on held-out orbits.
 
     Args:
         group: The group.
         motion: rho(g) for every element, float32.
-        method: How it was found: "identity", "gradient", "least_squares", "exact", "spatial",
+        method: The fitting method: "identity", "gradient", "least_squares", "exact", "spatial",
             "low_rank" or "lie".
-        r2: Held-out R^2 = 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2 with
-            both sums over all orbits and all elements but the identity, which is predicted for
-            free; mean_g is the mean of psi(gx) over inputs, of maps and tokens at each position.
+        r2: Held-out R^2 = 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2. Both
+            sums run over all orbits and all elements but the identity, whose prediction is trivial;
+            mean_g is the mean of psi(gx) over inputs, for maps and tokens at each position.
         r2_interval: Its 95% interval under resampling of the held-out inputs.
         r2_per_element: The same R^2 for each element, shape [|G|].
-        identity_r2: The same R^2 for rho = I: how invariant the network is without any transport.
+        identity_r2: The same R^2 for rho = I: the invariance of the network without any transport.
         identity_r2_per_element: The same for each element, shape [|G|].
-        relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)||_F / ||I||_F: how far the
-            matrices are from the group's product table, before they were rounded to float32.
+        relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)||_F / ||I||_F: the distance of
+            the matrices from the product table, before rounding to float32.
         order_errors: ||M^n - I||_F / ||I||_F for each generator, under its name; n is its order.
-        condition_number: max over g of the largest over the smallest singular value of rho(g): by
-            how much its inverse can magnify an error. Infinite where a matrix has no inverse.
-        source: Model and layer that the activations came from, as in "shapes-mlp:encoder".
+        condition_number: max over g of the ratio of the largest to the smallest singular value of
+            rho(g): the factor by which its inverse can magnify an error. Infinite if a matrix has
+            no inverse.
+        source: Model and layer of the activations, such as "shapes-mlp:encoder".
     """
 
     group: Group
@@ -59,14 +60,14 @@ class Transport:
     def matrices(self) -> Matrices:
         """rho(g) for every element, shape [|G|, dim, dim], float32.
 
-        Of a spatial transport these are the matrices of the channels; of one of low rank they are
-        written out at each call.
+        For "spatial" these are the matrices of the channels; for "low_rank" each call computes
+        them.
         """
         return self.motion.matrices
 
     @property
     def dim(self) -> int:
-        """Width of the activations that it moves."""
+        """Width of the activations."""
         return self.motion.dim
 
     def __call__(
@@ -75,16 +76,16 @@ class Transport:
         """Move each sample by its own element, rho(g_i) x_i.
 
         Args:
-            x: Activations, shape [batch, dim]; for a spatial transport, whose positions move too,
+            x: Activations, shape [batch, dim]; for "spatial", which also moves positions,
                 [batch, positions, dim] or maps [batch, dim, height, width].
             elements: One group element per sample, shape [batch].
 
         Returns:
-            The moved activations, of the same shape.
+            The moved activations, same shape.
 
         Raises:
             OrbitLensError: If the activations have another width or other positions, or if there
-                is not one element of the group for each.
+                is not one element of the group for each sample.
         """
         if x.ndim == 4 and self.motion.moves is not None:
             rows = self(x.flatten(2).mT, elements)
@@ -108,23 +109,23 @@ class Transport:
             received=list(x.shape),
             remedy="give all positions of each input, as the store holds them"
             if places
-            else 'give rows of this layer; whole maps are moved by method="spatial"',
+            else 'give rows of this layer; for whole maps fit method="spatial"',
         )
 
     def at(self, degrees: float | int) -> Float[Tensor, "dim dim"]:
         """Return rho for a counter-clockwise turn by an angle.
 
-        rho(theta) = exp(theta A) where there is a generator; else the angle has to be one of the
-        group's turns.
+        With a generator A this is rho(theta) = exp(theta A), for any angle. Without one, the angle
+        must be a turn of the group.
 
         Args:
-            degrees: The angle.
+            degrees: The angle in degrees.
 
         Returns:
             A matrix, shape [dim, dim], float32.
 
         Raises:
-            OrbitLensError: If the transport knows no such angle.
+            OrbitLensError: If the transport does not have this angle.
         """
         if not math.isfinite(degrees):
             raise OrbitLensError(
@@ -146,18 +147,18 @@ class Transport:
         return self.matrices[turns % self.group.order]
 
     def under(self, group: Group) -> Matrices:
-        """Return rho(g) for the elements of another group that the transport knows.
+        """Return rho(g) for the elements of another group that the transport contains.
 
         Args:
-            group: The transport's own group; a subgroup, turns and flips by their angle (C2 of D4
-                is the half turn), other elements by their names; or, where there is a generator,
-                any number of equal turns.
+            group: The group of the transport; or a subgroup, which matches turns and flips by their
+                angle (C2 of D4 is the half turn) and other elements by their names; or, if the
+                transport has a generator, any number of equal turns.
 
         Returns:
             One matrix per element, shape [|group|, dim, dim], float32.
 
         Raises:
-            OrbitLensError: If the transport does not have the group.
+            OrbitLensError: If the transport does not contain the group.
         """
         if group == self.group:
             return self.matrices
@@ -177,10 +178,14 @@ class Transport:
         )
 
     def check_fits(self, group: Group, dim: int) -> None:
-        """Raise if the transport is of another group or another width.
+        """Check that the transport has a given group and width.
+
+        Args:
+            group: The group expected.
+            dim: The width expected.
 
         Raises:
-            OrbitLensError: Naming both.
+            OrbitLensError: If it has others; the message names both.
         """
         group.check_same_elements(self.group, "`transport`")
         if self.group != group or self.dim != dim:
@@ -204,7 +209,7 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
         The moved activations, shape [batch, dim].
 
     Raises:
-        OrbitLensError: If an element is not one of the group.
+        OrbitLensError: If an element is outside the group.
 
     Example:
         >>> swap = torch.stack([torch.eye(2), torch.eye(2).flip(0)])
@@ -220,7 +225,7 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
 
 
 def _places(whole: Group, part: Group) -> list[int] | None:
-    """Say which elements of a group a subgroup's are, None where it has others."""
+    """Return the index in the group of each element of a subgroup, None if it has others."""
     ours, theirs = turns_and_flips(whole), turns_and_flips(part)
     if ours is not None and theirs is not None and {whole.name, part.name} <= _named(ours, theirs):
         (n, flips), (m, flipped) = ours, theirs
@@ -235,7 +240,7 @@ def _places(whole: Group, part: Group) -> list[int] | None:
 
 
 def _named(*families: tuple[int, bool]) -> set[str]:
-    """The names of the groups of turns, with flips or without."""
+    """Return the names of groups of turns, with flips or without."""
     return {f"{'D' if flips else 'C'}{n}" for n, flips in families}
 
 

@@ -1,4 +1,4 @@
-"""Which group acts on a layer? Candidates, ranked on held-out orbits against their controls."""
+"""The choice of a group: candidates ranked on held-out orbits against their controls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class GroupChoice:
     """The ranking of some groups on one layer.
 
     Args:
-        ranking: The figures under each candidate, the best first: those that act by falling R^2,
-            where R^2 within 0.02 of the best counts as equal and the larger group comes first, then
-            the smaller relation error; then those that do not act.
-        chosen: The name of the group in front, None if none acts.
+        ranking: The figures under each candidate, best first. Groups that act come by falling R^2;
+            values within 0.02 of the best count as equal, and then the larger group comes first,
+            then the smaller relation error. Groups that do not act come last.
+        chosen: The name of the first group, None if no group acts.
     """
 
     ranking: tuple[LayerEquivariance, ...]
@@ -26,20 +26,20 @@ class GroupChoice:
 
 
 def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupChoice:
-    """Rank candidate groups on one layer, prefer the larger of equals, and say if none acts.
+    """Rank candidate groups on one layer; among equals, prefer the larger group.
 
-    A group acts if the verdict on the layer is any but "none", see `LayerEquivariance.verdict`. A
-    subgroup of one that acts does too.
+    A group acts if its verdict on the layer is not "none", see `LayerEquivariance.verdict`. If a
+    group acts, so do its subgroups.
 
     Args:
-        stores: The same inputs and the same layer, harvested under each candidate.
+        stores: One store per candidate: the same inputs and layer, harvested under that group.
         seed: Seed of the controls.
 
     Returns:
-        The ranking, and the group chosen.
+        The ranking and the chosen group.
 
     Raises:
-        OrbitLensError: If there is no candidate, one comes twice, or the layers differ.
+        OrbitLensError: If there is no candidate, if one comes twice, or if the layers differ.
 
     Example:
         >>> import orbitlens as ol
@@ -53,13 +53,13 @@ def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupCh
 
 
 def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
-    """Rank groups by figures that have been measured already, as `choose_group` does.
+    """Rank groups by figures measured before, as `choose_group` does.
 
     Args:
         measured: The figures of one layer, one record for each group.
 
     Returns:
-        The ranking, and the group chosen.
+        The ranking and the chosen group.
     """
     acting = [figures for figures in measured if figures.verdict != "none"]
     ranked: list[LayerEquivariance] = []
@@ -84,7 +84,7 @@ def _check_candidates(stores: Sequence[ActivationStore]) -> None:
             remedy="give one store for each group, such as C2, C4 and D4",
         )
     sources = {(store.model, store.layer, store.digest) for store in stores}
-    # Stores from arrays have a digest of their activations, which the group moves.
+    # The digest of a store from an array is one of its activations, which differ between groups.
     layers = {source[:2] for source in sources}
     if len(layers) > 1 or (len(sources) > 1 and all(s.action != "given" for s in stores)):
         raise OrbitLensError(

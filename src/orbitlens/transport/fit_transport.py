@@ -1,4 +1,4 @@
-"""Fit a transport and measure it on orbits that it has not seen."""
+"""Fit a transport by the name of its method, and measure it on held-out orbits."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import unknown_name
 from orbitlens.groups import Group
 from orbitlens.reps import homomorphism_errors
-from orbitlens.transport._token_kinds import grids
+from orbitlens.transport._token_kinds import position_orbits
 from orbitlens.transport.base import Transport
 from orbitlens.transport.exact import exact
 from orbitlens.transport.gradient import gradient
@@ -44,15 +44,15 @@ def fit_transport(
 ) -> Transport:
     """Fit rho on the training orbits of a store and measure it on its held-out orbits.
 
-    Every orbit is read once (but by "gradient", which goes over them again and again), and memory
-    does not grow with their number.
+    Every method but "gradient" reads each orbit once, in memory that does not grow with the number
+    of orbits; "gradient" makes many passes.
 
     Args:
         store: Activations of orbits.
-        method: "identity"; "gradient" (the paper's); "least_squares" (closed form, default);
-            "exact" (a true representation); "spatial" (exact, for maps and token grids);
-            "low_rank" (exact, on the leading directions of wide activations); or "lie" (any angle,
-            from equal turns).
+        method: "least_squares" (closed form, the default); "exact" (a representation); "spatial"
+            (exact, for maps and token grids); "low_rank" (exact, on the leading directions of wide
+            activations); "lie" (any angle, from equal turns); "gradient" (the paper's); or
+            "identity".
         split: Samples to fit on and samples to measure on; default `store.split()`.
         settings: Keyword arguments of the method.
 
@@ -60,8 +60,8 @@ def fit_transport(
         The transport with its held-out figures.
 
     Raises:
-        OrbitLensError: If the method or a setting of it is unknown, or cannot be fitted to this
-            store.
+        OrbitLensError: If the method or a setting of it is unknown, or if the method does not suit
+            the store.
 
     Example:
         >>> import orbitlens as ol
@@ -78,12 +78,12 @@ def fit_transport(
         if name not in known:
             raise unknown_name(f"setting of the transport {method}", name, known or ["none"])
     train, held_out = store.split() if split is None else split
-    # Relations are measured before rounding: an exact transport holds them in float64.
+    # Relations are measured before rounding, because an exact transport obeys them in float64.
     wide = METHODS[method](store, train, **settings).to(torch.float64)
     parts = [wide.core, *(() if wide.tokens is None else wide.tokens)]
     motion = wide.to(torch.float32)
     learned, still = ScoreSums(motion), ScoreSums(identity(store, train))
-    for orbits in grids(store, held_out):
+    for orbits in position_orbits(store, held_out):
         learned.update(orbits)
         still.update(orbits)
     scores, unmoved = learned.scores(), still.scores()
@@ -104,14 +104,14 @@ def fit_transport(
 
 
 def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
-    """Measure ||M^n - I||_F / ||I||_F for each generator, n being its order in the group.
+    """Measure ||M^n - I||_F / ||I||_F for each generator, with n its order in the group.
 
     Args:
         group: The group.
         matrices: rho(g) for every element, shape [|G|, dim, dim].
 
     Returns:
-        One error per generator, under the generator's name.
+        One error per generator, under the name of the generator.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -138,7 +138,7 @@ def condition_number(matrices: Matrices) -> float:
         matrices: rho(g) for every element, shape [|G|, dim, dim].
 
     Returns:
-        1 for orthogonal matrices, infinity where one has no inverse.
+        1 for orthogonal matrices, infinity if a matrix has no inverse.
 
     Example:
         >>> condition_number(torch.diag(torch.tensor([4.0, 2.0]))[None])

@@ -1,7 +1,7 @@
 """The paper's transport: one matrix per generator, learned by gradient descent.
 
-Erdogan & Lucic, arXiv 2511.09432: || psi(g^p h^q x) - M^p R^q psi(x) ||^2 over x, p and q, from the
-identity, by Adam.
+Erdogan & Lucic, arXiv 2511.09432: minimise || psi(g^p h^q x) - M^p R^q psi(x) ||^2 over x, p and q
+with Adam, starting at the identity.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def gradient(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Motion:
-    """Learn one matrix per generator; every rho(g) is the product that the element's word spells.
+    """Learn one matrix per generator; every rho(g) is a product of these, given by its word.
 
     Args:
         store: Activations of orbits.
@@ -33,7 +33,7 @@ def gradient(
         epochs: Passes over the training orbits, default 100.
         batch_size: Orbits per step, default 16.
         lr: Learning rate of Adam, default 2e-3, falling to zero along a cosine.
-        seed: Seed of the order of the orbits, default 0.
+        seed: Seed of the shuffling of the orbits, default 0.
         progress: Called after each epoch with (epoch, epochs).
 
     Returns:
@@ -43,17 +43,17 @@ def gradient(
     if not group.generators:
         return Motion(torch.eye(dim)[None], variable=dim)
     orbits = store.orbits(train)
-    # A common factor leaves the optimum where it is and makes the loss a share of the power.
+    # The division makes the loss a share of the power; the optimum stays the same.
     power = orbits.square().mean().clamp_min(torch.finfo(orbits.dtype).tiny)
     generators = torch.eye(dim).repeat(len(group.generators), 1, 1).requires_grad_()
     optimizer = torch.optim.Adam([generators], lr=lr)
-    # At a constant rate Adam's noise in M grows through the powers M^p; letting it fade helps all.
+    # At a constant rate, the noise of Adam in M grows in the powers M^p.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(1, epochs + 1):
         for batch in torch.randperm(len(orbits), generator=generator).split(batch_size):
             target = orbits[batch]
-            predicted = spell(group, generators, target[:, 0])
+            predicted = _apply_words(group, generators, target[:, 0])
             loss = (target - predicted).square().mean() / power
             optimizer.zero_grad()
             loss.backward()
@@ -62,31 +62,14 @@ def gradient(
         if progress is not None:
             progress(epoch, epochs)
     with torch.no_grad():
-        matrices = spell(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
+        matrices = _apply_words(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
     return Motion(matrices, variable=dim)
 
 
-def spell(
+def _apply_words(
     group: Group, generators: Float[Tensor, "generators dim dim"], x: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, "batch group dim"]:
-    """Apply every element to x as its word says, M^p R^q x for an element g^p h^q.
-
-    Each suffix of a word is computed once, so all of C_n costs n - 1 products.
-
-    Args:
-        group: The group, with its words.
-        generators: One matrix per generator, shape [generators, dim, dim].
-        x: Activations of the canonical samples, shape [batch, dim].
-
-    Returns:
-        The predicted orbit of each sample, shape [batch, |G|, dim].
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> double = torch.tensor([[[2.0]]])
-        >>> spell(cyclic(3), double, torch.ones(1, 1)).flatten().tolist()
-        [1.0, 2.0, 4.0]
-    """
+    """Apply every element to x by its word, M^p R^q x for g^p h^q; each suffix is computed once."""
     images: dict[tuple[int, ...], Tensor] = {(): x}
 
     def image(word: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The trivial transport: the network is taken to be invariant."""
+"""The trivial transport, which assumes that the network is invariant."""
 
 import torch
 from numpy import ndarray
@@ -13,7 +13,7 @@ def identity(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
 
     Args:
         store: Activations of orbits.
-        train: Unused; there is nothing to fit.
+        train: Not used.
 
     Returns:
         Identity matrices, shape [|G|, dim, dim].

@@ -1,4 +1,4 @@
-"""What the group does to one layer: every figure that the report of a network shows."""
+"""The equivariance of one layer: every figure in the report of a network."""
 
 from dataclasses import dataclass
 
@@ -8,46 +8,45 @@ from jaxtyping import Int
 
 from orbitlens.activations import ActivationStore
 from orbitlens.reps import homomorphism_errors
-from orbitlens.transport._token_kinds import KindSums, at_moved_places, grids, mean_map
-from orbitlens.transport.canonical import canonical_scores
-from orbitlens.transport.controls import read_as_another_group, shuffled
+from orbitlens.transport._controls import another_group, shuffled
+from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
 from orbitlens.transport.scores import ScoreSums
-from orbitlens.transport.spectrum import symmetry_spectrum
+from orbitlens.transport.spectrum import canonical_scores, symmetry_spectrum
 from orbitlens.typing import Float, Tensor
 
 _SAME = 0.01
 _MOST = 0.9
 
-Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
+_Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
 
 
 @dataclass(frozen=True)
 class LayerEquivariance:
-    """What was measured on the held-out orbits of one layer.
+    """Figures of one layer, measured on held-out orbits.
 
     Args:
-        layer: Its name.
-        group: The name of the group.
-        order: Its order.
-        rank: Directions with variance, which the exact transport moves; of `dim`.
+        layer: Name of the layer.
+        group: Name of the group.
+        order: Order of the group.
+        rank: Number of directions with variance, which the exact transport moves; at most `dim`.
         dim: Width of the activations.
-        r2: R^2 of the exact transport; of maps and token grids the spatial one.
+        r2: R^2 of the exact transport; for maps and token grids, of the spatial one.
         r2_low: Lower end of its 95% interval.
-        r2_high: Upper end.
+        r2_high: Upper end of its 95% interval.
         free_r2: R^2 of the unconstrained least-squares fit.
         identity_r2: R^2 of rho = I.
-        control_r2: R^2 of an exact transport fitted to and measured on orbits whose elements are
-            shuffled, each orbit by itself.
+        control_r2: R^2 of an exact transport on orbits with shuffled elements, fitted and measured.
         wrong_group_r2: R^2 of an exact transport of another group of the same order, fitted to the
-            same orbits; None where there is no other.
+            same orbits; None if there is no such group.
         relation_error: max over pairs of ||rho(g) rho(h) - rho(gh)|| / ||I|| of the unconstrained
-            fit; that of the exact one is rounding.
-        condition_number: Of the exact transport.
+            fit. That of the exact transport is a rounding error.
+        condition_number: Condition number of the exact transport.
         spectrum: Share of the variance in each irrep, in the order of `reps.irreps(group)`.
-        equivariance_score: Mean canonical correlation of moved and unmoved activations.
-        invariance_score: The same along the same directions.
+        equivariance_score: Mean correlation of moved and unmoved activations along canonical
+            directions, see `canonical_scores`.
+        invariance_score: Mean correlation of moved and unmoved activations along the same axes.
     """
 
     layer: str
@@ -70,14 +69,16 @@ class LayerEquivariance:
 
     @property
     def verdict(self) -> str:
-        """Say whether the group acts on the layer.
+        """Whether the group acts on the layer: "equivariant", "invariant", either "partly", "none".
 
-        "equivariant" where the interval of R^2 is above 0 and above the shuffled control, and R^2
-        above that of the identity by more than 0.01; else "invariant" where the identity explains
-        something and the interval is above 0: what the group does is no more than to leave a part
-        alone; else "none". "partly" where R^2, for invariance that of the identity, is below 0.9.
-        Of maps and token grids that is said of the channels, after their places have moved: a map
-        of scalars is invariant.
+        - "equivariant": the interval of R^2 is above 0 and above the shuffled control, and R^2 is
+          more than 0.01 above that of the identity.
+        - "invariant": otherwise, if the interval and the R^2 of the identity are above 0. The group
+          then leaves a part of the activations unchanged, and does nothing else that is measurable.
+        - "partly": R^2 (for invariance, that of the identity) is below 0.9.
+
+        For maps and token grids, the verdict is on the channels after their places have moved: a
+        map of scalars is invariant.
         """
         if self.r2_low > max(0.0, self.control_r2) and self.r2 > self.identity_r2 + _SAME:
             return "equivariant" if self.r2 >= _MOST else "partly equivariant"
@@ -87,17 +88,17 @@ class LayerEquivariance:
 
 
 def measure_layer(
-    store: ActivationStore, *, split: Split | None = None, seed: int = 0
+    store: ActivationStore, *, split: _Split | None = None, seed: int = 0
 ) -> LayerEquivariance:
-    """Fit every transport that is compared, and measure them on held-out orbits.
+    """Fit the transports to compare, and measure them on held-out orbits.
 
-    Of maps and token grids all of it is about the mean map of the training orbits, see `spatial`;
-    these are read twice. Memory does not grow with the number of orbits.
+    For maps and token grids, all figures are about the mean map of the training orbits, see
+    `spatial`; the training orbits are then read twice. Memory does not grow with their number.
 
     Args:
         store: Activations of one layer.
         split: Samples to fit on and samples to measure on; default `store.split()`.
-        seed: Seed of the shuffled control and of the resampling.
+        seed: Seed of the shuffled control and of the intervals.
 
     Returns:
         The figures.
@@ -114,21 +115,21 @@ def measure_layer(
     """
     train, held_out = store.split() if split is None else split
     generator = torch.Generator().manual_seed(seed)
-    other = read_as_another_group(store.group)
+    other = another_group(store.group)
     sums, mixed = KindSums(store, *(() if other is None else (other,))), KindSums(store)
     mean = _mean_map(store, train)
-    for orbits in grids(store, train):
+    for orbits in position_orbits(store, train):
         orbits = orbits - mean
         sums.update(orbits)
         mixed.update(shuffled(orbits, generator))
     fits, free = sums.exact(), sums.unconstrained()
-    bound = sums.joined(fits)
+    bound = sums.join(fits)
     predictors = {"exact": bound, "free": free, "identity": identity(store, train)}
     if other is not None:
         predictors["wrong group"] = sums.control(fits, reading=1)
     scores = {name: ScoreSums(motion) for name, motion in predictors.items()}
     control, seen = ScoreSums(mixed.control(fits)), KindSums(store)
-    for orbits in grids(store, held_out):
+    for orbits in position_orbits(store, held_out):
         orbits = orbits - mean
         for each in scores.values():
             each.update(orbits)
@@ -161,16 +162,16 @@ def measure_layer(
 def _mean_map(
     store: ActivationStore, samples: Int[np.ndarray, " n"]
 ) -> Float[Tensor, "position group dim"]:
-    """The mean of maps and grids where each element takes each position; zero for vectors."""
+    """Return the mean of maps and grids at moved positions; zero for vectors."""
     totals = torch.zeros(store.positions, store.group.order, store.dim, dtype=torch.float64)
     if store.positions > 1:
-        for orbits in grids(store, samples):
+        for orbits in position_orbits(store, samples):
             totals += orbits.sum(0, dtype=torch.float64)
-    return at_moved_places(mean_map(totals / len(samples), store.moves), store)
+    return move_mean(mean_map(totals / len(samples), store.moves), store)
 
 
 def _scores(train: KindSums, held_out: KindSums) -> tuple[float, float]:
-    """Canonical scores of all kinds, weighted by their variance."""
+    """Return the canonical scores of all kinds of positions, weighted by their variance."""
     pairs = zip(train.moments, held_out.moments, strict=True)
     scores = torch.tensor([canonical_scores(fitted, tested) for fitted, tested in pairs])
     power = torch.stack([each.autocorrelation[0] for each in held_out.moments]).clamp_min(0)

@@ -1,4 +1,4 @@
-"""The transport of a circle: a generator fitted to finite turns, good for any angle."""
+"""The transport of a circle: a generator fitted to finite turns, which gives any angle."""
 
 import math
 
@@ -8,8 +8,8 @@ from numpy import ndarray
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, turns_and_flips
-from orbitlens.transport.exact import exact_of_moments
-from orbitlens.transport.moments import cross_moments
+from orbitlens.transport._fit_moments import exact_from_moments
+from orbitlens.transport._moments import cross_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
@@ -20,14 +20,14 @@ _ALIASED = 0.01
 def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     """Fit A with rho(theta) = exp(theta A), from the n equal turns of a cyclic group.
 
-    The exact transport of C_n turns planes by whole multiples k of 2 pi / n. With the parts
+    The exact transport of C_n turns planes by whole multiples k of 2 pi / n. The generator is
 
-        S_k = 2/n sum_p sin(2 pi k p / n) rho(r^p),   A = sum_{k < n/2} k S_k
+        A = sum_{k < n/2} k S_k,   S_k = 2/n sum_p sin(2 pi k p / n) rho(r^p)
 
-    each such plane turns k times in a whole turn. A is skew in the whitened space. C_n cannot tell
-    the frequency k from n - k, and takes the lower; so there may be next to nothing at the highest
-    frequency that n turns can show, floor(n / 2), lest there be more beyond. Planes of frequency
-    n/2 are not determined, and stay.
+    so that a plane of frequency k turns k times in a whole turn. A is skew in the whitened space.
+    C_n cannot distinguish the frequency k from n - k; the fit takes the lower one. Power at the
+    highest frequency that n turns can show, floor(n / 2), suggests more power beyond it, and is
+    refused above 1%. The n turns do not determine planes of frequency n/2; these stay.
 
     Args:
         store: Activations of orbits under C_n, n at least 3.
@@ -38,7 +38,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
 
     Raises:
         OrbitLensError: If the group is not cyclic, if it has fewer than 3 turns, or if more than 1%
-            of the power that turns is at frequency floor(n / 2).
+            of the turning power is at frequency floor(n / 2).
     """
     group = store.group
     known = turns_and_flips(group)
@@ -47,10 +47,10 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             "group of the store for `lie`",
             expected="equal turns, C3, C4, C5, ...: the more, the higher the frequencies",
             received=group.name,
-            remedy="harvest the orbits under C16 or so, with interpolation bilinear",
+            remedy="harvest the orbits under C16, for example, with interpolation bilinear",
         )
     moments = cross_moments(store.chunks(train), group, store.dim)
-    motion = exact_of_moments(moments, group, store.positions).motion
+    motion = exact_from_moments(moments, group, store.positions).motion
     _check_resolved(group, motion.core, moments.products[0])
     generator = torch.zeros_like(motion.core[0])
     for k in range(1, (group.order + 1) // 2):
@@ -63,13 +63,13 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
 def frequencies(generator: Float[Tensor, "dim dim"]) -> tuple[int, ...]:
     """Count the planes that turn 1, 2, 3, ... times in a whole turn.
 
-    The eigenvalues of A are +-ik, each pair a plane.
+    Each pair of eigenvalues +-ik of A is a plane of frequency k.
 
     Args:
         generator: A of `lie`, shape [dim, dim].
 
     Returns:
-        Entry k - 1 is the number of planes of frequency k; none after the highest frequency.
+        The number of planes of frequency k at index k - 1, up to the highest frequency.
 
     Example:
         >>> frequencies(torch.block_diag(*[torch.tensor([[0.0, -2.0], [2.0, 0.0]])] * 3))
@@ -81,14 +81,14 @@ def frequencies(generator: Float[Tensor, "dim dim"]) -> tuple[int, ...]:
 
 
 def _part(matrices: Matrices, k: int) -> Float[Tensor, "dim dim"]:
-    """S_k: a quarter turn of the planes of frequency k, zero elsewhere."""
+    """Return S_k, a quarter turn of the planes of frequency k and zero elsewhere."""
     n = len(matrices)
     weights = torch.sin(2 * math.pi * k / n * torch.arange(n, dtype=matrices.dtype))
     return 2 / n * torch.einsum("p,pij->ij", weights, matrices)
 
 
 def _check_resolved(group: Group, matrices: Matrices, second: Float[Tensor, "dim dim"]) -> None:
-    """Check that next to nothing turns at the highest frequency that these turns can show."""
+    """Check that almost no power turns at the highest frequency that these turns can show."""
     n, highest = group.order, group.order // 2
     angles = 2 * math.pi * highest / n * torch.arange(n, dtype=matrices.dtype)
     weights = torch.cos(angles) * (1 if 2 * highest == n else 2) / n

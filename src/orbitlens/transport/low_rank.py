@@ -1,12 +1,12 @@
-"""The exact transport of wide activations, on their leading directions, from one pass."""
+"""The exact transport of wide activations on their leading directions, from one pass."""
 
 import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import out_of_range
-from orbitlens.transport.exact import exact_of_moments
-from orbitlens.transport.moments import CrossMoments
+from orbitlens.transport._fit_moments import exact_from_moments
+from orbitlens.transport._moments import CrossMoments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 
@@ -18,28 +18,27 @@ def low_rank(
 ) -> Motion:
     """Fit rho(g) = I + B (R(g) - I) B^T with an exact R on the leading directions B.
 
-    One pass sums the sketches Y(g) = C(g) T of the cross-moments with a random orthonormal T of
-    2 rank columns. B are the leading eigenvectors of the Nystroem approximation
+    One pass sums sketches Y(g) = C(g) T of the cross-moments, with a random orthonormal T of 2 rank
+    columns. B holds the leading eigenvectors of the Nystroem approximation of C(e):
 
-        C(e) ~ Y(e) (T^T Y(e))^+ Y(e)^T,   and   B^T C(g) B ~ (B^T Y(g)) (B^T T)^+
+        C(e) ~ Y(e) (T^T Y(e))^+ Y(e)^T,   B^T C(g) B ~ (B^T Y(g)) (B^T T)^+
 
-    which are exact where activations span no more than `rank` directions. Memory is |G| dim 2 rank
-    numbers; what is orthogonal to B stays where it is.
+    Both are exact if the activations span at most `rank` directions. Memory is |G| dim 2 rank
+    numbers. rho is I on the directions orthogonal to B.
 
-    Source: Tropp, Yurtsever, Udell & Cevher 2017, arXiv 1706.05736, for the approximation of C(e)
-    by a single pass.
+    Source: Tropp, Yurtsever, Udell & Cevher 2017, arXiv 1706.05736 (C(e) from a single pass).
 
     Args:
         store: Activations of orbits.
         train: Samples to fit on, shape [n].
-        rank: Directions kept, default 256; at most dim.
+        rank: Number of directions kept, default 256, at most dim.
         seed: Seed of the sketch.
 
     Returns:
         R and B, float64.
 
     Raises:
-        OrbitLensError: If `rank` is below 1, or there are too few samples for it.
+        OrbitLensError: If `rank` is below 1, or if there are too few samples for it.
     """
     if rank < 1:
         raise out_of_range("rank", "at least 1", rank)
@@ -54,14 +53,14 @@ def low_rank(
     inverses = torch.from_numpy(store.group.inverses.copy())
     products = (inside + inside[inverses].mT) / 2
     moments = CrossMoments(products, basis.T @ total, n)
-    motion = exact_of_moments(moments, store.group, store.positions).motion
+    motion = exact_from_moments(moments, store.group, store.positions).motion
     return Motion(motion.core, variable=motion.variable, basis=basis)
 
 
 def _sketch(
     store: ActivationStore, train: Int[ndarray, " n"], test: Float[Tensor, "dim columns"]
 ) -> tuple[Float[Tensor, "group dim columns"], Float[Tensor, " dim"], int]:
-    """Sum Y(g) = sum_{x,h} psi(gh x) (T^T psi(hx))^T, and the activations themselves."""
+    """Return Y(g) = sum_{x,h} psi(gh x) (T^T psi(hx))^T, the sum of activations and their count."""
     table = torch.from_numpy(store.group.table.copy())
     sketches = torch.zeros(store.group.order, *test.shape, dtype=torch.float64)
     total, n = torch.zeros(store.dim, dtype=torch.float64), 0
@@ -78,8 +77,8 @@ def _sketch(
 def _leading(
     sketch: Float[Tensor, "dim columns"], test: Float[Tensor, "dim columns"], rank: int
 ) -> Float[Tensor, "dim rank"]:
-    """Return the leading eigenvectors of the Nystroem approximation, in the stable form."""
-    # A small shift keeps the root below defined where activations span fewer directions.
+    """Return the leading eigenvectors of the Nystroem approximation, in its stable form."""
+    # A small shift keeps the Cholesky root defined if the activations span fewer directions.
     shift = torch.finfo(sketch.dtype).eps * len(sketch) ** 0.5 * torch.linalg.matrix_norm(sketch)
     shift = shift.clamp_min(torch.finfo(sketch.dtype).tiny)
     sketch = sketch + shift * test

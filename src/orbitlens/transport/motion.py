@@ -1,4 +1,4 @@
-"""How activations move: one matrix per element, and the structure that it acts in."""
+"""The motion of activations: one matrix per element, and the structure that it acts on."""
 
 from dataclasses import dataclass
 from typing import final
@@ -13,22 +13,22 @@ from orbitlens.typing import Float, Matrices, Tensor
 @final
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """rho(g) for every element g: what a method finds, before it is measured.
+    """rho(g) for every element g, as a fitting method returns it before any measurement.
 
     Args:
         core: R(g) for every element, shape [|G|, rank, rank]. Without a basis it is rho itself.
-        variable: Number of directions in which the activations vary; the others stay.
+        variable: Number of directions in which the activations vary; rho is I on the others.
         basis: Orthonormal columns B of a subspace, shape [dim, rank]; then
-            rho(g) = I + B (R(g) - I) B^T, and what is orthogonal to it stays. None for all of it.
+            rho(g) = I + B (R(g) - I) B^T. None for the whole space.
         tokens: Matrices of the tokens before the places that move (class token, registers), shape
-            [tokens, |G|, dim, dim]; None where all positions share `core`.
-        moves: `moves[g, p]` is the position to which position p moves under g; None where
-            activations have no positions, or these stay.
-        mean: The mean map over inputs and elements, shape [positions, dim]: then whole maps move as
-            psi(gx)[gp] = mean[gp] + rho(g) (psi(x)[p] - mean[p]), so that what a layer puts out for
-            every input counts for nothing. None for linear motions.
+            [tokens, |G|, dim, dim]; None if all positions share `core`.
+        moves: `moves[g, p]` is the position to which position p moves under g; None if the
+            activations have no positions, or if positions stay.
+        mean: The mean map over inputs and elements, shape [positions, dim]. Whole maps then move as
+            psi(gx)[gp] = mean[gp] + rho(g) (psi(x)[p] - mean[p]), so that a constant output of the
+            layer has no effect. None for linear motions.
         generator: A with rho(theta) = exp(theta A) for a turn by theta radians, shape [dim, dim];
-            None unless the group is part of a circle.
+            None unless the transport was fitted by `lie`.
 
     Example:
         >>> swap = torch.stack([torch.eye(2), torch.eye(2).flip(0)])
@@ -47,19 +47,19 @@ class Motion:
 
     @property
     def dim(self) -> int:
-        """Width of the activations that it moves."""
+        """Width of the activations."""
         return self.core.shape[-1] if self.basis is None else len(self.basis)
 
     @property
     def matrices(self) -> Matrices:
-        """rho(g) for every element, shape [|G|, dim, dim]; written out where there is a basis."""
+        """rho(g) for every element, shape [|G|, dim, dim]; computed at each call if in a basis."""
         if self.basis is None:
             return self.core
         eye = torch.eye(self.core.shape[-1]).to(self.core)
         return torch.eye(self.dim).to(self.core) + self.basis @ (self.core - eye) @ self.basis.T
 
     def to(self, dtype: torch.dtype) -> "Motion":
-        """Return the same motion in another precision; the generator stays in float64."""
+        """Return the motion in another precision; the generator stays in float64."""
         parts = (self.basis, self.tokens, self.mean)
         basis, tokens, mean = (None if part is None else part.to(dtype) for part in parts)
         core = self.core.to(dtype)
@@ -68,10 +68,10 @@ class Motion:
     def __call__(
         self, x: Float[Tensor, "n *position dim"], g: int
     ) -> Float[Tensor, "n *position dim"]:
-        """Return rho(g) x, channels alone: the result for position p belongs at `moves[g, p]`.
+        """Return rho(g) x without moving positions: entry p of the result belongs at `moves[g, p]`.
 
         Args:
-            x: Activations, shape [n, dim], which are moved without a mean, or [n, positions, dim].
+            x: Activations, shape [n, dim], for which the mean is not used, or [n, positions, dim].
             g: Index of the element.
 
         Returns:
@@ -83,7 +83,7 @@ class Motion:
         return there + self._of_deviations(x - self.mean, g)
 
     def move(self, x: Float[Tensor, "n *position dim"], g: int) -> Float[Tensor, "n *position dim"]:
-        """Return rho(g) x with every position where g takes it.
+        """Return rho(g) x, with every position moved by g as well.
 
         Args:
             x: Activations, shape [n, dim] or [n, positions, dim].

@@ -1,4 +1,4 @@
-"""The equivariance report of a network: what a group does to each of its layers."""
+"""The equivariance report of a network: the figures of each layer under a group."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,26 +20,26 @@ from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
-Tick = Callable[..., None]
-Stage = Callable[[str], AbstractContextManager[Tick]]
+_Tick = Callable[..., None]
+_Stage = Callable[[str], AbstractContextManager[_Tick]]
 
 _LIE_INPUTS = 64
 _FEWEST = 50
-_BATCH = 64  # moved inputs; small, so that progress is seen to go on
+_BATCH = 64  # moved inputs; few, so that progress shows often
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkEquivariance:
-    """What a group does to the layers of a network, in the order in which they are called.
+    """The figures of the layers of a network under a group, in the order of the forward pass.
 
     Args:
         group: The group.
-        layers: The figures of every layer that was measured.
-        table: The same, JSON-ready: one record for each layer with what was taken of it ("kind",
-            "places" of "all_places", "dim" of "width", "kept_variance"), its verdict, and its
-            Lie-derivative errors ("lie_rotation" per degree, "lie_translation" per pixel; None
-            unless images were moved).
-        skipped: Why each of the other layers was not measured.
+        layers: The figures of every measured layer.
+        table: The same, JSON-ready, one record per layer. It also has the part of the layer that
+            was measured ("kind", "places" of "all_places", "dim" of "width", "kept_variance"), the
+            verdict, and the Lie-derivative errors ("lie_rotation" per degree, "lie_translation" per
+            pixel; None unless the inputs are images).
+        skipped: For each other layer, the reason why it was not measured.
     """
 
     group: Group
@@ -61,37 +61,37 @@ def measure_network(
     lie_inputs: int = _LIE_INPUTS,
     seed: int = 0,
     scratch: Path | str | None = None,
-    stage: Stage | None = None,
+    stage: _Stage | None = None,
 ) -> NetworkEquivariance:
-    """Measure every layer of a network, from one forward pass for each moved input.
+    """Measure every layer of a network, with one forward pass for each moved input.
 
-    Activations go to a folder that is removed again; memory does not grow with the inputs. The
-    Lie-derivative errors take a few passes more, over some of the held-out inputs.
+    Activations go to a temporary folder, so memory does not grow with the number of inputs. The
+    Lie-derivative errors need a few more passes over some of the held-out inputs.
 
     Args:
         model: Any network.
-        inputs: The inputs, [n, ...]; of lazy ones a batch is held at a time.
-        action: How the group moves them.
-        layers: Dotted names, or one; None (the default) takes every layer that can be used, and
-            says in `skipped` why the others cannot.
-        max_positions: Places of a map or token grid kept of each input, at most; whole orbits of
-            places under the group.
-        max_dim: Directions kept of wide layers, at most; the principal ones.
-        prepare: Makes inputs ready for the network after the group has moved them.
+        inputs: The inputs, [n, ...]; lazy inputs are held one batch at a time.
+        action: The action of the group on the inputs.
+        layers: One dotted name or several; None (the default) takes every layer that can be
+            measured, and `skipped` gives the reason for the others.
+        max_positions: Largest number of places kept per map or token grid, default 16; they are
+            whole orbits of places under the group.
+        max_dim: Largest number of principal directions kept of a layer, default 256.
+        prepare: Prepares inputs for the network after the group has moved them.
         name: Recorded name of the network.
-        lie_inputs: Held-out images for the Lie-derivative errors; 0 leaves them out.
+        lie_inputs: Number of held-out images for the Lie-derivative errors, default 64; 0 skips
+            these.
         seed: Seed of controls and intervals.
-        scratch: Where the folder is made; by default where the system has temporary files.
-        stage: Called with the name of each stage, gives a context that yields a function of
-            (done, total), for progress.
+        scratch: Folder for the temporary folder; default that of the system.
+        stage: For progress: called with the name of each stage, returns a context that yields a
+            function of (done, total).
 
     Returns:
         The figures.
 
     Raises:
-        OrbitLensError: If there are fewer than 50 inputs, or the group has no element but the
-            identity; if a layer that was named cannot be used, or none can; or if there are too few
-            inputs for a layer that was named, or for all.
+        OrbitLensError: If there are fewer than 50 inputs; if the group has only the identity; or if
+            a named layer, or every layer, cannot be measured or has too few inputs.
 
     Example:
         >>> from orbitlens import actions, groups, models
@@ -154,14 +154,14 @@ def _check(inputs: Tensor | LazyInputs, action: Action) -> None:
     if len(inputs) < _FEWEST:
         raise OrbitLensError(
             "inputs of the report",
-            expected=f"at least {_FEWEST}, a fifth of which is held out",
+            expected=f"at least {_FEWEST}, a fifth of them held out",
             received=len(inputs),
             remedy="give more inputs; several hundred make the intervals narrow",
         )
 
 
 def _measure(
-    found: LayerHarvest, all_layers: bool, seed: int, tick: Tick
+    found: LayerHarvest, all_layers: bool, seed: int, tick: _Tick
 ) -> tuple[dict[str, LayerEquivariance], dict[str, str]]:
     measured, skipped = {}, dict(found.skipped)
     failure: OrbitLensError | None = None

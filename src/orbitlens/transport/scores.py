@@ -1,4 +1,4 @@
-"""How well a transport predicts orbits: R^2 about the mean of the target, with an interval."""
+"""R^2 of a transport on orbits, about the mean of the target, with an interval."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
-from orbitlens.transport._token_kinds import grids
+from orbitlens.transport._token_kinds import position_orbits
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
@@ -24,7 +24,7 @@ class Scores:
     Args:
         r2: 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2, both sums over all
             inputs, all positions and all elements but the identity; mean_g is the mean over inputs
-            at each position. Where the target does not vary it is 1 for an exact prediction and
+            at each position. If the target does not vary, R^2 is 1 for an exact prediction and
             minus infinity otherwise.
         interval: Its 95% interval under resampling of the inputs.
         per_element: The same R^2 for each element, shape [|G|].
@@ -39,10 +39,10 @@ class Scores:
 class ScoreSums:
     """The sums behind `Scores`, chunk by chunk: two numbers for each input and element.
 
-    Sums run in float64 about the first sample, so that a large mean costs no digits.
+    Sums run in float64 about the first sample, so that a large mean costs no precision.
 
     Args:
-        motion: What predicts.
+        motion: The motion that predicts psi(gx) from psi(x).
     """
 
     def __init__(self, motion: Motion) -> None:
@@ -53,7 +53,7 @@ class ScoreSums:
         self._about_zero = torch.zeros((), dtype=torch.float64)
 
     def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
-        """Add the orbits of some inputs, all of their positions."""
+        """Add the orbits of some inputs, with all positions."""
         orbits = orbits.double()
         start = orbits[:, :, 0]
         if not self._residuals:
@@ -77,10 +77,10 @@ class ScoreSums:
             seed: Seed of the resampling.
         """
         residuals, powers = torch.cat(self._residuals), torch.cat(self._powers)
-        # About the mean instead of the first sample; the mean of all inputs serves every resample.
+        # Shift from the first sample to the mean; every resample uses the mean of all inputs.
         between = self._shift.square().sum((0, 2)) / len(powers)
         totals = powers - between / len(powers)
-        # Constant activations leave what rounding leaves, in numerator and denominator.
+        # Constant activations leave only rounding errors in numerator and denominator.
         rounding = _ROUNDING * self._about_zero
         constant = totals.sum(0) <= rounding
         totals = torch.where(constant, 0.0, totals)
@@ -103,7 +103,7 @@ def transport_scores(
         store: Activations of orbits.
         samples: Samples to measure on, shape [n].
         motion: rho.
-        seed: Seed of the resampling behind the interval.
+        seed: Seed of the resampling for the interval.
 
     Returns:
         R^2 over all elements but the identity, its interval, and R^2 per element.
@@ -112,13 +112,13 @@ def transport_scores(
         >>> import numpy as np
         >>> from orbitlens.activations import store_from_array
         >>> from orbitlens.groups import cyclic
-        >>> orbits = torch.tensor([[[1.0], [0.0]], [[1.0], [2.0]]])  # of mean 1 under r
+        >>> orbits = torch.tensor([[[1.0], [0.0]], [[1.0], [2.0]]])  # their mean under r is 1
         >>> store = store_from_array(orbits, group=cyclic(2))
         >>> transport_scores(store, np.arange(2), Motion(torch.ones(2, 1, 1), variable=1)).r2
         0.0
     """
     sums = ScoreSums(motion)
-    for orbits in grids(store, samples):
+    for orbits in position_orbits(store, samples):
         sums.update(orbits)
     return sums.scores(seed=seed)
 
@@ -149,7 +149,7 @@ def _r2(residual: Tensor, total: Tensor) -> float:
 def _interval(
     residuals: Float[Tensor, " n"], totals: Float[Tensor, " n"], seed: int
 ) -> tuple[float, float]:
-    """Resample inputs with replacement: 1 - sum residual / sum total of each resample."""
+    """Return the interval of 1 - sum residual / sum total over resampled inputs."""
     r2 = _r2(residuals.sum(), totals.sum())
     if not math.isfinite(r2) or totals.sum() == 0:
         return r2, r2

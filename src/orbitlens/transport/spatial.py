@@ -1,4 +1,4 @@
-"""The transport of feature maps and token grids: places move, and a channel matrix acts on each."""
+"""The transport of feature maps and token grids: places move, and one matrix acts on channels."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from numpy import ndarray
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.transport._token_kinds import KindSums, at_moved_places, grids, mean_map
-from orbitlens.transport.moments import CrossMoments
+from orbitlens.transport._moments import CrossMoments
+from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 
@@ -20,16 +20,16 @@ def spatial(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     psi(gx)[gp] = mu[gp] + M(g) (psi(x)[p] - mu[p])   for every place p of a map or grid
     psi(gx)[t]  = mu[t] + M_t(g) (psi(x)[t] - mu[t])  for every token t before the grid
 
-    with the mean map mu over inputs and elements: patterns that a layer puts out for every input,
-    such as position embeddings, say nothing of what the group does. Each M is an exact transport of
-    its own. A map of 256 x 28 x 28 needs matrices of 256 x 256.
+    mu is the mean map over inputs and elements. A pattern that the layer puts out for every input,
+    such as position embeddings, says nothing about the group, so mu removes it. Each M is an exact
+    transport. A map of 256 x 28 x 28 needs matrices of 256 x 256.
 
     Args:
         store: Activations with positions: maps or tokens harvested with positions="all".
         train: Samples to fit on, shape [n].
 
     Returns:
-        M in float64, with the matrices of the tokens, the mean map, and where places move.
+        M in float64, with the matrices of the tokens, the mean map, and the moves of the places.
 
     Raises:
         OrbitLensError: If the store has no positions, or too few samples.
@@ -43,16 +43,16 @@ def spatial(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
         )
     kinds = KindSums(store)
     totals = torch.zeros(store.positions, store.group.order, store.dim, dtype=torch.float64)
-    for orbits in grids(store, train):
+    for orbits in position_orbits(store, train):
         kinds.update(orbits)
         totals += orbits.sum(0, dtype=torch.float64)
     mean = mean_map(totals / len(train), store.moves)
-    aligned = at_moved_places(mean, store)
+    aligned = move_mean(mean, store)
     moments = [
         _about_mean(each, totals[own], aligned[own], len(train), store.group)
         for each, own in zip(kinds.moments, kinds.slices, strict=True)
     ]
-    return replace(kinds.joined(kinds.exact(moments)), mean=mean)
+    return replace(kinds.join(kinds.exact(moments)), mean=mean)
 
 
 def _about_mean(
@@ -62,10 +62,10 @@ def _about_mean(
     n: int,
     group: Group,
 ) -> CrossMoments:
-    """Turn moments about zero into moments about the mean map.
+    """Convert moments about zero to moments about the mean map.
 
-    With a = sum_x psi and m = mean, both at the moved place, sum_x (psi - m)(psi - m)^T is
-    sum_x psi psi^T - a m^T - m a^T + n m m^T.
+    sum_x (psi - m)(psi - m)^T = sum_x psi psi^T - a m^T - m a^T + n m m^T, with a = sum_x psi and
+    m = mean, both at the moved place.
     """
     table = torch.from_numpy(group.table.copy())
     products = moments.products.clone()

@@ -1,4 +1,4 @@
-"""Cross-moments of orbits: all that a closed-form transport needs, in one pass."""
+"""Cross-moments of orbits: the sums from which every closed-form transport is fitted."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class CrossMoments:
 
     @property
     def variance(self) -> float:
-        """The mean variance of a dimension, about the mean of the whole set."""
+        """Mean variance of a dimension, about the mean of the whole set."""
         return max(0.0, self.autocorrelation[0].item()) / (max(1, self.n) * len(self.total))
 
     @property
@@ -44,13 +44,10 @@ class CrossMoments:
 
 @final
 class MomentSums:
-    """Cross-moments of a stream, chunk by chunk; memory is |G| dim^2 numbers, whatever its length.
+    """Cross-moments of a stream of orbits, in memory of |G| dim^2 numbers for each group.
 
-    Args:
-        group: The group.
-        dim: Width of the activations.
-        others: Groups of the same order that the same orbits are read under, as controls; the
-            products of activations are computed once for all.
+    `others` are groups of the same order, for controls: the same orbits with their labels read as
+    elements of another group. The products of activations are computed once for all groups.
     """
 
     def __init__(self, group: Group, dim: int, *others: Group) -> None:
@@ -61,11 +58,11 @@ class MomentSums:
         self._total, self._n = torch.zeros(dim, dtype=torch.float64), 0
 
     def update(self, chunk: Float[Tensor, "_ group dim"]) -> None:
-        """Add orbits."""
+        """Add some orbits."""
         orbits = chunk.double()
         rows, order, dim = orbits.shape
         for h in range(order):
-            # One product for all elements: row block k of it is sum_x psi(kx) psi(hx)^T, k = gh.
+            # One product serves all elements: its row block k = gh is sum_x psi(kx) psi(hx)^T.
             blocks = (orbits.flatten(1).T @ orbits[:, h]).unflatten(0, (order, dim))
             for table, products in zip(self._tables, self._products, strict=True):
                 products += blocks[table[:, h]]
@@ -74,11 +71,11 @@ class MomentSums:
 
     @property
     def moments(self) -> CrossMoments:
-        """What has been summed; C(g^-1) = C(g)^T holds to the last bit."""
+        """The moments so far, under the first group."""
         return self.moments_under(0)
 
     def moments_under(self, reading: int) -> CrossMoments:
-        """The same for another of the groups: 0 for the first, then the others."""
+        """Return the moments under one of the groups; C(g^-1) = C(g)^T holds to the last bit."""
         inverses = torch.from_numpy(self._groups[reading].inverses.copy())
         products = self._products[reading]
         products = (products + products[inverses].mT) / 2
@@ -88,10 +85,10 @@ class MomentSums:
 def cross_moments(
     chunks: Iterable[Float[Tensor, "_ group dim"]], group: Group, dim: int
 ) -> CrossMoments:
-    """Accumulate C(g) = sum_{x, h} psi(gh x) psi(h x)^T over a stream of orbits.
+    """Sum C(g) = sum_{x, h} psi(gh x) psi(h x)^T over a stream of orbits.
 
-    Every pair of samples of an orbit whose relative element is g takes part, not only the pairs
-    that start at the canonical sample. C(e) is the second moment of the whole set.
+    The sum takes every pair of samples of an orbit with relative element g, not only the pairs that
+    start at the canonical sample. C(e) is n times the second moment of the whole set.
 
     Args:
         chunks: Orbits, each of shape [batch, |G|, dim].
