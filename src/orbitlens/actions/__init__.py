@@ -11,8 +11,11 @@ places_moved         the `grid` of an action that rearranges entries
 
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.actions.images import images
-from orbitlens.actions.sequences import cyclic_shift, reverse_complement
-from orbitlens.actions.sets import set_permutation
+from orbitlens.actions.sequences_and_sets import (
+    cyclic_shift,
+    reverse_complement,
+    set_permutation,
+)
 from orbitlens.actions.volumes import volumes
 
 __all__ = [

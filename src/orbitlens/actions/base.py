@@ -1,7 +1,7 @@
 """The record of an action: how each element of a group moves a batch of inputs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ class Action:
         name: Name of the function that builds it: "images", "volumes", "reverse_complement",
             "cyclic_shift" or "set_permutation".
         group: The group that acts.
-        exact: True if the action only rearranges inputs; False if it interpolates them.
         apply: `apply(inputs, element)` moves inputs [n, ...] by one element and keeps their shape.
             It checks nothing; call the action itself to check the inputs first.
         check: Raises an OrbitLensError if the action cannot move the inputs.
+        exact: True (the default) if the action only rearranges inputs; False if it interpolates.
         config: JSON-ready keyword arguments of that function, without the group.
         grid: `grid(height, width)[g, p]` is the row-major place of a feature map to which place p
             moves under g; a sequence is a map of height 1. None where places do not move exactly,
@@ -43,11 +43,11 @@ class Action:
 
     name: str
     group: Group
-    exact: bool
     apply: _Move
     check: Callable[[Tensor], None]
-    config: dict[str, Any]
-    grid: _Grid | None
+    exact: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
+    grid: _Grid | None = None
 
     def __call__(
         self, inputs: Shaped[Tensor, "n *axes"], element: int

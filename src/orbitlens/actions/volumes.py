@@ -50,15 +50,7 @@ def volumes(group: Group) -> Action:
     ) -> Shaped[Tensor, "n channels side side side"]:
         return inputs.permute(permutations[element]).flip(flips[element])
 
-    return Action(
-        name="volumes",
-        group=group,
-        exact=True,
-        apply=move,
-        check=_check,
-        config={},
-        grid=None,
-    )
+    return Action("volumes", group, apply=move, check=_check)
 
 
 def _matrices(group: Group) -> Int[np.ndarray, "order 3 3"]:

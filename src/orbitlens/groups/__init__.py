@@ -16,10 +16,9 @@ turns_and_flips     recognises C_n and D_n by their product table
 
 from orbitlens.groups.base import Group
 from orbitlens.groups.from_table import from_table
-from orbitlens.groups.names import from_name
+from orbitlens.groups.names import from_name, product
 from orbitlens.groups.octahedral import octahedral, signed_axes
 from orbitlens.groups.permutation import permutation_group, permutations, symmetric
-from orbitlens.groups.product import product
 from orbitlens.groups.turns import cyclic, dihedral, turns_and_flips
 
 __all__ = [

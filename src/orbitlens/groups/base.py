@@ -91,15 +91,7 @@ class Group:
         return n
 
     def check_same_elements(self, other: "Group", subject: str) -> None:
-        """Check that a group of the same name has its elements in the same order.
-
-        Args:
-            other: The group received. A group of another name passes.
-            subject: The object that holds `other`, for the message.
-
-        Raises:
-            OrbitLensError: If the product tables differ.
-        """
+        """Raise if `other`, held by `subject`, has the same name but another product table."""
         if self.name == other.name and self != other:
             raise OrbitLensError(
                 subject,

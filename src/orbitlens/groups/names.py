@@ -1,4 +1,4 @@
-"""Groups by their names, for configuration files and commands."""
+"""Groups by their names, such as "C2xC3", and the direct product that "x" stands for."""
 
 import math
 import re
@@ -9,7 +9,6 @@ from orbitlens.groups._laws import LARGEST_ORDER
 from orbitlens.groups.base import Group
 from orbitlens.groups.octahedral import octahedral
 from orbitlens.groups.permutation import symmetric
-from orbitlens.groups.product import product
 from orbitlens.groups.turns import cyclic, dihedral
 
 _FAMILIES = {"C": cyclic, "D": dihedral, "S": symmetric}
@@ -41,6 +40,43 @@ def from_name(name: str) -> Group:
             remedy="choose a smaller group",
         )
     return reduce(product, factors)
+
+
+def product(left: Group, right: Group) -> Group:
+    """Return the direct product, (g, h)(g', h') = (gg', hh').
+
+    Element i |H| + j is the pair (g_i, h_j).
+
+    Args:
+        left: The first factor G.
+        right: The second factor H.
+
+    Returns:
+        The group of order |G| |H|, with elements named "(g, h)".
+
+    Example:
+        >>> from orbitlens.groups import cyclic
+        >>> product(cyclic(2), cyclic(3)).element_names[4]
+        '(r, r)'
+    """
+    m, n = left.order, right.order
+    table = left.table[:, None, :, None] * n + right.table[None, :, None, :]
+    shift = len(left.generators)
+    return Group(
+        name=f"{left.name}x{right.name}",
+        table=table.reshape(m * n, m * n),
+        generators=(*(g * n for g in left.generators), *right.generators),
+        words=tuple(
+            word + tuple(shift + position for position in other)
+            for word in left.words
+            for other in right.words
+        ),
+        element_names=tuple(
+            f"({g}, {h})" if (g, h) != ("e", "e") else "e"
+            for g in left.element_names
+            for h in right.element_names
+        ),
+    )
 
 
 def _factor(factor: str, name: str) -> Group:

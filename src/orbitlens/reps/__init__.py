@@ -19,7 +19,7 @@ polar                 the nearest orthogonal matrix
 homomorphism_errors   the distance of a family of matrices from a representation
 """
 
-from orbitlens.reps.base import Representation, homomorphism_errors
+from orbitlens.reps.base import Representation, homomorphism_errors, permutation, regular
 from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
 from orbitlens.reps.irreps import character_norm, irrep_label, irreps, real_type
@@ -29,7 +29,6 @@ from orbitlens.reps.isotypic import (
     isotypic_projections,
     multiplicities,
 )
-from orbitlens.reps.permutation import permutation, regular
 
 __all__ = [
     "IsotypicBasis",

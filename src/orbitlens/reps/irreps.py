@@ -15,8 +15,7 @@ from torch import Tensor
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.reps.base import Representation
-from orbitlens.reps.permutation import regular
+from orbitlens.reps.base import Representation, regular
 
 _RealType = Literal["real", "complex", "quaternionic"]
 

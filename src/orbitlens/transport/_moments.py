@@ -1,4 +1,4 @@
-"""Cross-moments of orbits: the sums from which every closed-form transport is fitted."""
+"""Cross-moments of orbits, and the transports that are fitted to them in closed form."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +6,16 @@ from typing import final
 
 import torch
 
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.reps import exactify
+from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Matrices, Tensor
+
+RIDGE = 1e-6
+
+_RANK = 1e-10
+_MEAN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,3 +119,105 @@ def cross_moments(
     for chunk in chunks:
         sums.update(chunk)
     return sums.moments
+
+
+@dataclass(frozen=True, eq=False)
+class ExactFit:
+    """An exact transport in float64, and how well it fits.
+
+    `clarity` is the mean over g of tr(Q(g)^T D(g)) / rank: 1 if rho moves whitened activations
+    exactly, near 0 if the group does not move them. `mean_fixed`: rho(g) mu = mu holds.
+    """
+
+    motion: Motion
+    clarity: float
+    mean_fixed: bool
+
+
+def exact_from_moments(
+    moments: CrossMoments,
+    group: Group,
+    positions: int = 1,
+    *,
+    subject: str = "this layer",
+    mean_fixed: bool | None = None,
+) -> ExactFit:
+    """Fit the exact transport to cross-moments, see `exact`.
+
+    `positions` (activations per input) and `subject` are for the error message. If `mean_fixed` is
+    None, both choices are fitted and the one with the smaller residual is kept.
+    """
+    dim, order = len(moments.total), group.order
+    basis = _with_variance(moments)
+    rank = basis.shape[1]
+    if moments.n < 2 * rank:
+        raise OrbitLensError(
+            f"training orbits of {subject} under {group.name}, to fit the exact transport on",
+            expected=f"at least {-(-2 * rank // (order * positions))}, two activations "
+            f"for each of the {rank} directions with variance",
+            received=moments.n // (order * positions),
+            remedy="harvest more inputs, or keep fewer directions (rank, max_dim)",
+        )
+    second = basis.T @ moments.products @ basis / moments.n
+    # The basis consists of principal axes, so whitening divides by their standard deviations.
+    deviations = second[0].diagonal().sqrt()
+    whitened = second / torch.outer(deviations, deviations)
+    choices = _free_directions(basis.T @ moments.total / moments.n / deviations)
+    if mean_fixed is not None:
+        choices = {mean_fixed: choices.get(mean_fixed, choices[False])}
+    found = {fixed: _fit(group, whitened, free) for fixed, free in choices.items()}
+    inside = {fixed: deviations[:, None] * Q / deviations for fixed, (Q, _) in found.items()}
+    best = min(found, key=lambda fixed: _residual(inside[fixed], second))
+    change = inside[best] - torch.eye(rank, dtype=torch.float64)
+    matrices = torch.eye(dim, dtype=torch.float64) + basis @ change @ basis.T
+    return ExactFit(Motion(matrices, variable=rank), found[best][1], mean_fixed=best)
+
+
+def _fit(
+    group: Group, whitened: Float[Tensor, "group rank rank"], free: Float[Tensor, "rank free"]
+) -> tuple[Float[Tensor, "group rank rank"], float]:
+    """Fit Q on some whitened directions, with the identity on the others; return its clarity."""
+    correlations = free.T @ whitened @ free
+    moved = exactify(group, correlations).matrices
+    change = moved - torch.eye(free.shape[1], dtype=torch.float64)
+    Q = torch.eye(len(free), dtype=torch.float64) + free @ change @ free.T
+    if not free.shape[1]:
+        return Q, 1.0
+    return Q, float((moved * correlations).sum((1, 2)).mean() / free.shape[1])
+
+
+def _residual(
+    matrices: Float[Tensor, "group rank rank"], second: Float[Tensor, "group rank rank"]
+) -> float:
+    """Return sum_g ||psi(gx) - rho(g) psi(x)||^2 up to a constant, from second moments alone."""
+    return float((matrices * (matrices @ second[0] - 2 * second)).sum())
+
+
+def _free_directions(whitened: Float[Tensor, " rank"]) -> dict[bool, Float[Tensor, "rank free"]]:
+    """Return the whitened directions that may move, if the whitened mean is fixed and if it is not.
+
+    The mean of whole orbits is invariant. Fixing it keeps a small error from moving a large mean.
+    But a group that acts only in part can fit better with a free mean, so both are tried. A mean
+    near zero has no direction to fix.
+    """
+    everything = torch.eye(len(whitened), dtype=whitened.dtype)
+    if whitened.square().sum() < _MEAN:
+        return {False: everything}
+    others = torch.linalg.qr(whitened[:, None], mode="complete").Q[:, 1:]
+    return {True: others, False: everything}
+
+
+def _with_variance(moments: CrossMoments) -> Float[Tensor, "dim rank"]:
+    """Return an orthonormal basis of the directions whose second moment is not zero."""
+    values, vectors = torch.linalg.eigh(moments.products[0])
+    return vectors[:, values > _RANK * values[-1].clamp_min(torch.finfo(values.dtype).tiny)]
+
+
+def least_squares_from_moments(moments: CrossMoments, *, ridge: float = RIDGE) -> Motion:
+    """Fit the unconstrained transport to cross-moments, float32, see `least_squares`."""
+    dim = len(moments.total)
+    # Without variance there is nothing to fit, and a positive weight gives the identity.
+    weight = ridge * moments.variance * moments.n or 1.0
+    penalised = moments.products + weight * torch.eye(dim, dtype=torch.float64)
+    matrices = torch.linalg.solve(penalised[0], penalised, left=False).float()
+    return Motion(matrices, variable=dim)

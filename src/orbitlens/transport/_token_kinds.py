@@ -8,12 +8,13 @@ from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.groups import Group
-from orbitlens.transport._fit_moments import (
+from orbitlens.transport._moments import (
+    CrossMoments,
     ExactFit,
+    MomentSums,
     exact_from_moments,
     least_squares_from_moments,
 )
-from orbitlens.transport._moments import CrossMoments, MomentSums
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 

@@ -178,15 +178,7 @@ class Transport:
         )
 
     def check_fits(self, group: Group, dim: int) -> None:
-        """Check that the transport has a given group and width.
-
-        Args:
-            group: The group expected.
-            dim: The width expected.
-
-        Raises:
-            OrbitLensError: If it has others; the message names both.
-        """
+        """Raise an OrbitLensError that names both if the transport has another group or width."""
         group.check_same_elements(self.group, "`transport`")
         if self.group != group or self.dim != dim:
             raise OrbitLensError(

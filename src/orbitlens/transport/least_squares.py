@@ -3,8 +3,7 @@
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
-from orbitlens.transport._fit_moments import RIDGE, least_squares_from_moments
-from orbitlens.transport._moments import cross_moments
+from orbitlens.transport._moments import RIDGE, cross_moments, least_squares_from_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Int
 

@@ -8,8 +8,7 @@ from numpy import ndarray
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, turns_and_flips
-from orbitlens.transport._fit_moments import exact_from_moments
-from orbitlens.transport._moments import cross_moments
+from orbitlens.transport._moments import cross_moments, exact_from_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 

@@ -5,8 +5,7 @@ from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import out_of_range
-from orbitlens.transport._fit_moments import exact_from_moments
-from orbitlens.transport._moments import CrossMoments
+from orbitlens.transport._moments import CrossMoments, exact_from_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 

@@ -70,12 +70,7 @@ class Motion:
     ) -> Float[Tensor, "n *position dim"]:
         """Return rho(g) x without moving positions: entry p of the result belongs at `moves[g, p]`.
 
-        Args:
-            x: Activations, shape [n, dim], for which the mean is not used, or [n, positions, dim].
-            g: Index of the element.
-
-        Returns:
-            Activations of the same shape.
+        Rows [n, dim] move without the mean; [n, positions, dim] move about it.
         """
         if self.mean is None or x.ndim == 2:
             return self._of_deviations(x, g)
@@ -83,15 +78,7 @@ class Motion:
         return there + self._of_deviations(x - self.mean, g)
 
     def move(self, x: Float[Tensor, "n *position dim"], g: int) -> Float[Tensor, "n *position dim"]:
-        """Return rho(g) x, with every position moved by g as well.
-
-        Args:
-            x: Activations, shape [n, dim] or [n, positions, dim].
-            g: Index of the element.
-
-        Returns:
-            Activations of the same shape.
-        """
+        """Return rho(g) x, with every position of [n, positions, dim] moved by g as well."""
         if self.moves is None:
             return self(x, g)
         moved = torch.empty_like(x)

@@ -71,11 +71,7 @@ class ScoreSums:
         self._about_zero = self._about_zero + orbits.square().sum((0, 1, 3))
 
     def scores(self, *, seed: int = 0) -> Scores:
-        """Return R^2 and its interval.
-
-        Args:
-            seed: Seed of the resampling.
-        """
+        """Return R^2 and its interval; `seed` is that of the resampling."""
         residuals, powers = torch.cat(self._residuals), torch.cat(self._powers)
         # Shift from the first sample to the mean; every resample uses the mean of all inputs.
         between = self._shift.square().sum((0, 2)) / len(powers)
