@@ -66,5 +66,5 @@ def test_the_first_digits_are_zero_to_nine_and_classes_are_balanced() -> None:
 
 @pytest.mark.parametrize("size", [0, 12])
 def test_a_size_that_is_no_multiple_of_eight_is_rejected(size: int) -> None:
-    with pytest.raises(OrbitLensError, match=f"multiple of 8 pixels, received {size}"):
+    with pytest.raises(OrbitLensError, match=f"multiple of 8 pixels, such as 32, received {size}"):
         digits(size)

@@ -159,7 +159,9 @@ def test_the_same_seed_gives_the_same_images() -> None:
 
 @pytest.mark.parametrize("size", [8, 20, 0])
 def test_a_size_that_does_not_fit_is_rejected(size: int) -> None:
-    with pytest.raises(OrbitLensError, match=f"multiple of 8 pixels, at least 16, received {size}"):
+    with pytest.raises(
+        OrbitLensError, match=f"multiple of 8 pixels, at least 16, such as 64, received {size}"
+    ):
         shapes(1, seed=0, size=size)
 
 

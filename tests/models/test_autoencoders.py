@@ -115,7 +115,9 @@ def test_impossible_sizes_are_refused() -> None:
         ViTAutoencoder(size=40)
     with pytest.raises(OrbitLensError, match=r"patch size 16, received 8; .* 16 pixels"):
         ViTAutoencoder(size=8)
-    with pytest.raises(OrbitLensError, match="`heads`: expected a divisor of 128, received 3"):
+    with pytest.raises(
+        OrbitLensError, match="`heads`: expected a divisor of 128, such as 4, received 3"
+    ):
         ViTAutoencoder(heads=3)
     with pytest.raises(OrbitLensError, match="`depth`: expected at least 1, received 0"):
         ViTAutoencoder(depth=0)

@@ -9,7 +9,7 @@ from torch import Tensor
 import orbitlens as ol
 from orbitlens import groups
 from orbitlens.actions import images
-from orbitlens.activations.harvest.hooks import evaluating, layer_output
+from orbitlens.activations.harvest import evaluating, layer_output
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.models import GroupCNN

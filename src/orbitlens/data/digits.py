@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.errors import missing_extra, out_of_range
 
 
 def digits(size: int = 32) -> Inputs:
@@ -24,12 +24,7 @@ def digits(size: int = 32) -> Inputs:
         torch.Size([1797, 1, 16, 16])
     """
     if size < 8 or size % 8:
-        raise OrbitLensError(
-            "`size`",
-            expected="a multiple of 8 pixels",
-            received=size,
-            remedy="choose for example 32",
-        )
+        raise out_of_range("size", "a multiple of 8 pixels, such as 32", size)
     try:
         from sklearn.datasets import load_digits
     except ImportError:

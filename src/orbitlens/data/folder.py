@@ -14,7 +14,7 @@ from torch import Tensor
 from orbitlens.data._digest import header_hash
 from orbitlens.data.base import Inputs
 from orbitlens.data.lazy import LazyInputs
-from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, out_of_range, unknown_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,12 +76,13 @@ def image_folder(
         chosen = np.random.default_rng(seed).choice(len(files), limit, replace=False)
         files = [files[i] for i in np.sort(chosen)]
     reasons: dict[str, str] = {}
-    images = _images(root, files, _reader(size, channels), unreadable, reasons)
-    values, read = (
-        _hold_images(dict(images))
-        if in_memory
-        else _check_images(root, images, len(files), _reader(size, channels))
-    )
+    reader = _reader(size, channels)
+    images = _images(root, files, reader, unreadable, reasons)
+    values: Tensor | LazyInputs
+    if in_memory:
+        values, read = _hold_images(dict(images))
+    else:
+        values, read = _check_images(root, images, len(files), reader)
     return Inputs(
         name=root.resolve().name,
         values=values,
@@ -95,9 +96,7 @@ def image_folder(
 def _check_settings(size: int, channels: str | int, unreadable: str, limit: int | None) -> None:
     for name, value in (("size", size), ("limit", limit)):
         if value is not None and value < 1:
-            raise OrbitLensError(
-                f"`{name}`", expected="at least 1", received=value, remedy="choose a larger number"
-            )
+            raise out_of_range(name, "at least 1", value)
     if channels not in ("auto", 1, 3):
         raise OrbitLensError(
             "`channels`",

@@ -105,10 +105,8 @@ def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds]:
 
     try:
         with h5py.File(path, "r") as file:
-            _check_keys(path, file)
-            images, labels = file["images"], file["labels"]
-            _check_layout(path, images, labels, size)
-            pixels, classes = images[:], labels[:]
+            _check_layout(path, file, size)
+            pixels, classes = file["images"][:], file["labels"][:]
     except (OSError, RuntimeError) as error:
         raise OrbitLensError(
             str(path),
@@ -121,16 +119,14 @@ def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds]:
     return pixels, classes
 
 
-def _check_keys(path: Path, file: Any) -> None:
+def _check_layout(path: Path, file: Any, size: int) -> None:
     import h5py
 
     datasets = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
     if not {"images", "labels"} <= set(datasets):
         found = ", ".join(datasets) or "none"
         raise _not_galaxies(path, "the datasets images and labels", found)
-
-
-def _check_layout(path: Path, images: Any, labels: Any, size: int) -> None:
+    images, labels = file["images"], file["labels"]
     n = images.shape[0] if images.shape else 0
     wanted = f"uint8 images [n, {size}, {size}, 3] and labels [n]"
     if (

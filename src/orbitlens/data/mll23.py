@@ -131,13 +131,12 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _check_classes(folder: Path) -> None:
     if not folder.is_dir():
         raise _not_there(folder, "no such folder")
-    # macOS adds the folder __MACOSX, without images.
-    ignored = {"__MACOSX"}
     names = {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
     missing = sorted(set(MLL23_CLASSES) - names)
     if missing:
         raise _not_there(folder, f"none called {', '.join(missing)}")
-    unknown = sorted(names - set(MLL23_CLASSES) - ignored)
+    # macOS adds the folder __MACOSX, without images.
+    unknown = sorted(names - {*MLL23_CLASSES, "__MACOSX"})
     if unknown:
         raise _not_there(folder, f"also {', '.join(unknown)}")
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from orbitlens.actions import images, places_moved
 from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, glyphs, orientation_table
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
 
 _QUADRANTS = range(4)
@@ -68,14 +68,9 @@ def shapes(n: int, *, seed: int, size: int = 64) -> Shapes:
         (torch.Size([100, 1, 64, 64]), (100, 4))
     """
     if n < 1:
-        raise OrbitLensError("`n`", expected="at least 1", received=n, remedy="draw some images")
+        raise out_of_range("n", "at least 1", n)
     if size < 16 or size % 8:
-        raise OrbitLensError(
-            "`size`",
-            expected="a multiple of 8 pixels, at least 16",
-            received=size,
-            remedy="choose for example 64",
-        )
+        raise out_of_range("size", "a multiple of 8 pixels, at least 16, such as 64", size)
     generator = np.random.default_rng(seed)
     rounds = -(-n // _COMBINATIONS)
     drawn = np.concatenate([generator.permutation(_COMBINATIONS) for _ in range(rounds)])[:n]
@@ -146,12 +141,8 @@ def shape_tasks(
     quadrants = places_moved(images(group).apply, group.order, 2, 2)
     shown = np.zeros((len(elements), len(SHAPES), len(_QUADRANTS), max(ORIENTATIONS)), dtype=bool)
     samples = np.arange(len(elements))[:, None]
-    shown[
-        samples,
-        shape_ids,
-        quadrants[elements],
-        orientations[elements[:, None], shape_ids],
-    ] = True
+    turned = orientations[elements[:, None], shape_ids]
+    shown[samples, shape_ids, quadrants[elements], turned] = True
     return _answer(shown)
 
 

@@ -1,7 +1,4 @@
-"""Toy features with an exact linear action: a ground truth for feature recovery and transport.
-
-Source: Erdogan & Lucic, arXiv 2511.09432, experiment 1.
-"""
+"""Toy features with an exact linear action: a ground truth for feature recovery and transport."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import out_of_range, unknown_name
 from orbitlens.groups import Group, cyclic
 
 # Enough for the largest overlap of 18 or 32 unit vectors in R^16 to settle near the Welch bound.
@@ -112,17 +109,10 @@ def _check_sizes(n_features: int, orbit_size: int, dim: int, n_samples: int) -> 
     sizes = {"n_features": n_features, "orbit_size": orbit_size, "n_samples": n_samples}
     for name, size in sizes.items():
         if size < 1:
-            raise OrbitLensError(
-                f"`{name}`", expected="at least 1", received=size, remedy="choose a larger number"
-            )
+            raise out_of_range(name, "at least 1", size)
     room = _block_dim(1 % orbit_size, orbit_size)
     if dim < room:
-        raise OrbitLensError(
-            "`dim`",
-            expected=f"at least {room}, so that C{orbit_size} acts faithfully",
-            received=dim,
-            remedy="choose a larger dimension",
-        )
+        raise out_of_range("dim", f"at least {room}, so that C{orbit_size} acts faithfully", dim)
 
 
 def _unit_features(

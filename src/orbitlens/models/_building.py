@@ -5,19 +5,14 @@ from contextlib import contextmanager
 
 import torch
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import out_of_range
 
 
 def check_sizes(**sizes: int) -> None:
     """Raise an OrbitLensError that names the first size below 1."""
     for name, value in sizes.items():
         if value < 1:
-            raise OrbitLensError(
-                f"`{name}`",
-                expected="at least 1",
-                received=value,
-                remedy="choose a positive number",
-            )
+            raise out_of_range(name, "at least 1", value)
 
 
 @contextmanager

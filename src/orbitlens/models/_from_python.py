@@ -49,9 +49,8 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
         functions = [key for key, value in vars(source).items() if callable(value)]
         raise unknown_name(f"function of {where}", function_name, functions)
     module, prepare = _build(function, subject)
-    return BaseModel(
-        subject, module, layer or default_layer(module, _DEFAULT_LAYERS, subject), prepare
-    )
+    layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
+    return BaseModel(subject, module, layer, prepare)
 
 
 def _import(where: str, subject: str) -> ModuleType:

@@ -47,10 +47,10 @@ def from_timm(
     except OrbitLensError:
         raise
     except Exception as error:
+        weights = "" if random_weights else " and weights it can download"
         raise OrbitLensError(
             subject,
-            expected="a model that timm can build"
-            + ("" if random_weights else " and weights it can download"),
+            expected=f"a model that timm can build{weights}",
             received=f"{type(error).__name__}: {one_line(error)}",
             remedy="check the name and the network, or use random weights (--random-weights)",
         ) from error

@@ -80,10 +80,7 @@ def hub_file(repo: str, filename: str, *, subject: str) -> Path | None:
 
 
 def check_hub(repo: str, *, subject: str) -> None:
-    """Check that the Hub can be reached and has a repository.
-
-    Without this check the Hub's client retries for half a minute where there is no network.
-    """
+    """Check that the Hub has a repository; without a network its client retries for 30 seconds."""
     try:
         from huggingface_hub import HfApi
     except ImportError:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models._building import check_sizes, seeded_weights
 
 _CNN_WIDTHS = (16, 32)
@@ -209,12 +209,7 @@ class ViTAutoencoder(nn.Module):
                 remedy=f"resize the images to {size - size % patch or patch} pixels",
             )
         if _VIT_WIDTH % heads:
-            raise OrbitLensError(
-                "`heads`",
-                expected=f"a divisor of {_VIT_WIDTH}",
-                received=heads,
-                remedy="choose for example 4",
-            )
+            raise out_of_range("heads", f"a divisor of {_VIT_WIDTH}, such as 4", heads)
         self.size, self.channels, self.dim = size, channels, dim
         with seeded_weights(seed):
             self.encoder = _ViTEncoder((size // patch) ** 2, channels, dim, patch, depth, heads)

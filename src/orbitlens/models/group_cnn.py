@@ -1,8 +1,4 @@
-"""A network that is equivariant by construction, with a knob that breaks the symmetry by degrees.
-
-Source: Cohen & Welling, *Group Equivariant Convolutional Networks*, 2016, arXiv 1602.07576. The
-action of the group on every layer is known exactly, so it is a known answer for transports.
-"""
+"""A network that is equivariant by construction, with a knob that breaks the symmetry."""
 
 from typing import final
 
@@ -33,8 +29,10 @@ class GroupCNN(nn.Module):
     rounding: g acts by I (x) regular(g) on the channels of maps, and on their places as on pixels;
     by I (x) regular(g) on "pool"; "readout" is invariant. Maps are read before their ReLU.
 
-    Source: Cohen & Welling 2016, arXiv 1602.07576: G-correlations, on images and on functions on
-    the group.
+    So the network is a known answer for transports.
+
+    Source: Cohen & Welling 2016, arXiv 1602.07576, *Group Equivariant Convolutional Networks*:
+    G-correlations, on images and on functions on the group.
 
     Args:
         group: C1, C2, C4, D1, D2 or D4.
@@ -139,12 +137,10 @@ class _TiedConv2d(nn.Module):
 
     def _moved(self) -> Float[Tensor, "out in kernel kernel"]:
         """Return the kernels of all elements, moved by them, with their planes permuted."""
-        moved = []
+        shape, moved = self.tied.shape[:2], []
         for g in range(self.action.group.order):
-            kernels = self.tied[:, :, self.planes[g]]
-            moved.append(
-                self.action.apply(kernels.flatten(0, 1), g).unflatten(0, kernels.shape[:2])
-            )
+            kernels = self.tied[:, :, self.planes[g]].flatten(0, 1)
+            moved.append(self.action.apply(kernels, g).unflatten(0, shape))
         return rearrange(
             torch.stack(moved),
             "group feature channel plane y x -> (feature group) (channel plane) y x",

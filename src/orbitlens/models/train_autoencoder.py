@@ -1,7 +1,4 @@
-"""The training of an autoencoder on images that the group moves at random.
-
-Source: Erdogan & Lucic, arXiv 2511.09432: Adam, mean squared error, random group augmentation.
-"""
+"""The training of an autoencoder on images that the group moves at random."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from orbitlens.actions import Action
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError, one_line, out_of_range
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ def train_autoencoder(
 
         minimise || g x - model(g x) ||^2, one g per image and epoch
 
-    Source: Erdogan & Lucic, arXiv 2511.09432 (their settings are the defaults).
+    Source: Erdogan & Lucic, arXiv 2511.09432: Adam, mean squared error and random augmentation;
+    their settings are the defaults.
 
     Args:
         model: Maps images to images of the same shape; left in evaluation mode.
@@ -115,13 +113,9 @@ def _check(
 ) -> None:
     for name, value in settings.items():
         if not value > 0:
-            raise OrbitLensError(
-                f"`{name}`", expected="above 0", received=value, remedy="choose a positive number"
-            )
+            raise out_of_range(name, "above 0", value)
     if len(images) == 0:
-        raise OrbitLensError(
-            "`images`", expected="at least one", received=0, remedy="add images to train on"
-        )
+        raise OrbitLensError("`images`", expected="at least one", received=0, remedy="add images")
     if action is not None:
         action.check(images)
     _check_reproduces_shape(model, images[:1])

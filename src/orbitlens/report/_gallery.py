@@ -22,14 +22,9 @@ _PIXEL_ART = 32
 
 @dataclass(frozen=True)
 class Picture:
-    """One of the top images of a feature.
+    """A top image as a data URI, its description and its activation.
 
-    Args:
-        uri: The image as a data URI.
-        description: A description for people who cannot see it.
-        activation: The activation on it, as text.
-        silent: Whether the feature does not fire on it.
-        coarse: Whether the image is so small that its pixels must stay sharp when enlarged.
+    The feature does not fire on a silent one. The pixels of a coarse one are to stay sharp.
     """
 
     uri: str
@@ -104,20 +99,19 @@ def _feature(card: FeatureCard, elements: Sequence[str]) -> Feature:
 
 def _orientation(card: FeatureCard, row: int, label: str, feature: str) -> Orientation:
     rate, highest = float(card.firing_rates[row]), float(card.firing_rates.max())
-    pictures = []
-    for rank, (image, activation) in enumerate(
-        zip(card.images[row], card.activations[row].tolist(), strict=True), start=1
-    ):
-        written = figure(activation)
-        pictures.append(
-            Picture(
-                uri=data_uri(image),
-                description=f"Image {rank} for {feature} {label}, activation {written}",
-                activation=written,
-                silent=activation == 0,
-                coarse=max(image.shape[-2:]) <= _PIXEL_ART,
-            )
+    activations = card.activations[row].tolist()
+    pictures = [
+        Picture(
+            uri=data_uri(image),
+            description=f"Image {rank} for {feature} {label}, activation {figure(activation)}",
+            activation=figure(activation),
+            silent=activation == 0,
+            coarse=max(image.shape[-2:]) <= _PIXEL_ART,
         )
+        for rank, (image, activation) in enumerate(
+            zip(card.images[row], activations, strict=True), start=1
+        )
+    ]
     return Orientation(
         element=label,
         rate=percent(rate),

@@ -105,17 +105,12 @@ def sae_styles(names: Iterable[str]) -> dict[str, SaeStyle]:
     The five SAEs of a run look the same on every page. Any other keeps its own name and takes one
     of the remaining colours.
     """
-    known = list(_LABELS)
-    others = [name for name in dict.fromkeys(names) if name not in _LABELS]
-    places = {name: place for place, name in enumerate([*known, *others])}
-    return {
-        name: SaeStyle(
-            label=_LABELS.get(name, name),
-            slot=places[name] % len(PALETTE),
-            dashes=_DASHES[places[name] % len(_DASHES)],
-        )
-        for name in dict.fromkeys(names)
+    names = list(dict.fromkeys(names))
+    styles = {
+        name: SaeStyle(_LABELS.get(name, name), i % len(PALETTE), _DASHES[i % len(_DASHES)])
+        for i, name in enumerate(dict.fromkeys([*_LABELS, *names]))
     }
+    return {name: styles[name] for name in names}
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ def transport_chart(
 ) -> str:
     """Draw R^2 of the learned transport and of the identity as a pair of bars per group element.
 
-    None or NaN leaves a gap. Bars end at -0.5; their numbers are written in full. Returns an
-    inline SVG.
+    None or NaN leaves a gap. Bars below -0.5 are cut there; their numbers are written in full.
+    Returns an inline SVG.
     """
     with _page_style():
         height = 0.55 + 0.42 * len(elements)
@@ -98,7 +98,10 @@ def training_chart(
     axis of "loss" is logarithmic where all values are positive and the largest is more than five
     times the smallest; that of "explained_variance" starts at -0.5 or above.
     """
-    gaps = {name: [_or_nan(value) for value in values] for name, values in curves.items()}
+    gaps = {
+        name: [math.nan if (number := finite(value)) is None else number for value in values]
+        for name, values in curves.items()
+    }
     known = [value for values in gaps.values() for value in values if not math.isnan(value)]
     if not known:
         return None
@@ -138,11 +141,6 @@ def _label_decades(axis: Any, decades: float) -> None:
 def _short(label: str) -> str:
     """Cut a long label to leave room for the bars; the page's table has it in full."""
     return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
-
-
-def _or_nan(value: Any) -> float:
-    number = finite(value)
-    return math.nan if number is None else number
 
 
 def _page_style() -> Any:

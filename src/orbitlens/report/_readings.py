@@ -54,13 +54,8 @@ def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]
     transport, saes = part(metrics, "transport"), part(metrics, "saes")
     lines = []
     if transport:
-        lines.append(
-            Headline(
-                "Transport R²",
-                score(transport.get("r2")),
-                f"{score(transport.get('identity_r2'))} without a transport (identity)",
-            )
-        )
+        context = f"{score(transport.get('identity_r2'))} without a transport (identity)"
+        lines.append(Headline("Transport R²", score(transport.get("r2")), context))
     best = best_sae(saes)
     if best is not None:
         error, key = final_error(saes[best])

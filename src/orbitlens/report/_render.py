@@ -14,16 +14,6 @@ from orbitlens.report._table import Record
 
 def write_html(path: str | Path, template: str, view: Mapping[str, Any]) -> Path:
     """Fill in a template and write it under a temporary name, then rename it. Returns the path."""
-    path = Path(path)
-    page = _template(template).render(view, palette=PALETTE, figure=figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as file:
-        # File names that are not UTF-8 bring lone surrogates, which UTF-8 cannot encode.
-        file.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-    return path
-
-
-def _template(name: str) -> Any:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:
@@ -35,7 +25,13 @@ def _template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+    path = Path(path)
+    page = environment.get_template(template).render(view, palette=PALETTE, figure=figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as file:
+        # File names that are not UTF-8 bring lone surrogates, which UTF-8 cannot encode.
+        file.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+    return path
 
 
 def list_settings(

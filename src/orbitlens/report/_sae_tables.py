@@ -20,23 +20,6 @@ from orbitlens.report._table import (
 
 _Styles = Mapping[str, SaeStyle]
 
-_RECONSTRUCTION = (
-    ("mse", "MSE", "Mean squared error per dimension", "low", figure),
-    (
-        "normalised_mse",
-        "Norm. MSE",
-        "Share of the variance left unexplained: 0 is perfect, 1 no better than the mean",
-        "low",
-        figure,
-    ),
-    (
-        "explained_variance",
-        "Expl. var.",
-        "Share of the variance explained, 1 − normalised MSE",
-        "high",
-        score,
-    ),
-)
 _MEANINGS = {
     "Reconstruction, as it comes": "D(E(ψ(gx))) compared with ψ(gx)",
     "Reconstruction, transported": "ρ(g) D(E(ψ(gx))) compared with ψ(gx), with the true g",
@@ -44,9 +27,12 @@ _MEANINGS = {
 
 
 def _reconstruction(prefix: str) -> tuple[Column, ...]:
-    return tuple(
-        Column(prefix + key, heading, meaning, better, write)
-        for key, heading, meaning, better, write in _RECONSTRUCTION
+    explained = "Share of the variance explained, 1 − normalised MSE"
+    unexplained = "Share of the variance left unexplained: 0 is perfect, 1 no better than the mean"
+    return (
+        Column(f"{prefix}mse", "MSE", "Mean squared error per dimension", "low"),
+        Column(f"{prefix}normalised_mse", "Norm. MSE", unexplained, "low"),
+        Column(f"{prefix}explained_variance", "Expl. var.", explained, "high", score),
     )
 
 
@@ -177,14 +163,9 @@ _SCORES = {
 
 @dataclass(frozen=True)
 class _Entries:
-    """One column of a table of probes.
+    """One column of a table of probes, with the value of each row.
 
-    Args:
-        sae: Name of the SAE.
-        heading: Heading of the column.
-        meaning: One line that explains it.
-        contest: Columns of one contest compete for the best entry of a row; None never competes.
-        values: The entry of each row.
+    Columns of one contest compete for the best entry of a row; None never competes.
     """
 
     sae: str

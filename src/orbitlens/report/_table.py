@@ -48,14 +48,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of every row.
+    """A figure of every row: its key in the records, heading, explanation, and text.
 
-    Args:
-        key: Its name in the records of the rows.
-        heading: Heading of the column.
-        meaning: One line that explains it.
-        better: "low", "high", or None where neither is better.
-        write: Turns the figure into text.
+    The better value is "low" or "high", or None where neither is better.
     """
 
     key: str

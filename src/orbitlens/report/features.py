@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics.labels import atom_labels, orientation_codes
 from orbitlens.sae._stabilisers import cosets
 from orbitlens.sae.model import SAE, orbit_dictionary
@@ -228,9 +228,4 @@ def _moved_images(
 def _check_counts(n_features: int, n_images: int) -> None:
     for name, least, value in (("n_features", 0, n_features), ("n_images", 1, n_images)):
         if value < least:
-            raise OrbitLensError(
-                f"`{name}`",
-                expected=f"at least {least}",
-                received=value,
-                remedy="give the number to show",
-            )
+            raise out_of_range(name, f"at least {least}", value)

@@ -119,9 +119,7 @@ def _conditioning(transport: Record) -> list[tuple[str, str]]:
         lines.append(("Condition number", figure(transport["condition_number"])))
     dim, variable = transport.get("dim"), transport.get("variable")
     if dim is not None and variable is not None and variable < dim:
-        lines.append(
-            ("Directions without variance, left as they are", f"{dim - variable} of {dim}")
-        )
+        lines.append(("Directions without variance, not moved", f"{dim - variable} of {dim}"))
     return lines
 
 

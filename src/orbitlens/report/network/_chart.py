@@ -112,23 +112,18 @@ def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Net
         return None
     row = next(height for most, height in _ROW_HEIGHTS if len(layers) <= most)
     rows = [_AXIS + row * (place + 0.5) for place in range(len(layers))]
-    shown = {
-        kind.heading: kind.weight
+    shown = [
+        kind
         for kind in _KINDS
         if any(finite(layer.get(key)) is not None for layer in layers for key in kind.marks)
-    }
-    spectra = any(_shares(layer, irreps) for layer in layers)
-    if spectra:
-        shown[_SPECTRUM] = _SPECTRUM_WEIGHT
-    scale = _PANELS_WIDTH / (sum(shown.values()) or 1.0)
-    panels = [
-        _mark_panel(kind, kind.weight * scale, layers, rows)
-        for kind in _KINDS
-        if kind.heading in shown
     ]
+    spectra = any(_shares(layer, irreps) for layer in layers)
+    weights = [kind.weight for kind in shown] + [_SPECTRUM_WEIGHT] * spectra
+    scale = _PANELS_WIDTH / (sum(weights) or 1.0)
+    panels = [_mark_panel(kind, kind.weight * scale, layers, rows) for kind in shown]
     if spectra:
         # Beside R², if there is one: how much is predicted, and which irreps carry it.
-        place = 1 if "R²" in shown else 0
+        place = 1 if _KINDS[0] in shown else 0
         panels.insert(place, _spectrum_panel(_SPECTRUM_WEIGHT * scale, layers, irreps, rows))
     verdicts = [_VERDICTS.get(str(layer.get("verdict"))) for layer in layers]
     return NetworkChart(

@@ -49,18 +49,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of the picture.
-
-    Args:
-        heading: Its quantity.
-        unit: The unit of its axis.
-        width: Its width in pixels.
-        legend: Its kinds of marks.
-        ticks: Place and label of each tick.
-        series: Figures drawn as marks, the lowest first.
-        bars: Figures drawn as bars.
-        readings: The figures of each row as text.
-    """
+    """One chart of the picture: ticks (place, label), series or bars, and each row as text."""
 
     heading: str
     unit: str
@@ -84,17 +73,7 @@ class RowName:
 
 @dataclass(frozen=True)
 class NetworkChart:
-    """The picture of a network.
-
-    Args:
-        names_width: Width of the names.
-        height: Height of the picture.
-        axis: Height of the ticks above the first row and below the last.
-        row: Height of a row.
-        legend: The marks of the verdicts.
-        names: The names of the rows.
-        panels: The panels, from left to right.
-    """
+    """The picture of a network: the heights of its ticks and rows, row names, and panels."""
 
     names_width: float
     height: float

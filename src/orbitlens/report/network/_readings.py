@@ -43,12 +43,7 @@ def title(record: Record) -> str:
 
 def lead(record: Record) -> str:
     """Describe the findings in a few sentences, without those that are unknown."""
-    sentences = [
-        _verdicts(record),
-        _growth(record),
-        _fall_sentence(record),
-        _inputs(record),
-    ]
+    sentences = (_verdicts(record), _growth(record), _fall_sentence(record), _inputs(record))
     return " ".join(filter(None, sentences))
 
 
@@ -60,41 +55,26 @@ def headlines(record: Record) -> list[Headline]:
     if counts:
         others = [f"{counts[v]} {words}" for v, words in _OTHERS.items() if counts[v]]
         others += [f"{skipped} skipped"] if skipped else []
-        lines.append(
-            Headline(
-                "Equivariant layers",
-                f"{counts['equivariant']} of {len(layers)}",
-                ", ".join(others) or "all measured layers",
-            )
-        )
+        context = ", ".join(others) or "all measured layers"
+        equivariant = f"{counts['equivariant']} of {len(layers)}"
+        lines.append(Headline("Equivariant layers", equivariant, context))
     if (r2 := _median(layers, "r2")) is not None:
         without = (
             (_median(layers, "identity_r2"), "without a transport"),
             (_median(layers, "control_r2"), "with shuffled elements"),
         )
         known = (f"{score(value)} {words}" for value, words in without if value is not None)
-        lines.append(
-            Headline("R² of the exact transport", score(r2), "; ".join(("median layer", *known)))
-        )
+        context = "; ".join(("median layer", *known))
+        lines.append(Headline("R² of the exact transport", score(r2), context))
     shares = _invariant_shares(record)
     if len(shares) > 1:
         (first, low), (last, high) = shares[0], shares[-1]
-        lines.append(
-            Headline(
-                "Energy that does not move",
-                f"{low:.0%} → {high:.0%}",
-                f"from {short_name(first, _IN_A_BOX)} to {short_name(last, _IN_A_BOX)}",
-            )
-        )
+        context = f"from {short_name(first, _IN_A_BOX)} to {short_name(last, _IN_A_BOX)}"
+        lines.append(Headline("Energy that does not move", f"{low:.0%} → {high:.0%}", context))
     if (fall := _largest_fall(layers)) is not None:
         (_, before), (name, after) = fall
-        lines.append(
-            Headline(
-                "Largest fall of R²",
-                score(before - after),
-                f"at {short_name(name, _IN_A_BOX)}: from {score(before)} to {score(after)}",
-            )
-        )
+        context = f"at {short_name(name, _IN_A_BOX)}: from {score(before)} to {score(after)}"
+        lines.append(Headline("Largest fall of R²", score(before - after), context))
     return lines
 
 
@@ -137,13 +117,7 @@ def notices(record: Record) -> list[str]:
         ),
         *_notice(
             "R² is no higher than with shuffled elements, so it says nothing about the group",
-            [
-                _brief(x)
-                for x in layers
-                # Any labels predict a layer that does not move equally well.
-                if "invariant" not in str(x.get("verdict"))
-                and _not_above(x.get("r2"), x.get("control_r2"))
-            ],
+            [_brief(x) for x in layers if _fails_control(x)],
         ),
         *_notice(
             "R² of the exact transport is not a finite number",
@@ -256,9 +230,12 @@ def _below(value: Any, bound: float | None) -> bool:
     return number is not None and bound is not None and number < bound
 
 
-def _not_above(value: Any, bound: Any) -> bool:
-    number, limit = finite(value), finite(bound)
-    return number is not None and limit is not None and number <= limit
+def _fails_control(layer: Record) -> bool:
+    # Any labels predict a layer that does not move equally well.
+    if "invariant" in str(layer.get("verdict")):
+        return False
+    r2, control = finite(layer.get("r2")), finite(layer.get("control_r2"))
+    return r2 is not None and control is not None and r2 <= control
 
 
 def _count(value: Any) -> str:

@@ -34,7 +34,7 @@ _FINDING = (
         "Equivariant: the interval of R² lies above 0 and above the shuffled control, and R² "
         "exceeds that of the identity by more than 0.01. Invariant: not equivariant, and the "
         "interval and R² of the identity lie above 0. Partly: R² is below 0.9 (for invariance, R² "
-        "of the identity). None: neither. For maps and tokens the verdict is about the channels, "
+        "of the identity). Otherwise none. For maps and tokens the verdict is about the channels, "
         "after their places have moved: a map of scalars is invariant",
         write=str,
     ),
@@ -169,7 +169,10 @@ def network_table(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Tab
                 heading=layer_name(record),
                 details=(),
                 slot=None,
-                cells=tuple(_cell(column, record) for column in columns),
+                cells=tuple(
+                    Cell(figure(None) if (v := record.get(c.key)) is None else c.write(v))
+                    for c in columns
+                ),
             )
             for record in records
         ),
@@ -209,8 +212,3 @@ def _flat(layer: Record) -> Record:
         "interval": None if bounds == (None, None) else bounds,
         "positions": None if positions == (None, None) else positions,
     }
-
-
-def _cell(column: Column, record: Record) -> Cell:
-    value = record.get(column.key)
-    return Cell(figure(None) if value is None else column.write(value))
