@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orbitlens.activations import open_store
-from orbitlens.activations.store._shard_writer import ShardWriter
+from orbitlens.activations.store._write_store import ShardWriter
 from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline.stopping import Terminated
@@ -19,8 +19,8 @@ WORDS += ["--model-samples", "16"]
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**15)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**12)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**15)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**12)
 
 
 def command(out: Path, *words: str) -> int:

@@ -12,8 +12,7 @@ from orbitlens.activations import store_from_array
 from orbitlens.activations.importers._cache import Cache
 from orbitlens.cli.commands import main
 from orbitlens.groups import cyclic
-from orbitlens.pipeline import verbs
-from orbitlens.pipeline import stages
+from orbitlens.pipeline import stages, verbs
 from orbitlens.plan import measure
 
 CODES = {"interrupted": 130, "terminated": 143}
@@ -122,8 +121,8 @@ def test_what_left_nothing_is_begun_again(
 def test_an_import_stopped_halfway_leaves_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**10)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**8)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**10)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**8)
     monkeypatch.setattr("orbitlens.activations.importers._cache._BLOCK_BYTES", 2**10)
     words = ["import", "acts.npy", "--group", "C4", "--out", "new.zarr", "--json"]
     orbits = Cache.orbits

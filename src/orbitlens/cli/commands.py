@@ -19,10 +19,9 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import place_error
 from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
 
-VERBS = (
-    *("run", "plan", "harvest", "import", "transport", "train", "probe", "report"),
-    "reproduce",
-)
+VERBS = ["run", "plan", "harvest", "import", "transport", "train", "probe", "report", "reproduce"]
+# The folder of an unfinished run tells another way to continue, see `RunFolder`.
+_NOTHING = "nothing was kept, give the same command again"
 
 
 @final
@@ -31,7 +30,7 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the verbs."""
-        return list(VERBS)
+        return VERBS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a verb; for an unknown name load all, so that click can suggest one."""
@@ -58,39 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        code = commands.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="orbitlens",
-            standalone_mode=False,
-        )
+        code = commands.main(arguments, prog_name="orbitlens", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
         sys.exit(0)
     except click.ClickException as error:
-        _fail(error.format_message())
+        _end(error.format_message())
     except OrbitLensError as error:
-        _fail(str(error))
+        _end(str(error))
     except OSError as error:
-        _fail(str(place_error(error.filename or "the system", error, "a place to read and write")))
+        _end(str(place_error(error.filename or "the system", error, "a place to read and write")))
     except MemoryError as error:
-        _fail(
-            f"memory: expected enough for the work, received {error or 'too little'}; lower "
-            "--n-samples, --image-size or --d-sae"
-        )
+        received = error or "too little"
+        remedy = "lower --n-samples, --image-size or --d-sae"
+        _end(f"memory: expected enough for the work, received {received}; {remedy}")
     except (KeyboardInterrupt, click.Abort) as error:
-        _stop("interrupted", error.__cause__ or error, 130)
+        _end(f"interrupted; {str(error.__cause__ or error) or _NOTHING}", 130)
     except Terminated as error:
-        _stop("terminated", error, TERMINATED)
+        _end(f"terminated; {str(error) or _NOTHING}", TERMINATED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> Never:
+def _end(message: str, code: int = 2) -> Never:
     print("orbitlens:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
-    sys.exit(2)
-
-
-def _stop(word: str, error: BaseException, code: int) -> Never:
-    # The folder of an unfinished run puts the way to continue into the error, see `RunFolder`.
-    how = str(error) or "nothing was kept, give the same command again"
-    print(f"orbitlens: {word}; {how}", file=sys.stderr)  # noqa: T201
     sys.exit(code)

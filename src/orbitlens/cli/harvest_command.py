@@ -12,7 +12,7 @@ from orbitlens.pipeline import Console
 
 @click.command("harvest", cls=cli.Verb)
 @click.argument("source")
-@cli.workers_option
+@cli.workers
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "dtype", *cli.RUN)
 @settings("random_weights", *cli.AUTOENCODER, "unreadable", expert=True)
 @cli.common("runs/SOURCE-harvest")

@@ -1,40 +1,30 @@
 """The command `orbitlens import`: a store from the activations of other libraries."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orbitlens.cli import options as cli
+from orbitlens.cli.options import option
 from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline import Console
 
 
 @click.command("import", cls=cli.Verb)
 @click.argument("cache", type=cli.Folder())
-@click.option(
+@option(
     "--group",
-    help="Group that moved the inputs, e.g. C4: consecutive rows are an orbit. Without it, each "
-    "row is an input by itself.",
+    "Group that moved the inputs, e.g. C4: consecutive rows are an orbit. Without it, each row is "
+    "an input by itself.",
 )
-@click.option(
-    "--kind",
-    default="auto",
-    show_default=True,
-    help="Format of the cache: auto, saelens, saev, npy or safetensors.",
-)
-@click.option("--layer", help="Layer to take, if the cache holds several.")
-@click.option("--model", help="Name of the network, stored with the activations.")
+@option("--kind", "Format of the cache: auto, saelens, saev, npy or safetensors.", "auto")
+@option("--layer", "Layer to take, if the cache holds several.")
+@option("--model", "Name of the network, stored with the activations.")
 @cli.settings("dtype")
 @click.option("--out", required=True, help="Store to write, a folder or a URL.")
 def import_command(
-    cache: Path,
-    group: str | None,
-    kind: str,
-    layer: str | None,
-    model: str | None,
-    dtype: str,
-    out: str,
-    console: Console,
+    cache: Path, group: str | None, out: str, console: Console, **values: Any
 ) -> cli.Result:
     """Make a store of the activations in CACHE.
 
@@ -51,15 +41,9 @@ def import_command(
     from orbitlens import activations, groups
 
     with console.stage("import activations") as tick:
+        moved_by = None if group is None else groups.from_name(group)
         store = activations.import_activations(
-            cache,
-            out=out,
-            group=None if group is None else groups.from_name(group),
-            kind=kind,
-            layer=layer,
-            model=model,
-            dtype=dtype,
-            progress=tick,
+            cache, out=out, group=moved_by, progress=tick, **values
         )
     size = f"{store.n} samples under {store.group.name}, {store.positions} positions"
     return store.to_dict(), [f"{size}, width {store.dim}", f"store: {out}"]

@@ -122,7 +122,7 @@ class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, or fail with the URL."""
-        from orbitlens.activations.store._address import address_of
+        from orbitlens.activations.store import address_of
 
         address = address_of(value)
         if not isinstance(address, Path):
@@ -136,25 +136,32 @@ class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         return [CompletionItem(incomplete, type="dir")]
 
 
+def option(
+    flag: str, help: str, default: Any = None, kind: Any = None, *, expert: bool = False
+) -> Callable[[Command], Command]:
+    """Give a command an option; its default is shown in help."""
+    return click.option(
+        flag,
+        cls=ExpertOption if expert else click.Option,
+        is_flag=isinstance(default, bool),
+        type=kind,
+        default=default,
+        show_default=default is not None and default is not False,
+        help=help,
+    )
+
+
 def settings(*names: str, expert: bool = False, **defaults: Any) -> Callable[[Command], Command]:
     """Give a command one option per field of `RunConfig`; some verbs have defaults of their own."""
     known = {entry.name: entry for entry in fields(RunConfig)}
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
-            entry = known[name]
+            entry, flag = known[name], "--" + name.replace("_", "-")
             kind = get_args(entry.type)[0] if isinstance(entry.type, UnionType) else entry.type
+            kind = kind if kind in (bool, int, float, str) else NUMBERS
             default = defaults.get(name, entry.default)
-            option = click.option(
-                "--" + name.replace("_", "-"),
-                cls=ExpertOption if expert else click.Option,
-                is_flag=kind is bool,
-                type=kind if kind in (bool, int, float, str) else NUMBERS,
-                default=default,
-                show_default=kind is not bool and default is not None,
-                help=entry.metadata["help"],
-            )
-            command = option(command)
+            command = option(flag, entry.metadata["help"], default, kind, expert=expert)(command)
         return command
 
     return decorate
@@ -162,18 +169,12 @@ def settings(*names: str, expert: bool = False, **defaults: Any) -> Callable[[Co
 
 def common(out: str) -> Callable[[Command], Command]:
     """Give a command the options of every verb that writes a folder."""
-    where = click.option("--out", type=Folder(), help=f"Local folder to write. Default: {out}.")
-    resume = click.option("--resume", is_flag=True, help="Continue an interrupted command.")
+    where = option("--out", f"Local folder to write. Default: {out}.", kind=Folder())
+    resume = option("--resume", "Continue an interrupted command.", default=False)
     return lambda command: where(resume(command))
 
 
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Processes that run the network.",
-)
+workers = option("--workers", "Processes that run the network.", 1, click.IntRange(1))
 
 
 def given(name: str) -> bool:

@@ -6,32 +6,30 @@ from typing import Any
 import click
 
 from orbitlens.cli import options as cli
-from orbitlens.cli.options import settings
+from orbitlens.cli.options import option, settings
 from orbitlens.pipeline import Console
 
 
 @click.command("plan", cls=cli.Verb)
 @click.argument("source", required=False)
-@click.option("--dim", type=int, help="Width of the activations, if there is no SOURCE.")
-@click.option(
+@option("--dim", "Width of the activations, if there is no SOURCE.", kind=int)
+@option(
     "--positions",
-    default="auto",
-    show_default=True,
-    help="With SOURCE: auto, cls, mean or all, as for harvest. With --dim: number of activations "
-    "per moved input.",
+    "With SOURCE: auto, cls, mean or all, as for harvest. With --dim: number of activations per "
+    "moved input.",
+    "auto",
 )
-@cli.workers_option
+@cli.workers
 @settings(*cli.GROUP, "model", "layer", "n_samples", "image_size")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
 @settings("random_weights", "unreadable", "dtype", expert=True)
 @settings("sparsity", "hidden", "orbit_weight", "batch_size", expert=True)
 @settings("memory_gib", "precision", expert=True)
-@click.option(
+@option(
     "--out",
-    type=cli.Folder(),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of the future store. A test file is written there to time the disk, and removed.",
+    "Folder of the future store. A test file is written there to time the disk, and removed.",
+    Path("runs"),
+    cli.Folder(),
 )
 def plan_command(
     source: str | None,

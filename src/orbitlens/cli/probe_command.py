@@ -6,18 +6,14 @@ from typing import Any
 import click
 
 from orbitlens.cli import options as cli
-from orbitlens.cli.options import number, settings
+from orbitlens.cli.options import number, option, settings
 from orbitlens.pipeline import Console, RunConfig
 
 
 @click.command("probe", cls=cli.Verb, renamed={"--workers": "--probe-threads"})
 @click.argument("activations")
 @click.option("--sae", required=True, type=cli.Folder(), help="Local folder of a trained SAE.")
-@click.option(
-    "--rho",
-    type=cli.Folder(),
-    help="Local folder of the transport of an equivariant SAE. An orbit SAE needs none.",
-)
+@option("--rho", "Transport of an equivariant SAE; an orbit SAE needs none.", kind=cli.Folder())
 @settings("probe_latents", "seed")
 @settings("probe_samples", "probe_every", "probe_threads", expert=True)
 @cli.common("runs/probe")

@@ -8,17 +8,16 @@ from typing import Never
 import click
 
 from orbitlens.cli import options as cli
+from orbitlens.cli.options import option
 from orbitlens.pipeline import Console
 from orbitlens.pipeline.stopping import Terminated
 
 
 @click.command("reproduce", cls=cli.Verb, renamed={"--workers": "--jobs"})
 @click.argument("name")
-@click.option(
-    "--budget", default="small", show_default=True, help="One of smoke, small, medium, full."
-)
-@click.option("--out", type=cli.Folder(), help="Local folder to write. Default: runs/NAME-BUDGET.")
-@click.option("--jobs", default=2, show_default=True, help="Jobs that run at the same time.")
+@option("--budget", "One of smoke, small, medium, full.", "small")
+@option("--out", "Local folder to write. Default: runs/NAME-BUDGET.", kind=cli.Folder())
+@option("--jobs", "Jobs that run at the same time.", 2)
 def reproduce_command(
     name: str, budget: str, out: Path | None, jobs: int, console: Console
 ) -> Never:

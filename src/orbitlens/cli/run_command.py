@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from orbitlens.cli import options as cli
-from orbitlens.cli.options import number, r2, settings
+from orbitlens.cli.options import number, option, r2, settings
 from orbitlens.pipeline import QUICK, Console
 
 
 @click.command("run", cls=cli.Verb, renamed={"--workers": "--probe-threads"})
 @click.argument("source")
-@click.option("--quick", is_flag=True, help="Do a smaller run, for a first look.")
+@option("--quick", "Do a smaller run, for a first look.", default=False)
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "transport")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
 @settings("random_weights", *cli.AUTOENCODER, "unreadable", "dtype", expert=True)

@@ -6,22 +6,19 @@ from typing import Any
 import click
 
 from orbitlens.cli import options as cli
-from orbitlens.cli.options import settings
+from orbitlens.cli.options import option, settings
 from orbitlens.errors import unknown_name
 from orbitlens.pipeline import Console, RunConfig
 
 
 @click.command("train", cls=cli.Verb)
 @click.argument("activations")
-@click.option(
+@option(
     "--objective",
-    default="equivariant_canonical",
-    show_default=True,
-    help="One of vanilla, equivariant_canonical, equivariant_latent, equivariant_output, orbit.",
+    "One of vanilla, equivariant_canonical, equivariant_latent, equivariant_output, orbit.",
+    "equivariant_canonical",
 )
-@click.option(
-    "--rho", type=cli.Folder(), help="Exact transport for the orbit SAE. By default it is fitted."
-)
+@option("--rho", "Exact transport for the orbit SAE; by default it is fitted.", kind=cli.Folder())
 @settings("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight")
 @settings("epochs", "batch_size", "lr", *cli.RUN)
 @settings("memory_gib", "precision", expert=True)

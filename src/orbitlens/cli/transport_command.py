@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orbitlens.cli import options as cli
-from orbitlens.cli.options import ExpertOption, number, r2, settings
+from orbitlens.cli.options import number, option, r2, settings
 from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline import Console, RunConfig
 
@@ -17,41 +17,17 @@ _ALL = "all"
 @click.command("transport", cls=cli.Verb)
 @click.argument("subject", metavar="ACTIVATIONS | MODEL INPUTS")
 @click.argument("inputs", required=False, metavar="")
-@click.option(
-    "--layers",
-    type=cli.NAMES,
-    default=_ALL,
-    show_default=True,
-    help="With INPUTS: layers to report on, with commas between them, or all.",
-)
-@click.option(
+@option("--layers", "With INPUTS: layers to report on, e.g. 0,1,3, or all.", _ALL, cli.NAMES)
+@option(
     "--groups",
-    type=cli.NAMES,
-    help="With INPUTS: rank these groups, e.g. C2,C4,D4, instead of reporting on --group. A "
-    "built-in network is still trained under --group only.",
+    "With INPUTS: rank these groups, e.g. C2,C4,D4, instead of reporting on --group. A built-in "
+    "network is still trained under --group only.",
+    kind=cli.NAMES,
 )
 @settings("transport", *cli.GROUP, "n_samples", "image_size", *cli.RUN, n_samples=_IMAGES)
-@click.option(
-    "--max-positions",
-    cls=ExpertOption,
-    default=16,
-    show_default=True,
-    help="Places that are kept of each map.",
-)
-@click.option(
-    "--max-dim",
-    cls=ExpertOption,
-    default=256,
-    show_default=True,
-    help="Directions that are kept of each layer.",
-)
-@click.option(
-    "--lie-inputs",
-    cls=ExpertOption,
-    default=64,
-    show_default=True,
-    help="Images for the Lie-derivative errors; 0 leaves these errors out.",
-)
+@option("--max-positions", "Places that are kept of each map.", 16, expert=True)
+@option("--max-dim", "Directions that are kept of each layer.", 256, expert=True)
+@option("--lie-inputs", "Images for the Lie-derivative errors; 0 skips these.", 64, expert=True)
 @settings("random_weights", *cli.AUTOENCODER, "unreadable", expert=True)
 @cli.common("runs/transport, or runs/MODEL-INPUTS")
 def transport_command(
@@ -112,7 +88,10 @@ def _transport_of_network(
             lines += [f"  {row['group']:<6} {_verdict(row)}" for row in ranking]
         return record, [*lines, f"ranking: {out / 'groups.csv'}"]
     record = network.report(config, out, resume=resume, console=console)
-    lines = [_layer(row) for row in record["layers"]]
+    lines = [
+        f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
+        for row in record["layers"]
+    ]
     skipped = len(record["skipped"])
     lines += [f"{skipped} skipped, the page says why"] if skipped else []
     page = out / "report" / "index.html"
@@ -128,10 +107,6 @@ def _refuse(names: set[str], where: str, remedy: str) -> None:
         )
 
 
-def _layer(row: dict[str, Any]) -> str:
-    return f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
-
-
 def _verdict(row: dict[str, Any]) -> str:
     return (
         f"{row['verdict']:<18} R^2 {r2(row['r2'])} (unconstrained {r2(row['free_r2'])}, "
@@ -141,7 +116,5 @@ def _verdict(row: dict[str, Any]) -> str:
 
 def _still(record: dict[str, Any]) -> list[str]:
     """Return a line if the covariance is singular."""
-    still = record["dim"] - record["variable"]
-    if not still:
-        return []
-    return [f"{still} of {record['dim']} directions carry no variance and stay where they are"]
+    still, dim = record["dim"] - record["variable"], record["dim"]
+    return [f"{still} of {dim} directions carry no variance and stay where they are"] * bool(still)

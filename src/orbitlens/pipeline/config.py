@@ -14,6 +14,16 @@ from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 if TYPE_CHECKING:
     import torch
 
+__all__ = [
+    "AUTOENCODERS",
+    "PROBING",
+    "QUICK",
+    "TRAINING",
+    "RunConfig",
+    "known_names",
+    "with_current_names",
+]
+
 AUTOENCODERS = ("mlp", "cnn", "vit")
 _MODELS = (
     *AUTOENCODERS,
@@ -72,18 +82,18 @@ def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-def _known_names() -> dict[str, tuple[str, ...]]:
+def known_names() -> dict[str, tuple[str, ...]]:
     """Return the names that each setting accepts, as the rooms that own them list them."""
-    from orbitlens.activations.harvest._positions import CHOICES
-    from orbitlens.activations.store._dtypes import ON_DISK
+    from orbitlens.activations.harvest import POSITIONS
+    from orbitlens.activations.store import DTYPES
     from orbitlens.sae import BUILDERS
-    from orbitlens.training._precision import PRECISIONS
+    from orbitlens.training import PRECISIONS
     from orbitlens.transport import METHODS
 
     return {
         "device": ("auto", "cpu", "cuda"),
-        "dtype": tuple(ON_DISK),
-        "positions": tuple(CHOICES),
+        "dtype": DTYPES,
+        "positions": POSITIONS,
         "precision": tuple(PRECISIONS),
         "sparsity": tuple(BUILDERS),
         "transport": tuple(METHODS),
@@ -127,7 +137,7 @@ class RunConfig:
     random_weights: bool = _setting(
         False, "Use random weights instead of downloading trained ones, to try things out."
     )
-    n_samples: int = _setting(4096, "Largest number of images to harvest. There are 4096 shapes.")
+    n_samples: int = _setting(4096, "Largest number of images. There are 4096 shapes.")
     image_size: int = _setting(
         64,
         "Side in pixels of the resized images. For digits, photographs and cells: 32. For "
@@ -188,7 +198,7 @@ class RunConfig:
         from orbitlens import groups
 
         groups.from_name(self.group)
-        for name, known in _known_names().items():
+        for name, known in known_names().items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"`{name}`", getattr(self, name), known)
         if self.model not in _MODELS and ":" not in self.model:
