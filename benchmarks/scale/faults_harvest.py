@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import orbitlens as ol
-from orbitlens.activations.store import _shard_sizes as shard_sizes
+from orbitlens.activations.store import _on_disk
 from orbitlens.errors import OrbitLensError
 
 SAMPLES, WIDTH = 4096, 4096  # eight shards of 32 MiB; of many layers eight of 2 MiB in each
@@ -37,7 +37,7 @@ def harvest(out: Path, workers: int, layers: bool) -> None:
     torch.manual_seed(0)
     width = 512 if layers else WIDTH  # of 512 channels 256 directions are kept
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, width), torch.nn.Tanh())
-    shard_sizes._SHARD_BYTES = 2**21 if layers else shard_sizes._SHARD_BYTES
+    _on_disk._SHARD_BYTES = 2**21 if layers else _on_disk._SHARD_BYTES
     try:
         call = ol.activations.harvest_layers if layers else partial(ol.harvest, layer="2")
         call(

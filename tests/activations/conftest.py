@@ -9,5 +9,5 @@ def empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in memory, and shards of 64 samples of 16 numbers."""
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**14)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**10)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**14)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**10)

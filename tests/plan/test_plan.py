@@ -53,8 +53,8 @@ WORK = Workload(RunConfig(n_samples=1000), 1000, groups.cyclic(4), 1, 64)
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many shards and chunks of few samples."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**15)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**12)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**15)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**12)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -90,7 +90,7 @@ def test_the_budget_is_shared_as_the_reader_shares_it(
 ) -> None:
     monkeypatch.setattr("orbitlens.activations.store.shuffled_batches._RUN_BYTES", 2**17)
     monkeypatch.setattr("orbitlens.activations.store.shuffled_batches._KEPT_BY_DECODERS", 2**20)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**15)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**15)
     array = np.zeros((30_000, 4, 32), dtype=np.float32)
     store = store_from_array(array, group=groups.cyclic(4), out=tmp_path / "acts")
     for mebibytes in (3, 4, 6, 8):

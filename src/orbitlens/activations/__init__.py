@@ -1,24 +1,33 @@
-"""Activations over whole orbits, on disk: the layer that everything later reads.
+"""Activations over whole orbits, on disk: later rooms read nothing else of a network.
 
-harvest             runs a network over the orbits of its inputs and stores one layer
-harvest_layers      stores many layers on the way: LayerHarvest, and of each layer a TakenLayer
-layer_outputs       what many layers put out, whole, in one forward pass
+harvest             run a network over the orbits of its inputs and store one layer
+harvest_layers      store many layers in one pass: a LayerHarvest, with a TakenLayer for each layer
+layer_outputs       the whole outputs of many layers, in one forward pass
 store_from_array    a store from activations that exist already
-import_activations  a store from what SAELens, saev or NumPy cached
-open_store          a store on disk
-ActivationStore     the record all readers use: orbits, chunks, split
+import_activations  a store from a cache of SAELens, saev or NumPy
+open_store          open a store on disk
+ActivationStore     the record that all readers use: orbits, chunks, split
 OrbitBatches        shuffled batches of orbits from a store that is larger than memory
-split_samples       which samples are fitted on and which are held out
+split_samples       the samples to fit on and the samples to measure on
+
+Three rooms, one way: `harvest` and `importers` fill what `store` keeps.
 """
 
-from orbitlens.activations.harvest.hooks import layer_outputs
-from orbitlens.activations.harvest.many_layers import LayerHarvest, TakenLayer, harvest_layers
-from orbitlens.activations.harvest.one_layer import harvest
-from orbitlens.activations.importers.import_activations import import_activations
-from orbitlens.activations.store.activation_store import ActivationStore, split_samples
-from orbitlens.activations.store.from_array import store_from_array
-from orbitlens.activations.store.open_store import open_store
-from orbitlens.activations.store.shuffled_batches import OrbitBatches
+from orbitlens.activations.harvest import (
+    LayerHarvest,
+    TakenLayer,
+    harvest,
+    harvest_layers,
+    layer_outputs,
+)
+from orbitlens.activations.importers import import_activations
+from orbitlens.activations.store import (
+    ActivationStore,
+    OrbitBatches,
+    open_store,
+    split_samples,
+    store_from_array,
+)
 
 __all__ = [
     "ActivationStore",

@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._inputs import check_inputs, device_of, made_ready, moved_batches
-from orbitlens.activations.harvest.hooks import (
+from orbitlens.activations.harvest import (
     check_called_once,
+    check_inputs,
+    device_of,
     evaluating,
     kind_of,
+    make_ready,
+    moved_batches,
     only_tensor,
     take_outputs,
 )
@@ -79,7 +82,7 @@ class Passage:
         for batches in moved_batches(inputs, action, batch_size):
             for moved in batches:
                 done += len(moved)
-                yield done // action.group.order, made_ready(self.prepare, moved.to(device))
+                yield done // action.group.order, make_ready(self.prepare, moved.to(device))
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -112,7 +115,7 @@ class Passage:
         self._check_sources(action)
         device = device_of(self.model, inputs)
         with self.evaluating():
-            trial = made_ready(self.prepare, inputs[:1].clone().to(device))
+            trial = make_ready(self.prepare, inputs[:1].clone().to(device))
             for site in (self.earlier, self.later):
                 layer = get_layer(self.model, site.layer)
                 check_called_once(self.model, layer, trial, site.layer)

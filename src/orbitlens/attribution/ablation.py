@@ -10,13 +10,12 @@ from jaxtyping import Shaped
 from torch import nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._inputs import Progress
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution.relative import Relative
 from orbitlens.attribution.site import Site
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare, as_they_are
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Progress, Tensor
 
 
 @final

@@ -20,7 +20,7 @@ VALUES = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples: an orbit takes 16 KiB, a chunk 32 samples."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**20)
 
 
 def network() -> nn.Sequential:

@@ -17,7 +17,7 @@ from orbitlens.activations import (
     layer_outputs,
     open_store,
 )
-from orbitlens.activations.harvest._places import whole_orbits
+from orbitlens.activations.harvest._positions import whole_orbits
 from orbitlens.activations.harvest._reduction import principal_directions
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
@@ -259,6 +259,11 @@ def test_places_kept_are_whole_orbits_the_full_ones_first(action: Action, side: 
     assert np.array_equal(kept, whole_orbits(moves, 16))
 
 
+def test_one_orbit_of_eight_places_is_kept_rather_than_two_of_four() -> None:
+    assert D4.grid is not None
+    assert whole_orbits(D4.grid(4, 4), most=9).tolist() == [1, 2, 4, 7, 8, 11, 13, 14]
+
+
 def test_places_kept_are_spread_over_the_map() -> None:
     assert D4.grid is not None
     rows, columns = np.divmod(whole_orbits(D4.grid(32, 32), 64), 32)
@@ -396,6 +401,12 @@ def test_principal_directions_are_those_of_a_singular_value_decomposition(rows, 
         (basis @ directions[:dim].T).abs(), torch.eye(dim), atol=1e-3, rtol=0
     )
     assert kept == pytest.approx((lengths[:dim].square().sum() / lengths.square().sum()).item())
+
+
+def test_the_longest_row_is_the_first_direction() -> None:
+    basis, kept = principal_directions(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), 1)
+    assert basis.abs().tolist() == [[1.0, 0.0]]
+    assert kept == pytest.approx(0.9)
 
 
 def test_directions_are_orthonormal_also_where_rows_are_zero_or_alike() -> None:

@@ -26,8 +26,8 @@ LAYERS = ["0", "1", "3"]
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples of the widest layer, which takes 4 KiB an orbit."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**18)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**13)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**18)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**13)
 
 
 def run(out: Path | str, *, seed: int = 0, **settings: Any) -> LayerHarvest:

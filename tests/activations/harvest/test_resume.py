@@ -25,7 +25,7 @@ C4 = images(cyclic(4))
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples: an orbit takes 16 KiB, a chunk 32 samples."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**20)
 
 
 def pictures(n: int = 300) -> Tensor:

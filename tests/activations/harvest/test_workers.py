@@ -10,6 +10,13 @@ from torch import Tensor, nn
 
 from orbitlens.actions import images
 from orbitlens.activations import ActivationStore, harvest, open_store
+from orbitlens.activations.harvest._workers import (
+    list_weights,
+    pack,
+    put_weights,
+    unpack,
+    without_weights,
+)
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 
@@ -17,7 +24,7 @@ from orbitlens.groups import cyclic
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**20)
 
 
 def run(out: Path, model: nn.Module | None = None, **settings: Any) -> ActivationStore:
@@ -106,3 +113,59 @@ def test_a_store_in_memory_has_one_worker(tmp_path: Path) -> None:
             run(out, workers=2)  # type: ignore[arg-type]
     with pytest.raises(OrbitLensError, match="`workers`: expected at least 1, received 0"):
         run(tmp_path / "acts", workers=0)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int64, torch.bool]
+)
+def test_a_tensor_arrives_as_it_was(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    tensor = torch.rand(shape).mul(9).to(dtype)
+    again = unpack(pack(tensor))
+    assert again.dtype == dtype
+    assert torch.equal(again, tensor)
+
+
+def test_a_view_is_packed_in_its_own_order() -> None:
+    view = torch.arange(12).reshape(3, 4).T[::2]
+    assert torch.equal(unpack(pack(view)), view)
+
+
+def tied() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3, bias=False))
+    model[2].weight = model[0].weight
+    return model.eval()
+
+
+def test_tied_weights_are_sent_once_and_stay_tied() -> None:
+    model, batch = tied(), torch.rand(4, 3)
+    before = model(batch)
+    tensors, places = list_weights(model)
+    assert (len(tensors), len(places)) == (7, 8)
+    sent = [unpack(pack(tensor)) for tensor in tensors]
+    put_weights(model, sent, places)
+    assert model[2].weight is model[0].weight is sent[0]
+    assert torch.equal(model(batch), before)
+
+
+def fails(model: nn.Module, emptied: list[bool]) -> None:
+    emptied.append(not [*model.parameters(), *model.buffers()])
+    raise RuntimeError
+
+
+def test_a_network_without_weights_is_filled_again_also_after_an_error() -> None:
+    model = tied()
+    held = [*model.named_parameters(), *model.named_buffers()]
+    emptied: list[bool] = []
+    with pytest.raises(RuntimeError), without_weights(model):
+        fails(model, emptied)
+    assert emptied == [True]
+    again = [*model.named_parameters(), *model.named_buffers()]
+    assert [name for name, _ in again] == [name for name, _ in held]
+    assert all(a is b for (_, a), (_, b) in zip(again, held, strict=True))
+
+
+def test_a_packed_tensor_is_its_type_shape_and_bytes() -> None:
+    kind, shape, flat = pack(torch.ones(1, 2, dtype=torch.bfloat16))
+    assert (kind, shape) == ("bfloat16", (1, 2))
+    assert flat.tolist() == [0x80, 0x3F] * 2

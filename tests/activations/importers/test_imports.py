@@ -14,7 +14,7 @@ from orbitlens.activations import ActivationStore, import_activations, open_stor
 from orbitlens.activations.importers import _cache as cache
 from orbitlens.groups import cyclic, dihedral
 from orbitlens.sae import topk_sae
-from orbitlens.training.fit import fit
+from orbitlens.training import fit
 
 from .foreign import HOOK, SAEV_1_0, SAEV_2_1, saelens, saev, values
 

@@ -11,8 +11,10 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from orbitlens.activations import ActivationStore, open_store, store_from_array
-from orbitlens.activations.store._shard_sizes import chunk_samples, plan_shards
-from orbitlens.activations.store._write_store import describe, write_store
+from orbitlens.activations.store._on_disk import Shards, chunk_samples, plan_shards
+from orbitlens.activations.store._open_store import describe
+from orbitlens.activations.store._resume_settings import weights_digest
+from orbitlens.activations.store._write_store import write_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
 
@@ -23,7 +25,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 4 * 2**20)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 4 * 2**20)
 
 
 @pytest.fixture
@@ -367,3 +369,17 @@ def test_blocks_of_any_size_fill_the_same_store(values: np.ndarray, tmp_path: Pa
     pieces = np.split(values, [1, 30, 31, 130])
     store = aligned(4, np.zeros((4, 1), dtype=np.int64), [piece[:, :, None] for piece in pieces])
     assert np.array_equal(store.orbits().numpy(), values)
+
+
+def test_the_last_shard_may_have_fewer_samples() -> None:
+    shards = Shards(10, samples=4)
+    assert [shards.span(i) for i in range(shards.count)] == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_a_digest_changes_with_every_weight() -> None:
+    model = torch.nn.BatchNorm1d(2)
+    before = weights_digest(model)
+    assert weights_digest(torch.nn.Identity()) == "e3b0c44298fc1c14"  # of nothing
+    assert weights_digest(torch.nn.BatchNorm1d(2)) == before
+    model.running_var[1] += 1  # type: ignore[index]
+    assert weights_digest(model) != before

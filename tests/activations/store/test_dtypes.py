@@ -10,7 +10,9 @@ from torch import nn
 
 from orbitlens.actions import images
 from orbitlens.activations import harvest, harvest_layers, open_store, store_from_array
-from orbitlens.activations.store._write_store import describe, write_store
+from orbitlens.activations.store._on_disk import to_disk, to_float32
+from orbitlens.activations.store._open_store import describe
+from orbitlens.activations.store._write_store import write_store
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 
@@ -111,3 +113,13 @@ def test_mixed_types_are_refused(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "acts", mode="r+").attrs["dtype"] = "bfloat16"
     with pytest.raises(OrbitLensError, match="activations of float16 that are called bfloat16"):
         open_store(tmp_path / "acts")
+
+
+def test_bfloat16_is_stored_as_its_bits() -> None:
+    assert to_disk(np.ones((1, 1, 1), np.float32), "bfloat16", 0, "ones").tolist() == [[[16256]]]
+
+
+def test_any_floating_type_becomes_float32() -> None:
+    block = to_float32(np.full((1, 1, 1), 0.5), 0)
+    assert block.dtype == np.float32
+    assert block.tolist() == [[[0.5]]]

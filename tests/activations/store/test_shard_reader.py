@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from orbitlens.activations import ActivationStore, OrbitBatches, open_store, store_from_array
-from orbitlens.activations.store._shard_reader import ShardFiles
+from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 
@@ -25,8 +25,8 @@ BUDGET = 3 * 2**20
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 64 samples in chunks of 8, so that the last shard and chunk are not full."""
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**13)
-    monkeypatch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**10)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**13)
+    monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**10)
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -47,8 +47,8 @@ def files_of(store: ActivationStore) -> ShardFiles:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ActivationStore:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orbitlens.activations.store._shard_sizes._SHARD_BYTES", 2**13)
-        patch.setattr("orbitlens.activations.store._shard_sizes._CHUNK_BYTES", 2**10)
+        patch.setattr("orbitlens.activations.store._on_disk._SHARD_BYTES", 2**13)
+        patch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**10)
         store = written(tmp_path_factory.mktemp("acts") / "acts")
     assert (store.array.shards[0], store.array.chunks[0]) == (64, 8)
     return store
@@ -202,3 +202,17 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("orbitlens.activations.store._shard_reader.FileIO", failing)
     with pytest.raises(OrbitLensError, match="expected a disk, or a network, that can be read"):
         store.orbits()
+
+
+def test_samples_are_read_from_files_in_the_order_given(tmp_path: Path) -> None:
+    values = np.arange(30, dtype=np.float32).reshape(10, 3, 1)
+    store = store_from_array(values, group=cyclic(3), out=tmp_path / "acts.zarr")
+    files = ShardFiles.of(store.array)
+    assert files is not None
+    assert files.read(np.array([7, 2]))[:, 0, 0].tolist() == [21.0, 6.0]
+
+
+def test_consecutive_indices_are_a_slice() -> None:
+    assert as_slice(np.array([3, 4, 5])) == slice(3, 6)
+    assert np.array_equal(as_slice(np.array([3, 5])), [3, 5])
+    assert np.array_equal(as_slice(np.zeros(0, np.int64)), [])

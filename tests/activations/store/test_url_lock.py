@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from orbitlens.actions import images
 from orbitlens.activations import ActivationStore, harvest, store_from_array
-from orbitlens.activations.store._url_lock import _this_writer, locked
+from orbitlens.activations.store._url_lock import _this_writer, hold_lock
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.models import MLPAutoencoder
@@ -82,8 +82,8 @@ def test_of_two_that_begin_at_the_same_instant_one_is_refused(
 ) -> None:
     # Both have looked, and seen nobody.
     monkeypatch.setattr("orbitlens.activations.store._url_lock.check_unlocked", lambda _: False)
-    with locked(URL):
-        with pytest.raises(OrbitLensError, match="another that is writing it"), locked(URL):
+    with hold_lock(URL):
+        with pytest.raises(OrbitLensError, match="another that is writing it"), hold_lock(URL):
             pytest.fail("two writers")
         assert found() == [PATH]
     assert found() == []
@@ -146,7 +146,7 @@ class Simple(MemoryFileSystem):
 def test_where_there_is_no_exclusive_create_a_later_writer_is_refused() -> None:
     fsspec.register_implementation("simple", Simple, clobber=True)
     refused = pytest.raises(OrbitLensError, match="another that is writing it")
-    with locked("simple://bucket/acts"), refused:
+    with hold_lock("simple://bucket/acts"), refused:
         run("simple://bucket/acts")
     assert run("simple://bucket/acts").n == 100
 

@@ -1,1 +1,49 @@
-"""From a network and its inputs to stores: hooks, positions, workers."""
+"""From a network to stores: the activations of its layers over the orbits of all inputs.
+
+harvest         stores one layer
+harvest_layers  stores many layers in one pass: a LayerHarvest, with a TakenLayer for each layer
+layer_outputs   the whole outputs of many layers for one batch
+POSITIONS       the choices of tokens, or of places of a map
+
+For rooms that run a network up to a layer themselves:
+
+evaluating         evaluation mode without gradients, for the length of a block
+take_outputs       run a network up to the last of some layers and take parts of their outputs
+check_called_once  refuse a layer that a forward pass does not call exactly once
+only_tensor        the only tensor in an output; kind_of names the type of an output
+check_inputs       refuse inputs that the group cannot move
+moved_batches      whole orbits of inputs, in batches
+make_ready         apply the user's `prepare` to inputs
+device_of          the device of a network
+"""
+
+from orbitlens.activations.harvest._hooks import (
+    check_called_once,
+    evaluating,
+    kind_of,
+    layer_outputs,
+    only_tensor,
+    take_outputs,
+)
+from orbitlens.activations.harvest._job import check_inputs, device_of, make_ready, moved_batches
+from orbitlens.activations.harvest._positions import POSITIONS
+from orbitlens.activations.harvest.many_layers import LayerHarvest, TakenLayer, harvest_layers
+from orbitlens.activations.harvest.one_layer import harvest
+
+__all__ = [
+    "POSITIONS",
+    "LayerHarvest",
+    "TakenLayer",
+    "check_called_once",
+    "check_inputs",
+    "device_of",
+    "evaluating",
+    "harvest",
+    "harvest_layers",
+    "kind_of",
+    "layer_outputs",
+    "make_ready",
+    "moved_batches",
+    "only_tensor",
+    "take_outputs",
+]

@@ -1,11 +1,12 @@
-"""Filling the stores of one or several layers, shard by shard, here or in worker processes.
+"""Fill the stores of one or several layers, shard by shard, here or in worker processes.
 
-One layer has its store at the target itself. Of several, each has one in the folder of the target,
-which is a Zarr group: its attributes say what was harvested, and, last of all, that all is there.
+One layer has its store at the target itself. Several layers have theirs in the folder of the
+target, a Zarr group. Its attributes describe the harvest, and, once all is written, mark it as
+complete.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,172 +15,123 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.activations.harvest._bases import save_basis, saved_basis
-from orbitlens.activations.harvest._inputs import counted, orbit_blocks
-from orbitlens.activations.harvest._job import Work
-from orbitlens.activations.harvest._reduction import Taking, with_bases
-from orbitlens.activations.harvest._workers import Psi, Task, harvest_in_workers
-from orbitlens.activations.store._address import address_errors, inside, read_at
-from orbitlens.activations.store._claim import claimed, exists
+from orbitlens.activations.harvest._hooks import evaluating
+from orbitlens.activations.harvest._job import Blocks, Job, orbit_blocks
+from orbitlens.activations.harvest._positions import Layout
+from orbitlens.activations.harvest._reduction import find_bases, restore_bases, save_basis
+from orbitlens.activations.harvest._workers import fill_in_workers
+from orbitlens.activations.store._address import address_errors, exists, inside, read_at
+from orbitlens.activations.store._claim import Claim, claim_place
+from orbitlens.activations.store._open_store import open_root, open_store
 from orbitlens.activations.store._resume_settings import check_same
-from orbitlens.activations.store._shard_writer import ShardWriter, begin, in_shards
-from orbitlens.activations.store._write_store import written_store
+from orbitlens.activations.store._write_store import ShardWriter, begin, in_shards, open_written
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.open_store import open_root, open_store
 
-Takings = Mapping[str, Taking]
+Stores = dict[str, ActivationStore]
 
 
-def harvested(
-    work: Work,
-    takings: Takings,
-    names: Mapping[str, str],
+def fill_stores(
+    look: Callable[[Job], dict[str, Layout]],
     settings: Mapping[str, Any],
     *,
     max_dim: int | None = None,
-) -> tuple[dict[str, ActivationStore], Takings]:
-    """Write the stores of some layers, go on where that was interrupted, or open what is whole.
+    **given: Any,
+) -> tuple[Stores, Mapping[str, Layout]]:
+    """Write the stores of some layers, continue an interrupted harvest, or open finished stores.
 
     Args:
-        work: What is harvested, its network in evaluation mode.
-        takings: How the activations of each layer are taken, all their channels.
-        names: What each layer's store is called at the target; empty for the target itself.
-        settings: What decides the numbers besides the settings of `work`.
-        max_dim: Width of the activations, at most; None keeps all channels.
+        look: Runs the network once and returns how each layer's activations are taken.
+        settings: Settings of the caller that determine the output.
+        max_dim: Width of the activations, at most; None for one layer, with all channels.
+        given: The arguments that `harvest` and `harvest_layers` share, see `Job`.
 
     Returns:
-        The stores, and how activations were taken: with the directions of wide layers.
-
-    Raises:
-        OrbitLensError: If what is there has other settings or is being written, if an activation
-            is not finite or too large, or if the target cannot be written.
+        The stores, and how activations were taken, with the directions of wide layers.
     """
-    target = work.target
-    described = work.described({name: taking.layout.moves for name, taking in takings.items()})
-    record = _record(work, described, names, settings)
-    if "" in names.values():
-        described = dict.fromkeys(names, record)
-    if work.resume and target is not None and _is_whole(target):
+    job = Job(settings=settings, max_dim=max_dim, **given)
+    job.check()
+    with evaluating(job.model):
+        return _fill_stores(replace(job, layouts=look(job)))
+
+
+def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
+    target, attributes = job.target, job.attributes()
+    record = _record(job, attributes)
+    if job.max_dim is None:
+        attributes = dict.fromkeys(job.names, record)
+    if job.resume and target is not None and _is_complete(target):
         check_same(open_root(target).attrs.asdict(), record)
-        stores = {layer: open_store(inside(target, name)) for layer, name in names.items()}
-        return stores, _with_saved(takings, target, names, work.device)
-    with claimed(target, resume=work.resume) as claim:
+        stores = {layer: open_store(inside(target, name)) for layer, name in job.names.items()}
+        return stores, restore_bases(job, target).layouts
+    memory = nullcontext(Claim(None, None))
+    with memory if target is None else claim_place(target, resume=job.resume) as claim:
         threads = begin(claim, record).get("threads")
         # As many as the harvest began with: other sums would round otherwise.
         with _threads(threads):
-            before = takings
-            if claim.found:
-                before = _with_saved(takings, claim.address, names, work.device)
-            takings = before if max_dim is None else _with_bases(work, before, max_dim)
+            known: Mapping[str, torch.Tensor] = {}
+            if job.max_dim is not None:
+                job = restore_bases(job, claim.address) if claim.found else job
+                known, job = job.bases, find_bases(job)
             writer = ShardWriter(
                 claim,
-                names,
-                described,
-                {name: (work.order, *taking.kept_shape) for name, taking in takings.items()},
-                n=len(work.inputs),
-                together=max(1, work.batch_size // work.order),
-                labels=None if work.labels is None else work.labels.astype(np.int64),
+                job.names,
+                attributes,
+                {layer: (job.order, *layout.shape) for layer, layout in job.layouts.items()},
+                n=len(job.inputs),
+                together=max(1, job.batch_size // job.order),
+                labels=None if job.labels is None else job.labels.astype(np.int64),
             )
-            _save_bases(writer, takings, before)
-            _fill(writer, Psi(work.model, takings), work, names, threads)
+            with address_errors(claim.target):
+                for layer in job.bases:
+                    if layer not in known:
+                        save_basis(writer.roots[layer], job.layouts[layer])
+            writer.drop_incomplete()
+            _write_missing(writer, job, threads)
         roots = writer.finish()
-    addresses = {layer: inside(target, name) for layer, name in names.items()}
-    return {name: written_store(root, addresses[name]) for name, root in roots.items()}, takings
+    addresses = {layer: inside(target, name) for layer, name in job.names.items()}
+    stores = {layer: open_written(root, addresses[layer]) for layer, root in roots.items()}
+    return stores, job.layouts
 
 
-def _record(
-    work: Work,
-    described: Mapping[str, dict[str, Any]],
-    names: Mapping[str, str],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what is written down at the target of a harvest before anything else."""
-    record = dict(next(iter(described.values())))
-    if "" not in names.values():
+def _record(job: Job, attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the attributes that are written to the target before anything else."""
+    record = dict(next(iter(attributes.values())))
+    if job.max_dim is not None:
         del record["layer"], record["moves"]
-        record |= {"format": "orbitlens-layers", "schema": 1, "layers": list(names)}
-    if work.target is not None:
-        record["threads"] = max(1, torch.get_num_threads() // work.workers)
-        record["settings"] = {**work.settings(), **settings}
+        record |= {"format": "orbitlens-layers", "schema": 1, "layers": list(job.names)}
+    if job.target is not None:
+        record["threads"] = max(1, torch.get_num_threads() // job.workers)
+        record["settings"] = job.resume_settings()
     return record
 
 
-def _with_saved(
-    takings: Takings,
-    address: Path | str | None,
-    names: Mapping[str, str],
-    device: torch.device,
-) -> Takings:
-    """Take the directions that an earlier run found: to find them again could round otherwise."""
-    found = dict(takings)
-    for layer, name in names.items():
-        with address_errors(address):
-            saved = saved_basis(inside(address, name))
-        if saved is not None:
-            basis, kept = saved
-            found[layer] = replace(takings[layer], basis=basis.to(device), kept_variance=kept)
-    return found
-
-
-def _with_bases(work: Work, takings: Takings, max_dim: int) -> Takings:
-    return with_bases(
-        takings,
-        lambda moved, wanted: Psi(work.model, wanted)(work.ready(moved)),
-        work.inputs,
-        work.action,
-        max_dim=max_dim,
-        batch_size=work.batch_size,
-        device=work.device,
-    )
-
-
-def _save_bases(writer: ShardWriter, takings: Takings, before: Takings) -> None:
-    """Write down the directions that this run has found."""
-    with address_errors(writer.claim.target):
-        for layer, taking in takings.items():
-            if taking.basis is not None and before[layer].basis is None:
-                save_basis(writer.roots[layer], taking.basis, taking.kept_variance)
-
-
-def _fill(
-    writer: ShardWriter, psi: Psi, work: Work, names: Mapping[str, str], threads: int | None
-) -> None:
-    """Write the shards that are missing, here or in worker processes."""
-    shards, todo, claim = writer.shards, writer.missing(), writer.claim
+def _write_missing(writer: ShardWriter, job: Job, threads: int | None) -> None:
+    """Write the missing shards, here or in worker processes."""
+    shards, todo = writer.shards, writer.missing()
     done = shards.n - sum(stop - start for start, stop in map(shards.span, todo))
-    if claim.address is None or claim.target is None or threads is None or work.workers == 1:
-        orbits = chain.from_iterable(
-            orbit_blocks(psi, work.batches(*shards.span(shard)), work.order, shards.span(shard)[0])
-            for shard in todo
-        )
-        blocks = counted(orbits, shards.n, work.progress, done)
-        for shard, block in in_shards(blocks, shards, todo):
-            writer.write(shard, block)
-        return
 
     def tick(samples: int) -> None:
         nonlocal done
         done += samples
-        if work.progress is not None and samples:
-            work.progress(done, shards.n)
+        if job.progress is not None and samples:
+            job.progress(done, shards.n)
 
-    harvest_in_workers(
-        Task(
-            psi,
-            claim.address,
-            claim.target,
-            names,
-            dtype=work.dtype,
-            order=work.order,
-            threads=threads,
-            device=work.device,
-        ),
-        lambda shard: work.batches(*shards.span(shard)),
-        todo,
-        workers=work.workers,
-        written=claim.kept,
-        tick=tick,
+    if job.workers > 1 and threads is not None:
+        fill_in_workers(job, writer, todo, threads, tick)
+        return
+    blocks = chain.from_iterable(
+        orbit_blocks(job.model, job.layouts, job.batches(start, stop), job.order, start)
+        for start, stop in map(shards.span, todo)
     )
+    for shard, block in in_shards(_report(blocks, tick), shards, todo):
+        writer.write(shard, block)
+
+
+def _report(blocks: Blocks, tick: Callable[[int], None]) -> Blocks:
+    """Yield the same blocks; report the samples of each once it has been dealt with."""
+    for block in blocks:
+        yield block
+        tick(len(next(iter(block.values()))))
 
 
 @contextmanager
@@ -192,8 +144,8 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _is_whole(target: Path | str) -> bool:
-    """Whether all is at its place; what is incomplete at a URL is there to be continued."""
+def _is_complete(target: Path | str) -> bool:
+    """Return whether the target is complete; at a URL, part of a store may be there to resume."""
     if isinstance(target, Path):
         return exists(target)
     begun = read_at(target, "zarr.json") is not None

@@ -1,4 +1,4 @@
-"""Which layers of a network can be looked at: one forward pass that watches all of them."""
+"""Find the layers of a network that can be harvested, in one forward pass."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from orbitlens.activations.harvest._positions import kind_by_shape
-from orbitlens.activations.harvest.hooks import (
-    failed,
+from orbitlens.activations.harvest._hooks import (
     kind_of,
+    network_failed,
     no_layers,
     not_reached,
     only_tensor,
     visit_calls,
 )
+from orbitlens.activations.harvest._positions import kind_by_shape
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import get_layer, layer_names
 
@@ -24,16 +24,14 @@ from orbitlens.models import get_layer, layer_names
 @final
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one forward pass has shown of some layers.
+    """The usable layers of a network, in the order of their calls, and the others.
 
     Args:
-        layers: The layers that can be looked at, in the order in which the network calls them.
-        outputs: What each of them put out; a later layer may have written into it, so that only
-            its shape counts.
-        skipped: What is wrong with each of the others.
+        outputs: The output of each usable layer. Only its shape counts: a later layer may have
+            written into it.
+        skipped: The problem of each other layer.
     """
 
-    layers: dict[str, nn.Module]
     outputs: dict[str, Tensor]
     skipped: dict[str, str]
 
@@ -41,19 +39,15 @@ class Survey:
 def survey(
     model: nn.Module, layers: tuple[str, ...] | None, inputs: Shaped[Tensor, "batch *axes"]
 ) -> Survey:
-    """Run the network once and see which layers put out one tensor with a row per input.
+    """Run a network once and find the layers whose output is one tensor with a row per input.
 
     Args:
         model: The network, in evaluation mode and without gradients.
-        layers: The layers wanted; None for all that can be used, where layers that put out the very
-            tensor of one before, as containers do, are left out.
-        inputs: A few inputs, ready for the network; more than one, lest anything pass for rows.
-
-    Raises:
-        OrbitLensError: If a layer that is wanted does not exist or cannot be used, or if none can;
-            without `layers` also if the network fails.
+        layers: The layers wanted. None finds all usable ones, except those that hand on the tensor
+            of an earlier layer, as containers do.
+        inputs: A few inputs, ready for the network: more than one, so that rows can be told apart.
     """
-    names = layer_names(model) if layers is None else _checked(layers)
+    names = layer_names(model) if layers is None else _check_once(layers)
     modules = {name: get_layer(model, name) for name in names}
     calls: Counter[str] = Counter()
     first: dict[str, Any] = {}
@@ -71,17 +65,17 @@ def survey(
         for name, problem in skipped.items():
             raise _unusable(name, problem) if calls[name] else not_reached(name, inputs, error)
     elif error is not None:
-        raise failed(inputs, error, "to run to its end")
+        raise network_failed(inputs, error, "to run to its end")
     else:
-        skipped |= _repeated({name: traces[name] for name in first if name not in skipped})
+        skipped |= _find_repeated({name: traces[name] for name in first if name not in skipped})
     usable = {name: only_tensor(first[name]) for name in first if name not in skipped}
     outputs = {name: tensor for name, tensor in usable.items() if tensor is not None}
     if not outputs:
         raise _none_usable(model, len(names))
-    return Survey({name: modules[name] for name in outputs}, outputs, skipped)
+    return Survey(outputs, skipped)
 
 
-def _checked(layers: tuple[str, ...]) -> tuple[str, ...]:
+def _check_once(layers: tuple[str, ...]) -> tuple[str, ...]:
     if not layers:
         raise no_layers()
     twice = [name for name, count in Counter(layers).items() if count > 1]
@@ -96,7 +90,7 @@ def _checked(layers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
-    """Say why a layer cannot be used on inputs of this shape; None if it can."""
+    """Return why a layer cannot be used on inputs of this shape; None if it can."""
     if calls == 0:
         return "no call in a forward pass"
     if calls > 1:
@@ -117,11 +111,11 @@ def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
 
 
 def _trace(output: Any) -> object:
-    """Return what two outputs have in common if they are the same numbers in the same memory.
+    """Return a key that two outputs share if they are the same numbers in the same memory.
 
-    A layer that works in place puts out the memory of the layer before, but not its numbers: the
-    tensor's version says how often it has been written to. Outputs are held until the pass is over,
-    so that no memory is used twice.
+    A layer that works in place returns the memory of the layer before, but other numbers: the
+    version of a tensor counts the writes to it. Outputs are held until the pass is over, so that no
+    memory is used twice.
     """
     tensor = only_tensor(output)
     if tensor is None or tensor.is_inference():  # these count no versions: never the same
@@ -129,8 +123,8 @@ def _trace(output: Any) -> object:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version
 
 
-def _repeated(traces: dict[str, object]) -> dict[str, str]:
-    """Find layers that put out the same tensor as one before them, in the order of the calls."""
+def _find_repeated(traces: dict[str, object]) -> dict[str, str]:
+    """Find layers with the same output tensor as an earlier one, in the order of the calls."""
     owners: dict[object, str] = {}
     repeated = {}
     for name, trace in traces.items():

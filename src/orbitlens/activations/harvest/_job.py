@@ -1,55 +1,50 @@
-"""What a harvest is told, whether it looks at one layer or at many; checked at the door."""
+"""A harvest as one record, and its inputs: checked, moved by the group, made ready, in batches."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float32, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._inputs import (
-    Batches,
-    Progress,
-    check_inputs,
-    device_of,
-    digest_of,
-    made_ready,
-    moved_batches,
-)
-from orbitlens.activations.store._dtypes import check_dtype
+from orbitlens.activations.harvest._hooks import take_outputs
+from orbitlens.activations.harvest._positions import Layout
+from orbitlens.activations.store._claim import check_free
+from orbitlens.activations.store._on_disk import check_dtype, check_finite
+from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
-from orbitlens.activations.store._write_store import check_labels, check_out, describe
-from orbitlens.data.lazy import Rows
-from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.models.base import Prepare
+from orbitlens.activations.store._write_store import check_labels
+from orbitlens.data import Inputs, Rows
+from orbitlens.errors import OrbitLensError, one_line, out_of_range
+from orbitlens.models import Prepare, as_they_are, get_layer
+from orbitlens.typing import Progress
+
+Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
+Blocks = Iterator[dict[str, Float32[np.ndarray, "_ group *rest"]]]
+# A worker process gets no inputs, and no functions of the user, which may be closures.
+_STAY_WITH_PARENT = ("inputs", "action", "labels", "prepare", "progress", "settings")
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Work:
-    """What is harvested, and how; see `harvest` for each of the settings.
+class Job:
+    """A harvest: what a user asked for, and how the activations of each layer are taken.
+
+    In a worker process a job has neither inputs nor the user's functions.
 
     Args:
-        model: The network.
-        inputs: The inputs x, [n, ...].
-        action: How the group moves them.
-        target: Where the store, or the stores, will be; None for memory.
-        labels: One class index per input, or None.
-        class_names: Their names.
-        batch_size: Moved inputs per forward pass.
-        dtype: How activations are stored.
-        workers: Processes that run the network.
-        resume: Go on with what is there.
-        prepare: Makes moved inputs ready for the network.
-        name: Recorded name of the network.
-        progress: Called with (inputs done, n).
+        target: Address of the store, or of the folder of stores; None for memory.
+        prepare: Makes moved inputs ready for the network; None if they are ready.
+        settings: Further settings that determine the output.
+        max_dim: Width of the activations of many layers, at most. None for the one layer of
+            `harvest`, which keeps all channels and has its store at the target itself.
+        layouts: How the activations of each layer are taken; known after a first look.
 
-    Raises:
-        OrbitLensError: If these do not fit together, or something is at the target already.
+    See `harvest` for the other settings.
     """
 
     model: nn.Module
@@ -62,15 +57,23 @@ class Work:
     dtype: str
     workers: int
     resume: bool
-    prepare: Prepare
-    name: str
+    prepare: Prepare | None
+    name: str | None
     progress: Progress | None
+    settings: Mapping[str, Any]
+    max_dim: int | None = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to a worker process."""
+        return {name: each for name, each in vars(self).items() if name not in _STAY_WITH_PARENT}
+
+    def check(self) -> None:
+        """Check the settings, before any work."""
         _check_workers(self.workers, self.target)
         check_dtype(self.dtype)
-        if not self.resume:
-            check_out(self.target)
+        if self.target is not None and not self.resume:
+            check_free(self.target)
         check_inputs(self.inputs, self.action, self.batch_size)
         check_labels(self.labels, self.class_names, len(self.inputs))
 
@@ -84,45 +87,192 @@ class Work:
         """Where the network runs."""
         return device_of(self.model, self.inputs)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The name of each layer's store at the target; empty for the target itself."""
+        single = self.max_dim is None
+        return {layer: "" if single else f"{layer}.zarr" for layer in self.layouts}
+
+    @property
+    def bases(self) -> dict[str, Tensor]:
+        """The directions of the layers that do not keep all channels."""
+        found = {layer: layout.basis for layer, layout in self.layouts.items()}
+        return {layer: basis for layer, basis in found.items() if basis is not None}
+
     def ready(self, moved: Shaped[Tensor, "moved *axes"]) -> Tensor:
-        """Return moved inputs as the network takes them, where it takes them."""
-        return made_ready(self.prepare, moved.to(self.device))
+        """Return moved inputs, ready for the network and on its device."""
+        moved = moved.to(self.device)
+        return moved if self.prepare is None else make_ready(self.prepare, moved)
 
     def batches(self, start: int, stop: int) -> Iterator[Batches]:
         """Yield some inputs, moved and made ready; whole orbits together."""
         for batches in moved_batches(self.inputs, self.action, self.batch_size, start, stop):
             yield tuple(map(self.ready, batches))
 
-    def described(
-        self, moves: Mapping[str, Int[np.ndarray, "group position"] | None]
-    ) -> dict[str, dict[str, Any]]:
-        """Return the attributes of the store of each layer, from how positions move there."""
-        digest = digest_of(self.inputs, self.labels, self.class_names)
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Return the attributes of the store of each layer."""
+        digest = _digest(self.inputs, self.labels, self.class_names)
         return {
             layer: {
                 **describe(
                     group=self.action.group,
                     action=self.action.name,
                     action_config=self.action.config,
-                    model=self.name,
+                    model=self.name or type(self.model).__name__,
                     layer=layer,
                     digest=digest,
                     class_names=self.class_names,
-                    moves=its,
+                    moves=layout.moves,
                     dtype=self.dtype,
                 ),
                 "labelled": self.labels is not None,
             }
-            for layer, its in moves.items()
+            for layer, layout in self.layouts.items()
         }
 
-    def settings(self) -> dict[str, Any]:
-        """Return what decides the bits of a harvest and is not known from its stores."""
+    def resume_settings(self) -> dict[str, Any]:
+        """Return the settings that determine the output and are in no other attribute."""
         return {
             "batch_size": self.batch_size,
-            "prepare": name_of(self.prepare),
+            "prepare": name_of(self.prepare or as_they_are),
             "weights digest": weights_digest(self.model),
+            **self.settings,
         }
+
+
+def run_to_layers(
+    model: nn.Module, layouts: Mapping[str, Layout], ready: Tensor
+) -> dict[str, Tensor]:
+    """Run a network on a batch up to the last of some layers; return their activations."""
+    modules = {layer: get_layer(model, layer) for layer in layouts}
+    return take_outputs(model, modules, ready, lambda layer, output: layouts[layer].take(output))
+
+
+def orbit_blocks(
+    model: nn.Module,
+    layouts: Mapping[str, Layout],
+    batches: Iterable[Batches],
+    order: int,
+    start: int,
+) -> Blocks:
+    """Yield the activations of whole orbits, each layer's [batch, |G|, ...], from `start` on."""
+    for together in batches:
+        outputs = [run_to_layers(model, layouts, ready) for ready in together]
+        block = {}
+        for name in outputs[0]:
+            rows = torch.cat([output[name] for output in outputs])
+            block[name] = rows.unflatten(0, (-1, order)).cpu().numpy()
+            check_finite(block[name], start, f"activations of layer {name!r}")
+        start += sum(map(len, together)) // order
+        yield block
+
+
+def moved_batches(
+    inputs: Rows, action: Action, batch_size: int, start: int = 0, stop: int | None = None
+) -> Iterator[Batches]:
+    """Yield whole orbits of consecutive inputs, in batches.
+
+    Args:
+        inputs: The inputs x, [n, ...].
+        action: How the group moves them.
+        batch_size: Moved inputs per batch, at most.
+        start: Number of the first input, default 0.
+        stop: Number after the last input; by default n.
+
+    Yields:
+        The orbits of a few inputs: one batch, or several if an orbit is larger than a batch.
+
+    Example:
+        >>> from orbitlens.actions import images
+        >>> from orbitlens.groups import cyclic
+        >>> batches = moved_batches(torch.rand(3, 1, 8, 8), images(cyclic(4)), batch_size=8)
+        >>> [[len(batch) for batch in together] for together in batches]
+        [[8], [4]]
+    """
+    samples = max(1, batch_size // action.group.order)
+    stop = len(inputs) if stop is None else stop
+    for first in range(start, stop, samples):
+        part = inputs[first : min(first + samples, stop)]
+        yield action.orbit(part).flatten(0, 1).split(batch_size)
+
+
+def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
+    """Check that there are inputs, that the action can move them, and the batch size.
+
+    Args:
+        inputs: The inputs x, [n, ...].
+        action: How the group moves them.
+        batch_size: Moved inputs per forward pass.
+
+    Raises:
+        OrbitLensError: If there are none, if they cannot be moved, or if `batch_size` is below 1.
+
+    Example:
+        >>> from orbitlens.actions import images
+        >>> from orbitlens.groups import cyclic
+        >>> check_inputs(torch.rand(3, 1, 8, 8), images(cyclic(4)), batch_size=256)
+    """
+    if inputs.ndim == 0 or len(inputs) == 0:
+        raise OrbitLensError(
+            "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
+        )
+    if batch_size < 1:
+        raise OrbitLensError(
+            "`batch_size`",
+            expected="at least 1",
+            received=batch_size,
+            remedy="choose for example 256",
+        )
+    action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
+
+
+def make_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
+    """Return inputs as `prepare` makes them ready for the network.
+
+    Args:
+        prepare: The user's function.
+        inputs: A batch of moved inputs.
+
+    Returns:
+        The batch, ready for the network.
+
+    Raises:
+        OrbitLensError: If `prepare` fails, or returns no tensor.
+
+    Example:
+        >>> make_ready(lambda x: x - 0.5, torch.ones(2)).tolist()
+        [0.5, 0.5]
+    """
+    try:
+        ready = prepare(inputs)
+        if not isinstance(ready, Tensor):
+            raise TypeError(f"it returned {type(ready).__name__}, not a tensor")
+        return ready
+    except Exception as error:
+        raise OrbitLensError(
+            f"`prepare` on inputs of shape {list(inputs.shape)}",
+            expected="a function that makes them ready for the network",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="correct it, or give inputs that it accepts",
+        ) from error
+
+
+def device_of(model: nn.Module, inputs: Rows) -> torch.device:
+    """Return the device of a network.
+
+    Args:
+        model: The network.
+        inputs: Its inputs.
+
+    Returns:
+        The device of the parameters; that of the inputs if there are none.
+
+    Example:
+        >>> device_of(nn.Flatten(), torch.rand(3, 2))
+        device(type='cpu')
+    """
+    parameter = next(model.parameters(), None)
+    return inputs.device if parameter is None else parameter.device
 
 
 def _check_workers(workers: int, target: Path | str | None) -> None:
@@ -135,3 +285,15 @@ def _check_workers(workers: int, target: Path | str | None) -> None:
             received=workers,
             remedy="give a folder as `out`, or leave `workers` out",
         )
+
+
+def _digest(
+    inputs: Rows,
+    labels: Int[np.ndarray, " labels"] | None,
+    class_names: tuple[str, ...],
+) -> str:
+    """Return the fingerprint that the same inputs have as a data set."""
+    if labels is None:
+        return Inputs("inputs", inputs).digest
+    named = class_names or tuple(map(str, range(int(labels.max()) + 1)))
+    return Inputs("inputs", inputs, labels.astype(np.int64), named).digest

@@ -1,6 +1,6 @@
-"""From the output of a layer to activations: vectors, tokens and maps.
+"""From the output of a layer to activations: which positions and which directions are stored.
 
-Vectors are [n, dim], tokens [n, positions, dim], maps [n, dim, height, width].
+Outputs are vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width].
 """
 
 import math
@@ -14,10 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._places import whole_orbits
 from orbitlens.errors import OrbitLensError, unknown_name
 
-CHOICES = ("auto", "cls", "mean", "all")
+POSITIONS = ("auto", "cls", "mean", "all")
 _KINDS = {2: "vectors", 3: "tokens", 4: "maps"}
 _ALLOWED = {"vectors": ("mean",), "tokens": ("cls", "mean", "all"), "maps": ("mean", "all")}
 
@@ -30,20 +29,51 @@ class Layout:
     Args:
         kind: "vectors", "tokens" or "maps".
         positions: "cls", "mean" or "all".
+        width: Channels of the layer.
+        all_places: Positions of the layer.
         moves: `moves[g, p]` is the position to which position p moves under g; None unless
             positions are kept.
         prefix: Tokens before the patches, class token and registers, which "mean" leaves alone.
         kept: Positions that "all" keeps, in this order; None keeps every one.
+        basis: Orthonormal directions of the channels, one per row; None keeps all channels.
+        kept_variance: Share of the power of the trial that lies in these directions.
     """
 
     kind: str
     positions: str
-    moves: Int[np.ndarray, "group position"] | None
+    width: int
+    all_places: int
+    moves: Int[np.ndarray, "group position"] | None = None
     prefix: int = 0
     kept: Int[np.ndarray, " kept"] | None = None
+    basis: Float[Tensor, "dim channels"] | None = None
+    kept_variance: float = 1.0
+
+    @property
+    def places(self) -> int:
+        """Positions stored of each input."""
+        if self.positions == "all":
+            return self.all_places if self.kept is None else len(self.kept)
+        return self.prefix + 1
+
+    @property
+    def dim(self) -> int:
+        """Numbers stored of each position."""
+        return self.width if self.basis is None else len(self.basis)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the activations of one moved input, [dim] or [positions, dim]."""
+        with_positions = self.positions == "all" or self.prefix > 0
+        return (self.places, self.dim) if with_positions else (self.dim,)
 
     def take(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *position dim"]:
-        """Return the activations of a batch: [batch, dim], or [batch, positions, dim] for "all"."""
+        """Return a float32 copy of the activations in the output of a batch."""
+        rows = self._rows(output.float())
+        # A copy even if a view would do: the next layer may write in place.
+        return rows.clone() if self.basis is None else rows @ self.basis.T
+
+    def _rows(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *_"]:
         if self.kind == "vectors":
             return output.flatten(1)  # of a map with one place too
         if self.kind == "maps":
@@ -58,7 +88,7 @@ class Layout:
         return output.index_select(1, torch.from_numpy(self.kept).to(output.device))
 
 
-def layout_of(
+def chosen_layout(
     output: Float[Tensor, "batch *rest"],
     *,
     positions: str,
@@ -67,20 +97,15 @@ def layout_of(
     model: nn.Module,
     square: bool,
 ) -> Layout:
-    """Decide how activations are taken out of a layer's output, from one batch of it.
+    """Return the layout for a user's choice of positions, see `harvest`.
 
     Args:
-        output: What the layer puts out.
-        positions: "auto", "cls" (the first token), "mean" (pooled) or "all"; "auto" takes the class
-            token where there is one, and the mean elsewhere.
+        output: An output of the layer.
+        positions: One of `POSITIONS`.
         layer: The layer's name, for messages.
         action: How the group moves inputs, hence positions.
-        model: The network, which may say how many of its tokens are no patches.
-        square: Whether the inputs are as high as wide; then their patches may be a square grid.
-
-    Raises:
-        OrbitLensError: If the output is of no known kind, if it has no such positions, or if it is
-            not known how the group moves them.
+        model: The network, which may state how many of its tokens are not patches.
+        square: Whether the inputs are square; then their patches may be a square grid.
     """
     kind = kind_by_shape(output)
     if kind is None:
@@ -104,10 +129,10 @@ def layout_of(
     moves = None
     if positions == "all":
         moves = _moves(output, kind, layer, action, prefix if square else None)
-    return Layout(kind, positions, moves)
+    return Layout(kind, positions, *_sizes(output, kind), moves)
 
 
-def kept_layout(
+def limited_layout(
     output: Float[Tensor, "batch *rest"],
     *,
     most: int,
@@ -116,53 +141,74 @@ def kept_layout(
     model: nn.Module,
     square: bool,
 ) -> Layout:
-    """Decide which positions of a layer's output are kept where there are too many to keep all.
+    """Return the layout that keeps class token, registers and at most `most` places.
 
-    Class token and registers come first, then at most `most` places that the group moves among
-    themselves, see `whole_orbits`; where it is not known how places move, or where no orbit of
-    places is that small, their mean. A map of one place is a vector.
-
-    Args:
-        output: What the layer puts out: vectors, tokens or maps.
-        most: Places at most.
-        layer: The layer's name.
-        action: How the group moves inputs, hence places.
-        model: The network, which may say how many of its tokens are no patches.
-        square: Whether the inputs are as high as wide; then their patches may be a square grid.
+    The group moves these places among themselves, see `whole_orbits`. If it is not known how places
+    move, or if every orbit of places is larger, the layout keeps their mean. A map of one place is
+    a vector. Arguments as of `chosen_layout`.
     """
     kind = kind_by_shape(output) or ""
+    sizes = _sizes(output, kind)
     if kind == "vectors" or output.shape[2:] == (1, 1):
-        return Layout("vectors", "mean", None)
+        return Layout("vectors", "mean", *sizes)
     prefix: int | None = 0
     if kind == "tokens" and action.name == "images":
         prefix = _prefix(model, output.shape[1]) if square else None
     try:
         moves = _moves(output, kind, layer, action, prefix)
     except OrbitLensError:  # it is not known how places move
-        return Layout(kind, "mean", None, prefix or 0)
+        return Layout(kind, "mean", *sizes, prefix=prefix or 0)
     start = prefix or 0
     places = whole_orbits(moves[:, start:] - start, most)
     if len(places) == 0:
-        return Layout(kind, "mean", None, start)
+        return Layout(kind, "mean", *sizes, prefix=start)
     if start + len(places) == moves.shape[1]:
-        return Layout(kind, "all", moves, start)
+        return Layout(kind, "all", *sizes, moves, start)
     kept = np.concatenate([np.arange(start), start + places])
-    return Layout(kind, "all", np.searchsorted(kept, moves[:, kept]), start, kept)
+    return Layout(kind, "all", *sizes, np.searchsorted(kept, moves[:, kept]), start, kept)
 
 
 def kind_by_shape(output: Float[Tensor, "..."]) -> str | None:
-    """Return "vectors", "tokens" or "maps", None where an output is none of them."""
+    """Return "vectors", "tokens" or "maps"; None for any other output."""
     return _KINDS.get(output.ndim)
 
 
-def check_choice(positions: str) -> None:
-    """Check the name of a choice of positions.
+def check_positions(positions: str) -> None:
+    """Check the name of a choice of positions."""
+    if positions not in POSITIONS:
+        raise unknown_name("`positions`", positions, POSITIONS)
 
-    Raises:
-        OrbitLensError: If it is none of auto, cls, mean and all.
+
+def whole_orbits(
+    moves: Int[np.ndarray, "group position"], most: int
+) -> Int[np.ndarray, " position_kept"]:
+    """Choose at most `most` places, in rising order, that the group moves among themselves.
+
+    Orbits of full size come first, then smaller ones if there is room. Orbits of one size are
+    ordered by their first places and taken at equal intervals, from a start that is drawn with
+    seed 0: they spread over the map and prefer no kind of place. If even the smallest orbit is too
+    large, no place is chosen.
     """
-    if positions not in CHOICES:
-        raise unknown_name("`positions`", positions, CHOICES)
+    if moves.shape[1] <= most:
+        return np.arange(moves.shape[1])
+    first = moves.min(axis=0)  # all places of an orbit share its first place
+    orbits, sizes = np.unique(first, return_counts=True)
+    start = np.random.default_rng(0).random()
+    chosen, room = [np.zeros(0, dtype=np.int64)], most
+    for size in np.unique(sizes)[::-1]:
+        alike = orbits[sizes == size]
+        count = min(len(alike), room // int(size))
+        every = len(alike) / max(1, count)
+        chosen.append(alike[((np.arange(count) + start) * every).astype(np.int64)])
+        room -= count * int(size)
+    return np.flatnonzero(np.isin(first, np.concatenate(chosen)))
+
+
+def _sizes(output: Float[Tensor, "batch *rest"], kind: str) -> tuple[int, int]:
+    """Return channels and positions of an output."""
+    if kind == "tokens":
+        return output.shape[2], output.shape[1]
+    return output.shape[1], math.prod(output.shape[2:])
 
 
 def _moves(
@@ -172,7 +218,7 @@ def _moves(
     action: Action,
     prefix: int | None,
 ) -> Int[np.ndarray, "group position"]:
-    """Say where every position goes: places by the grid, class token and registers nowhere."""
+    """Return where positions move: places by the grid; class token and registers stay."""
     if action.grid is None:
         raise OrbitLensError(
             f"`positions` under {action.name} of {action.group.name}",
@@ -198,7 +244,7 @@ def _moves(
 
 
 def _prefix(model: nn.Module, tokens: int) -> int | None:
-    """Return how many tokens come before a square grid of patches, None if there is no such grid.
+    """Return the number of tokens before a square grid of patches; None if there is no such grid.
 
     A network of timm or transformers may state its class token and registers.
     """

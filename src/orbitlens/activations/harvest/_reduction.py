@@ -1,120 +1,77 @@
-"""What is taken out of a layer's output: some of its positions, and the directions that matter.
+"""The directions of wide layers: found in a trial before the harvest, and kept with the store.
 
-The directions are found in a trial before the harvest: whole orbits of the first inputs, so that
-the group moves what is seen there among itself.
+The trial runs whole orbits of the first inputs, so that the group maps the trial to itself. A store
+keeps its directions in an array `basis`, [dim, channels].
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import final
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
+import zarr
 from jaxtyping import Float
 from torch import Tensor
+from zarr.codecs import Crc32cCodec
 
-from orbitlens.actions import Action
-from orbitlens.activations.harvest._inputs import moved_batches
+from orbitlens.activations.harvest._job import Job, run_to_layers
 from orbitlens.activations.harvest._positions import Layout
-from orbitlens.activations.store._write_store import check_finite
-from orbitlens.data.lazy import Rows
+from orbitlens.activations.store._address import address_errors, inside, zarr_store
+from orbitlens.activations.store._on_disk import check_finite
 
 _TRIAL_ROWS = 2048
 _TRIAL_NUMBERS = 2**26  # of one layer: 256 MiB
-
-Forward = Callable[[Tensor, Mapping[str, "Taking"]], dict[str, Tensor]]
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Taking:
-    """How the activations of one layer are taken out of its output.
-
-    Args:
-        layout: Which positions.
-        shape: The shape of one input's activations before the projection: (positions, channels),
-            or (channels,) for one row per input.
-        all_places: Positions that the layer has.
-        basis: Orthonormal directions of the channels, one per row; None keeps all channels.
-        kept_variance: Share of the power of the trial that lies in these directions.
-    """
-
-    layout: Layout
-    shape: tuple[int, ...]
-    all_places: int
-    basis: Float[Tensor, "dim channels"] | None = None
-    kept_variance: float = 1.0
-
-    @classmethod
-    def of(cls, layout: Layout, output: Float[Tensor, "batch *rest"]) -> "Taking":
-        """Return how to take all channels, from what a layer has put out."""
-        of_tokens = layout.kind == "tokens"
-        all_places = output.shape[1] if of_tokens else math.prod(output.shape[2:])
-        return cls(layout, tuple(layout.take(output).shape[1:]), all_places)
-
-    @property
-    def places(self) -> int:
-        """Positions kept of each input."""
-        return self.shape[0] if len(self.shape) == 2 else 1
-
-    @property
-    def width(self) -> int:
-        """Channels of the layer."""
-        return self.shape[-1]
-
-    @property
-    def dim(self) -> int:
-        """Numbers that are left of a row of channels."""
-        return self.width if self.basis is None else len(self.basis)
-
-    @property
-    def kept_shape(self) -> tuple[int, ...]:
-        """The shape of what is stored of one moved input."""
-        return (*self.shape[:-1], self.dim)
-
-    def take(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *position dim"]:
-        """Return a float32 copy of what is taken out of the output of a batch."""
-        rows = self.layout.take(output.float())
-        # The copy is made even where a view would do: the next layer may write in place.
-        return rows.clone() if self.basis is None else rows @ self.basis.T
+_KEPT = "kept_variance"
 
 
-def with_bases(
-    takings: Mapping[str, Taking],
-    forward: Forward,
-    inputs: Rows,
-    action: Action,
-    *,
-    max_dim: int,
-    batch_size: int,
-    device: torch.device,
-) -> dict[str, Taking]:
-    """Give a basis of `max_dim` principal directions to every layer that is wider.
-
-    Args:
-        takings: How each layer is taken; those that have a basis keep it.
-        forward: From moved inputs to what is taken of the given layers.
-        inputs: The inputs; the first are the trial, at most about 2,048 rows per layer.
-        action: How the group moves them.
-        max_dim: Width of the layers at most.
-        batch_size: Moved inputs per forward pass.
-        device: Where the network is.
-
-    Raises:
-        OrbitLensError: If an activation of the trial is NaN or infinite; names the layer.
-    """
-    wide = {name: taking for name, taking in takings.items() if taking.dim > max_dim}
+def find_bases(job: Job) -> Job:
+    """Find `max_dim` principal directions for every wider layer that has none yet."""
+    most = job.max_dim
+    if most is None:
+        return job
+    wide = {name: layout for name, layout in job.layouts.items() if layout.dim > most}
     if not wide:
-        return dict(takings)
-    rows = _trial(wide, forward, inputs, action, max_dim, batch_size)
-    reduced = dict(takings)
-    for name, taking in wide.items():
-        found = rows.pop(name)  # freed once it is dealt with
-        orbits = found.unflatten(0, (-1, action.group.order)).numpy()
+        return job
+    rows = _trial(job, wide, most)
+    layouts = dict(job.layouts)
+    for name, layout in wide.items():
+        found = rows.pop(name)  # freed after this layer
+        orbits = found.unflatten(0, (-1, job.order)).numpy()
         check_finite(orbits, 0, f"activations of layer {name!r}")
-        basis, kept = principal_directions(found.flatten(0, -2), max_dim)
-        reduced[name] = replace(taking, basis=basis.to(device), kept_variance=kept)
-    return reduced
+        basis, kept = principal_directions(found.flatten(0, -2), most)
+        layouts[name] = replace(layout, basis=basis.to(job.device), kept_variance=kept)
+    return replace(job, layouts=layouts)
+
+
+def restore_bases(job: Job, address: Path | str | None) -> Job:
+    """Take the directions of an earlier run: to find them again could round differently."""
+    layouts = dict(job.layouts)
+    for layer, name in job.names.items():
+        with address_errors(address):
+            saved = _read_basis(inside(address, name))
+        if saved is not None:
+            basis, kept = saved
+            layouts[layer] = replace(layouts[layer], basis=basis.to(job.device), kept_variance=kept)
+    return replace(job, layouts=layouts)
+
+
+def save_basis(root: zarr.Group, layout: Layout) -> None:
+    """Write the directions of a layer to the group of its store."""
+    if layout.basis is None:
+        return
+    shape = tuple(layout.basis.shape)
+    array = root.create_array(
+        "basis",
+        shape=shape,
+        chunks=shape,
+        dtype="float32",
+        fill_value=float("nan"),
+        compressors=[Crc32cCodec()],
+        attributes={_KEPT: layout.kept_variance},
+        overwrite=True,
+    )
+    array[:] = layout.basis.cpu().numpy()
 
 
 def principal_directions(
@@ -124,21 +81,9 @@ def principal_directions(
 
         sum over rows of <row, direction>^2
 
-    is greatest for the first direction, and so on: principal components about zero, so that the
-    mean is kept like anything else.
-
-    Args:
-        rows: Shape [rows, channels].
-        most: Directions at most; there are no more than rows or channels.
-
-    Returns:
-        Orthonormal directions, one per row, float32; and their share of the power, 1 where rows
-        are all zero.
-
-    Example:
-        >>> basis, kept = principal_directions(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), 1)
-        >>> basis.abs().tolist(), round(kept, 6)
-        ([[1.0, 0.0]], 0.9)
+    is greatest for the first direction, and so on. These are principal components about zero, so
+    the mean is kept like anything else. They are orthonormal float32 rows, no more than `most`, nor
+    than rows or channels. The share is 1 if all rows are zero.
     """
     values = rows.cpu().double()
     dim = min(most, *values.shape)
@@ -146,8 +91,8 @@ def principal_directions(
         power, directions = torch.linalg.eigh(values.T @ values)
         directions = directions[:, -dim:].flip(1)
     else:
-        # The same directions out of the smaller matrix of inner products; where rows depend on each
-        # other some of them have no length, and the QR decomposition puts others in their place.
+        # The smaller matrix of inner products gives the same directions. If rows depend on each
+        # other, some directions have no length; the QR decomposition replaces them.
         power, combinations = torch.linalg.eigh(values @ values.T)
         directions = torch.linalg.qr(values.T @ combinations[:, -dim:].flip(1)).Q
     total = power.sum()
@@ -156,25 +101,36 @@ def principal_directions(
 
 
 def _trial(
-    wide: Mapping[str, Taking],
-    forward: Forward,
-    inputs: Rows,
-    action: Action,
-    max_dim: int,
-    batch_size: int,
+    job: Job, wide: Mapping[str, Layout], most: int
 ) -> dict[str, Float[Tensor, "moved *position channels"]]:
     """Return the activations of wide layers for whole orbits of the first inputs."""
-    order = action.group.order
     wanted = {}
-    for name, taking in wide.items():
-        enough = min(max(_TRIAL_ROWS, max_dim), _TRIAL_NUMBERS // taking.width)
-        wanted[name] = order * max(1, min(len(inputs), enough // (order * taking.places)))
+    for name, layout in wide.items():
+        enough = min(max(_TRIAL_ROWS, most), _TRIAL_NUMBERS // layout.width)
+        orbits = max(1, min(len(job.inputs), enough // (job.order * layout.places)))
+        wanted[name] = job.order * orbits
     parts: dict[str, list[Tensor]] = {name: [] for name in wide}
     done = 0
-    for batches in moved_batches(inputs, action, batch_size, 0, max(wanted.values()) // order):
-        for moved in batches:
-            lacking = {name: wide[name] for name in wide if wanted[name] > done}
-            for name, rows in forward(moved, lacking).items():
+    for batches in job.batches(0, max(wanted.values()) // job.order):
+        for ready in batches:
+            lacking = {name: layout for name, layout in wide.items() if wanted[name] > done}
+            for name, rows in run_to_layers(job.model, lacking, ready).items():
                 parts[name].append(rows[: wanted[name] - done].cpu())
-            done += len(moved)
+            done += len(ready)
     return {name: torch.cat(rows) for name, rows in parts.items()}
+
+
+def _read_basis(
+    address: Path | str | None,
+) -> tuple[Float[Tensor, "dim channels"], float] | None:
+    """Return the directions of a store and their share; None if it has none, or not all."""
+    try:
+        root = zarr.open_group(zarr_store(address, read_only=True), mode="r", zarr_format=3)
+        array = root["basis"]
+    except (FileNotFoundError, KeyError):
+        return None
+    if not isinstance(array, zarr.Array):
+        return None
+    # A copy: in the memory of torch, products round as they did when the directions were found.
+    basis = torch.tensor(np.asarray(array[:]))
+    return None if basis.isnan().any() else (basis, float(str(array.attrs[_KEPT])))

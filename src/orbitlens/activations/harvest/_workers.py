@@ -1,138 +1,79 @@
-"""Harvesting in parallel: processes that own whole shards.
+"""Harvest in parallel: worker processes that own whole shards.
 
-The parent moves the inputs and makes them ready, batch by batch as a worker asks for them; a worker
-runs the network and writes. Batches never cross the border of a shard, so who does what changes no
-bit of the result. A worker whose parent dies finds its pipe closed, and ends.
+The parent moves the inputs and makes them ready, batch by batch, as a worker asks for them; the
+worker runs the network and writes. Batches never cross the border of a shard, so the split of work
+changes no bit of the result. A worker ends when its parent dies, because its pipe closes.
+
+Tensors travel as bytes through the pipe. Torch would use shared memory, of which a container may
+have 64 MiB, and a file descriptor for every tensor, of which a process may have a thousand; a
+process that is killed leaves both behind.
 """
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 import zarr
+from jaxtyping import Shaped, UInt8
 from torch import Tensor, nn
 
-from orbitlens.activations.harvest._inputs import Batches, orbit_blocks
-from orbitlens.activations.harvest._reduction import Taking
-from orbitlens.activations.harvest._sending import Packed, fill, hollow, packed, unpacked, weights
-from orbitlens.activations.harvest.hooks import evaluating, take_outputs
+from orbitlens.activations.harvest._hooks import evaluating
+from orbitlens.activations.harvest._job import Batches, Job, orbit_blocks
+from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._address import address_errors, inside, zarr_store
-from orbitlens.activations.store._damage import shards_of
-from orbitlens.activations.store._shard_writer import activations_of, in_shards, write_shard
+from orbitlens.activations.store._on_disk import shards_of
+from orbitlens.activations.store._write_store import (
+    ShardWriter,
+    activations_of,
+    in_shards,
+    write_shard,
+)
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.models import get_layer
 
+Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
+Place = tuple[str, str, str]
+_KINDS = ("_parameters", "_buffers")
 _READY, _MORE, _WRITTEN, _FAILED = "ready", "more", "written", "failed"
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Psi:
-    """The part of a network that a harvest looks at, from inputs made ready to activations.
-
-    Args:
-        model: The network, in evaluation mode.
-        takings: How the activations of each layer are taken out of its output, by its dotted name.
-    """
-
-    model: nn.Module
-    takings: Mapping[str, Taking]
-
-    def __call__(self, ready: Tensor) -> dict[str, Tensor]:
-        """Return the activations of a batch, layer by layer; nothing after the last is computed."""
-        modules = {layer: get_layer(self.model, layer) for layer in self.takings}
-        return take_outputs(
-            self.model, modules, ready, lambda layer, output: self.takings[layer].take(output)
-        )
-
-    @property
-    def bases(self) -> dict[str, Tensor]:
-        """The directions of the layers that are not kept whole."""
-        found = {layer: taking.basis for layer, taking in self.takings.items()}
-        return {layer: basis for layer, basis in found.items() if basis is not None}
-
-    def along(self, bases: Mapping[str, Tensor | None]) -> "Psi":
-        """Return the same with other directions for some layers."""
-        changed = {
-            layer: replace(self.takings[layer], basis=basis) for layer, basis in bases.items()
-        }
-        return Psi(self.model, {**self.takings, **changed})
-
-
-@final
-@dataclass(frozen=True)
-class Task:
-    """What every worker is told once.
-
-    Args:
-        psi: What to run.
-        address: The place that is being written.
-        target: Where it will be, for messages.
-        names: What each layer's store is called there.
-        dtype: How activations are stored.
-        order: |G|.
-        threads: Threads of a worker.
-        device: Where the network runs.
-    """
-
-    psi: Psi
-    address: Path | str
-    target: Path | str
-    names: Mapping[str, str]
-    dtype: str
-    order: int
-    threads: int
-    device: torch.device
-
-
-def harvest_in_workers(
-    task: Task,
-    batches_of: Callable[[int], Iterator[Batches]],
-    todo: list[int],
-    *,
-    workers: int,
-    written: Callable[[], None],
-    tick: Callable[[int], None],
+def fill_in_workers(
+    job: Job, writer: ShardWriter, todo: list[int], threads: int, tick: Callable[[int], None]
 ) -> None:
-    """Fill the shards of a store that are still missing.
+    """Fill the missing shards of stores, with `threads` threads in each worker.
 
-    Args:
-        task: What every worker is told.
-        batches_of: The inputs of a shard, moved and made ready.
-        todo: The shards to fill.
-        workers: Processes at most.
-        written: Called whenever a shard is complete.
-        tick: Called with the number of samples that went through the network.
-
-    Raises:
-        OrbitLensError: If the network cannot be sent to a process, a worker fails or dies.
+    `tick` is called with the number of samples that went through the network.
     """
     left = deque(todo)
+
+    def batches(shard: int) -> Iterator[Batches]:
+        return job.batches(*writer.shards.span(shard))
+
     with ExitStack() as stack:
         crew = [
-            _Worker(*stack.enter_context(_process(task)), batches_of)
-            for _ in range(min(workers, len(left)))
+            _Worker(*stack.enter_context(_process(job, writer, threads)), batches)
+            for _ in range(min(job.workers, len(left)))
         ]
         busy = {worker.connection: worker for worker in crew}
         while busy:
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
-                said = worker.hear()
-                if said == _MORE:
-                    tick(worker.give(task.order))
+                message = worker.hear()
+                if message == _MORE:
+                    tick(worker.send_batches(job.order))
                     continue
-                if said == _READY:
-                    worker.teach(task.psi)
+                if message == _READY:
+                    worker.send_network(job)
                 else:
-                    written()
+                    writer.claim.keep = True
                 if left:
                     worker.assign(left.popleft())
                 else:
@@ -153,39 +94,35 @@ class _Worker:
         self._batches: Iterator[Batches] = iter(())
         self._given = 0
 
-    def teach(self, psi: Psi) -> None:
+    def send_network(self, job: Job) -> None:
         """Send the weights of the network, and the directions of wide layers."""
-        tensors, places = weights(psi.model)
+        tensors, places = list_weights(job.model)
         self._send(places)
         for tensor in tensors:
-            self._send(packed(tensor))
-        self._send({layer: packed(basis) for layer, basis in psi.bases.items()})
+            self._send(pack(tensor))
+        self._send({layer: pack(basis) for layer, basis in job.bases.items()})
 
     def assign(self, shard: int) -> None:
-        """Tell the worker its next shard."""
+        """Send the number of the next shard."""
         self._batches = self._batches_of(shard)
         self._send(shard)
 
-    def give(self, order: int) -> int:
-        """Send the next batches, or the word that there are no more; return the samples done."""
+    def send_batches(self, order: int) -> int:
+        """Send the next batches, None if there are no more; return the samples done so far."""
         done, batches = self._given, next(self._batches, None)
         self._given = 0 if batches is None else sum(map(len, batches)) // order
-        self._send(None if batches is None else [packed(batch) for batch in batches])
+        self._send(None if batches is None else [pack(batch) for batch in batches])
         return done
 
     def hear(self) -> str:
-        """Wait for what the worker says.
-
-        Raises:
-            OrbitLensError: If that is an error, or the worker died.
-        """
+        """Wait for a message of the worker."""
         try:
-            said, error = self.connection.recv()
+            message, error = self.connection.recv()
         except (EOFError, OSError):
             raise self._died() from None
-        if said == _FAILED:
+        if message == _FAILED:
             raise error
-        return str(said)
+        return str(message)
 
     def _send(self, message: object) -> None:
         try:
@@ -205,18 +142,21 @@ class _Worker:
 
 
 @contextmanager
-def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
+def _process(
+    job: Job, writer: ShardWriter, threads: int
+) -> Iterator[tuple[SpawnProcess, Connection]]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    sent = replace(task, psi=task.psi.along(dict.fromkeys(task.psi.bases)))
-    process = context.Process(target=_work, args=(sent, theirs), daemon=True)
+    sent = replace(job, layouts=_with_bases(job.layouts, dict.fromkeys(job.bases)))
+    arguments = (sent, writer.claim.address, threads, job.device, theirs)
+    process = context.Process(target=_work, args=arguments, daemon=True)
     try:
-        with hollow(task.psi.model), _deaf_to_interrupts():
+        with without_weights(job.model), _interrupts_blocked():
             process.start()
     except OSError:
         raise
     except Exception as error:
-        # Whatever the parts of a network raise when they are made ready to be sent.
+        # The parts of a network may raise anything when they are made ready to be sent.
         raise OrbitLensError(
             "the network",
             expected="one that can be sent to worker processes, its classes and functions defined "
@@ -234,8 +174,8 @@ def _process(task: Task) -> Iterator[tuple[SpawnProcess, Connection]]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Start processes that leave it to their parent what follows from Ctrl-C."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C; their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -243,39 +183,40 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(task: Task, connection: Connection) -> None:
+def _work(
+    job: Job, address: Path | str, threads: int, device: torch.device, connection: Connection
+) -> None:
     """Fill one shard after the other, until the parent closes the pipe."""
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(threads)
     with suppress(EOFError, OSError):
         try:
-            _fill_shards(task, connection)
+            _fill_shards(job, address, device, connection)
         except OrbitLensError as error:
             connection.send((_FAILED, error))
 
 
-def _fill_shards(task: Task, connection: Connection) -> None:
+def _fill_shards(
+    job: Job, address: Path | str, device: torch.device, connection: Connection
+) -> None:
     connection.send((_READY, None))
     places = connection.recv()
     count = 1 + max((index for _, index in places), default=-1)
-    tensors = [unpacked(connection.recv()).to(task.device) for _ in range(count)]
-    fill(task.psi.model, tensors, places)
-    bases = {layer: unpacked(basis) for layer, basis in connection.recv().items()}
-    psi = task.psi.along({layer: basis.to(task.device) for layer, basis in bases.items()})
-    with address_errors(task.target):
-        arrays = {layer: _array(inside(task.address, name)) for layer, name in task.names.items()}
-    shards = shards_of(next(iter(arrays.values())))
-    with evaluating(psi.model):
+    tensors = [unpack(connection.recv()).to(device) for _ in range(count)]
+    put_weights(job.model, tensors, places)
+    bases = {layer: unpack(basis).to(device) for layer, basis in connection.recv().items()}
+    layouts = _with_bases(job.layouts, bases)
+    with address_errors(job.target):
+        arrays = {layer: _array(inside(address, name)) for layer, name in job.names.items()}
+    first = next(iter(arrays.values()))
+    shards, order = shards_of(first), int(first.shape[1])
+    with evaluating(job.model):
         while True:
             shard = connection.recv()
-            blocks = orbit_blocks(
-                lambda ready: psi(ready.to(task.device)),
-                _batches(connection),
-                task.order,
-                shards.span(shard)[0],
-            )
+            batches, start = _batches(connection, device), shards.span(shard)[0]
+            blocks = orbit_blocks(job.model, layouts, batches, order, start)
             for number, block in in_shards(blocks, shards, [shard]):
                 for layer, array in arrays.items():
-                    write_shard(array, task.dtype, number, block[layer], layer, task.target)
+                    write_shard(array, job.dtype, number, block[layer], layer, job.target)
             connection.send((_WRITTEN, None))
 
 
@@ -283,10 +224,75 @@ def _array(address: Path | str | None) -> zarr.Array[Any]:
     return activations_of(zarr.open_group(zarr_store(address), mode="r+"))
 
 
-def _batches(connection: Connection) -> Iterator[Batches]:
+def _with_bases(
+    layouts: Mapping[str, Layout], bases: Mapping[str, Tensor | None]
+) -> dict[str, Layout]:
+    changed = {layer: replace(layouts[layer], basis=basis) for layer, basis in bases.items()}
+    return {**layouts, **changed}
+
+
+def _batches(connection: Connection, device: torch.device) -> Iterator[Batches]:
     while True:
         connection.send((_MORE, None))
         content: list[Packed] | None = connection.recv()
         if content is None:
             return
-        yield tuple(map(unpacked, content))
+        yield tuple(unpack(batch).to(device) for batch in content)
+
+
+def pack(tensor: Shaped[Tensor, "*axes"]) -> Packed:
+    """Return type, shape and bytes of a tensor."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), flat
+
+
+def unpack(content: Packed) -> Shaped[Tensor, "*axes"]:
+    """Return the tensor that was packed."""
+    kind, shape, flat = content
+    dtype: Any = getattr(torch, kind)
+    if flat.size == 0:
+        return torch.empty(shape, dtype=dtype)  # torch views no empty bytes as numbers
+    # A copy: in the memory of torch, products round as they do in the parent.
+    return torch.from_numpy(flat).clone().view(dtype).reshape(shape)
+
+
+def list_weights(model: nn.Module) -> tuple[list[Tensor], list[tuple[Place, int]]]:
+    """Return the parameters and buffers of a network, each once, and every place of each."""
+    tensors: list[Tensor] = []
+    indices: dict[int, int] = {}
+    places = []
+    for path, module in model.named_modules():
+        for kind in _KINDS:
+            for name, tensor in getattr(module, kind).items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in indices:
+                    indices[id(tensor)] = len(tensors)
+                    tensors.append(tensor)
+                places.append(((path, kind, name), indices[id(tensor)]))
+    return tensors, places
+
+
+@contextmanager
+def without_weights(model: nn.Module) -> Iterator[None]:
+    """Take the parameters and buffers out of a network, and put them back at the end."""
+    tensors, places = list_weights(model)
+    try:
+        for place, _ in places:
+            _put(model, place, None)
+        yield
+    finally:
+        put_weights(model, tensors, places)
+
+
+def put_weights(
+    model: nn.Module, tensors: Sequence[Tensor], places: Sequence[tuple[Place, int]]
+) -> None:
+    """Put parameters and buffers at their places in a network."""
+    for place, index in places:
+        _put(model, place, tensors[index])
+
+
+def _put(model: nn.Module, place: Place, tensor: Tensor | None) -> None:
+    path, kind, name = place
+    getattr(model.get_submodule(path), kind)[name] = tensor

@@ -1,7 +1,7 @@
-"""Harvesting many layers at once: one forward pass for each moved input.
+"""Harvest many layers at once, with one forward pass for each moved input.
 
-`harvest` looks at one layer and stops the network there; this looks at all of them on the way, and
-keeps what fits: some places of a map, and the directions in which the channels vary.
+Of each layer only a part is stored: some places of a map, and the directions in which wide channels
+vary most.
 """
 
 from collections.abc import Iterable
@@ -14,18 +14,16 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._fill_stores import harvested
+from orbitlens.activations.harvest._fill_stores import fill_stores
 from orbitlens.activations.harvest._find_layers import survey
-from orbitlens.activations.harvest._inputs import Progress
-from orbitlens.activations.harvest._job import Work
-from orbitlens.activations.harvest._positions import kept_layout
-from orbitlens.activations.harvest._reduction import Taking
-from orbitlens.activations.harvest.hooks import evaluating
+from orbitlens.activations.harvest._job import Job
+from orbitlens.activations.harvest._positions import Layout, limited_layout
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.data.lazy import Indexed, as_rows
+from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import out_of_range
-from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models import Prepare
+from orbitlens.typing import Progress
 
 _SURVEYED = 3
 
@@ -33,17 +31,17 @@ _SURVEYED = 3
 @final
 @dataclass(frozen=True, eq=False)
 class TakenLayer:
-    """What was taken of one layer's output.
+    """The part of a layer's output that is stored.
 
     Args:
         kind: "vectors", "tokens" or "maps"; a map of one place is a vector.
         width: Channels of the layer.
-        dim: Numbers stored for a row of channels: the width, or `max_dim` if that is less.
-        places: Positions stored of each input, class token and registers among them.
-        all_places: Positions that the layer has.
-        prefix: Class token and registers among the positions of the layer, which come first.
-        kept_variance: Share of the power of the trial that the directions keep, 1 without any.
-        basis: Those directions, orthonormal, [dim, width]; None if all channels are stored.
+        dim: Numbers stored for each position: the width, or `max_dim` if that is less.
+        places: Positions stored of each input, including class token and registers.
+        all_places: Positions of the layer.
+        prefix: Class token and registers of the layer, which are its first positions.
+        kept_variance: Share of the power of the trial that the directions keep; 1 without any.
+        basis: These directions, orthonormal, [dim, width]; None if all channels are stored.
     """
 
     kind: str
@@ -62,10 +60,10 @@ class LayerHarvest:
     """The activations of many layers over the orbits of the same inputs.
 
     Args:
-        stores: The store of each layer, in the order in which the network calls them; a block
-            comes after the layers in it.
-        skipped: Why each of the other layers has none.
-        taken: What was taken of each layer in `stores`.
+        stores: The store of each layer, in the order in which the network calls the layers; a
+            block comes after the layers in it.
+        skipped: The reason why each other layer has no store.
+        taken: The part of each layer in `stores` that is stored.
     """
 
     stores: dict[str, ActivationStore]
@@ -95,45 +93,45 @@ def harvest_layers(
     """Store psi(g x) of many layers psi, for every input x and every group element g.
 
     The network runs once for each moved input, after a first look at three of them and a trial for
-    the layers wider than `max_dim`. Maps are taken to be [n, channels, height, width].
+    the layers wider than `max_dim`. Maps must be [n, channels, height, width].
 
-    Of maps and tokens, class token and registers are kept, then at most `max_positions` places that
-    the group moves among themselves, so that it still acts by a permutation of places; where it is
-    not known how places move, their mean. Of wide layers the `max_dim` principal directions about
-    zero are kept, found in about 2,048 rows of the first orbits.
+    Maps and tokens keep class token and registers, then at most `max_positions` places that the
+    group moves among themselves, so that it still acts by a permutation of places. If it is not
+    known how places move, their mean is kept. Wide layers keep their `max_dim` principal directions
+    about zero, found in about 2,048 rows of the first orbits.
 
     Args:
         model: Any network; it runs in evaluation mode, and its mode is restored.
-        layers: Dotted names of submodules, each called once; None (the default) takes all that can
-            be used, one where several put out the very same tensor.
-        inputs: The inputs x, [n, ...]; or what has a length and such items, as a list, a
-            numpy.memmap, a data set of torch or `LazyInputs`, of which a batch is held at a time.
-        action: How the group moves them.
-        out: Folder or URL to write, which must not exist, in it LAYER.zarr for each layer; None
-            (the default) keeps the stores in memory.
+        layers: Dotted names of submodules, each called once; None (the default) takes all usable
+            ones, and only the first of several with the same output tensor.
+        inputs: The inputs x, [n, ...]; or anything with a length and such items, such as a list, a
+            numpy.memmap, a data set of torch or `LazyInputs`. Memory holds one batch of these.
+        action: How the group moves the inputs.
+        out: Folder or URL to write, which must not exist, with LAYER.zarr for each layer; None (the
+            default) keeps the stores in memory.
         labels: One class index per input.
-        class_names: Their names.
-        max_positions: Places kept of each input, at most.
-        max_dim: Width of the activations stored, at most.
-        batch_size: Moved inputs per forward pass.
-        dtype: How activations are stored: "float32" (the default), "float16" or "bfloat16".
-        workers: Processes that run the network, as of `harvest`; the first look and the trial are
-            made by one.
-        resume: Go on where an interrupted harvest of the same settings stopped, as of `harvest`:
-            to the same bits, along the directions that it found.
+        class_names: The names of the classes.
+        max_positions: Places kept of each input, at most; default 16.
+        max_dim: Width of the activations stored, at most; default 256.
+        batch_size: Moved inputs per forward pass, default 256.
+        dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
+        workers: Processes that run the network, as in `harvest`; the first look and the trial use
+            one.
+        resume: Continue an interrupted harvest of the same settings, as in `harvest`: to the same
+            bits, with the directions that it found.
         prepare: Makes moved inputs ready for the network; by default they are given as they are.
         name: Recorded name of the network; by default its class.
         progress: Called with (inputs done, n) as the work goes on.
 
     Returns:
-        The stores, what was taken of each layer, and why the other layers have none.
+        The stores, the part of each layer that is stored, and why the other layers have no store.
 
     Raises:
-        OrbitLensError: If `out` exists, is being written by another process or cannot be written,
-            if a harvest there has other settings (says which), if inputs, labels or limits do not
-            fit, if a layer that is named does not exist, is named twice or cannot be used, if none
-            can, or if an activation is NaN, infinite or too large for `dtype`. Without `resume`
-            nothing is left on disk then.
+        OrbitLensError: If `out` exists, is being written by another process or cannot be written;
+            if a harvest there has other settings (says which); if inputs, labels or limits do not
+            fit; if a layer that is named does not exist, is named twice or cannot be used, or if
+            no layer can; or if an activation is NaN, infinite or too large for `dtype`. Without
+            `resume` nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -150,7 +148,17 @@ def harvest_layers(
     for limit, value in {"max_positions": max_positions, "max_dim": max_dim}.items():
         if value < 1:
             raise out_of_range(limit, "at least 1", value)
-    work = Work(
+    skipped: dict[str, str] = {}
+
+    def look(job: Job) -> dict[str, Layout]:
+        nonlocal skipped
+        layouts, skipped = _look(job, None if layers is None else tuple(layers), max_positions)
+        return layouts
+
+    stores, layouts = fill_stores(
+        look,
+        {"max_positions": max_positions, "max_dim": max_dim},
+        max_dim=max_dim,
         model=model,
         inputs=as_rows(inputs),
         action=action,
@@ -161,51 +169,42 @@ def harvest_layers(
         dtype=dtype,
         workers=workers,
         resume=resume,
-        prepare=as_they_are if prepare is None else prepare,
-        name=name or type(model).__name__,
+        prepare=prepare,
+        name=name,
         progress=progress,
     )
-    with evaluating(model):
-        looked, skipped = _look(work, None if layers is None else tuple(layers), max_positions)
-        stores, takings = harvested(
-            work,
-            looked,
-            {layer: f"{layer}.zarr" for layer in looked},
-            {"max_positions": max_positions, "max_dim": max_dim},
-            max_dim=max_dim,
-        )
-    return LayerHarvest(stores, skipped, {name: _taken(each) for name, each in takings.items()})
+    return LayerHarvest(stores, skipped, {name: _taken(each) for name, each in layouts.items()})
 
 
 def _look(
-    work: Work, layers: tuple[str, ...] | None, most: int
-) -> tuple[dict[str, Taking], dict[str, str]]:
-    """Show the network a few inputs; return how to take its usable layers, and the others."""
-    few = work.action.orbit(work.inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
-    ready = work.ready(few)
-    found = survey(work.model, layers, ready)
-    takings = {}
-    for layer, output in found.outputs.items():
-        layout = kept_layout(
+    job: Job, layers: tuple[str, ...] | None, most: int
+) -> tuple[dict[str, Layout], dict[str, str]]:
+    """Run the network on a few inputs; return the layouts of usable layers, and the others."""
+    few = job.action.orbit(job.inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
+    ready = job.ready(few)
+    found = survey(job.model, layers, ready)
+    layouts = {
+        layer: limited_layout(
             output,
             most=most,
             layer=layer,
-            action=work.action,
-            model=work.model,
+            action=job.action,
+            model=job.model,
             square=ready.shape[-2:-1] == ready.shape[-1:],
         )
-        takings[layer] = Taking.of(layout, output)
-    return takings, found.skipped
+        for layer, output in found.outputs.items()
+    }
+    return layouts, found.skipped
 
 
-def _taken(taking: Taking) -> TakenLayer:
+def _taken(layout: Layout) -> TakenLayer:
     return TakenLayer(
-        kind=taking.layout.kind,
-        width=taking.width,
-        dim=taking.dim,
-        places=taking.places,
-        all_places=taking.all_places,
-        prefix=taking.layout.prefix,
-        kept_variance=taking.kept_variance,
-        basis=None if taking.basis is None else taking.basis.cpu(),
+        kind=layout.kind,
+        width=layout.width,
+        dim=layout.dim,
+        places=layout.places,
+        all_places=layout.all_places,
+        prefix=layout.prefix,
+        kept_variance=layout.kept_variance,
+        basis=None if layout.basis is None else layout.basis.cpu(),
     )

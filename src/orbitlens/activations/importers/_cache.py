@@ -1,7 +1,7 @@
-"""A cache of activations that another library wrote, as every importer hands it on: shards of rows.
+"""The cache of another library as a record: shards of rows. Every importer returns one.
 
-Each read opens the file, takes its rows and lets it go, so that what is mapped into memory never
-exceeds one block.
+Each read opens the file, copies its rows and closes it, so no more than one block is ever mapped
+into memory.
 """
 
 import errno
@@ -17,12 +17,11 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 from safetensors import SafetensorError
 
-from orbitlens.activations.harvest._inputs import Progress
-from orbitlens.activations.store._dtypes import narrowed
-from orbitlens.activations.store._write_store import check_finite
+from orbitlens.activations.store._on_disk import check_finite, to_float32
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
 from orbitlens.files import TO_READ, place_error
 from orbitlens.groups import Group
+from orbitlens.typing import Progress
 
 _BLOCK_BYTES = 16 * 2**20
 
@@ -36,7 +35,7 @@ class Shard:
         path: The file.
         rows: How many rows it holds.
         row: Shape of a row, such as (dim,) or (positions, dim).
-        dtype: What its numbers are stored as.
+        dtype: The type of its numbers.
         read: Returns the rows from `start` to `stop`, [stop - start, *row], of any floating type.
     """
 
@@ -53,9 +52,9 @@ class Cache:
     """All files of a cache, in their order.
 
     Args:
-        model: Name of the network, as far as the cache knows it.
+        model: Name of the network, if the cache knows it.
         layer: Name of the layer.
-        shards: The files. Those without rows are left out.
+        shards: The files that have rows.
         whole: Whether a row is the orbit of an input, [|G|, (positions,) dim], rather than the
             activation of one moved input.
     """
@@ -71,9 +70,9 @@ class Cache:
         return sum(shard.rows for shard in self.shards)
 
     def digest(self) -> str:
-        """Return a fingerprint: of shapes, types, and the first and last row of every file.
+        """Return a fingerprint of shapes, types, and the first and last row of every file.
 
-        A cache may be larger than memory, so it is not read whole for this.
+        The whole cache may be too large to read for this.
         """
         seen = hashlib.sha256(self.layer.encode())
         for shard in self.shards:
@@ -87,13 +86,7 @@ class Cache:
     ) -> Iterator[Float32[np.ndarray, "_ group *rest"]]:
         """Yield the orbits in order as float32, [batch, |G|, (positions,) dim].
 
-        Args:
-            group: The group; unless rows are orbits, |G| consecutive rows are one.
-            progress: Called with (samples done, n).
-
-        Raises:
-            OrbitLensError: If a number is NaN, infinite or too large for float32, or a file cannot
-                be read.
+        Unless rows are orbits, |G| consecutive rows are one.
         """
         order = 1 if self.whole else group.order
         n, done = self.rows // order, 0
@@ -105,12 +98,12 @@ class Cache:
                 continue
             rows = np.concatenate(pending) if len(pending) > 1 else block
             split = held - held % order
-            # What is left of an orbit that goes on in the next file.
+            # The start of an orbit that continues in the next file.
             pending = [rows[split:]]
             orbits = rows[:split]
             if not self.whole:
                 orbits = orbits.reshape(-1, order, *orbits.shape[1:])
-            orbits = narrowed(orbits, done)
+            orbits = to_float32(orbits, done)
             check_finite(orbits, start=done)
             yield orbits
             done += len(orbits)
@@ -121,18 +114,14 @@ class Cache:
         for shard in self.shards:
             size = max(1, _BLOCK_BYTES // (4 * int(np.prod(shard.row)) * order)) * order
             for start in range(0, shard.rows, size):
-                # A copy, so that the file can be let go.
+                # A copy, so that the file can be closed.
                 yield np.array(shard.read(start, min(start + size, shard.rows)))
 
 
-def joined(
+def join_shards(
     model: str, layer: str, shards: Sequence[Shard], *, place: Path, whole: bool = False
 ) -> Cache:
-    """Return the cache of some files, after checking that they belong together.
-
-    Raises:
-        OrbitLensError: If they hold no rows, or differ in type or shape.
-    """
+    """Return the cache of some files, after a check that they belong together."""
     filled = tuple(shard for shard in shards if shard.rows)
     if not filled or 0 in filled[0].row:
         raise OrbitLensError(
@@ -155,11 +144,7 @@ def joined(
 
 
 def choose_layer(place: Path, layer: str | int | None, known: Sequence[str]) -> str:
-    """Return the layer to import: the one asked for, or the only one.
-
-    Raises:
-        OrbitLensError: If it is not there, or there are several to choose from; lists them.
-    """
+    """Return the layer to import: the one asked for, or the only one."""
     if layer is not None:
         if str(layer) not in known:
             raise unknown_name(f"`layer` of {place}", str(layer), known)
@@ -175,19 +160,14 @@ def choose_layer(place: Path, layer: str | int | None, known: Sequence[str]) -> 
 
 
 @contextmanager
-def readable(path: Path, expected: str) -> Iterator[None]:
-    """Turn what a library says of a file that it cannot read into one line.
-
-    Raises:
-        OrbitLensError: For every error of the system, of safetensors or of pyarrow, whose errors
-            are values, keys or systems that are wrong.
-    """
+def damage_errors(path: Path, expected: str) -> Iterator[None]:
+    """Turn the errors of reading a file into one line."""
     try:
         yield
     except OrbitLensError:
         raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        # Safetensors calls every file missing that it cannot open.
+        # Safetensors reports every file that it cannot open as missing.
         if isinstance(error, PermissionError) or (path.exists() and not os.access(path, os.R_OK)):
             denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             raise place_error(path, denied, TO_READ) from error

@@ -1,7 +1,7 @@
-"""Activations in .npy or .safetensors files: one file, or a folder of them, without unpickling.
+"""Activations in .npy or .safetensors files: one file, or a folder of them; nothing is unpickled.
 
-The files of a folder are one cache, in the order of their names; a number in a name counts as a
-number, so that acts-2 comes before acts-10.
+The files of a folder form one cache, in the order of their names. A number in a name counts as a
+number: acts-2 comes before acts-10.
 """
 
 import re
@@ -15,7 +15,13 @@ from jaxtyping import Float, Shaped
 from numpy.lib.format import open_memmap
 from safetensors import safe_open
 
-from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, joined, readable
+from orbitlens.activations.importers._cache import (
+    Cache,
+    Shard,
+    choose_layer,
+    damage_errors,
+    join_shards,
+)
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
@@ -24,30 +30,20 @@ _NPY, _SAFETENSORS = "a whole .npy file", "a whole .safetensors file"
 
 
 def read_npy(path: Path, group: Group) -> Cache:
-    """Look into a .npy file, or a folder of them.
+    """Open a .npy file, or a folder of them, as a cache.
 
-    Args:
-        path: The file or folder; arrays [rows, dim], [n, |G|, dim] or [n, |G|, positions, dim], and
-            for the group of one element [n, positions, dim].
-        group: The group.
-
-    Raises:
-        OrbitLensError: If a file is damaged, holds a pickle, or an array of another shape or type.
+    Arrays are [rows, dim], [n, |G|, dim] or [n, |G|, positions, dim]; for the group of one element
+    also [n, positions, dim].
     """
     shards = [_npy_shard(file) for file in _files(path, ".npy")]
     return _cache(path, path.stem, shards, group)
 
 
 def read_safetensors(path: Path, layer: str | int | None, group: Group) -> Cache:
-    """Look into a .safetensors file, or a folder of them.
+    """Open a .safetensors file, or a folder of them, as a cache.
 
-    Args:
-        path: The file or folder; tensors of the shapes that `read_npy` takes, bfloat16 among them.
-        layer: The name of the tensor in each file; None where there is one alone.
-        group: The group.
-
-    Raises:
-        OrbitLensError: If a file is damaged or lacks the tensor, or that has another shape or type.
+    Tensors have the shapes that `read_npy` takes, and may be bfloat16. `layer` names the tensor in
+    each file; None if each holds only one.
     """
     files = _files(path, ".safetensors")
     name = choose_layer(files[0], layer, _tensors(files[0]))
@@ -78,9 +74,9 @@ def _parts(file: Path) -> list[tuple[int, str]]:
 
 
 def _check_numbers(path: Path, files: list[Path]) -> None:
-    """Refuse files that are counted in their names, and where a number is missing.
+    """Refuse files that are numbered in their names, if a number is missing.
 
-    Rows that are missing would shift all later orbits, if they are no whole number of orbits.
+    Missing rows would shift all later orbits, unless they are a whole number of orbits.
     """
     columns = list(zip(*map(_parts, files), strict=False))
     varying = [column for column in columns if len(set(column)) > 1]
@@ -99,7 +95,7 @@ def _check_numbers(path: Path, files: list[Path]) -> None:
 
 
 def _cache(path: Path, layer: str, shards: list[Shard], group: Group) -> Cache:
-    cache = joined("array", layer, shards, place=path)
+    cache = join_shards("array", layer, shards, place=path)
     row = cache.shards[0].row
     flat = len(row) == 1 or (len(row) == 2 and group.order == 1)
     if not flat and (len(row) > 3 or row[0] != group.order):
@@ -124,7 +120,7 @@ def _check_type(file: Path, dtype: str, shape: tuple[int, ...], floating: bool) 
 
 
 def _npy_shard(file: Path) -> Shard:
-    with readable(file, _NPY):
+    with damage_errors(file, _NPY):
         with file.open("rb") as stream:
             start = stream.read(6)
         try:
@@ -137,7 +133,7 @@ def _npy_shard(file: Path) -> Shard:
     _check_type(file, mapped.dtype.name, mapped.shape, np.issubdtype(mapped.dtype, np.floating))
 
     def read(start: int, stop: int) -> Shaped[np.ndarray, "_ *row"]:
-        with readable(file, _NPY):
+        with damage_errors(file, _NPY):
             return np.asarray(open_memmap(file, mode="r")[start:stop])
 
     return Shard(file, len(mapped), mapped.shape[1:], mapped.dtype.name, read)
@@ -154,7 +150,7 @@ def _pickled(file: Path) -> OrbitLensError:
 
 def _tensors(file: Path) -> list[str]:
     """Return the names of the tensors that may be activations."""
-    with readable(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
+    with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
         found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
         described = {name: (item.get_dtype(), item.get_shape()) for name, item in found.items()}
     names = [
@@ -174,7 +170,7 @@ def _tensors(file: Path) -> list[str]:
 
 
 def _tensor_shard(file: Path, name: str) -> Shard:
-    with readable(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
+    with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
         part = tensors.get_slice(name)
         dtype, shape = _FLOATS[part.get_dtype()], tuple(part.get_shape())
     read: Callable[[int, int], Shaped[np.ndarray, "..."]] = partial(_read_tensor, file, name)
@@ -182,6 +178,6 @@ def _tensor_shard(file: Path, name: str) -> Shard:
 
 
 def _read_tensor(file: Path, name: str, start: int, stop: int) -> Float[np.ndarray, "_ *row"]:
-    with readable(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
+    with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
         values = tensors.get_slice(name)[start:stop]
         return (values if values.dtype == torch.float64 else values.float()).numpy()

@@ -1,8 +1,8 @@
-"""Activations that SAELens cached: a Hugging Face data set of Arrow files, without unpickling.
+"""Activations that SAELens cached: a Hugging Face data set of Arrow files; nothing is unpickled.
 
 `CacheActivationsRunner` writes a folder with state.json, which lists the files, dataset_info.json
-and data-00000-of-000NN.arrow; a column has the name of its hook and the activations of one context,
-[context, d_in], in each row, and the column token_ids stands beside it.
+and data-00000-of-000NN.arrow. A column is named after its hook; each row holds the activations of
+one context, [context, d_in]. The column token_ids stands beside it.
 """
 
 from pathlib import Path
@@ -11,28 +11,26 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, joined, readable
+from orbitlens.activations.importers._cache import (
+    Cache,
+    Shard,
+    choose_layer,
+    damage_errors,
+    join_shards,
+)
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json
 
-# What every Arrow stream ends with; without it, later batches may be lost with no other trace.
+# The end of every Arrow stream; without it, later batches may be lost with no other trace.
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 _ARROW = "a whole Arrow file of a data set"
 
 
 def read_saelens(path: Path, layer: str | int | None) -> Cache:
-    """Look into a folder that SAELens wrote.
+    """Open the folder `new_cached_activations_path` of SAELens as a cache.
 
-    Args:
-        path: The folder `new_cached_activations_path`, with state.json.
-        layer: The column, such as "blocks.3.hook_resid_post"; None where there is one alone.
-
-    Returns:
-        The cache; a row is [d_in], or [context, d_in] where contexts are longer than 1.
-
-    Raises:
-        OrbitLensError: If pyarrow is missing, or a file of the list is missing, truncated or of
-            another form.
+    `layer` is the column, such as "blocks.3.hook_resid_post"; None if there is only one. A row is
+    [d_in], or [context, d_in] if contexts are longer than 1.
     """
     _pyarrow()
     files = [path / name for name in _listed(path)]
@@ -45,7 +43,7 @@ def read_saelens(path: Path, layer: str | int | None) -> Cache:
             remedy="copy the whole folder again",
         )
     hook = choose_layer(path, layer, _hooks(files[0]))
-    return joined("saelens", hook, [_shard(file, hook) for file in files], place=path)
+    return join_shards("saelens", hook, [_shard(file, hook) for file in files], place=path)
 
 
 def _pyarrow() -> Any:
@@ -58,7 +56,7 @@ def _pyarrow() -> Any:
 
 def _listed(path: Path) -> list[str]:
     state = read_json(path / "state.json")
-    with readable(path / "state.json", "the list `_data_files`"):
+    with damage_errors(path / "state.json", "the list `_data_files`"):
         names = [Path(entry["filename"]).name for entry in state["_data_files"]]
         if not names:
             raise ValueError("it lists no files")
@@ -68,7 +66,7 @@ def _listed(path: Path) -> list[str]:
 def _hooks(file: Path) -> list[str]:
     """Return the columns that hold activations."""
     pa = _pyarrow()
-    with readable(file, _ARROW), pa.memory_map(str(file)) as source:
+    with damage_errors(file, _ARROW), pa.memory_map(str(file)) as source:
         schema = pa.ipc.open_stream(source).schema
     hooks = [field.name for field in schema if _is_activation(field.type)]
     if not hooks:
@@ -87,7 +85,7 @@ def _is_activation(kind: Any) -> bool:
 
 
 def _nested(kind: Any) -> tuple[int, Any]:
-    """Return how deep lists of numbers are nested in a type, and the type of the numbers."""
+    """Return the depth of nested lists in a type, and the type of their numbers."""
     types = _pyarrow().types
     # With the library `datasets` imported, a column is an extension type over such lists.
     kind, depth = getattr(kind, "storage_type", kind), 0
@@ -97,7 +95,7 @@ def _nested(kind: Any) -> tuple[int, Any]:
 
 
 def _shard(file: Path, hook: str) -> Shard:
-    with readable(file, _ARROW):
+    with damage_errors(file, _ARROW):
         with file.open("rb") as stream:
             stream.seek(-len(_END), 2)
             if stream.read() != _END:
@@ -110,7 +108,7 @@ def _shard(file: Path, hook: str) -> Shard:
         row = row[-1:] if row[0] == 1 else row
 
     def read(start: int, stop: int) -> Shaped[np.ndarray, "_ *row"]:
-        with readable(file, _ARROW):
+        with damage_errors(file, _ARROW):
             chunks = _column(file, hook).slice(start, stop - start).chunks
             parts = [_flat(chunk, depth).to_numpy(zero_copy_only=True) for chunk in chunks]
             values = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -121,7 +119,7 @@ def _shard(file: Path, hook: str) -> Shard:
 
 
 def _column(file: Path, hook: str) -> Any:
-    """Return a column that is mapped, not read, for as long as something refers to it."""
+    """Return a column, mapped into memory as long as something refers to it."""
     pa = _pyarrow()
     with pa.memory_map(str(file)) as source:
         return pa.ipc.open_stream(source).read_all().column(hook)
@@ -149,7 +147,7 @@ def _lengths(chunk: Any, depth: int) -> list[int]:
 
 
 def _flat(chunk: Any, depth: int) -> Any:
-    """Return what lies `depth` lists deep, end to end."""
+    """Return the values inside `depth` nested lists, end to end."""
     values = getattr(chunk, "storage", chunk)
     for _ in range(depth):
         if values.null_count:

@@ -1,9 +1,8 @@
-"""Activations that saev cached: raw float32 shards beside JSON, without unpickling.
+"""Activations that saev cached: raw float32 shards beside JSON; nothing is unpickled.
 
 A folder holds metadata.json, shards.json and acts000000.bin, acts000001.bin, ..., each
-[examples, layers, tokens, dim]; the class token, where there is one, is token 0. The field `data`
-of the metadata is a pickle and is not looked at. Versions of the protocol (1.0.0 to 2.1) differ in
-the names of fields alone.
+[examples, layers, tokens, dim]; a class token is token 0. The field `data` of the metadata is a
+pickle and is never read. Versions of the protocol (1.0.0 to 2.1) differ only in names of fields.
 """
 
 import json
@@ -15,7 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, joined, readable
+from orbitlens.activations.importers._cache import (
+    Cache,
+    Shard,
+    choose_layer,
+    damage_errors,
+    join_shards,
+)
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import TO_READ, place_error, read_json
 
@@ -28,21 +33,14 @@ _NAMES = {
 
 
 def read_saev(path: Path, layer: str | int | None) -> Cache:
-    """Look into a folder of shards that saev wrote.
+    """Open a folder of shards that saev wrote as a cache.
 
-    Args:
-        path: The folder, with metadata.json.
-        layer: The number of the block, one of `layers` of the metadata; None where there is one.
-
-    Returns:
-        The cache; a row is [tokens, dim], or [dim] where there is one token.
-
-    Raises:
-        OrbitLensError: If the metadata lack something, or a shard is missing or truncated.
+    `layer` is the number of a block in `layers` of the metadata; None if there is only one. A row
+    is [tokens, dim], or [dim] if there is one token.
     """
     metadata = path / "metadata.json"
     record = read_json(metadata)
-    with readable(metadata, "the fields that saev writes"):
+    with damage_errors(metadata, "the fields that saev writes"):
         layers = [str(int(number)) for number in record["layers"]]
         tokens = int(_field(record, "tokens")) + bool(record["cls_token"])
         dim, examples = int(_field(record, "dim")), int(_field(record, "examples"))
@@ -67,7 +65,7 @@ def read_saev(path: Path, layer: str | int | None) -> Cache:
             remedy="shards are missing; copy the folder again, or let saev finish it",
         )
     shards = [_shard(path / name, n, stored, layers.index(chosen)) for name, n in counts.items()]
-    return joined(model, chosen, shards, place=path)
+    return join_shards(model, chosen, shards, place=path)
 
 
 def _field(record: Mapping[str, Any], name: str) -> Any:
@@ -78,7 +76,7 @@ def _field(record: Mapping[str, Any], name: str) -> Any:
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """Return how many examples each shard holds."""
+    """Return the number of examples in each shard."""
     file = path / "shards.json"
     try:
         entries = json.loads(file.read_text())
@@ -97,7 +95,7 @@ def _counts(path: Path) -> dict[str, int]:
 
 
 def _shard(file: Path, examples: int, stored: tuple[int, int, int], layer: int) -> Shard:
-    """Return one file; its last part may be room that saev took and did not fill."""
+    """Return one file; saev may have reserved more room at its end than it filled."""
     needed = 4 * examples * int(np.prod(stored))
     held = file.stat().st_size if file.is_file() else None
     if held is None or held < needed:
@@ -119,7 +117,7 @@ def _read(
     start: int,
     stop: int,
 ) -> Float32[np.ndarray, "_ *row"]:
-    with readable(file, "a whole shard"):
+    with damage_errors(file, "a whole shard"):
         mapped = np.memmap(
             file,
             dtype="<f4",

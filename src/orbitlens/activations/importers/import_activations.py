@@ -1,21 +1,23 @@
-"""Activations that other libraries cached become a store; nothing is unpickled."""
+"""Build a store from activations that another library cached; nothing is unpickled."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from orbitlens.activations.harvest._inputs import Progress
 from orbitlens.activations.importers._cache import Cache
 from orbitlens.activations.importers._from_files import read_npy, read_safetensors
 from orbitlens.activations.importers._from_saelens import read_saelens
 from orbitlens.activations.importers._from_saev import read_saev
-from orbitlens.activations.store._dtypes import check_dtype
-from orbitlens.activations.store._write_store import check_labels, check_out, describe, write_store
+from orbitlens.activations.store._claim import check_free
+from orbitlens.activations.store._on_disk import check_dtype
+from orbitlens.activations.store._open_store import describe
+from orbitlens.activations.store._write_store import check_labels, write_store
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group, cyclic
+from orbitlens.typing import Progress
 
 KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
 _REFUSED = (".pt", ".pth", ".pkl", ".pickle", ".npz")
@@ -43,30 +45,30 @@ def import_activations(
     read block by block; memory does not grow with its size.
 
     Args:
-        path: A folder that SAELens or saev wrote, a .npy or .safetensors file, or a folder of
-            these, which are joined in the order of their names.
+        path: A folder that SAELens or saev wrote, a .npy or .safetensors file, or a folder of such
+            files, which are joined in the order of their names.
         out: Folder or URL to write, which must not exist; None (the default) keeps the store in
             memory.
         group: The group that moved the inputs. None (the default) for activations without orbits:
             every row is an input by itself, under the group of one element.
         kind: "saelens", "saev", "npy" or "safetensors"; "auto" (the default) looks at the files.
-        layer: Which of several: the hook (SAELens), the block (saev), the tensor (safetensors).
+        layer: The layer, if there are several: hook (SAELens), block (saev), tensor (safetensors).
         labels: One class index per sample.
-        class_names: Their names.
-        model: Recorded name of the network; by default what the cache says of it.
+        class_names: The names of the classes.
+        model: Recorded name of the network; by default its name in the cache.
         digest: Fingerprint of the inputs; by default one of the cache.
-        dtype: How it is stored: "float32" (the default), "float16" or "bfloat16".
+        dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
         progress: Called with (samples done, n) as the work goes on.
 
     Returns:
         The store.
 
     Raises:
-        OrbitLensError: If `out` exists, if the path is no cache, needs unpickling, lacks files or
-            holds damaged ones, if files differ in type or shape, if the layer is not there, not
-            named, or named of a .npy file, if the rows are not a multiple of |G|, if labels do not
-            fit, or if an activation is NaN or infinite, or too large for `dtype`. Nothing is left
-            on disk then.
+        OrbitLensError: If `out` exists; if the path is no cache, needs unpickling, lacks files or
+            holds damaged ones; if files differ in type or shape; if the layer does not exist, is
+            not named, or is named for a .npy file; if the rows are not a multiple of |G|; if labels
+            do not fit; or if an activation is NaN, infinite or too large for `dtype`. Nothing is
+            left on disk then.
 
     Example:
         >>> import tempfile
@@ -77,7 +79,7 @@ def import_activations(
     """
     path, group = Path(path), cyclic(1) if group is None else group
     check_dtype(dtype)
-    check_out(out)
+    check_free(out)
     with one_line_errors(path, TO_READ):
         cache = _open(path, kind, layer, group)
     n = _samples(path, cache, group)
@@ -136,7 +138,7 @@ def _open(path: Path, kind: str, layer: str | int | None, group: Group) -> Cache
 
 
 def _kind(path: Path) -> str:
-    """Return whose cache this is, by the names of its files."""
+    """Return the kind of a cache, by the names of its files."""
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
     suffixes = {Path(name).suffix.lower() for name in names if not name.startswith(".")}
     signs = {

@@ -1,1 +1,42 @@
-"""Orbits of activations on disk: how they are written, checked and read."""
+"""Activations on disk, and how they are read.
+
+A store holds whole orbits: the activations of every moved version of an input lie together.
+
+ActivationStore   the record that all readers use: orbits, chunks, split
+open_store        open a store on disk or at a URL
+store_from_array  a store from activations that exist already
+split_samples     the samples to fit on and the samples to measure on
+OrbitBatches      shuffled batches from a store that is larger than memory; each batch is a Place
+Needs             the memory that OrbitBatches needs
+plan_shards       how a store is cut into shards; chunk_samples cuts a shard into chunks
+DTYPES            the types that activations can have on disk; check_dtype checks the name of one
+address_of        a folder as a path, the URL of an object store as it is
+inside            the address of something in a folder or under a URL
+exists            whether anything is at an address
+read_at           the content of a small file at a URL
+"""
+
+from orbitlens.activations.store._address import address_of, exists, inside, read_at
+from orbitlens.activations.store._on_disk import DTYPES, check_dtype, chunk_samples, plan_shards
+from orbitlens.activations.store._open_store import open_store
+from orbitlens.activations.store.activation_store import ActivationStore, split_samples
+from orbitlens.activations.store.from_array import store_from_array
+from orbitlens.activations.store.shuffled_batches import Needs, OrbitBatches, Place
+
+__all__ = [
+    "DTYPES",
+    "ActivationStore",
+    "Needs",
+    "OrbitBatches",
+    "Place",
+    "address_of",
+    "check_dtype",
+    "chunk_samples",
+    "exists",
+    "inside",
+    "open_store",
+    "plan_shards",
+    "read_at",
+    "split_samples",
+    "store_from_array",
+]

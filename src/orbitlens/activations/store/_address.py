@@ -7,6 +7,7 @@ from typing import overload
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from zarr.abc.store import Store
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
 from orbitlens.errors import MissingExtraError, OrbitLensError, one_line
@@ -25,6 +26,9 @@ def address_of(out: Path | str | None) -> Path | str | None:
     Args:
         out: A path, a URL, or None for memory.
 
+    Returns:
+        A path, a URL without a slash at its end, or None.
+
     Example:
         >>> address_of("s3://bucket/acts.zarr/")
         's3://bucket/acts.zarr'
@@ -42,23 +46,54 @@ def inside(address: Path | str, name: str) -> Path | str: ...
 @overload
 def inside(address: Path | str | None, name: str) -> Path | str | None: ...
 def inside(address: Path | str | None, name: str) -> Path | str | None:
-    """Return the address of what lies there under a name; the place itself for an empty name."""
+    """Return the address of something in a folder or under a URL.
+
+    Args:
+        address: The folder or URL, or None for memory.
+        name: What it is called there; empty for the place itself.
+
+    Returns:
+        A path or URL like the one given; None for memory.
+
+    Example:
+        >>> inside("s3://bucket", "acts.zarr")
+        's3://bucket/acts.zarr'
+    """
     if address is None or not name:
         return address
     return address / name if isinstance(address, Path) else f"{address}/{name}"
 
 
-def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
-    """Return the Zarr store of an address; a new one for memory."""
-    if address is None:
-        return MemoryStore()
-    if isinstance(address, Path):
-        return LocalStore(address, read_only=read_only)
-    return FsspecStore.from_url(address, read_only=read_only)
+def exists(address: Path | str, name: str = "") -> bool:
+    """Return whether anything is at an address, or under a name there.
+
+    Args:
+        address: A folder or URL.
+        name: A name in it; empty (the default) for the place itself.
+
+    Raises:
+        OrbitLensError: If the URL cannot be reached.
+
+    Example:
+        >>> exists("memory://no/such")
+        False
+    """
+    place = inside(address, name)
+    if isinstance(place, Path):
+        return place.exists() or place.is_symlink()
+    with address_errors(address):
+        return not sync(zarr_store(place, read_only=True).is_empty(""))
 
 
 def read_at(url: str, name: str = "") -> bytes | None:
-    """Return the content of a small file at a URL, or under a name there; None if there is none.
+    """Return the content of a small file at a URL, or under a name there.
+
+    Args:
+        url: The URL.
+        name: A name under it; empty (the default) for the URL itself.
+
+    Returns:
+        The content; None if there is no such file.
 
     Raises:
         OrbitLensError: If the URL cannot be reached.
@@ -75,16 +110,23 @@ def read_at(url: str, name: str = "") -> bytes | None:
         return content
 
 
+def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
+    """Return the Zarr store of an address; a new one for memory."""
+    if address is None:
+        return MemoryStore()
+    if isinstance(address, Path):
+        return LocalStore(address, read_only=read_only)
+    return FsspecStore.from_url(address, read_only=read_only)
+
+
 @contextmanager
 def address_errors(address: Path | str | None) -> Iterator[None]:
-    """Turn what the system, or the library of a URL, says of an address into one line.
-
-    Raises:
-        OrbitLensError: For every OSError of the block; for a URL, whose libraries have errors of
-            their own, for every error.
-    """
-    if not isinstance(address, str):
-        with one_line_errors(address or "memory"):
+    """Turn the errors of the system, or of a URL's library, into one line."""
+    if address is None:
+        yield
+        return
+    if isinstance(address, Path):
+        with one_line_errors(address):
             yield
         return
     try:

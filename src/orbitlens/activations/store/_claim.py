@@ -1,8 +1,8 @@
-"""The place of a store that is being written: one writer at a time, and nothing by halves.
+"""The place where a store is written: one writer at a time, and no half-written store.
 
-On a local disk that is a hidden folder beside the target, which takes the target's name at the very
-end. Its writer holds a lock that the kernel releases if it dies. Object stores cannot rename: there
-the attribute `complete` tells a whole store from a part, and an object is the lock.
+On a local disk a store is written to a hidden folder beside its target, which takes the target's
+name at the very end. The writer holds a lock, which the kernel releases if the writer dies. Object
+stores cannot rename: there the attribute `complete` marks a whole store, and an object is the lock.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -18,8 +18,8 @@ from typing import final
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from zarr.core.sync import sync
 
-from orbitlens.activations.store._address import address_errors, inside, zarr_store
-from orbitlens.activations.store._url_lock import LOCK, check_unlocked, locked
+from orbitlens.activations.store._address import address_errors, address_of, exists, zarr_store
+from orbitlens.activations.store._url_lock import LOCK, check_unlocked, hold_lock
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors
 
@@ -27,14 +27,14 @@ from orbitlens.files import one_line_errors
 @final
 @dataclass
 class Claim:
-    """A place that a writer has for itself.
+    """A place that one writer has for itself.
 
     Args:
         target: Where the store will be, for messages; None for memory.
         address: The folder or URL to write.
-        found: Whether the part of a store is there already, to continue.
-        keep: Whether it stays there for another run if this one ends early; the writer sets it once
-            a shard is complete.
+        found: Whether part of a store is there already, to continue.
+        keep: Whether that part stays for another run if this one ends early. The writer sets it
+            once a shard is complete.
     """
 
     target: Path | str | None
@@ -42,50 +42,27 @@ class Claim:
     found: bool = False
     keep: bool = False
 
-    def kept(self) -> None:
-        """Say that a shard is complete."""
-        self.keep = True
 
+def claim_place(target: Path | str, *, resume: bool) -> AbstractContextManager[Claim]:
+    """Claim the place of a store; at the end of the block the store is at its target.
 
-@contextmanager
-def claimed(target: Path | str | None, *, resume: bool) -> Iterator[Claim]:
-    """Have the place of a store for oneself; at the end of the block the store is at its target.
-
-    Args:
-        target: Where the store is to be; None for memory.
-        resume: Continue what is there unfinished, and let stay what is worth keeping.
-
-    Raises:
-        OrbitLensError: If another process writes it, if something is there that is not to be
-            continued, or if the place cannot be written.
+    With `resume` an unfinished store is continued, and finished shards survive an error.
     """
-    if target is None:
-        yield Claim(None, None)
-    elif isinstance(target, Path):
-        with _local(target, resume) as claim:
-            yield claim
-    else:
-        with _remote(target, resume) as claim:
-            yield claim
+    return _local(target, resume) if isinstance(target, Path) else _remote(target, resume)
 
 
-def unfinished_folder(target: Path) -> Path:
-    """Return the hidden folder in which a store is written before it takes its name."""
-    return target.with_name(f".{target.name}.unfinished")
-
-
-def exists(target: Path | str, name: str = "") -> bool:
-    """Whether anything is at an address, or under a name there."""
-    place = inside(target, name)
-    if isinstance(place, Path):
-        return place.exists() or place.is_symlink()
-    with address_errors(target):
-        return not sync(zarr_store(place, read_only=True).is_empty(""))
+def check_free(out: Path | str | None) -> None:
+    """Check, before any work, that a store can be written here."""
+    out = address_of(out)
+    if isinstance(out, str):
+        check_unlocked(out)
+    if out is not None and exists(out):
+        raise _taken(out, "an existing one", "remove it or choose another path")
 
 
 @contextmanager
 def _local(target: Path, resume: bool) -> Iterator[Claim]:
-    folder = unfinished_folder(target)
+    folder = target.with_name(f".{target.name}.unfinished")
     with one_line_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(exist_ok=True)
@@ -97,7 +74,8 @@ def _local(target: Path, resume: bool) -> Iterator[Claim]:
         claim.found = claim.keep = any(folder.iterdir())
         try:
             yield claim
-            _check_free(target)
+            if exists(target):
+                raise _taken(target, "one that came to be in the meantime", "choose another path")
             with one_line_errors(target):
                 os.replace(folder, target)
         except BaseException:
@@ -115,7 +93,7 @@ def _lock(descriptor: int, target: Path, folder: Path) -> None:
         raise _busy(target) from None
     except OSError:
         return  # Some network file systems have no locks.
-    # Whoever had the lock before may have moved the folder to its target, or removed it.
+    # The process that held the lock before may have moved the folder to its target, or removed it.
     if not folder.exists() or not os.path.samestat(os.fstat(descriptor), folder.stat()):
         raise _busy(target)
 
@@ -130,7 +108,7 @@ def _busy(target: Path) -> OrbitLensError:
 
 
 def _clear(folder: Path, target: Path, resume: bool) -> None:
-    """Remove what a killed writer left, apart from the shards of a harvest that is to go on."""
+    """Remove the files of a killed writer, except the shards of a harvest to resume."""
     resumable = _resumable(folder / "zarr.json")
     if resumable and not resume:
         raise _interrupted(target, f"remove {folder}")
@@ -158,22 +136,22 @@ def _interrupted(target: Path | str, remedy: str) -> OrbitLensError:
     )
 
 
-def _check_free(target: Path) -> None:
-    if target.exists() or target.is_symlink():
-        raise OrbitLensError(
-            f"`out` {target}",
-            expected="a path that does not exist yet",
-            received="one that came to be in the meantime",
-            remedy="choose another path",
-        )
+def _taken(target: Path | str, received: str, remedy: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"`out` {target}",
+        expected="a path that does not exist yet",
+        received=received,
+        remedy=remedy,
+    )
 
 
 @contextmanager
 def _remote(target: str, resume: bool) -> Iterator[Claim]:
     check_unlocked(target)
-    _found(target, resume)
-    with locked(target):
-        found = _found(target, resume)  # by now another may have been here, and gone
+    _find_part(target, resume)
+    with hold_lock(target):
+        # Another writer may have come and gone since the first look.
+        found = _find_part(target, resume)
         claim = Claim(target, target, found, keep=found)
         try:
             yield claim
@@ -184,8 +162,8 @@ def _remote(target: str, resume: bool) -> Iterator[Claim]:
             raise
 
 
-def _found(target: str, resume: bool) -> bool:
-    """Whether part of a store is at a URL; that is to be continued, and nothing else may be."""
+def _find_part(target: str, resume: bool) -> bool:
+    """Return whether part of a store is at a URL; anything else there is an error."""
     with address_errors(target):
         system, path = url_to_fs(target)
         try:

@@ -1,4 +1,7 @@
-"""What decides the bits of a harvest, kept in its store: it goes on with the same or not at all."""
+"""Settings that determine a harvest's output.
+
+They are stored with it; resuming with others is refused.
+"""
 
 import hashlib
 import json
@@ -9,20 +12,14 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare
+from orbitlens.models import Prepare
 
-# What is known only at the end, what a run that goes on takes over from the one before, and what
-# the digest of the inputs covers.
+# Known only at the end; taken over by a run that resumes; covered by the digest of the inputs.
 _FREE = ("complete", "threads", "labelled")
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Return sixteen hexadecimal digits that change with any parameter or buffer of a network.
-
-    Example:
-        >>> weights_digest(nn.Identity())
-        'e3b0c44298fc1c14'
-    """
+    """Return sixteen hexadecimal digits that change with any parameter or buffer of a network."""
     content = hashlib.sha256()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -32,22 +29,14 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def name_of(prepare: Prepare) -> str:
-    """Return what a function is called, wherever it is defined."""
+    """Return the full name of a function or of the class of a callable."""
     kind = type(prepare)
     name = getattr(prepare, "__qualname__", f"{kind.__module__}.{kind.__qualname__}")
     return f"{getattr(prepare, '__module__', '')}.{name}"
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that a harvest goes on as it began.
-
-    Args:
-        before: The attributes of the store that is there.
-        now: Those that it would be given now.
-
-    Raises:
-        OrbitLensError: If they differ; names every setting that does, with both values.
-    """
+    """Check that the attributes of a stored harvest equal those of the one that resumes it."""
     old, new = _flat(before), _flat(json.loads(json.dumps(now)))
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
@@ -61,7 +50,7 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the settings beside the attributes, by the names that a user knows."""
+    """Return settings and attributes in one dictionary, under the names that a user knows."""
     record = {**record, **record.get("settings", {})}
     record["inputs digest"] = record.pop("digest", None)
     return {name: record[name] for name in record if name not in (*_FREE, "settings")}

@@ -1,8 +1,8 @@
-"""One writer at a time at a URL: a small object that says who is writing.
+"""One writer at a time at a URL: a small object names the process that writes.
 
-It is made by an exclusive create, so that of two writers who begin at the same instant one is
-refused. Unlike the lock of a local folder it outlives a process that is killed; on the machine
-where that one ran it is seen to be dead, elsewhere the error says what to remove.
+The object is created exclusively, so if two writers start at the same instant, one is refused.
+Unlike the lock of a local folder it stays when its process is killed. On the same machine the next
+writer sees that the process is dead; on another machine the error says what to remove.
 """
 
 import json
@@ -23,12 +23,8 @@ LOCK = "writer.lock"
 
 
 @contextmanager
-def locked(url: str) -> Iterator[None]:
-    """Be the only writer at a URL for the length of the block.
-
-    Raises:
-        OrbitLensError: If another process writes there, or may do so; or if one may not write.
-    """
+def hold_lock(url: str) -> Iterator[None]:
+    """Be the only writer at a URL for the length of the block."""
     ours = json.dumps(_this_writer()).encode()
     left = check_unlocked(url)
     with address_errors(url):
@@ -46,14 +42,7 @@ def locked(url: str) -> Iterator[None]:
 
 
 def check_unlocked(url: str) -> bool:
-    """Check that nobody writes at a URL.
-
-    Returns:
-        Whether a process that has ended left its lock there.
-
-    Raises:
-        OrbitLensError: If a process writes there that lives, or may live on another machine.
-    """
+    """Check that no process writes at a URL; return whether a dead one left its lock there."""
     holder = _holder(url)
     if holder is not None and not _is_dead(holder):
         raise _busy(url, holder)
@@ -61,13 +50,13 @@ def check_unlocked(url: str) -> bool:
 
 
 def _create(system: Any, path: str, content: bytes) -> None:
-    """Make an object that must not exist; where that cannot be asked for, make it all the same."""
+    """Create an object exclusively if the file system can, else write it."""
     try:
         system.pipe_file(path, content, mode="create")
     except FileExistsError:
-        return  # It is read after this, and found to be another's.
+        return  # The caller reads the object, and finds that it belongs to another writer.
     except Exception:
-        # Libraries that know no such mode say so in many ways; a lack of rights is said again here.
+        # File systems without this mode raise various errors; missing rights fail again below.
         system.pipe_file(path, content)
 
 
@@ -83,7 +72,7 @@ def _holder(url: str) -> dict[str, Any] | None:
 
 
 def _this_writer() -> dict[str, Any]:
-    """Say who this is, in words that no other writer has."""
+    """Describe this process, unlike any other writer."""
     return {
         "token": secrets.token_hex(8),
         "host": socket.gethostname(),
@@ -94,7 +83,7 @@ def _this_writer() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Name what numbers of processes are counted in: one boot of a machine, one container."""
+    """Return a name for the scope of process numbers: one boot of a machine, one container."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -102,14 +91,14 @@ def _machine() -> str:
 
 
 def _begun(pid: int) -> str:
-    """Return when a process began, in ticks since the boot; empty if there is none."""
+    """Return the start of a process in ticks since the boot; empty if there is none."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return ""
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether a process has ended, as far as can be seen from here."""
+    """Return whether a process has surely ended; false if it ran on another machine."""
     here = _machine()
     return bool(here) and holder.get("machine") == here and holder["begun"] != _begun(holder["pid"])
 

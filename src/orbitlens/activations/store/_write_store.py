@@ -1,60 +1,39 @@
-"""Writing a store so that a half-written one is never taken for a whole one.
+"""Writing the stores of one or several layers, whole shards in any order.
 
-Everything goes to the place that `claimed` gives, and is a store only at the very end.
+Everything goes to the place that `claim_place` gives, and becomes a store only at the very end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import zarr
 from jaxtyping import Float32, Int
+from zarr.codecs import Crc32cCodec
 
-from orbitlens.activations.store._address import address_of
-from orbitlens.activations.store._claim import claimed, exists
-from orbitlens.activations.store._dtypes import check_dtype
-from orbitlens.activations.store._shard_writer import ShardWriter, begin, in_shards
-from orbitlens.activations.store._url_lock import check_unlocked
+from orbitlens.activations.store._address import address_errors, address_of, inside, zarr_store
+from orbitlens.activations.store._claim import Claim, claim_place
+from orbitlens.activations.store._on_disk import (
+    ON_DISK,
+    Shards,
+    chunk_samples,
+    drop_shards,
+    fill_value,
+    incomplete_shards,
+    plan_shards,
+    shards_of,
+    stored_shards,
+    to_disk,
+)
+from orbitlens.activations.store._open_store import open_store, read_store
+from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.activations.store.open_store import FORMAT, SCHEMA, open_store, read_store
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
 
-
-def describe(
-    *,
-    group: Group,
-    action: str,
-    action_config: dict[str, Any],
-    model: str,
-    layer: str,
-    digest: str,
-    class_names: tuple[str, ...],
-    moves: Int[np.ndarray, "group position"] | None,
-    dtype: str = "float32",
-) -> dict[str, Any]:
-    """Return the attributes of a store: everything that its readers know apart from the numbers.
-
-    Raises:
-        OrbitLensError: If there is no such `dtype`.
-    """
-    check_dtype(dtype)
-    return {
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "complete": False,
-        "group": group.to_dict(),
-        "action": action,
-        "action_config": action_config,
-        "model": model,
-        "layer": layer,
-        "digest": digest,
-        "class_names": list(class_names),
-        "moves": None if moves is None else moves.tolist(),
-        "dtype": dtype,
-    }
+Block = Mapping[str, Float32[np.ndarray, "_ group *_"]]
 
 
 def write_store(
@@ -65,93 +44,174 @@ def write_store(
     labels: Int[np.ndarray, " n"] | None,
     attributes: dict[str, Any],
 ) -> ActivationStore:
-    """Write blocks of orbits, as they come, to a store.
-
-    Args:
-        blocks: Consecutive samples, each block [batch, |G|, (positions,) dim].
-        n: Number of samples in all blocks together.
-        out: The folder or URL to write; None for a store in memory.
-        labels: One class index per sample, or None.
-        attributes: What `describe` returned.
-
-    Raises:
-        OrbitLensError: If `out` exists or cannot be written. Whatever interrupts the writing, no
-            trace of it remains.
-    """
+    """Write blocks of orbits [batch, |G|, (positions,) dim], n samples in all, to a store."""
     target, named = address_of(out), ({"": block} for block in blocks)
     first, record = next(named), {**attributes, "labelled": labels is not None}
-    with claimed(target, resume=False) as claim:
+    memory = nullcontext(Claim(None, None))
+    with memory if target is None else claim_place(target, resume=False) as claim:
         begin(claim, record)
-        writer = ShardWriter(
-            claim,
-            {"": ""},
-            {"": record},
-            {"": first[""].shape[1:]},
-            n=n,
-            together=1,
-            labels=labels,
-        )
+        shapes = {"": first[""].shape[1:]}
+        writer = ShardWriter(claim, {"": ""}, {"": record}, shapes, n=n, together=1, labels=labels)
         for shard, block in in_shards(chain([first], named), writer.shards, writer.missing()):
             writer.write(shard, block)
         roots = writer.finish()
-    return written_store(roots[""], target)
+    return open_written(roots[""], target)
 
 
-def check_out(out: Path | str | None) -> None:
-    """Check, before any work, that a store can be written here.
+def open_written(root: zarr.Group, address: Path | str | None) -> ActivationStore:
+    """Open a store that was just written; its group is all there is of one in memory."""
+    return read_store(root, None) if address is None else open_store(address)
 
-    Raises:
-        OrbitLensError: If something is already there, or a URL cannot be reached.
+
+def begin(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
+    """Write the attributes of a store, or of a folder of stores, before anything else.
+
+    Returns:
+        The attributes; if the place was begun earlier, those of then.
     """
-    out = address_of(out)
-    if isinstance(out, str):
-        check_unlocked(out)
-    if out is not None and exists(out):
-        raise OrbitLensError(
-            f"`out` {out}",
-            expected="a path that does not exist yet",
-            received="an existing one",
-            remedy="remove it or choose another path",
-        )
+    if claim.address is None:
+        return record
+    with address_errors(claim.target):
+        return _root(claim.address, record).attrs.asdict()
 
 
-def check_finite(
-    block: Float32[np.ndarray, "batch group *rest"], start: int, subject: str = "activations"
-) -> None:
-    """Check a block of orbits for NaN and infinity.
+@final
+class ShardWriter:
+    """Stores that take whole shards in any order; `finish` completes them.
 
     Args:
-        block: Orbits of consecutive samples, [batch, |G|, (positions,) dim].
-        start: Index of the first of them.
-        subject: Whose activations they are, for the message.
+        claim: The place to write.
+        names: The name of each layer's store at this place; empty for the place itself.
+        attributes: The attributes of each layer's store.
+        shapes: The shape of an orbit in each layer, [|G|, (positions,) dim].
+        n: Number of samples.
+        together: Samples per forward pass, see `plan_shards`.
+        labels: One class index per sample, or None.
 
     Raises:
-        OrbitLensError: If a value is not finite; says where the first one is, and how many.
+        OrbitLensError: If a store there was begun with other settings, or the place cannot be
+            written.
     """
-    finite = np.isfinite(block)
-    if finite.all():
-        return
-    where = np.argwhere(~finite)
-    sample, element, *position, dim = where[0].tolist()
-    place = f", position {position[0]}" if position else ""
-    raise OrbitLensError(
-        subject,
-        expected="finite numbers",
-        received=f"{len(where)} NaN or infinite values in samples "
-        f"{start}..{start + len(block) - 1}, the first at sample {start + sample}, "
-        f"element {element}{place}, dimension {dim}",
-        remedy="repair or leave out these samples, or look into an earlier layer",
-    )
+
+    def __init__(
+        self,
+        claim: Claim,
+        names: Mapping[str, str],
+        attributes: Mapping[str, dict[str, Any]],
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        n: int,
+        together: int,
+        labels: Int[np.ndarray, " n"] | None,
+    ) -> None:
+        self.claim, self.roots, self.arrays = claim, {}, {}
+        self._dtypes = {layer: attributes[layer]["dtype"] for layer in names}
+        self._of_many = claim.address is not None and "" not in names.values()
+        plan = plan_shards(n, [shapes[layer] for layer in names], together)
+        for layer, name in names.items():
+            with address_errors(claim.target):
+                root = self.roots[layer] = _root(inside(claim.address, name), attributes[layer])
+                if labels is not None:
+                    _write_labels(root, labels)
+                if "activations" not in root:
+                    in_memory = claim.address is None
+                    _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)
+                self.arrays[layer] = activations_of(root)
+        # The stored cut counts: another version may have begun the stores with other shards.
+        self.shards = shards_of(next(iter(self.arrays.values())))
+
+    def drop_incomplete(self) -> None:
+        """Delete the damaged shards of an earlier run."""
+        if self.claim.found:
+            with address_errors(self.claim.target):
+                for array in self.arrays.values():
+                    drop_shards(array, incomplete_shards(array))
+
+    def missing(self) -> list[int]:
+        """Return the shards that some layer lacks."""
+        everything = range(self.shards.count)
+        if not self.claim.found:
+            return list(everything)
+        with address_errors(self.claim.target):
+            there = set.intersection(*map(stored_shards, self.arrays.values()))
+        return [shard for shard in everything if shard not in there]
+
+    def write(self, shard: int, block: Block) -> None:
+        """Write a shard of every layer."""
+        for layer, array in self.arrays.items():
+            write_shard(array, self._dtypes[layer], shard, block[layer], layer, self.claim.target)
+        self.claim.keep = True
+
+    def finish(self) -> dict[str, zarr.Group]:
+        """Mark the stores as complete, the very last step, and return their groups."""
+        with address_errors(self.claim.target):
+            for root in self.roots.values():
+                root.attrs["complete"] = True
+            if self._of_many:
+                whole = zarr.open_group(zarr_store(self.claim.address), mode="r+", zarr_format=3)
+                whole.attrs["complete"] = True
+        return self.roots
+
+
+def write_shard(
+    array: zarr.Array[Any],
+    dtype: str,
+    shard: int,
+    block: Float32[np.ndarray, "_ group *_"],
+    layer: str,
+    target: Path | str | None,
+) -> None:
+    """Write one shard of one store; the block may change afterwards."""
+    start, stop = shards_of(array).span(shard)
+    stored = to_disk(block, dtype, start, _subject(layer))
+    if target is None:
+        stored = stored.copy()  # a store in memory would keep the buffer itself
+    with address_errors(target):
+        array[start:stop] = stored
+
+
+def in_shards(
+    blocks: Iterable[Block], shards: Shards, wanted: Sequence[int]
+) -> Iterator[tuple[int, Block]]:
+    """Join or cut blocks of any size, layer by layer, into the shards wanted.
+
+    Yields:
+        A shard and its block; the next one uses the same memory.
+    """
+    buffers: dict[str, Float32[np.ndarray, "_ group *_"]] = {}
+    filled, left = 0, list(wanted)
+    for block in blocks:
+        size, used = len(next(iter(block.values()))), 0
+        _check_float32(block)
+        while used < size and left:
+            start, stop = shards.span(left[0])
+            part = min(stop - start - filled, size - used)
+            for layer, values in block.items():
+                if layer not in buffers:
+                    buffers[layer] = np.empty((shards.samples, *values.shape[1:]), np.float32)
+                buffers[layer][filled : filled + part] = values[used : used + part]
+            filled, used = filled + part, used + part
+            if filled == stop - start:
+                yield left.pop(0), {layer: held[:filled] for layer, held in buffers.items()}
+                filled = 0
+        if used < size:
+            raise _wrong_number(shards, "more")
+    if left:
+        raise _wrong_number(shards, "fewer")
+
+
+def activations_of(root: zarr.Group) -> zarr.Array[Any]:
+    """Return the activations of a store."""
+    array = root["activations"]
+    if not isinstance(array, zarr.Array):
+        raise KeyError("no array 'activations'")
+    return array
 
 
 def check_labels(
     labels: Int[np.ndarray, " labels"] | None, class_names: tuple[str, ...], n: int
 ) -> None:
-    """Check that there is one label per sample, and a name for each.
-
-    Raises:
-        OrbitLensError: If lengths differ, or a label has no name.
-    """
+    """Check that there is one label per sample, and a name for each."""
     if labels is None:
         return
     if len(labels) != n:
@@ -170,6 +230,69 @@ def check_labels(
         )
 
 
-def written_store(root: zarr.Group, address: Path | str | None) -> ActivationStore:
-    """Open a store that was written just now, wherever it is."""
-    return read_store(root, None) if address is None else open_store(address)
+def _root(address: Path | str | None, attributes: dict[str, Any]) -> zarr.Group:
+    """Open a group that was begun with the same settings, or create it."""
+    if address is not None:
+        with suppress(FileNotFoundError):
+            root = zarr.open_group(zarr_store(address), mode="r+", zarr_format=3)
+            check_same(root.attrs.asdict(), attributes)
+            return root
+    return zarr.create_group(zarr_store(address), attributes=attributes, zarr_format=3)
+
+
+def _write_labels(root: zarr.Group, labels: Int[np.ndarray, " n"]) -> None:
+    if "labels" not in root:
+        root.create_array(
+            "labels",
+            shape=labels.shape,
+            chunks=labels.shape,
+            dtype="int64",
+            compressors=[Crc32cCodec()],
+            config={"write_empty_chunks": True},
+        )
+    array = root["labels"]
+    if isinstance(array, zarr.Array):
+        array[:] = labels
+
+
+def _create(
+    root: zarr.Group, shape: tuple[int, ...], dtype: str, shards: Shards, in_memory: bool
+) -> None:
+    together = (shards.samples, *shape[1:])
+    chunk = (min(shards.samples, chunk_samples(shape[1:])), *shape[1:])
+    root.create_array(
+        "activations",
+        shape=shape,
+        # Floating numbers barely compress, and would take twice the time to read.
+        compressors=None if in_memory else [Crc32cCodec()],
+        chunks=(min(together[0], shape[0]), *shape[1:]) if in_memory else chunk,
+        shards=None if in_memory else together,
+        dtype=ON_DISK[dtype],
+        fill_value=fill_value(dtype),
+        config={"write_empty_chunks": True},
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )
+
+
+def _check_float32(block: Mapping[str, np.ndarray]) -> None:
+    for layer, values in block.items():
+        if values.dtype != np.float32:
+            raise OrbitLensError(
+                _subject(layer),
+                expected="float32 in every block",
+                received=f"one of {values.dtype}",
+                remedy="convert it to float32",
+            )
+
+
+def _subject(layer: str) -> str:
+    return f"activations of layer {layer!r}" if layer else "activations"
+
+
+def _wrong_number(shards: Shards, word: str) -> OrbitLensError:
+    return OrbitLensError(
+        "activations",
+        expected=f"{shards.n} samples",
+        received=f"{word} of them",
+        remedy="give one orbit for each sample",
+    )

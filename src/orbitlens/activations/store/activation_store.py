@@ -1,9 +1,9 @@
-"""The activation store: whole orbits on disk, read in rows that lie beside each other.
+"""The activation store: whole orbits on disk, read by sample.
 
-A store is a Zarr 3 group with the array `activations`, [n, |G|, dim] or [n, |G|, positions, dim],
-in shards that never tear an orbit apart, each chunk of a shard with its checksum; the array
-`labels` where there are labels; and attributes that say where the activations come from. The array
-is float32, float16, or the bits of bfloat16; whoever reads it gets float32.
+A store is a Zarr 3 group. It holds the array `activations`, [n, |G|, dim] or
+[n, |G|, positions, dim], in shards of whole orbits; every chunk of a shard has a checksum. It also
+holds the array `labels`, if there are labels, and attributes that describe where the activations
+come from. The array is float32, float16, or the bits of bfloat16; readers get float32.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,20 @@ import zarr
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
-from orbitlens.activations.store._damage import DAMAGE, describe_damage, never_written, shards_of
-from orbitlens.activations.store._dtypes import as_float32
+from orbitlens.activations.store._on_disk import (
+    DAMAGE,
+    REMAKE,
+    describe_damage,
+    from_disk,
+    never_written,
+    shards_of,
+)
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
 
 _HELD_OUT_SHARE = 0.2
 _DENSE = 2
-REMAKE = "remove it and harvest the activations again"
 
 
 @final
@@ -44,13 +49,13 @@ class ActivationStore:
         layer: The dotted name of the layer.
         digest: Fingerprint of the inputs.
         labels: One class index per sample, or None.
-        class_names: Their names; empty where they have none.
-        moves: `moves[g, p]` is the position to which position p moves under element g; None where
-            positions stay, or where there is only one.
+        class_names: The names of the classes; empty if they have none.
+        moves: `moves[g, p]` is the position to which position p moves under element g; None if
+            positions stay, or if there is only one.
         array: The activations as they are stored, [n, |G|, dim] or [n, |G|, positions, dim].
-        dtype: How they are stored: "float32" (the default), "float16" or "bfloat16".
-        mean: What is subtracted at each position when activations are read, shape [positions, dim];
-            None for nothing. See `about`.
+        dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
+        mean: Mean map that is subtracted when activations are read, shape [positions, dim]; None
+            (the default) for nothing. See `about`.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -78,12 +83,12 @@ class ActivationStore:
 
     @property
     def n(self) -> int:
-        """Number of samples, that is of orbits per position."""
+        """Number of samples, that is, of orbits per position."""
         return int(self.array.shape[0])
 
     @property
     def positions(self) -> int:
-        """Positions per sample: tokens or places of a map; 1 where there are none."""
+        """Positions per sample: tokens or places of a map; 1 for vectors."""
         return int(self.array.shape[2]) if self.array.ndim == 4 else 1
 
     @property
@@ -93,7 +98,7 @@ class ActivationStore:
 
     @property
     def shard_samples(self) -> int:
-        """Samples per shard: those that are read together at the full speed of a disk."""
+        """Samples per shard; a disk reads them together at full speed."""
         return shards_of(self.array).samples
 
     def orbits(
@@ -105,7 +110,7 @@ class ActivationStore:
         g, so that psi(gx) at gp stands beside psi(x) at p.
 
         Args:
-            indices: Samples in the order wanted; all of them by default.
+            indices: Samples, in any order; all of them by default.
 
         Returns:
             One row per sample and position, shape [rows, |G|, dim], float32.
@@ -124,14 +129,14 @@ class ActivationStore:
         """Yield the rows of `orbits` in order, about `size` at a time.
 
         Args:
-            indices: Samples in the order wanted; all of them by default.
-            size: Rows per piece; a piece holds whole samples, at least one.
+            indices: Samples, in any order; all of them by default.
+            size: Rows per piece, default 4096; a piece holds whole samples, at least one.
 
         Raises:
             OrbitLensError: If an index is out of range, or a shard of the store is damaged.
         """
         samples = max(1, size // self.positions)
-        stored = int(self.array.chunks[0])  # each with its checksum
+        stored = int(self.array.chunks[0])
         if indices is not None:
             self._check_indices(indices)
             for start in range(0, len(indices), samples):
@@ -143,20 +148,20 @@ class ActivationStore:
             yield self._read(slice(start, start + samples))
 
     def about(self, mean: Float[Tensor, "..."] | None) -> "ActivationStore":
-        """Return a view of the store whose activations are read as deviations from a mean map.
+        """Return a view of the store that reads activations as deviations from a mean map.
 
         orbits[i, p, g] = psi(g x_i)[gp] - mean[gp]
 
-        What a layer puts out at a position for every input, such as a position embedding, does not
-        turn with the input. A spatial transport moves maps about their mean map, and an orbit SAE
-        trained about it has codes that move as the transport says. Nothing on disk changes.
+        The part of a map that is the same for every input, such as a position embedding, does not
+        turn with the input. A spatial transport moves maps about their mean map, and the codes of
+        an orbit SAE trained about it follow the transport. Nothing on disk changes.
 
         Args:
             mean: The mean map, shape [positions, dim], such as `rho.motion.mean`; None for the
                 activations as they are.
 
         Returns:
-            The view; it takes the place of an earlier one.
+            The view. Its mean replaces that of an earlier view.
 
         Raises:
             OrbitLensError: If the mean is of another shape, or holds NaN or infinity.
@@ -185,7 +190,7 @@ class ActivationStore:
     def require(
         self, *, group: Group | None = None, model: str | None = None, layer: str | None = None
     ) -> None:
-        """Check that this is the store that something else was fitted on.
+        """Check that the store has the group, network and layer that something was fitted on.
 
         Args:
             group: The group expected; None accepts any.
@@ -255,7 +260,7 @@ class ActivationStore:
     def _read_to(
         self, rows: Float[Tensor, "rows group dim"], samples: Int[np.ndarray, " n"], scale: float
     ) -> None:
-        """Read samples, in rising order, into rows, multiplied with a scale."""
+        """Read samples, in rising order, into rows, multiplied by a scale."""
         into = rows.numpy().reshape(len(samples), -1)
         if self._files is None:
             first, end = int(samples[0]), int(samples[-1]) + 1
@@ -265,7 +270,7 @@ class ActivationStore:
             return
         with self._naming_damage(samples):
             for begin, chunk, wanted in self._files.pieces(samples):
-                # In the processor's cache: a copy to memory is faster than a product.
+                # The chunk lies in the processor's cache: scale it there, then copy to memory.
                 block = self._rows(chunk).reshape(len(chunk), -1)
                 np.multiply(block, np.float32(scale), out=block)
                 part = into[begin : begin + len(wanted)]
@@ -275,7 +280,7 @@ class ActivationStore:
         self, stored: Shaped[np.ndarray, "n group *_"]
     ) -> Float32[np.ndarray, "rows group dim"]:
         """Return the rows of stored samples: deviations from the mean, positions aligned."""
-        block = as_float32(stored, self.dtype)
+        block = from_disk(stored, self.dtype)
         if self.mean is not None:
             block = block - (self.mean if block.ndim == 4 else self.mean[0]).numpy()
         if block.ndim == 4:
@@ -298,13 +303,13 @@ class ActivationStore:
         if len(samples) and (np.diff(samples) > 0).all():
             first, end = int(samples[0]), int(samples[-1]) + 1
             if end - first <= _DENSE * len(samples):
-                # Reading all and leaving some out is several times faster than picking.
+                # Reading all and dropping some is several times faster than picking.
                 return np.asarray(self.array[first:end])[samples - first]
         return np.asarray(self.array.oindex[samples])
 
     @contextmanager
     def _naming_damage(self, samples: slice | Int[np.ndarray, " n"]) -> Iterator[None]:
-        """Say in one line which of the shards that samples lie in are damaged."""
+        """Turn errors of reading samples into one line that names the damaged shards."""
         try:
             yield
         except DAMAGE as error:
@@ -317,7 +322,7 @@ class ActivationStore:
                 remedy=REMAKE,
             ) from error
         except Exception as error:
-            # The libraries of URLs have errors of their own.
+            # The libraries of URLs raise errors of their own.
             lost = isinstance(error, OSError) or isinstance(self.path, str)
             if not lost or isinstance(error, MemoryError):
                 raise
@@ -333,10 +338,10 @@ class ActivationStore:
 def split_samples(
     n: int,
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]:
-    """Return the samples to fit on and the samples to measure on, the same for everyone.
+    """Return the samples to fit on and the samples to measure on, always the same for one n.
 
-    One fixed permutation (seed 0); its last 20 %, at least one sample, are held out. Both parts
-    are in rising order, the order in which they are read fastest.
+    The last 20 % of one fixed permutation (seed 0), at least one sample, are held out. Both parts
+    are in rising order, which is read fastest.
 
     Args:
         n: Number of samples.

@@ -1,7 +1,6 @@
-"""A store from activations that the user already has."""
+"""A store from activations that exist already."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,13 @@ import torch
 from jaxtyping import Float32, Int, Shaped
 from torch import Tensor
 
-from orbitlens.activations.store._dtypes import check_dtype, narrowed
-from orbitlens.activations.store._write_store import (
-    check_finite,
-    check_labels,
-    check_out,
-    describe,
-    write_store,
-)
+from orbitlens.activations.store._claim import check_free
+from orbitlens.activations.store._on_disk import check_dtype, check_finite, to_float32
+from orbitlens.activations.store._open_store import describe
+from orbitlens.activations.store._write_store import check_labels, write_store
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-
-_BLOCK_BYTES = 16 * 2**20
 
 
 def store_from_array(
@@ -45,19 +38,19 @@ def store_from_array(
         group: The group; element g of the array's second axis is its element g.
         out: Folder or URL to write; None (the default) keeps the store in memory.
         labels: One class index per sample.
-        class_names: Their names.
+        class_names: The names of the classes.
         model: Recorded name of the network.
         layer: Recorded name of the layer.
         action: Recorded name of the action.
         digest: Fingerprint of the inputs; by default one of the activations.
-        dtype: How it is stored: "float32" (the default), "float16" or "bfloat16".
+        dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
 
     Returns:
         The store.
 
     Raises:
-        OrbitLensError: If the array has another shape, is not floating, is empty, or holds NaN or
-            infinity, or what is too large for `dtype` (says where); if labels do not fit; if
+        OrbitLensError: If the array has another shape, is not floating or is empty; if it holds
+            NaN, infinity or a number too large for `dtype` (says where); if labels do not fit; if
             `out` exists.
 
     Example:
@@ -68,12 +61,12 @@ def store_from_array(
     """
     _check_shape(array, group)
     check_dtype(dtype)
-    check_out(out)
+    check_free(out)
     check_labels(labels, class_names, len(array))
     values = _as_float32(array)
     check_finite(values, start=0)
     return write_store(
-        _blocks(values),
+        [values],
         n=len(values),
         out=out,
         labels=labels,
@@ -121,12 +114,4 @@ def _as_float32(
     if isinstance(array, Tensor):
         held = array.detach().cpu()
         array = (held if held.dtype == torch.float64 else held.float()).numpy()
-    return narrowed(array, 0)
-
-
-def _blocks(
-    values: Float32[np.ndarray, "n group *rest"],
-) -> Iterator[Float32[np.ndarray, "_ group *rest"]]:
-    rows = max(1, _BLOCK_BYTES // values[0].nbytes)
-    for start in range(0, len(values), rows):
-        yield values[start : start + rows]
+    return to_float32(array, 0)

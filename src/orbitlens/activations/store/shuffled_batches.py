@@ -1,14 +1,14 @@
 """Orbits in random order from a store that is larger than memory.
 
-Rows at random places cost a disk a seek each, and a whole chunk is decoded for every one of them.
-So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 2001.01858): runs of
-samples, about 2 MiB each, fill a buffer in random order, and the orbits of the buffer are permuted.
-Such runs are read at nearly the speed of the disk, and there are many more of them in a buffer than
-there are whole shards, on which mixing depends. Both are measured in `benchmarks/scale/batches.md`.
+Reading single rows at random is slow: each costs the disk a seek, and a whole chunk is decoded.
+So the shuffle has two levels, as in WebDataset (Aizman, Maltby & Breuel, arXiv 2001.01858). Runs of
+consecutive samples, about 2 MiB each, fill a buffer in random order; then the orbits of the buffer
+are permuted. Runs are read at nearly the speed of the disk. Runs mix better than whole shards,
+because a buffer holds many more of them. `benchmarks/scale/batches.md` measures both.
 
-A step uses few of the rows of an orbit. So training takes them from the buffer where they lie,
-scaled as they were read (`places`). Both buffers lie in one memory, so that a batch may begin in
-one and end in the other; only one that is larger than a buffer is copied.
+A training step uses few rows of an orbit, so it takes them from the buffer directly (`places`).
+Both buffers lie in one memory: a batch may begin in one and end in the other. Only a batch that is
+larger than a buffer is copied.
 """
 
 import math
@@ -29,26 +29,26 @@ Place = tuple[Float[Tensor, "orbits group dim"], Int[Tensor, " batch"] | None]
 
 _MIB = 2**20
 _RUN_BYTES = 2 * _MIB
-# While Zarr reads a run, it exists compressed, decoded, about its mean and with places aligned; the
-# threads that decode keep about as much again of what they freed, and some MiB whatever its length.
+# While Zarr reads a run, it exists compressed, decoded, about its mean and with places aligned.
+# The decoding threads keep about as much freed memory again, and some MiB for runs of any length.
 _COPIES_OF_A_RUN = 8
 _KEPT_BY_DECODERS = 16 * _MIB
-# As many as a step has, so that it waits for all of them equally; Zarr has threads of its own.
+# As many as a training step has, so that it waits for all equally; Zarr has threads of its own.
 _THREADS = 4
-# The one that is handed out, and the one before it.
+# The current batch and the one before it.
 _BATCHES = 2
 
 
 class Needs(NamedTuple):
-    """What reading a store in runs takes, for a reader and for whoever plans one.
+    """The memory that OrbitBatches needs.
 
     Attributes:
         run: Samples that are read at a time.
         batch: Bytes of a batch.
-        fixed: Bytes whatever is held: runs on their way, batches, the numbers of samples and runs.
-        by_zarr: Those of them that are for runs on their way; shards on a disk take one chunk.
-            They count wherever the store lies, so that its order is the same everywhere.
-        each: Bytes for each sample that is held, with the place of its rows in the order.
+        fixed: Bytes that do not depend on the buffers: runs being read, batches, sample numbers.
+        by_zarr: The part of `fixed` for runs being read. Shards on a disk need one chunk instead,
+            but the full amount always counts, so that the order is the same everywhere.
+        each: Bytes for each sample in a buffer, with the place of its rows in the order.
     """
 
     run: int
@@ -61,7 +61,15 @@ class Needs(NamedTuple):
     def of(
         cls, *, count: int, sample: int, positions: int, chunk: int, shard: int, batch_size: int
     ) -> "Needs":
-        """Return what is needed for `count` samples of `sample` bytes each.
+        """Return the needs of a store.
+
+        Args:
+            count: Number of samples.
+            sample: Bytes of a sample.
+            positions: Positions of a sample.
+            chunk: Samples of a chunk.
+            shard: Samples of a shard.
+            batch_size: Orbits of a batch.
 
         Example:
             >>> Needs.of(
@@ -77,11 +85,11 @@ class Needs(NamedTuple):
         return cls(run, batch, fixed, by_zarr, sample + 8 * positions)
 
     def all(self, count: int) -> int:
-        """Return the bytes that are needed to hold all samples."""
+        """Return the bytes needed to hold all samples."""
         return self.fixed + count * self.each
 
     def least(self, count: int, longest: int) -> int:
-        """Return the bytes of the smallest two buffers, whose longest run has so many samples."""
+        """Return the bytes of the smallest two buffers, for a longest run of so many samples."""
         return self.fixed + min(2 * longest, count) * self.each
 
     def runs_held(self, memory: int, longest: int) -> int:
@@ -89,12 +97,9 @@ class Needs(NamedTuple):
         return (memory - self.fixed) // (2 * self.each) // longest
 
     def too_little(self, memory: int, least: int, read: int) -> OrbitLensError:
-        """Return the error for a budget that is too small.
+        """Return the error for a budget of `memory` bytes, below the `least` that is enough.
 
-        Args:
-            memory: The budget in bytes.
-            least: The least that is enough.
-            read: Bytes that are read at a time.
+        Reading takes `read` bytes at a time.
         """
         gib = math.ceil(least / 2**30 * 1e4) / 1e4
         return OrbitLensError(
@@ -112,14 +117,14 @@ class OrbitBatches:
     """Batches of whole orbits in random order, within a stated memory budget.
 
     An epoch visits every orbit once. Its order depends on the seed, the number of the epoch, the
-    budget and the store, never on how fast anything runs. While the orbits of one buffer are handed
-    out, threads read the next one, so two buffers share the budget. A store that fits into it
-    whole is read once, kept, and permuted as one buffer.
+    budget and the store, never on timing. Threads read one buffer while the batches of the other
+    are used, so two buffers share the budget. If the whole store fits into the budget, it is read
+    once, kept, and permuted as one buffer.
 
     Args:
         store: The store, or a view of it about a mean.
         batch_size: Orbits per batch; the last batch of an epoch may be smaller.
-        memory: Budget in bytes for buffers, for what is needed to fill them and for two batches.
+        memory: Budget in bytes for the buffers, for filling them and for two batches.
         samples: Samples to visit, shape [n], in any order; default all of the store.
         seed: Seed of the order, default 0.
 
@@ -154,7 +159,7 @@ class OrbitBatches:
         if seed < 0:
             raise out_of_range("seed", "0 or more", seed)
         self.store, self.batch_size, self.memory, self.seed = store, batch_size, memory, seed
-        self._samples = _chosen(store, samples)
+        self._samples = _sorted_samples(store, samples)
         self.n = len(self._samples) * store.positions
         sample = 4 * store.positions * store.group.order * store.dim
         needs = Needs.of(
@@ -172,7 +177,7 @@ class OrbitBatches:
         self._scale = 1.0
 
     def _share_budget(self, sample: int, needs: Needs) -> int:
-        """Return into how many parts an epoch falls, each of which fits into a buffer."""
+        """Return the number of parts of an epoch; each part fits into a buffer."""
         count, longest = len(self._samples), int(np.diff(self._ends).max())
         if needs.all(count) <= self.memory:
             return 1
@@ -186,14 +191,14 @@ class OrbitBatches:
         return -(-self.n // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch group dim"]]:
-        """Return the batches of an epoch, from one of them on.
+        """Return the batches of an epoch, from the batch `start` on.
 
-        From `start` = s on they are, to the bit, the batches s, s + 1, ... of the whole epoch; what
-        comes before is not read. The reading threads end with the iterator.
+        They equal the batches of the whole epoch, to the bit; earlier batches are not read. The
+        reading threads end with the iterator.
 
         Args:
             epoch: Number of the epoch, from 0.
-            start: Number of the first batch, default 0; `len` of these batches for none.
+            start: Number of the first batch, default 0; at most `len` of these batches.
 
         Returns:
             Batches of shape [batch_size, |G|, dim], each in memory of its own.
@@ -210,15 +215,15 @@ class OrbitBatches:
             yield rows if batch is None else rows.index_select(0, batch)
 
     def places(self, epoch: int, start: int = 0) -> Iterator[Place]:
-        """Return the batches of an epoch where they lie, without a copy of any but few.
+        """Return the batches of `epoch` as places in a buffer, few of them copied.
 
         Args:
             epoch: Number of the epoch, from 0.
             start: Number of the first batch, default 0.
 
         Returns:
-            Orbits in memory, and which of them are the batch, None for all in their order; until
-            the next one is asked for.
+            Pairs of orbits in memory and the indices of the batch in them, None for all orbits in
+            their order. A pair is valid until the next one.
 
         Raises:
             OrbitLensError: As `epoch` does.
@@ -227,13 +232,13 @@ class OrbitBatches:
         return self._places(epoch, start * self.batch_size)
 
     def everything(self) -> Iterator[Float[Tensor, "orbits group dim"]]:
-        """Yield every orbit once, a buffer at a time; each until the next one is asked for."""
+        """Yield every orbit once, a buffer at a time; each is valid until the next one."""
         for rows, part, go_on in self._buffers(self._order(0)):
             go_on()
             yield rows[part]
 
     def scale_(self, factor: float) -> None:
-        """Multiply what is read from now on by a factor; no epoch may be under way."""
+        """Multiply the activations by a factor from now on; no epoch may be under way."""
         self._scale *= factor
         if self._resident is not None:
             self._resident.mul_(factor)
@@ -245,13 +250,13 @@ class OrbitBatches:
             raise out_of_range("start", f"a batch in 0..{len(self)}", start)
 
     def _places(self, epoch: int, first: int) -> Iterator[Place]:
-        """Cut batches from the order of an epoch, beginning with its orbit number `first`."""
+        """Cut batches from the order of an epoch, starting with its orbit number `first`."""
         parts = self._order(epoch)
         ends = np.cumsum([self._count(part) * self.store.positions for part in parts]).tolist()
         skipped = int(np.searchsorted(ends, first, side="right"))
         begin = first - (ends[skipped - 1] if skipped else 0)
         left = self.n - first
-        rest, joined = torch.arange(0), _Joined()  # of a batch that began in an earlier part
+        rest, joined = torch.arange(0), _Joined()  # the start of a batch, from an earlier part
         for number, (rows, part, go_on) in enumerate(self._buffers(parts[skipped:]), skipped):
             mixed = self._generator(epoch, 1 + number).permutation(part.stop - part.start)
             order = torch.from_numpy(part.start + mixed)[begin:]
@@ -272,14 +277,14 @@ class OrbitBatches:
             rest = order
 
     def _order(self, epoch: int) -> list[Int[np.ndarray, " _"]]:
-        """The runs of each buffer of an epoch; buffers hold equally many, or one less."""
+        """Return the runs of each buffer of an epoch; their numbers differ by one at most."""
         count = len(self._ends) - 1
         kept = self._parts == 1  # a buffer that stays from epoch to epoch has one order of runs
         order = np.arange(count) if kept else self._generator(epoch, 0).permutation(count)
         return np.array_split(order, self._parts)
 
     def _count(self, runs: Int[np.ndarray, " _"]) -> int:
-        """How many samples some runs hold."""
+        """Return the number of samples in some runs."""
         return int((self._ends[runs + 1] - self._ends[runs]).sum())
 
     def _generator(self, epoch: int, key: int) -> np.random.Generator:
@@ -288,9 +293,9 @@ class OrbitBatches:
     def _buffers(
         self, parts: Sequence[Int[np.ndarray, " _"]]
     ) -> Iterator[tuple[Float[Tensor, "rows group dim"], slice, Callable[[], None]]]:
-        """Yield where each part lies in turn, and what lets threads read the part after it.
+        """Yield the memory of each part in turn, with a function that starts reading the next.
 
-        That goes where the part before this one was: until it is let, both are there.
+        The next part overwrites the one before this one, which stays until the function is called.
         """
         if not parts:
             return
@@ -322,8 +327,8 @@ class OrbitBatches:
                 end = start + self._count(part) * self.store.positions
                 yield rows, slice(start, end), partial(begin, number + 1)
         finally:
-            # An iterator may be collected in any thread, also in one that the reader waits for:
-            # tell the reader to stop, and wait for nothing.
+            # An iterator may be collected in any thread, even one that the reader waits for:
+            # tell the reader to stop, and do not wait.
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -337,7 +342,7 @@ class OrbitBatches:
         rows: Float[Tensor, "rows group dim"],
         stop: threading.Event,
     ) -> None:
-        """Fill memory with the samples of some runs, one by one."""
+        """Fill memory with the samples of some runs, run by run."""
         end = 0
         for run in runs.tolist():
             if stop.is_set():
@@ -350,7 +355,7 @@ class OrbitBatches:
 
 @final
 class _Joined:
-    """A batch that is copied together, since it lies in more parts than are there at a time."""
+    """A batch that is copied, because it lies in more parts than the buffers hold."""
 
     def __init__(self) -> None:
         self.filled, self._orbits = 0, torch.empty(0, 0, 0)
@@ -358,7 +363,7 @@ class _Joined:
     def take(
         self, rows: Float[Tensor, "rows group dim"], chosen: Int[Tensor, " _"], size: int
     ) -> None:
-        """Copy some rows behind those that were copied before, of a batch of that size."""
+        """Append some rows to a batch of `size` orbits."""
         if self.filled == 0:
             self._orbits = torch.empty(size, *rows.shape[1:])
         into = self._orbits[self.filled : self.filled + len(chosen)]
@@ -366,13 +371,15 @@ class _Joined:
         self.filled += len(chosen)
 
     def hand_out(self) -> Orbits:
-        """Return the batch; another one begins in memory of its own."""
+        """Return the batch; the next one gets memory of its own."""
         orbits, self._orbits, self.filled = self._orbits, torch.empty(0, 0, 0), 0
         return orbits
 
 
-def _chosen(store: ActivationStore, samples: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " n"]:
-    """Return the samples in rising order, the order of the disk."""
+def _sorted_samples(
+    store: ActivationStore, samples: Int[np.ndarray, " n"] | None
+) -> Int[np.ndarray, " n"]:
+    """Return the samples in rising order, the order on disk."""
     if samples is None:
         return np.arange(store.n)
     if len(samples) == 0:

@@ -1,4 +1,4 @@
-"""Reading the output of layers, and running the network no further than the last of them."""
+"""Read the outputs of layers; the network stops after the last of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,11 +22,23 @@ class _LayerReachedError(BaseException):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Keep a network in evaluation mode and without gradients; restore every submodule's mode."""
+    """Keep a network in evaluation mode, without gradients; restore every submodule's mode.
+
+    Args:
+        model: Any network.
+
+    Example:
+        >>> model = nn.Dropout()
+        >>> with evaluating(model):
+        ...     model.training
+        False
+        >>> model.training
+        True
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        # Inference mode would do, but its tensors do not count the writes made in place.
+        # Not inference mode: its tensors do not count writes in place.
         with torch.inference_mode(False), torch.no_grad():
             yield
     finally:
@@ -37,22 +49,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def layer_outputs(
     model: nn.Module, layers: Iterable[str], inputs: Shaped[Tensor, "batch *axes"]
 ) -> dict[str, Float[Tensor, "batch *_"]]:
-    """Return what several layers put out for these inputs, in one forward pass.
+    """Return the outputs of several layers for a batch, in one forward pass.
 
-    The network runs in evaluation mode, without gradients, as far as the last of the layers; its
-    mode is restored. Of a layer that is called more than once, the first call counts.
+    The network runs in evaluation mode, without gradients, up to the last of the layers; its mode
+    is restored. If a layer is called more than once, the first call counts.
 
     Args:
         model: Any network.
         layers: Dotted names of its submodules, at least one.
-        inputs: A batch, ready for the network and where it is.
+        inputs: A batch, ready for the network and on its device.
 
     Returns:
-        A copy of each layer's whole output, in the order in which the network calls them.
+        A copy of each layer's whole output, in the order in which the network calls the layers.
 
     Raises:
-        OrbitLensError: If there is no such layer, if the network fails before the last of them, or
-            if the output of one is not one tensor with a row per input.
+        OrbitLensError: If there is no such layer, if the network fails before the last layer, or if
+            an output is not one tensor with a row per input.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True), nn.Linear(3, 2))
@@ -73,18 +85,27 @@ def take_outputs(
     inputs: Shaped[Tensor, "batch *axes"],
     take: Take,
 ) -> dict[str, Tensor]:
-    """Return what is taken out of each layer's output; nothing after the last one is computed.
+    """Run a network up to the last of some layers and take a part of each one's output.
 
     Args:
         model: The network, in evaluation mode.
         layers: Some of its submodules by name, at least one.
         inputs: A batch, ready for the network.
-        take: Called with a name and an output as soon as the layer has put it out. What it returns
-            must be a copy where a later layer may write into the output in place.
+        take: Returns the part, from a layer's name and its output, as soon as the layer has run. It
+            must be a copy if a later layer may write into the output in place.
+
+    Returns:
+        The part of each layer, in the order in which the network calls the layers.
 
     Raises:
-        OrbitLensError: If the network fails before the last layer, or if the output of one is not
-            one tensor with a row per input.
+        OrbitLensError: If the network fails before the last layer, or if an output is not one
+            tensor with a row per input.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> parts = take_outputs(model, {"0": model[0]}, torch.rand(5, 4), lambda _, x: x[:, :1])
+        >>> parts["0"].shape
+        torch.Size([5, 1])
     """
     taken: dict[str, Tensor] = {}
     failures: list[OrbitLensError] = []
@@ -108,10 +129,12 @@ def take_outputs(
     return taken
 
 
-def layer_output(
+def check_called_once(
     model: nn.Module, layer: nn.Module, inputs: Shaped[Tensor, "batch *axes"], name: str
-) -> Float[Tensor, "batch *rest"]:
-    """Return what a layer puts out for these inputs; nothing after it is computed.
+) -> None:
+    """Run the whole network once and check that it calls the layer exactly once.
+
+    An error after the layer does not matter.
 
     Args:
         model: The network, in evaluation mode.
@@ -120,21 +143,11 @@ def layer_output(
         name: The layer's name, for messages.
 
     Raises:
-        OrbitLensError: If the network fails before the layer, or if the layer's output is not one
-            tensor with a row per input.
-    """
-    return take_outputs(model, {name: layer}, inputs, lambda _, output: output.float())[name]
-
-
-def check_called_once(
-    model: nn.Module, layer: nn.Module, inputs: Shaped[Tensor, "batch *axes"], name: str
-) -> None:
-    """Run the whole network once and check that it calls the layer exactly once.
-
-    Whatever happens after the layer does not matter, not even an error.
-
-    Raises:
         OrbitLensError: If the layer is called twice or more, or not at all.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> check_called_once(model, model[0], torch.rand(5, 4), "0")
     """
     calls: list[str] = []
     error = visit_calls(model, {name: layer}, inputs, lambda name, _: calls.append(name))
@@ -155,11 +168,7 @@ def visit_calls(
     inputs: Shaped[Tensor, "batch *axes"],
     visit: Visit,
 ) -> Exception | None:
-    """Run the network and show every call of every layer, with its output, to `visit`.
-
-    Returns:
-        The error in which the network ended, None if there was none.
-    """
+    """Run the network and pass every output of every layer to `visit`; return its error, if any."""
     with ExitStack() as hooks:
         for name, layer in layers.items():
             hooks.enter_context(_hook(layer, partial(_show, visit, name)))
@@ -175,15 +184,9 @@ def visit_calls(
 def not_reached(
     name: str, inputs: Shaped[Tensor, "batch *axes"], error: Exception | None
 ) -> OrbitLensError:
-    """Return the error for a layer that was not called, because the network failed or never does.
-
-    Args:
-        name: The layer's name.
-        inputs: What the network was given.
-        error: The error in which the network ended, if any.
-    """
+    """Return the error for a layer that was not called; `error` is that of the network, if any."""
     if error is not None:
-        return failed(inputs, error, f"to run as far as layer {name!r}")
+        return network_failed(inputs, error, f"to run as far as layer {name!r}")
     return OrbitLensError(
         f"layer {name!r}",
         expected="to be called in a forward pass",
@@ -192,7 +195,7 @@ def not_reached(
     )
 
 
-def failed(
+def network_failed(
     inputs: Shaped[Tensor, "batch *axes"], error: Exception, expected: str
 ) -> OrbitLensError:
     """Return the error for a network that failed on these inputs."""
@@ -214,7 +217,19 @@ def no_layers() -> OrbitLensError:
 
 
 def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
-    """Return the only floating tensor of an output, alone or first in a tuple; else None."""
+    """Return the only floating tensor of a layer's output.
+
+    Args:
+        output: A tensor, a tuple or a dictionary.
+
+    Returns:
+        The tensor, which may stand alone or be the first and only one of a tuple or dictionary;
+        None for any other output.
+
+    Example:
+        >>> only_tensor((torch.zeros(2), None)).shape
+        torch.Size([2])
+    """
     parts = _parts(output)
     if parts is not None:
         tensors = [part for part in parts if isinstance(part, Tensor)]
@@ -224,7 +239,18 @@ def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
 
 
 def kind_of(output: Any) -> str:
-    """Say what an output is, as "tuple of (Tensor, Tensor)" or "torch.int64"."""
+    """Return the type of a layer's output in words.
+
+    Args:
+        output: Anything.
+
+    Returns:
+        Words such as "tuple of (Tensor, Tensor)" or "torch.int64".
+
+    Example:
+        >>> kind_of((torch.zeros(2), 3))
+        'tuple of (Tensor, int)'
+    """
     kind = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
     parts = _parts(output)
     if parts is not None:

@@ -1,22 +1,58 @@
-"""Opening a store, and refusing whatever is not a whole one."""
+"""The attributes of a store, and opening it: anything but a whole store is refused."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from jaxtyping import Int
 
 from orbitlens.activations.store._address import address_errors, address_of, zarr_store
-from orbitlens.activations.store._damage import present, shards_of
-from orbitlens.activations.store._dtypes import ON_DISK
-from orbitlens.activations.store.activation_store import REMAKE, ActivationStore
+from orbitlens.activations.store._on_disk import (
+    ON_DISK,
+    REMAKE,
+    check_dtype,
+    shards_of,
+    stored_shards,
+)
+from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group
 
-FORMAT = "orbitlens-activations"
+_FORMAT = "orbitlens-activations"
 # 1: float32, chunks of 4 MiB. 2: other types as well, shards.
-SCHEMA = 2
+_SCHEMA = 2
+
+
+def describe(
+    *,
+    group: Group,
+    action: str,
+    action_config: dict[str, Any],
+    model: str,
+    layer: str,
+    digest: str,
+    class_names: tuple[str, ...],
+    moves: Int[np.ndarray, "group position"] | None,
+    dtype: str = "float32",
+) -> dict[str, Any]:
+    """Return the attributes of a store: everything that its readers know apart from the numbers."""
+    check_dtype(dtype)
+    return {
+        "format": _FORMAT,
+        "schema": _SCHEMA,
+        "complete": False,
+        "group": group.to_dict(),
+        "action": action,
+        "action_config": action_config,
+        "model": model,
+        "layer": layer,
+        "digest": digest,
+        "class_names": list(class_names),
+        "moves": None if moves is None else moves.tolist(),
+        "dtype": dtype,
+    }
 
 
 def open_store(path: Path | str) -> ActivationStore:
@@ -25,9 +61,22 @@ def open_store(path: Path | str) -> ActivationStore:
     Args:
         path: The folder or URL given as `out` when the store was made.
 
+    Returns:
+        The store; its numbers are read when they are asked for.
+
     Raises:
         OrbitLensError: If there is no such folder, if it is no store, if it was left half-written,
             if a newer version wrote it, if shards are missing, or if a URL cannot be reached.
+
+    Example:
+        >>> import tempfile
+        >>> from orbitlens.activations import store_from_array
+        >>> from orbitlens.groups import cyclic
+        >>> values = np.ones((5, 3, 7), dtype=np.float32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = store_from_array(values, group=cyclic(3), out=f"{folder}/acts.zarr")
+        ...     open_store(f"{folder}/acts.zarr").n
+        5
     """
     address = address_of(path)
     with address_errors(address) if isinstance(address, str) else one_line_errors(path, TO_READ):
@@ -35,11 +84,7 @@ def open_store(path: Path | str) -> ActivationStore:
 
 
 def open_root(address: Path | str | None) -> zarr.Group:
-    """Open the Zarr group of a store, whole or not.
-
-    Raises:
-        OrbitLensError: If there is none, or a URL cannot be reached.
-    """
+    """Open the Zarr group of a store, whole or not."""
     if isinstance(address, Path):
         return _local_group(address)
     with address_errors(address):
@@ -66,7 +111,7 @@ def _local_group(path: Path) -> zarr.Group:
 
 
 def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
-    """Build a store from its Zarr group; see `open_store`."""
+    """Build the record of a store from its Zarr group; see `open_store`."""
     record: dict[str, Any] = {**root.attrs.asdict()}
     _check_header(record, path)
     try:
@@ -96,12 +141,12 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
 
 
 def _check_header(record: dict[str, Any], path: Path | str | None) -> None:
-    if record.get("format") != FORMAT:
+    if record.get("format") != _FORMAT:
         raise _no_store(path, f"a Zarr group of format {record.get('format')!r}")
-    if record.get("schema") not in range(1, SCHEMA + 1):
+    if record.get("schema") not in range(1, _SCHEMA + 1):
         raise OrbitLensError(
             f"store {path}",
-            expected=f"schema 1 to {SCHEMA}",
+            expected=f"schema 1 to {_SCHEMA}",
             received=f"schema {record.get('schema')!r}",
             remedy="update orbitlens, or harvest the activations again",
         )
@@ -118,8 +163,8 @@ def _whole_array(root: zarr.Group, name: str) -> zarr.Array[Any]:
     array = root[name]
     if not isinstance(array, zarr.Array):
         raise KeyError(f"no array {name!r}")
-    # The writer leaves out no shard, not even one of zeros.
-    there, shards = len(present(array)), shards_of(array).count
+    # The writer stores every shard, even one of zeros.
+    there, shards = len(stored_shards(array)), shards_of(array).count
     if there != shards:
         raise ValueError(f"{there} of the {shards} shards of {name!r}")
     return array
