@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 
 from orbitlens import objectives
 from orbitlens.testing import ObjectiveContract
-from orbitlens.training.fit import Objective
+from orbitlens.training import Objective
 
 
 class TestReconstruction(ObjectiveContract):

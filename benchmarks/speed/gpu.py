@@ -45,7 +45,7 @@ from orbitlens.kernels._products import (
     gathered_sums,
     weighted_sums,
 )
-from orbitlens.training import StackTraining
+from orbitlens.training._steps import StackTraining
 
 DEVICE = torch.device("cuda")
 STEPS = 32

@@ -22,8 +22,8 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.reps import homomorphism_errors, regular
 from orbitlens.sae import SAE, Dictionary, Encoder, FreeDictionary, LinearEncoder, Sparsity, TopK
+from orbitlens.training import VIEWS, Objective
 from orbitlens.training._stack import stack_saes
-from orbitlens.training.fit import VIEWS, Objective
 from orbitlens.transport import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 

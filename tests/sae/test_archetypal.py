@@ -9,7 +9,7 @@ from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import ArchetypalDictionary, Dictionary, archetypal_sae, kmeans_candidates
 from orbitlens.testing import DictionaryContract
-from orbitlens.training.fit import fit
+from orbitlens.training import fit
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)

@@ -38,7 +38,7 @@ from orbitlens.sae import (
 )
 from orbitlens.training import _encode as encode
 from orbitlens.training._stack import stack_saes
-from orbitlens.training.views import VIEWS, Batch, Objective, Views, views_of
+from orbitlens.training._views import VIEWS, Batch, Objective, Views, views_of
 from orbitlens.typing import Tensor
 
 MOVED = ("x_moved", "x_hat_moved")

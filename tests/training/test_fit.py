@@ -19,7 +19,7 @@ from orbitlens.sae import (
     kmeans_candidates,
     topk_sae,
 )
-from orbitlens.training.fit import FitResult, Objective, fit, unit_scale
+from orbitlens.training import FitResult, Objective, fit, unit_scale
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)

@@ -12,7 +12,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
 from orbitlens.reps import isotypic_basis, regular
 from orbitlens.sae import SAE, OrbitDictionary, TopK, compose, orbit_sae, topk_sae
-from orbitlens.training.fit import fit
+from orbitlens.training import fit
 from orbitlens.transport import fit_transport
 
 

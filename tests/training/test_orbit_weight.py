@@ -5,7 +5,7 @@ import pytest
 
 import orbitlens as ol
 from orbitlens.errors import OrbitLensError
-from orbitlens.training.orbit_weight import choose_orbit_weight
+from orbitlens.training import choose_orbit_weight
 
 TOY = ol.data.toy(n_features=6, orbit_size=4, dim=8, n_samples=300, seed=0)
 # What no transport explains, so that pooled codes move and their invariance has a price.

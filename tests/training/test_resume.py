@@ -15,8 +15,8 @@ from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, batch_topk_sae, orbit_sae, topk_sae
+from orbitlens.training import FitResult, fit
 from orbitlens.training import _steps as steps
-from orbitlens.training.fit import FitResult, fit
 from orbitlens.transport import fit_transport
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=300, seed=0)

@@ -8,45 +8,57 @@ import torch
 
 from orbitlens import fit, objectives
 from orbitlens.activations import ActivationStore, store_from_array
-from orbitlens.activations.store.shuffled_batches import OrbitBatches
+from orbitlens.activations.store import OrbitBatches
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.sae import SAE, batch_topk_sae, topk_sae
-from orbitlens.training import HeldData, Statistics, StreamedData, unit_scale
+from orbitlens.training import unit_scale
+from orbitlens.training._held import HeldData
+from orbitlens.training._source import statistics
+from orbitlens.training._streamed import Reader, StreamedData
 
 SMALL = 0.06
 
 
-def streamed(store: ActivationStore) -> StreamedData:
-    return StreamedData(
-        store,
-        store.split()[0],
-        torch.device("cpu"),
-        batch_size=1000,
-        memory=int(SMALL * 2**30),
-        seed=0,
-    )
+def reader(store: ActivationStore) -> Reader:
+    memory = int(SMALL * 2**30)
+    return Reader(store, store.split()[0], torch.device("cpu"), 1000, memory, seed=0)
 
 
-def orbits_of(data: StreamedData, epoch: int, number: int) -> torch.Tensor:
+def orbits_of(data: Reader, epoch: int, number: int) -> torch.Tensor:
     rows, first = data.batch(epoch, number)
-    return rows[(first[:, None] + torch.arange(data.order)).flatten()]
+    return rows[(first[:, None] + torch.arange(data.source.order)).flatten()]
 
 
 def test_held_and_streamed_data_are_the_same_orbits(large: ActivationStore) -> None:
-    held, read = HeldData(large, large.split()[0], torch.device("cpu")), streamed(large)
-    assert (held.n, held.order) == (read.n, read.order)
-    assert held.scale == pytest.approx(read.scale, rel=1e-12)
-    torch.testing.assert_close(held.orbit_mean, read.orbit_mean)
-    rows = torch.cat([orbits_of(read, 0, number) for number in range(-(-read.n // 1000))])
-    torch.testing.assert_close(rows.sum(0), held.rows.sum(0), rtol=1e-3, atol=1e-2)
-    assert len(rows) == len(held.rows)
+    held = HeldData([large], [large.split()[0]], torch.device("cpu"))
+    (kept,), read = held.sources, reader(large)
+    assert (kept.n, kept.order) == (read.source.n, read.source.order)
+    assert kept.scale == pytest.approx(read.source.scale, rel=1e-12)
+    torch.testing.assert_close(kept.orbit_mean, read.source.orbit_mean)
+    rows = torch.cat([orbits_of(read, 0, number) for number in range(-(-kept.n // 1000))])
+    all_rows = held.every(kept, 1)
+    torch.testing.assert_close(rows.sum(0), all_rows.sum(0), rtol=1e-3, atol=1e-2)
+    assert len(rows) == len(all_rows)
+
+
+@pytest.mark.parametrize("stride", [1, 7])
+def test_held_and_streamed_data_give_the_same_rows_to_calibrate_on(
+    stride: int, large: ActivationStore
+) -> None:
+    wanted, device = [large.split()[0]], torch.device("cpu")
+    held = HeldData([large], wanted, device)
+    memory = int(SMALL * 2**30)
+    read = StreamedData([large], wanted, device, batch_size=1000, memory=memory, seed=0)
+    own, other = held.every(held.sources[0], stride), read.every(read.sources[0], stride)
+    torch.testing.assert_close(own, other)
+    assert (held.depends_on_memory, read.depends_on_memory) == (False, True)
 
 
 def test_a_batch_is_given_again_and_any_batch_can_be_asked_for(large: ActivationStore) -> None:
-    data = streamed(large)
+    data = reader(large)
     batches = [orbits_of(data, 1, number) for number in (0, 1, 1, 5, 2)]
-    again = streamed(large)
+    again = reader(large)
     for number, batch in zip((0, 1, 1, 5, 2), batches, strict=True):
         assert torch.equal(orbits_of(again, 1, number), batch)
 
@@ -105,7 +117,7 @@ def test_members_of_several_stores_see_each_its_own(large: ActivationStore) -> N
 
 
 def test_a_gpu_is_sent_the_orbits_of_a_batch_alone(large: ActivationStore) -> None:
-    data = streamed(large)
+    data = reader(large)
     data._device = torch.device("meta")
     for number in range(3):
         rows, first = data.batch(0, number)
@@ -123,11 +135,11 @@ def test_a_budget_that_cannot_hold_a_part_of_the_store_is_one_line(large: Activa
 @pytest.mark.parametrize("blocks", [1, 7])
 def test_statistics_do_not_depend_on_how_the_data_come(offset: float, blocks: int) -> None:
     orbits = torch.randn(70, 3, 5, generator=torch.Generator().manual_seed(0)) * 0.25 + offset
-    known = Statistics.of(orbits.split(70 // blocks))
+    mean, scale = statistics(orbits.split(70 // blocks))
     exact = orbits.double()
-    assert known.scale == pytest.approx(1 / (exact - exact.mean((0, 1))).square().mean().sqrt())
-    torch.testing.assert_close(known.orbit_mean, exact.mean(0))
-    assert unit_scale(orbits) == pytest.approx(known.scale, rel=1e-9)
+    assert scale == pytest.approx(1 / (exact - exact.mean((0, 1))).square().mean().sqrt())
+    torch.testing.assert_close(mean, exact.mean(0))
+    assert unit_scale(orbits) == pytest.approx(scale, rel=1e-9)
 
 
 def test_words_for_the_precision_are_checked() -> None:

@@ -19,7 +19,7 @@ from orbitlens.sae import (
     topk_sae,
 )
 from orbitlens.training._stack import stack_saes
-from orbitlens.training.views import VIEWS, Batch, Views, reconstructs_moved, views_of
+from orbitlens.training._views import VIEWS, Batch, Views, reconstructs_moved, views_of
 
 ORDER, DIM = 3, 4
 ROWS = torch.randn(5 * ORDER, DIM, generator=torch.Generator().manual_seed(0))

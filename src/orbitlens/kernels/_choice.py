@@ -30,10 +30,15 @@ def kernels_on(device: torch.device) -> ModuleType | None:
 
     Kernels that fail the example are not used; a warning gives the reason.
     """
+    kernels: ModuleType
     if device.type == "cpu":
-        from orbitlens.kernels import _cpu as kernels
+        from orbitlens.kernels import _cpu
+
+        kernels = _cpu
     else:
-        from orbitlens.kernels import _gpu as kernels
+        from orbitlens.kernels import _gpu
+
+        kernels = _gpu
     return kernels if kernels.available() and _compute_an_example(kernels, device) else None
 
 

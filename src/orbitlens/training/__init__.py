@@ -1,51 +1,31 @@
-"""What happens inside `fit`, from activations to steps of Adam.
+"""Training: views, encoding, steps, and `fit`.
 
-HeldData, StreamedData   the orbits to train on: in memory, or read as they are needed
-TrainingData             their interface
-Statistics               means and scale of activations that are seen once
-unit_scale               the factor that brings activations to unit variance
-Member, History          one SAE among those that train together, and what happened to it
-Feed, feed_of            the batches of a stack
-StackTraining            members that train as one SAE, step by step
-Schedule, train          how long, and the loop
-searches_in_bfloat16     in which precision the largest latents are searched
-Checkpoint               the file from which a training that was stopped goes on
-parts_of, identity_of    what it knows an SAE and a store by
-described, fingerprint   what it knows an objective and samples by
+fit                    train one SAE or many, in memory or from disk, with checkpoints
+FitResult, History     the trained SAE, and the figures of every epoch
+FitSettings            the keyword settings of `fit`, for type checkers
+Objective, VIEWS       a function of views to minimise, and the views that it may name
+PRECISIONS             the names of the precisions of the search for the largest latents
+unit_scale             the factor that brings activations to unit variance
+choose_orbit_weight    choose the weight of invariance on held-out orbits
+WeightChoice           its choice, with the figures of every weight
 """
 
-from orbitlens.training._checkpoint import Checkpoint
-from orbitlens.training._data import (
-    HeldData,
-    Statistics,
-    StreamedData,
-    TrainingData,
-    unit_scale,
-)
-from orbitlens.training._feed import Feed, feed_of
-from orbitlens.training._identity import described, fingerprint, identity_of, parts_of
-from orbitlens.training._loop import Schedule, train
-from orbitlens.training._precision import searches_in_bfloat16
-from orbitlens.training._steps import StackTraining
-from orbitlens.training.member import History, Member
+from orbitlens.training._encode import PRECISIONS
+from orbitlens.training._member import History
+from orbitlens.training._source import unit_scale
+from orbitlens.training._views import VIEWS, Objective
+from orbitlens.training.fit import FitResult, FitSettings, fit
+from orbitlens.training.orbit_weight import WeightChoice, choose_orbit_weight
 
 __all__ = [
-    "Checkpoint",
-    "Feed",
-    "HeldData",
+    "PRECISIONS",
+    "VIEWS",
+    "FitResult",
+    "FitSettings",
     "History",
-    "Member",
-    "Schedule",
-    "StackTraining",
-    "Statistics",
-    "StreamedData",
-    "TrainingData",
-    "described",
-    "feed_of",
-    "fingerprint",
-    "identity_of",
-    "parts_of",
-    "searches_in_bfloat16",
-    "train",
+    "Objective",
+    "WeightChoice",
+    "choose_orbit_weight",
+    "fit",
     "unit_scale",
 ]

@@ -1,4 +1,4 @@
-"""Adam on weights as they lie in memory."""
+"""Adam on weights in the order in which memory holds them."""
 
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -16,19 +16,9 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 class Adam:
     """One fused pass over weights, gradients and moments. Source: Kingma & Ba, arXiv 1412.6980.
 
-    The function of `torch.optim`, whose class loads some 90 MB of compilers at its first step, and
-    copies weights that are the transpose of what lies in memory, as those of an encoder are here.
-
-    Args:
-        parameters: The weights; those that are frozen are left alone.
-
-    Example:
-        >>> weights = nn.Parameter(torch.ones(2))
-        >>> optimizer = Adam([weights])
-        >>> weights.sum().backward()
-        >>> optimizer.step(0.25)
-        >>> weights.tolist()
-        [0.75, 0.75]
+    It calls the function of `torch.optim`. The class there loads some 90 MB of compilers at its
+    first step, and copies weights that memory holds transposed, such as those of an encoder here.
+    Frozen weights do not change.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -36,25 +26,21 @@ class Adam:
         self._moments = {
             place: {
                 "step": torch.zeros((), device=weights.device),
-                "exp_avg": torch.zeros_like(_lying(weights.data)),
-                "exp_avg_sq": torch.zeros_like(_lying(weights.data)),
+                "exp_avg": torch.zeros_like(_in_memory(weights.data)),
+                "exp_avg_sq": torch.zeros_like(_in_memory(weights.data)),
             }
             for place, weights in enumerate(self._parameters)
         }
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Move the weights that have a gradient.
-
-        Args:
-            lr: Learning rate.
-        """
+        """Update the weights that have a gradient, with learning rate `lr`."""
         used: dict[int, tuple[Tensor, Tensor]] = {}
         for place, weights in enumerate(self._parameters):
             if weights.grad is not None:
-                turned = not weights.is_contiguous()
-                gradient = weights.grad.mT if turned else weights.grad
-                used[place] = _lying(weights.data), gradient.contiguous()
+                transposed = not weights.is_contiguous()
+                gradient = weights.grad.mT if transposed else weights.grad
+                used[place] = _in_memory(weights.data), gradient.contiguous()
         step, first, second = ([self._moments[n][name] for n in used] for name in _MOMENTS)
         adam(
             [weights for weights, _ in used.values()],
@@ -78,12 +64,12 @@ class Adam:
         return {f"{n}.{name}": t for n, own in self._moments.items() for name, t in own.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take up moments that `state` returned."""
+        """Continue with moments that `state` returned."""
         for place, own in self._moments.items():
             for name, tensor in own.items():
                 tensor.copy_(state[f"{place}.{name}"])
 
 
-def _lying(weights: Tensor) -> Tensor:
-    """Weights as they lie in memory, which may be the transpose of what they are."""
+def _in_memory(weights: Tensor) -> Tensor:
+    """Return the weights as memory holds them, transposed if need be."""
     return weights if weights.is_contiguous() else weights.mT

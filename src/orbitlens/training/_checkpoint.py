@@ -1,9 +1,10 @@
-"""Checkpoints: a training that was stopped at any step goes on as if it had not been.
+"""Checkpoints: a training that is stopped at any step continues to the same bits.
 
-A checkpoint is one safetensors file, written under a temporary name and renamed: every tensor of
-the training, and in its metadata the settings and where it stood.
+A checkpoint is one safetensors file with every tensor of the training; its metadata has the
+settings and the number of the step. It is written under a temporary name and renamed.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,18 +13,23 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, final
 
 import google_crc32c
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import one_line_errors
-from orbitlens.typing import Tensor
+from orbitlens.sae import SAE
+from orbitlens.training._views import Objective
+from orbitlens.typing import Int, Tensor
 
 _FORMAT = "orbitlens-training"
 _SCHEMA = 2
@@ -31,16 +37,9 @@ _SCHEMA = 2
 
 @final
 class Checkpoint:
-    """The file of a training, written at intervals and when the process is told to stop.
+    """The file of a training, written every `seconds` and when a signal stops the process.
 
-    Args:
-        path: The file.
-        settings: What the training is; a file of other settings is refused.
-        seconds: Interval between two writings.
-
-    Raises:
-        OrbitLensError: If the folder cannot be written, or the file is of another training; names
-            the settings that differ.
+    A file with other settings is refused with an error that names them.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], seconds: float) -> None:
@@ -48,36 +47,36 @@ class Checkpoint:
         self._settings = json.loads(json.dumps(settings))
         self._written = time.monotonic()
         self._signal = 0
-        # Where it is written: what a kill leaves there is cleared by the next training.
+        # The next training clears what a kill leaves here.
         self._room = path.with_name(f".{path.name}.writing")
         with one_line_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._room, ignore_errors=True)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, int]] | None:
-        """Return tensors and place of an earlier training; None if there was none."""
+        """Return tensors and place of an earlier training; None if there is no file."""
         if not self.path.exists():
             return None
         try:
             with safe_open(self.path, "pt") as file:
                 record = json.loads((file.metadata() or {})[_FORMAT])
-                # Copied: products round otherwise in memory that is not aligned as torch aligns it.
+                # Copied, since products round differently in memory that torch did not align.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise OrbitLensError(
                 f"checkpoint {self.path}",
                 expected="a checkpoint of `fit`",
                 received=f"{type(error).__name__}: {one_line(error)}",
-                remedy="remove it to begin anew",
+                remedy="remove it to start again",
             ) from error
         self._check(record)
         computed = _checksum(tensors)
         if computed != record["checksum"]:
             raise OrbitLensError(
                 f"checkpoint {self.path}",
-                expected=f"checksum {record['checksum']:08x} as when it was written",
+                expected=f"checksum {record['checksum']:08x} from when it was written",
                 received=f"{computed:08x}",
-                remedy="it is damaged; remove it to begin anew",
+                remedy="it is damaged; remove it to start again",
             )
         return tensors, record["place"]
 
@@ -87,7 +86,7 @@ class Checkpoint:
                 f"checkpoint {self.path}",
                 expected=f"schema {_SCHEMA}",
                 received=f"schema {record['schema']}",
-                remedy="go on with the version that wrote it, or remove it to begin anew",
+                remedy="continue with the version that wrote it, or remove it to start again",
             )
         old, new = record["settings"], self._settings
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -96,11 +95,11 @@ class Checkpoint:
                 f"checkpoint {self.path} with other settings",
                 expected=", ".join(f"{name} {old.get(name)!r}" for name in names),
                 received=", ".join(f"{name} {new.get(name)!r}" for name in names),
-                remedy="train with the settings it was begun with, or remove it to begin anew",
+                remedy="train with the settings that it began with, or remove it to start again",
             )
 
     def write(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
-        """Put the file in the place of the last one."""
+        """Replace the file by a new one."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         record = {
             "schema": _SCHEMA,
@@ -121,16 +120,11 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether to write now: the interval has passed, or the process was told to stop."""
+        """Whether to write now: the interval has passed, or a signal arrived."""
         return bool(self._signal) or time.monotonic() - self._written >= self.seconds
 
-    def stop_if_told(self) -> None:
-        """End the process as the signal asks, once the checkpoint is written.
-
-        Raises:
-            KeyboardInterrupt: After Ctrl-C.
-            SystemExit: After SIGTERM, with 143.
-        """
+    def stop_after_signal(self) -> None:
+        """Raise KeyboardInterrupt after Ctrl-C and SystemExit 143 after SIGTERM."""
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt
         if self._signal:
@@ -138,8 +132,8 @@ class Checkpoint:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note SIGTERM and Ctrl-C instead of ending at once; a second one ends at once."""
-        # Only the main thread may set handlers; elsewhere the interval alone decides.
+        """Note SIGTERM and Ctrl-C instead of stopping at once; a second one stops at once."""
+        # Only the main thread may set handlers; in others the interval alone counts.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -160,9 +154,36 @@ class Checkpoint:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32C of the numbers of all tensors, by name."""
+    """CRC-32C of the numbers of all tensors, in the order of their names."""
     checksum = 0
     for _, tensor in sorted(tensors.items()):
         numbers = tensor.contiguous().view(-1).view(torch.uint8).numpy()
         checksum = google_crc32c.extend(checksum, numbers)
     return checksum
+
+
+def sae_parts(sae: SAE) -> str:
+    """Return the parts of an SAE and their widths, as in "LinearEncoder, TopK, ..., k 2"."""
+    names = ", ".join(type(part).__name__ for part in sae.children())
+    return f"{names}, d_in {sae.d_in}, d_sae {sae.d_sae}, k {sae.sparsity.k}"
+
+
+def store_identity(store: ActivationStore) -> str:
+    """Return the shape of a store and the origin of its activations."""
+    shape = f"{store.n} x {store.positions} x {store.group.name} x {store.dim}"
+    return f"{store.model}:{store.layer}, inputs {store.digest}, {shape}"
+
+
+def objective_name(objective: Objective) -> str:
+    """Return the name of an objective and its weights, as in "canonical(weight=0.5)"."""
+    if isinstance(objective, partial):
+        weights = ", ".join(f"{name}={value}" for name, value in objective.keywords.items())
+        return f"{objective_name(objective.func)}({weights})"
+    return getattr(objective, "__name__", type(objective).__name__)
+
+
+def fingerprint(samples: Int[np.ndarray, " n"] | None) -> str:
+    """Return a text that differs between choices of samples."""
+    if samples is None:
+        return "training part"
+    return hashlib.sha256(np.asarray(samples, np.int64).tobytes()).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Encoding for a step of training: a search through all latents, and entries to learn from.
+"""Encoding in a training step: a search through all latents, and the entries that learn.
 
 The matrix of pre-activations, batch x latents, is by far the largest of a step, and all but k of
-its numbers per sample are thrown away. Here a block of it is made, searched while it is in cache,
-and overwritten by the next; what was found becomes `SparseCodes`, and the gradient goes through
+its numbers per sample are dropped. Here a block of it is computed, searched while it is in cache,
+and overwritten by the next. The numbers found become `SparseCodes`; the gradient flows through
 these entries alone.
 """
 
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from orbitlens.errors import unknown_name
 from orbitlens.kernels import (
     Block,
     Found,
@@ -29,12 +30,16 @@ from orbitlens.kernels import (
 from orbitlens.sae.model import SAE
 from orbitlens.typing import Bool, Float, Tensor
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 _BLOCK = 2**23
-"""Pre-activations of a block, 32 MiB in float32, the size of a last cache."""
+"""Pre-activations of a block: 32 MiB in float32, the size of a last cache."""
 _WIDEST = 2**13
-"""Latents of a block. Fewer make the search slower, more the product, which packs their weights."""
+"""Latents of a block. Fewer slow the search, more slow the product, which packs their weights."""
 _FEWEST_ROWS = 64
-"""Below, a matrix product reads its weights too often."""
+"""Samples of a block, below which a matrix product reads its weights too often."""
+_LARGE = 2**21
+"""Weights of the last layer, from which on its product takes most of a step."""
 
 
 def sparse_codes(
@@ -47,22 +52,14 @@ def sparse_codes(
     """Encode a batch of every member of a stack.
 
     Args:
-        sae: The stack, see `orbitlens.stack`.
-        y: Activations in the dictionary's coordinates, shape [member, batch, dim].
-        dead: Latents that have not fired for long, shape [member, latents]; None for none.
-        half: Whether to search in bfloat16. What is found is computed in full precision.
+        sae: The stack.
+        y: Activations in the dictionary's coordinates.
+        dead: Latents that have not fired for long; None for none.
+        half: Whether to search in bfloat16. Codes are then computed again in full precision.
 
     Returns:
         The codes, and the k largest pre-activations of dead latents, of either sign; None without
         dead latents.
-
-    Example:
-        >>> from orbitlens.sae import topk_sae
-        >>> from orbitlens.training._stack import stack_saes
-        >>> sae, y = topk_sae(4, 8, 2), torch.randn(3, 4)
-        >>> codes, _ = sparse_codes(stack_saes([sae]), y[None])
-        >>> torch.allclose(codes.dense()[0], sae.encode(y), atol=1e-6)
-        True
     """
     layer, sizes, rule = _last_layer(sae, y), (*y.shape[:2], sae.d_sae), sae.sparsity
     among = partial(
@@ -70,7 +67,7 @@ def sparse_codes(
         *(y, *sizes),
         k=rule.k,
         width=sae.d_sae if _compares(sae, layer) else min(sae.d_sae, _WIDEST),
-        # Seen from several sides, the entries of a sample come side after side.
+        # The encoder sees a sample from several sides; its entries must come side after side.
         ordered=layer.features.ndim > 3,
     )
     search = per_batch(y, *sizes, k=rule.k) if rule.shared else among()
@@ -87,20 +84,20 @@ def sparse_codes(
         return positive, None
     reviving = layer.entries(among_dead.finish(), sae.d_sae, half=half)
     values = reviving.values
-    # A member with fewer dead latents than k found living ones, at minus infinity.
+    # In a member with fewer than k dead latents the search fills up with living ones at -inf.
     values = torch.where(values.isfinite(), values, torch.zeros_like(values))
     return positive, SparseCodes(values, reviving.pattern, reviving.shape)
 
 
 class _LastLayer(NamedTuple):
-    """What an encoder's last layer sees and its weights; it may see a sample from several sides."""
+    """Inputs and weights of an encoder's last layer; a sample may have inputs of several sides."""
 
     features: Float[Tensor, "member batch *axes"]
     vectors: Float[Tensor, "member vectors width"]
     biases: Float[Tensor, "member vectors"]
 
     def entries(self, found: Found, latents: int, *, half: bool) -> SparseCodes:
-        """Make what was found depend on features and weights."""
+        """Give the values found a gradient by features and weights."""
         values, pattern = found
         members, batch = self.features.shape[:2]
         own = self._by_side(pattern, latents)
@@ -114,7 +111,7 @@ class _LastLayer(NamedTuple):
         return SparseCodes(values, pattern, (members, batch, latents))
 
     def _by_side(self, pattern: Pattern, latents: int) -> Pattern:
-        """The same entries, with a row for each side of each sample; columns are then atoms."""
+        """Return the pattern with a row for each side of each sample; columns are then atoms."""
         if self.features.ndim == 3:
             return pattern
         sides, atoms = self.features.shape[2], self.vectors.shape[-2]
@@ -130,15 +127,14 @@ def _last_layer(sae: SAE, y: Float[Tensor, "member batch dim"]) -> _LastLayer:
     features = sae.encoder.features(centred)
     if features is not centred or y.requires_grad:
         return _LastLayer(features, vectors, biases)
-    # Of a gradient for every sample only the sum would be used, which costs as much as a product
-    # with one vector.
+    # Only the sum of the samples' gradients is used, and it costs one product with a vector.
     return _LastLayer(centred.detach(), vectors, shifted(biases, vectors, centre))
 
 
 def _blocks(sae: SAE, layer: _LastLayer, *, bare: bool, half: bool) -> Iterator[Block]:
-    """Yield all pre-activations, block by block in the same memory where that can be.
+    """Yield all pre-activations, block by block, in the same memory if possible.
 
-    A rule that compares latents, such as the orientations of an atom, sees all of them at once.
+    A rule that compares latents, such as the orientations of an atom, gets all of them at once.
     """
     features, vectors, biases = layer
     (members, batch), latents = features.shape[:2], sae.d_sae
@@ -171,6 +167,25 @@ def _blocks(sae: SAE, layer: _LastLayer, *, bare: bool, half: bool) -> Iterator[
 
 
 def _compares(sae: SAE, layer: _LastLayer) -> bool:
-    """Whether latents, or the sides from which a sample is seen, are compared."""
+    """Whether latents, or the sides of a sample, are compared."""
     compares = sae.dictionary.compares or sae.sparsity.compares
     return bool(compares or layer.features.ndim > 3)
+
+
+def searches_in_bfloat16(precision: str, sae: SAE) -> bool:
+    """Say whether to search an SAE, on its device, in bfloat16.
+
+    "auto" does so for large SAEs on hardware with matrix units for it: the tensor cores of a GPU or
+    the tiles (AMX) of a CPU.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("`precision`", precision, PRECISIONS)
+    if precision != "auto":
+        return precision == "bfloat16"
+    return sae.encoder.vectors.numel() >= _LARGE and _has_matrix_units(sae.b_dec.device)
+
+
+def _has_matrix_units(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()

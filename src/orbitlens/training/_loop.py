@@ -1,4 +1,4 @@
-"""The loop: epochs, batches and steps, from the beginning or from a checkpoint."""
+"""The training loop: epochs, batches and steps, from the start or from a checkpoint."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,16 +13,7 @@ from orbitlens.typing import Tensor
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, and how.
-
-    Args:
-        epochs: Passes over the training orbits.
-        batches: Steps of an epoch.
-        dead_after: Epochs without firing after which a latent counts as dead.
-        revival_weight: Weight of `objectives.dead_latent_revival`.
-        lr: Learning rate of Adam.
-        lr_decay: Share of the epochs, at the end, over which it falls linearly to zero.
-    """
+    """The schedule of a training, with the settings of `fit` and the batches of an epoch."""
 
     epochs: int
     batches: int
@@ -32,12 +23,7 @@ class Schedule:
     lr_decay: float
 
     def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, which counts from 0.
-
-        Example:
-            >>> Schedule(4, 1, 1, 0.0, lr=1.0, lr_decay=0.0).rate(3)
-            1.0
-        """
+        """Return the learning rate of an epoch; epochs count from 0."""
         falling = self.lr_decay * self.epochs
         left = min(1.0, (self.epochs - epoch) / (falling + 1)) if falling else 1.0
         return self.lr * left
@@ -49,17 +35,10 @@ def train(
     checkpoint: Checkpoint | None,
     progress: Callable[[int, int, float], None] | None,
 ) -> None:
-    """Train stacks side by side, batch by batch.
+    """Train stacks side by side, batch by batch, in place.
 
-    Args:
-        stacks: What is trained, in place.
-        schedule: How long, and how.
-        checkpoint: Where to go on from and to write to; None for neither.
-        progress: Called after each epoch with (epoch, epochs, loss), the mean over the members.
-
-    Raises:
-        OrbitLensError: If the checkpoint is damaged, of another training, or cannot be written.
-        KeyboardInterrupt, SystemExit: As a signal asks, once the checkpoint is written.
+    It starts from the checkpoint if there is one, and writes it before a signal stops the process.
+    `progress` gets (epoch, epochs, mean loss of the members) after each epoch.
     """
     earlier = None if checkpoint is None else checkpoint.read()
     state, place = earlier or (None, {"epoch": 0, "batch": 0})
@@ -73,15 +52,15 @@ def train(
                     stack.step(number, schedule.revival_weight)
                 if checkpoint is not None and checkpoint.due:
                     checkpoint.write(_state(stacks), {"epoch": epoch, "batch": number + 1})
-                    checkpoint.stop_if_told()
+                    checkpoint.stop_after_signal()
             first = 0
             if _end_epoch(stacks, schedule, epoch, progress):
                 break
-        if state is not None:  # of a training that had come to its end
+        if state is not None:  # of a training that was complete
             _restore(stacks, state)
         elif checkpoint is not None:
             checkpoint.write(_state(stacks), {"epoch": schedule.epochs, "batch": 0})
-            checkpoint.stop_if_told()
+            checkpoint.stop_after_signal()
 
 
 def _start_epoch(
@@ -90,7 +69,7 @@ def _start_epoch(
     epoch: int,
     state: dict[str, Tensor] | None,
 ) -> None:
-    """Start an epoch, or go back into the one in which a checkpoint was written."""
+    """Start an epoch, or continue the one in which the checkpoint was written."""
     for index, stack in enumerate(stacks):
         if state is not None:
             stack.restore_before(under(f"{index}.", state))
@@ -105,7 +84,7 @@ def _end_epoch(
     epoch: int,
     progress: Callable[[int, int, float], None] | None,
 ) -> bool:
-    """Write the histories; say whether nothing is left to train."""
+    """Write the histories; return whether all members diverged."""
     for stack in stacks:
         stack.end_epoch()
     members = [member for stack in stacks for member in stack.members]

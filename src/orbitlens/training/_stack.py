@@ -1,8 +1,8 @@
 """Many SAEs of equal shapes as one: every tensor gets a leading axis, the member.
 
-A small SAE is bound by the cost of starting an operation, not by its arithmetic. Every part of an
-SAE computes on the last axes of its tensors, so a stack of members is an SAE whose parameters have
-one more axis, and it starts each operation once for all of them.
+A small SAE spends its time on starting operations, not on arithmetic. Every part of an SAE works on
+the last axes of its tensors, so a stack of members is an SAE whose parameters have one more axis.
+It starts each operation once for all members.
 """
 
 import copy
@@ -17,20 +17,7 @@ from orbitlens.sae import SAE
 
 
 def stack_key(sae: SAE) -> tuple[Any, ...]:
-    """Return what SAEs must share to be stacked: parts, settings, shapes, what is trained.
-
-    Args:
-        sae: The SAE.
-
-    Returns:
-        A value that is equal for two SAEs if and only if they can be stacked.
-
-    Example:
-        >>> from orbitlens.sae import topk_sae
-        >>> first, second = (topk_sae(4, 8, 2, seed=seed) for seed in (0, 1))
-        >>> stack_key(first) == stack_key(second), stack_key(first) == stack_key(topk_sae(4, 8, 3))
-        (True, False)
-    """
+    """Return parts, settings, shapes and trained tensors, equal for SAEs that can be stacked."""
     parts = tuple((name, type(module), _settings(module)) for name, module in sae.named_modules())
     tensors = tuple(
         (name, tuple(tensor.shape), tensor.dtype, tensor.device)
@@ -41,7 +28,7 @@ def stack_key(sae: SAE) -> tuple[Any, ...]:
 
 
 def _settings(module: nn.Module) -> tuple[tuple[str, Any], ...]:
-    """What a module was built with, besides tensors and parts; what has no hash, by identity."""
+    """Return the attributes besides tensors and parts; those without a hash by identity."""
     return tuple(
         (name, value if isinstance(value, Hashable) else id(value))
         for name, value in sorted(vars(module).items())
@@ -50,31 +37,13 @@ def _settings(module: nn.Module) -> tuple[tuple[str, Any], ...]:
 
 
 def stack_saes(members: Sequence[SAE]) -> SAE:
-    """Build the SAE whose tensors are those of the members, one after the other.
-
-    Args:
-        members: SAEs of one `stack_key`.
-
-    Returns:
-        A new SAE; it maps activations of shape [member, batch, dim], each slice as its member
-        does. It shares no memory with the members.
-
-    Raises:
-        OrbitLensError: If there are no members, or they cannot be stacked.
-
-    Example:
-        >>> from orbitlens.sae import topk_sae
-        >>> members = [topk_sae(4, 8, 2, seed=seed) for seed in range(3)]
-        >>> stack, x = stack_saes(members), torch.randn(3, 5, 4)
-        >>> torch.allclose(stack(x).x_hat[2], members[2](x[2]).x_hat, atol=1e-6)
-        True
-    """
+    """Build an SAE of copies of the members' tensors, for activations [member, batch, dim]."""
     if len({stack_key(member) for member in members}) != 1:
         raise OrbitLensError(
             "`members`",
             expected="at least one SAE, all with equal parts, settings and shapes",
             received=f"{len(members)} of {len({stack_key(member) for member in members})} kinds",
-            remedy="stack SAEs that differ in their weights alone",
+            remedy="stack SAEs that differ only in their weights",
         )
     stack = copy.deepcopy(members[0])
     states = [dict([*m.named_parameters(), *m.named_buffers()]) for m in members]
@@ -89,21 +58,7 @@ def stack_saes(members: Sequence[SAE]) -> SAE:
 
 @torch.no_grad()
 def unstack_(stack: SAE, members: Sequence[SAE]) -> None:
-    """Give every member its slice of a stack, in place.
-
-    Args:
-        stack: What `stack_saes` built.
-        members: The members, in the same order.
-
-    Example:
-        >>> from orbitlens.sae import topk_sae
-        >>> members = [topk_sae(4, 8, 2, seed=seed) for seed in range(3)]
-        >>> stack = stack_saes(members)
-        >>> _ = stack.W_dec.data.zero_()
-        >>> unstack_(stack, members)
-        >>> members[1].W_dec.abs().max().item()
-        0.0
-    """
+    """Copy the slices of a stack to its members, in the order in which they were stacked."""
     stacked = stack.state_dict()
     for index, member in enumerate(members):
         for name, tensor in member.state_dict().items():

@@ -1,4 +1,4 @@
-"""A stack in training: one step of Adam after the other, and the figures of the epoch."""
+"""A stack in training: steps of Adam, and the figures of an epoch."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,37 +13,36 @@ from orbitlens.kernels import Memory
 from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.sae import SAE
 from orbitlens.training._adam import Adam
-from orbitlens.training._feed import feed_of
+from orbitlens.training._data import TrainingData
+from orbitlens.training._member import Member
 from orbitlens.training._stack import stack_saes
-from orbitlens.training.member import Member
-from orbitlens.training.views import Batch, Objective, Views, reconstructs_moved
+from orbitlens.training._views import Batch, Objective, Views, reconstructs_moved
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
 
 _FIGURES = ("silent", "loss", "error", "fired", "fired_primary")
 _ERRORS = (objectives.reconstruction, objectives.canonical)
-"""Objectives that are the squared error and nothing else."""
+"""Objectives that are the squared error alone."""
 _HISTORY = ("loss", "l0", "explained_variance", "dead_latents")
 
 
 @final
 class StackTraining:
-    """Members that train as one SAE, and the figures of the present epoch.
+    """Members of one `stack_key` and with equal views that train as one SAE.
 
-    Args:
-        members: The members, of one `stack_key` and with equal views.
-        batch_size: Orbits per step.
-        half: Whether latents are searched in bfloat16.
+    A step takes `batch_size` orbits; latents are searched in bfloat16 if `half`.
     """
 
-    def __init__(self, members: Sequence[Member], *, batch_size: int, half: bool = False) -> None:
+    def __init__(
+        self, members: Sequence[Member], data: TrainingData, *, batch_size: int, half: bool = False
+    ) -> None:
         self.members, self.names, self.half = members, members[0].names, half
         self.sae = stack_saes([member.sae for member in members]).train()
-        _lay_out(self.sae)
+        _make_vectors_contiguous(self.sae)
         if len(members) == 1:
             _share_memory(self.sae, members[0].sae)
         self.optimizer = Adam(list(self.sae.parameters()))
         self.memory = Memory()
-        self.feed = feed_of(members, batch_size, moved=reconstructs_moved(self.names))
+        self.feed = data.make_feed(members, batch_size, moved=reconstructs_moved(self.names))
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), members[0].sae.d_sae, device=device)
         changes = [
@@ -53,7 +52,7 @@ class StackTraining:
         self.runs = [slice(a, b) for a, b in pairwise([0, *changes, len(members)])]
 
     def start_epoch(self, epoch: int, dead_after: int, lr: float) -> None:
-        """Draw the batches, say which latents are dead, set the rate; epochs count from 0."""
+        """Draw the batches, find the dead latents and set the rate; epochs count from 0."""
         self.lr = lr
         self.generators = [member.generator.get_state() for member in self.members]
         self.feed.start_epoch(epoch)
@@ -72,7 +71,7 @@ class StackTraining:
             self.sae.dictionary.project_()
 
     def _loss(self, batch: Batch, revival_weight: float) -> Float[Tensor, ""]:
-        """The sum of all members' losses, whose figures are counted."""
+        """Return the sum of all members' losses, and count the figures."""
         dead = self.dead if revival_weight > 0 else None
         views = Views(self.sae, batch, self.names, dead, half=self.half)
         losses = self._losses(views)
@@ -84,15 +83,15 @@ class StackTraining:
         return loss
 
     def _losses(self, views: Views) -> Float[Tensor, "member batch"]:
-        """Each member's objective on each of its samples."""
+        """Return each member's objective on each of its samples."""
         values = {name: getattr(views, name) for name in self.names}
         losses = []
         for run in self.runs:
             objective = self.members[run.start].objective
-            # A part of a tensor has a gradient that is filled up with zeros, in one more pass.
+            # The gradient of a slice is filled up with zeros, which takes one more pass.
             own = values if len(self.runs) == 1 else {n: value[run] for n, value in values.items()}
             if run.stop - run.start == 1:
-                # An objective that vmap does not know still trains, one SAE at a time.
+                # An objective that vmap cannot run still trains, one SAE at a time.
                 losses.append(objective(**{n: value.squeeze(0) for n, value in own.items()})[None])
             else:
                 losses.append(torch.vmap(_by_name(objective, self.names))(*own.values()))
@@ -112,7 +111,7 @@ class StackTraining:
 
     @torch.no_grad()
     def _count(self, views: Views, losses: Float[Tensor, "member batch"]) -> None:
-        """Add to the figures of the epoch, as tensors, so that no step waits for them."""
+        """Add to the figures of the epoch, as tensors, so that no step waits for a GPU."""
         output = views.primary
         self.loss += losses.sum(-1)
         target = self._target(views)
@@ -130,7 +129,7 @@ class StackTraining:
 
     def end_epoch(self) -> None:
         """Write the epoch into the history of every member that has not diverged."""
-        samples = self.members[0].data.n
+        samples = self.members[0].source.n
         variance = self.feed.variance().to(self.error.device)
         explained = torch.where(variance > 0, 1 - self.error.double() / variance, -math.inf)
         self.fired = self.sae.dictionary.together(self.fired)
@@ -152,7 +151,7 @@ class StackTraining:
             member.diverged = not math.isfinite(loss)
 
     def state(self) -> dict[str, Tensor]:
-        """Return every tensor that decides what the next step does."""
+        """Return every tensor that the next step depends on."""
         state = {f"sae.{name}": tensor for name, tensor in _tensors(self.sae).items()}
         state |= {f"adam.{name}": tensor for name, tensor in self.optimizer.state().items()}
         state |= {name: getattr(self, name) for name in _FIGURES}
@@ -167,7 +166,7 @@ class StackTraining:
         return state
 
     def restore_before(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `start_epoch` begins with: generators, silent latents, history."""
+        """Restore the generators, silent latents and history that `start_epoch` reads."""
         for index, member in enumerate(self.members):
             member.generator.set_state(state[f"generator.{index}"])
             for name in _HISTORY:
@@ -180,7 +179,7 @@ class StackTraining:
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take up everything else, after `start_epoch`."""
+        """Restore everything else, after `start_epoch`."""
         device = self.sae.b_dec.device
         for name, tensor in _tensors(self.sae).items():
             value = state[f"sae.{name}"].to(device)
@@ -188,7 +187,7 @@ class StackTraining:
                 tensor.copy_(value)
             else:
                 owner, _, leaf = name.rpartition(".")
-                # A new tensor, since a module may remember what it knows of the old one.
+                # A new tensor, since a module may cache facts about the old one.
                 setattr(self.sae.get_submodule(owner), leaf, value)
         self.optimizer.restore(under("adam.", state))
         for name in _FIGURES:
@@ -197,29 +196,29 @@ class StackTraining:
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin so, by what comes after."""
+    """Return the tensors whose names begin with a prefix, under the rest of their names."""
     return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
 def _tensors(sae: SAE) -> dict[str, Tensor]:
-    """Parameters and buffers of a stack, also those that are not part of its file."""
+    """Return parameters and all buffers of a stack, also those that files leave out."""
     return dict([*sae.named_parameters(), *sae.named_buffers()])
 
 
-def _lay_out(sae: SAE) -> None:
-    """Put the vector of each latent into one piece of memory, as products with a few need it."""
+def _make_vectors_contiguous(sae: SAE) -> None:
+    """Make the vector of each latent contiguous, for products with a few of them."""
     weights = sae.encoder.get_parameter("W_enc")
     if not sae.encoder.vectors.is_contiguous():
         weights.data = weights.data.mT.contiguous().mT
 
 
 def _share_memory(stack: SAE, member: SAE) -> None:
-    """Let the only member of a stack lie in its memory, rather than beside it."""
+    """Let the only member of a stack use the stack's memory."""
     stacked = dict(stack.named_parameters())
     for name, weights in member.named_parameters():
         weights.data = stacked[name].data[0]
 
 
 def _by_name(objective: Objective, names: Sequence[str]) -> Callable[..., PerSample]:
-    """Name the arguments that vmap passes by position."""
+    """Return the objective with positional arguments, for vmap."""
     return lambda *values: objective(**dict(zip(names, values, strict=True)))

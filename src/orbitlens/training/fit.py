@@ -1,59 +1,88 @@
-"""The one training loop, of one SAE or of many.
+"""`fit` trains one SAE or many.
 
 Each step draws a batch of orbits and one group element per orbit, computes the tensors that the
 objective names, and takes one step of Adam. The same seed gives the same bits. Many SAEs of equal
 shapes train as a stack, each with its own seed, objective and history, and share every operation.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypedDict, Unpack, overload
 
 import numpy as np
 import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
-from orbitlens.activations.store._address import address_of
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE
-from orbitlens.training import (
+from orbitlens.training._checkpoint import (
     Checkpoint,
-    HeldData,
-    History,
-    Member,
-    Schedule,
-    StackTraining,
-    StreamedData,
-    TrainingData,
-    described,
     fingerprint,
-    identity_of,
-    parts_of,
-    searches_in_bfloat16,
-    train,
-    unit_scale,
+    objective_name,
+    sae_parts,
+    store_identity,
 )
+from orbitlens.training._checks import check_members, check_settings, local_file, one_each
+from orbitlens.training._data import TrainingData
+from orbitlens.training._encode import searches_in_bfloat16
+from orbitlens.training._held import HeldData
+from orbitlens.training._loop import Schedule, train
+from orbitlens.training._member import History, Member
+from orbitlens.training._source import Source
 from orbitlens.training._stack import stack_key, unstack_
-from orbitlens.training.views import VIEWS, Objective, views_of
+from orbitlens.training._steps import StackTraining
+from orbitlens.training._streamed import StreamedData
+from orbitlens.training._views import Objective, views_of
 from orbitlens.typing import Int
 
-__all__ = ["VIEWS", "FitResult", "History", "Objective", "fit", "unit_scale"]
-
 _CALIBRATED = 2**15
+"""Rows from which a sparsity rule learns its threshold."""
+
+
+class FitSettings(TypedDict, total=False):
+    """Settings of `fit` that are equal for all SAEs; `fit` explains each of them."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    lr_decay: float
+    samples: Int[np.ndarray, " n"] | None
+    revival_weight: float
+    dead_after: int
+    precision: str
+    memory_gib: float
+    checkpoint: Path | str | None
+    checkpoint_seconds: float
+    progress: Callable[[int, int, float], None] | None
+
+
+_DEFAULTS: FitSettings = {
+    "epochs": 100,
+    "batch_size": 256,
+    "lr": 5e-4,
+    "lr_decay": 0.0,
+    "samples": None,
+    "revival_weight": 1 / 32,
+    "dead_after": 1,
+    "precision": "auto",
+    "memory_gib": 4.0,
+    "checkpoint": None,
+    "checkpoint_seconds": 600.0,
+    "progress": None,
+}
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained SAE and how it got there.
+    """A trained SAE and its history.
 
     Args:
-        sae: The SAE, in evaluation mode, on activations as they are (the scale is folded).
+        sae: The SAE, in evaluation mode, for unscaled activations (the scale is folded).
         history: One entry per epoch.
         status: "completed", or "diverged" if the loss stopped being finite; training then ended.
-        scale: What the activations were multiplied with during training.
+        scale: The factor on the activations during training.
     """
 
     sae: SAE
@@ -68,19 +97,8 @@ def fit(
     store: ActivationStore,
     *,
     objective: Objective = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
-    lr: float = ...,
-    lr_decay: float = ...,
     seed: int = ...,
-    samples: Int[np.ndarray, " n"] | None = ...,
-    revival_weight: float = ...,
-    dead_after: int = ...,
-    precision: str = ...,
-    memory_gib: float = ...,
-    checkpoint: Path | str | None = ...,
-    checkpoint_seconds: float = ...,
-    progress: Callable[[int, int, float], None] | None = ...,
+    **settings: Unpack[FitSettings],
 ) -> FitResult: ...
 
 
@@ -90,19 +108,8 @@ def fit(
     store: ActivationStore | Sequence[ActivationStore],
     *,
     objective: Objective | Sequence[Objective] = ...,
-    epochs: int = ...,
-    batch_size: int = ...,
-    lr: float = ...,
-    lr_decay: float = ...,
     seed: int | Sequence[int] = ...,
-    samples: Int[np.ndarray, " n"] | None = ...,
-    revival_weight: float = ...,
-    dead_after: int = ...,
-    precision: str = ...,
-    memory_gib: float = ...,
-    checkpoint: Path | str | None = ...,
-    checkpoint_seconds: float = ...,
-    progress: Callable[[int, int, float], None] | None = ...,
+    **settings: Unpack[FitSettings],
 ) -> list[FitResult]: ...
 
 
@@ -111,73 +118,63 @@ def fit(
     store: ActivationStore | Sequence[ActivationStore],
     *,
     objective: Objective | Sequence[Objective] = objectives.reconstruction,
-    epochs: int = 100,
-    batch_size: int = 256,
-    lr: float = 5e-4,
-    lr_decay: float = 0.0,
     seed: int | Sequence[int] = 0,
-    samples: Int[np.ndarray, " n"] | None = None,
-    revival_weight: float = 1 / 32,
-    dead_after: int = 1,
-    precision: str = "auto",
-    memory_gib: float = 4.0,
-    checkpoint: Path | str | None = None,
-    checkpoint_seconds: float = 600.0,
-    progress: Callable[[int, int, float], None] | None = None,
+    **settings: Unpack[FitSettings],
 ) -> FitResult | list[FitResult]:
     """Train an SAE, or a list of SAEs at once, on augmented orbits.
 
-    Activations are scaled to a mean square of one per dimension while training, and the scale is
-    folded into the weights afterwards, so the SAE that comes back takes activations as they are.
-    An untrained bias starts at the mean activation; an SAE that was trained before goes on from
-    where it was.
+    Activations are scaled to a mean square of one per dimension while training. The scale is folded
+    into the weights afterwards, so the trained SAE takes unscaled activations. An untrained bias
+    starts at the mean activation; a trained SAE continues from its weights.
 
-    Activations are kept in memory if they fit into `memory_gib`. Otherwise they are read as they
-    are needed, in shuffled buffers of that size; SAEs in a list then share the order of the first
-    seed. A step computes the gradient of the selected codes alone; the matrix of all
-    pre-activations is never stored.
+    Activations stay in memory if they fit into `memory_gib`. Otherwise they are read in shuffled
+    buffers of that size; SAEs in a list then share the order of the first seed. A step computes the
+    gradient of the selected codes alone and never stores the matrix of all pre-activations.
 
-    Given a list, the members with equal parts, shapes and k, whose objectives name the same
-    views, form one stack. Each gets what it would get alone with its seed, to rounding; small
-    SAEs get it several times faster. A store, objective or seed that is not a list is for all.
+    In a list, members with equal parts, shapes and k, whose objectives name the same views, form
+    one stack. Each member gets the result that it would get alone with its seed, to rounding; small
+    SAEs train several times faster. A store, objective or seed that is not a list serves all.
 
     Args:
-        sae: The SAE, or a list; trained in place, on the device that it is on.
+        sae: The SAE, or a list; trained in place, on its device.
         store: Activations of orbits, element 0 the canonical sample; or one store for each SAE,
             all with equally many training samples.
-        objective: A function of the views it names, see `orbitlens.objectives`; or one for each.
-            Members that share an objective evaluate it under `torch.vmap`, so it must not branch
-            on values.
+        objective: A function of the views that it names, default `objectives.reconstruction`; or
+            one for each SAE. Members that share an objective evaluate it under `torch.vmap`, so it
+            must not branch on values.
+        seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each
+            SAE.
         epochs: Passes over the training orbits, default 100.
         batch_size: Orbits per step, default 256.
         lr: Learning rate of Adam, default 5e-4.
         lr_decay: Share of the epochs, at the end, over which the learning rate falls linearly to
             zero, epoch by epoch; default 0, a constant rate.
-        seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each.
-        samples: Samples to train on, shape [n]; default the training part of `store.split()`.
-        revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 for none. As
-            many dead latents as the SAE keeps, k, explain the residual of a sample; of an orbit,
-            that of its canonical sample.
-        dead_after: Epochs without firing after which a latent counts as dead, default 1; of an
-            orbit SAE, after which an atom that fired in no orientation does, with all its latents.
-        precision: In what the largest latents are searched: "float32", "bfloat16" or "auto" (the
-            default), which takes bfloat16 for large SAEs on hardware with matrix units for it. What
-            is found is computed in float32, and so are gradients, weights and thresholds.
+        samples: Samples to train on, shape [n]; default None, the training part of
+            `store.split()`.
+        revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 turns it off. As
+            many dead latents as the SAE keeps, k, explain the residual of a sample; if the target
+            is an orbit, that of its canonical sample.
+        dead_after: Epochs without firing after which a latent counts as dead, default 1. In an
+            orbit SAE an atom is dead with all its latents once none of its orientations fires.
+        precision: Precision of the search for the largest latents: "float32", "bfloat16", or "auto"
+            (the default), which is bfloat16 for large SAEs on hardware with matrix units for it.
+            Codes, gradients, weights and thresholds are computed in float32.
         memory_gib: Memory for activations, in GiB, default 4.
-        checkpoint: A local file to write to at intervals, on SIGTERM and on Ctrl-C, and to go on
-            from, to the bit, if it exists; None (the default) for none. It stays; remove it once
-            the SAE is saved.
-        checkpoint_seconds: Interval between two writings, default 600.
-        progress: Called after each epoch with (epoch, epochs, loss), the mean over the SAEs.
+        checkpoint: A local file, default None for none. It is written at intervals, on SIGTERM and
+            on Ctrl-C. If it exists, training continues from it, to the same bits. It stays; remove
+            it once the SAE is saved.
+        checkpoint_seconds: Seconds between two checkpoints, default 600.
+        progress: A function called after each epoch with (epoch, epochs, loss), the mean loss of
+            the SAEs; default None.
 
     Returns:
         The SAE, its history and its status; for a list, one result for each SAE, in its order.
 
     Raises:
-        OrbitLensError: If the widths differ, a number is out of range, an objective names a view
-            that does not exist or that an SAE does not have, lists differ in length, an orbit
-            SAE was built on the transport of another layer, the memory is too small to read even a
-            part of the store, or the checkpoint is of another training.
+        OrbitLensError: If a setting is unknown, widths differ, a number is out of range, an
+            objective names an unknown view or one that an SAE lacks, lists differ in length, an
+            orbit SAE was built on the transport of another layer, the memory is too small to read a
+            part of the store, or the checkpoint belongs to another training.
 
     Example:
         >>> import orbitlens as ol
@@ -191,217 +188,121 @@ def fit(
         >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
         ['completed', 'completed', 'completed']
     """
-    _check_numbers(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        dead_after=dead_after,
-        memory_gib=memory_gib,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    _check_from_zero(revival_weight, lr_decay)
-    place = None if checkpoint is None else _local(checkpoint)
+    chosen = _DEFAULTS | settings
+    check_settings(chosen, _DEFAULTS.keys())
+    file = None if chosen["checkpoint"] is None else local_file(chosen["checkpoint"])
     saes = [sae] if isinstance(sae, SAE) else list(sae)
-    stores = _one_each("store", store, len(saes))
-    chosen = _one_each("objective", objective, len(saes))
-    seeds = _one_each("seed", seed, len(saes))
-    _check_members(saes, stores, chosen)
-    data = _data(stores, samples, saes, batch_size, int(memory_gib * 2**30), seeds[0])
-    members = _members(saes, data, chosen, seeds)
-    half = searches_in_bfloat16(precision, members[0].sae)
-    stacks = [StackTraining(group, batch_size=batch_size, half=half) for group in _grouped(members)]
+    stores = one_each("store", store, len(saes))
+    minimised = one_each("objective", objective, len(saes))
+    seeds = one_each("seed", seed, len(saes))
+    check_members(saes, stores, minimised)
+    half = searches_in_bfloat16(chosen["precision"], saes[0])
+    data, sources = _load(stores, saes, chosen, seeds[0])
+    members = _prepare(saes, sources, minimised, seeds)
+    stacks = [
+        StackTraining(group, data, batch_size=chosen["batch_size"], half=half)
+        for group in _group(members)
+    ]
     schedule = Schedule(
-        epochs, -(-data[0].n // batch_size), dead_after, revival_weight, lr, lr_decay
+        epochs=chosen["epochs"],
+        batches=-(-sources[0].n // chosen["batch_size"]),
+        dead_after=chosen["dead_after"],
+        revival_weight=chosen["revival_weight"],
+        lr=chosen["lr"],
+        lr_decay=chosen["lr_decay"],
     )
-    file = None
-    if place is not None:
-        settings = {
-            "batch_size": batch_size,
-            **asdict(schedule),
-            "seed": [int(each) for each in seeds],
-            "bfloat16": half,
-            "memory_gib": memory_gib if isinstance(data[0], StreamedData) else "all",
-            "objective": [described(each) for each in chosen],
-            "sae": [parts_of(each) for each in saes],
-            "store": [identity_of(each) for each in stores],
-            "samples": fingerprint(samples),
-        }
-        file = Checkpoint(place, settings, checkpoint_seconds)
-    train(stacks, schedule, file, progress)
+    identity = {
+        "batch_size": chosen["batch_size"],
+        **asdict(schedule),
+        "seed": [int(each) for each in seeds],
+        "bfloat16": half,
+        "memory_gib": chosen["memory_gib"] if data.depends_on_memory else "all",
+        "objective": [objective_name(each) for each in minimised],
+        "sae": [sae_parts(each) for each in saes],
+        "store": [store_identity(each) for each in stores],
+        "samples": fingerprint(chosen["samples"]),
+    }
+    checkpoint = None if file is None else Checkpoint(file, identity, chosen["checkpoint_seconds"])
+    train(stacks, schedule, checkpoint, chosen["progress"])
     for stack in stacks:
         unstack_(stack.sae, [member.sae for member in stack.members])
-    results = [_finished(member) for member in members]
+    results = [_finish(member, data) for member in members]
     return results[0] if isinstance(sae, SAE) else results
 
 
-def _check_from_zero(revival_weight: float, lr_decay: float) -> None:
-    if not 0 <= revival_weight < math.inf:
-        raise out_of_range("revival_weight", "0 or more", revival_weight)
-    if not 0 <= lr_decay <= 1:
-        raise out_of_range("lr_decay", "a share from 0 to 1", lr_decay)
-
-
-def _check_numbers(**numbers: int | float) -> None:
-    for name, value in numbers.items():
-        if not 0 < value < math.inf:
-            raise out_of_range(name, "above 0", value)
-
-
-def _local(checkpoint: Path | str) -> Path:
-    place = address_of(checkpoint)
-    if isinstance(place, str):
-        raise OrbitLensError(
-            "`checkpoint`",
-            expected="a local file",
-            received=place,
-            remedy="give a path, and copy the file from there",
-        )
-    return place
-
-
-_T = TypeVar("_T")
-
-
-def _one_each(name: str, value: _T | Sequence[_T], count: int) -> list[_T]:
-    if not isinstance(value, Sequence | np.ndarray):
-        return [value] * count
-    if len(value) != count or count == 0:
-        raise OrbitLensError(
-            f"`{name}`",
-            expected=f"one for all, or one for each of the {count} SAEs",
-            received=len(value),
-            remedy="give lists of equal length, at least one SAE",
-        )
-    return list(value)
-
-
-def _check_members(
-    saes: Sequence[SAE], stores: Sequence[ActivationStore], chosen: Sequence[Objective]
-) -> None:
-    """Check that SAEs, stores and objectives fit together, before anything is changed."""
-    if not saes or len({id(sae) for sae in saes}) != len(saes):
-        raise OrbitLensError(
-            "`sae`",
-            expected="at least one SAE, each of them once",
-            received=f"{len(saes)}, {len({id(sae) for sae in saes})} of them different",
-            remedy="build one SAE for each member",
-        )
-    for sae, store, objective in zip(saes, stores, chosen, strict=True):
-        _check_pair(sae, store, views_of(objective))
-
-
-def _data(
-    stores: Sequence[ActivationStore],
-    samples: Int[np.ndarray, " n"] | None,
-    saes: Sequence[SAE],
-    batch_size: int,
-    memory: int,
-    seed: int,
-) -> list[TrainingData]:
-    """Read each store once if all fit into memory, or prepare to read them as they are needed."""
-    distinct = {id(store): store for store in stores}
-    wanted = {
-        key: store.split()[0] if samples is None else samples for key, store in distinct.items()
-    }
-    counts = {len(wanted[key]) * store.positions for key, store in distinct.items()}
+def _load(
+    stores: Sequence[ActivationStore], saes: Sequence[SAE], settings: FitSettings, seed: int
+) -> tuple[TrainingData, list[Source]]:
+    """Hold all stores in memory if they fit, or stream them; return the source of each SAE."""
+    distinct = list({id(store): store for store in stores}.values())
+    samples = settings["samples"]
+    wanted = [store.split()[0] if samples is None else samples for store in distinct]
+    pairs = list(zip(distinct, wanted, strict=True))
+    counts = {len(own) * store.positions for store, own in pairs}
     if len(counts) != 1:
         raise OrbitLensError(
             "`store`",
             expected="stores with equally many training samples",
             received=sorted(counts),
-            remedy="train SAEs of stores of other sizes apart",
+            remedy="train SAEs of stores of other sizes in another call",
         )
     (n,) = counts
     copies = 2 if any(sae.dictionary.has_coordinates for sae in saes) else 1
-    needed = sum(4 * copies * n * each.group.order * each.dim for each in distinct.values())
-    device = saes[0].b_dec.device
+    needed = sum(4 * copies * n * store.group.order * store.dim for store in distinct)
+    memory, device = int(settings["memory_gib"] * 2**30), saes[0].b_dec.device
+    data: TrainingData
     if needed <= memory:
-        read = {key: HeldData(store, wanted[key], device) for key, store in distinct.items()}
-        return [read[id(store)] for store in stores]
-    share = memory // len(distinct)
-    streamed = {
-        key: StreamedData(
-            store, wanted[key], device, batch_size=batch_size, memory=share, seed=seed
+        data = HeldData(distinct, wanted, device)
+    else:
+        batch_size = settings["batch_size"]
+        data = StreamedData(
+            distinct, wanted, device, batch_size=batch_size, memory=memory, seed=seed
         )
-        for key, store in distinct.items()
-    }
-    return [streamed[id(store)] for store in stores]
+    places = {id(store): source for store, source in zip(distinct, data.sources, strict=True)}
+    return data, [places[id(store)] for store in stores]
 
 
-def _members(
+def _prepare(
     saes: Sequence[SAE],
-    data: Sequence[TrainingData],
-    chosen: Sequence[Objective],
+    sources: Sequence[Source],
+    minimised: Sequence[Objective],
     seeds: Sequence[int],
 ) -> list[Member]:
-    """Prepare the SAEs: activations are scaled, and a new bias starts at their mean."""
+    """Scale the SAEs for scaled activations; a new bias starts at their mean."""
     members = []
-    for sae, own, objective, seed in zip(saes, data, chosen, seeds, strict=True):
-        sae.fold_scale_(1.0 / own.scale)
+    for sae, source, objective, seed in zip(saes, sources, minimised, seeds, strict=True):
+        sae.fold_scale_(1.0 / source.scale)
         if not sae.b_dec.any():
-            sae.dictionary.center_(own.orbit_mean)
+            sae.dictionary.center_(source.orbit_mean)
         generator = torch.Generator().manual_seed(seed)
-        members.append(Member(sae, own, objective, views_of(objective), seed, generator))
+        members.append(Member(sae, source, objective, views_of(objective), seed, generator))
     return members
 
 
-def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
-    if sae.d_in != store.dim:
-        raise OrbitLensError(
-            "`sae`",
-            expected=f"d_in = {store.dim}, the width of the store",
-            received=sae.d_in,
-            remedy=f"build the SAE with d_in={store.dim}",
-        )
-    sae.dictionary.check_views(names)
-    _check_layer(sae, store)
-    blocks = sae.dictionary.orbit_order
-    if blocks and blocks != store.group.order:
-        raise OrbitLensError(
-            "`store`",
-            expected=f"orbits of {blocks} elements, as the crosscoder",
-            received=store.group.order,
-            remedy="build the crosscoder with `group_order=store.group.order`",
-        )
-
-
-def _check_layer(sae: SAE, store: ActivationStore) -> None:
-    """Check that an orbit SAE was built for this layer; its group need not be that of the store."""
-    source = f"{store.model}:{store.layer}"
-    tied = sae.dictionary.source
-    if tied and tied != source:
-        raise OrbitLensError(
-            "`sae`",
-            expected=f"an orbit SAE built on the transport of {source}, as the store",
-            received=f"one on the transport of another layer, {tied}",
-            remedy="fit an exact transport on activations of this layer and build the SAE on it",
-        )
-
-
-def _grouped(members: Sequence[Member]) -> list[list[Member]]:
-    """Members that can share every operation, those of one objective side by side."""
+def _group(members: Sequence[Member]) -> list[list[Member]]:
+    """Group members that can share every operation, those of one objective side by side."""
     groups: dict[object, list[Member]] = {}
     rank = {id(member.objective): place for place, member in reversed(list(enumerate(members)))}
     for member in sorted(members, key=lambda member: rank[id(member.objective)]):
-        order = member.data.order if "orbit" in member.names else 0
+        order = member.source.order if "orbit" in member.names else 0
         key = (stack_key(member.sae), member.names, order)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
 
 
-def _finished(member: Member) -> FitResult:
+def _finish(member: Member, data: TrainingData) -> FitResult:
     """Settle the dictionary, calibrate the sparsity rule and fold the scale."""
-    sae, data = member.sae, member.data
+    sae, source = member.sae, member.source
     for weights in sae.parameters():
         weights.data = weights.data.contiguous()
         weights.grad = None
     sae.dictionary.settle_()
     if sae.sparsity.learns:
-        rows = data.every(-(-data.n * data.order // _CALIBRATED))
+        rows = data.every(source, -(-source.n * source.order // _CALIBRATED))
         with torch.no_grad():
             blocks = (sae.train()(part).pre for part in rows.split(256))
             sae.sparsity.calibrate_(blocks, len(rows))
     sae.eval()
-    sae.fold_scale_(data.scale)
+    sae.fold_scale_(source.scale)
     status = "diverged" if member.diverged else "completed"
-    return FitResult(sae=sae, history=member.history, status=status, scale=data.scale)
+    return FitResult(sae=sae, history=member.history, status=status, scale=source.scale)

@@ -1,7 +1,7 @@
-"""Choose how much an orbit SAE's pooled codes are asked to be invariant, without labels.
+"""Choose the weight of invariance of an orbit SAE's pooled codes, without labels.
 
-More weight makes pooled codes say more about what is seen and less about how it stands; it costs
-reconstruction. On held-out orbits the price can be read, and the rule below pays up to a limit.
+With more weight, pooled codes depend more on the content of an input and less on its orientation,
+and reconstruction gets worse. Held-out orbits show by how much; the rule below accepts a limit.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,19 +20,19 @@ from orbitlens.sae import SAE, orbit_dictionary
 from orbitlens.training.fit import fit
 from orbitlens.typing import Int
 
-WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+_WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
 class WeightChoice:
-    """What each weight came to on held-out orbits.
+    """The figures of each weight on held-out orbits.
 
     Args:
-        chosen: The weight that the rule takes.
-        weights: All that were tried, rising.
-        normalised_mse: Reconstruction with each of them.
-        invariance_error: How much pooled codes change along orbits with each of them, see
+        chosen: The weight that the rule chooses.
+        weights: All weights, in increasing order.
+        normalised_mse: Reconstruction error of each.
+        invariance_error: Change of pooled codes along orbits of each, see
             `metrics.invariance_error`.
     """
 
@@ -46,7 +46,7 @@ def choose_orbit_weight(
     build: Callable[[], SAE],
     store: ActivationStore,
     *,
-    weights: Sequence[float | int] = WEIGHTS,
+    weights: Sequence[float | int] = _WEIGHTS,
     allowance: float | int = 0.5,
     samples: Int[np.ndarray, " n"] | None = None,
     seed: int = 0,
@@ -55,21 +55,21 @@ def choose_orbit_weight(
     """Choose the lambda of `objectives.orbit_invariance` on held-out orbits.
 
     One SAE for each weight is trained on four fifths of the orbits, all as one stack, and measured
-    on the others. The rule: the largest weight whose normalised MSE is at most (1 + allowance)
-    times the lowest.
+    on the other fifth. The rule chooses the largest weight whose normalised MSE is at most
+    (1 + allowance) times the lowest.
 
     Args:
-        build: Builds the untrained orbit SAE.
+        build: A function that builds the untrained orbit SAE.
         store: Activations of orbits.
-        weights: What to try, 0 or more.
+        weights: Weights to try, 0 or more.
         allowance: The share of the lowest error by which reconstruction may get worse, default 0.5.
         samples: Samples to choose on, shape [n]; default the training part of `store.split()`, so
-            that what is held out there stays unseen.
+            that its held-out part stays unseen.
         seed: Seed of the split and of the training.
         settings: Further settings of `fit`.
 
     Returns:
-        The choice, with what it was made from.
+        The chosen weight and the figures of all.
 
     Raises:
         OrbitLensError: If there is no weight, one is negative, or the SAE is no orbit SAE.
@@ -89,7 +89,7 @@ def choose_orbit_weight(
             "`weights`",
             expected="at least one number from 0",
             received=list(weights),
-            remedy="give the weights to try, such as 0, 1, 10",
+            remedy="give weights to try, such as 0, 1, 10",
         )
     if not 0 <= allowance < float("inf"):
         raise out_of_range("allowance", "0 or more", allowance)

@@ -1,25 +1,25 @@
-"""One SAE among those that train together, and what happened to it."""
+"""One SAE among those that train together, and its history."""
 
 from dataclasses import dataclass, field
 
 import torch
 
 from orbitlens.sae import SAE
-from orbitlens.training._data import TrainingData
-from orbitlens.training.views import Objective
+from orbitlens.training._source import Source
+from orbitlens.training._views import Objective
 
 
 @dataclass(frozen=True)
 class History:
-    """What happened, one entry per epoch.
+    """The figures of a training, one entry per epoch.
 
     Args:
         loss: Mean objective, without the term that revives dead latents.
         l0: Mean number of active latents per sample.
         explained_variance: 1 - sum ||target - x_hat||^2 / sum ||target - mean||^2 over the epoch,
-            measured before each step; the target is what the objective reconstructs (the
-            canonical sample, if it is a whole orbit), and the mean is that of all targets in the
-            training set.
+            measured before each step. The target is the sample that the objective reconstructs
+            (the canonical one, if it reconstructs whole orbits). The mean is that of all targets
+            in the training set.
         dead_latents: Latents that fired for no training sample of the epoch.
     """
 
@@ -35,17 +35,17 @@ class Member:
 
     Args:
         sae: The SAE.
-        data: What it is trained on.
-        objective: What it is trained to do.
+        source: Its activations.
+        objective: The loss that it minimises.
         names: The views that the objective names.
-        seed: Seed of what it sees.
-        generator: What draws it, begun at the seed.
+        seed: Seed of the order and of the elements drawn.
+        generator: The generator begun at the seed.
         history: One entry per epoch so far.
         diverged: Whether its loss stopped being finite.
     """
 
     sae: SAE
-    data: TrainingData
+    source: Source
     objective: Objective
     names: tuple[str, ...]
     seed: int

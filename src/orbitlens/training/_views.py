@@ -1,4 +1,4 @@
-"""What an objective may look at in one step of training."""
+"""The views of a training step that an objective may use."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -22,22 +22,7 @@ _RECONSTRUCTIONS = {"x_hat", "x_hat_moved", "x_hat_orbit"}
 
 
 def views_of(objective: Objective) -> tuple[str, ...]:
-    """Read from its signature which views an objective needs.
-
-    Args:
-        objective: A function of views; its keyword-only arguments are weights.
-
-    Returns:
-        Their names, in its order.
-
-    Raises:
-        OrbitLensError: If it names something else, or no reconstruction.
-
-    Example:
-        >>> from orbitlens import objectives
-        >>> views_of(objectives.canonical)
-        ('x', 'x_hat_moved')
-    """
+    """Return the views that an objective's signature names; keyword-only arguments are weights."""
     parameters = inspect.signature(objective).parameters.values()
     names = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
     if not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
@@ -52,27 +37,22 @@ def views_of(objective: Objective) -> tuple[str, ...]:
 
 
 def reconstructs_moved(names: Sequence[str]) -> bool:
-    """Say whether an objective's target is the moved sample: it names no canonical one.
-
-    Example:
-        >>> reconstructs_moved(("x_moved", "x_hat_moved")), reconstructs_moved(("x", "x_hat"))
-        (True, False)
-    """
+    """Say whether an objective's target is the moved sample: it names no canonical one."""
     return not {"x", "orbit"} & set(names)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The activations of one step, and where those of each member are.
+    """The activations of one step, and the rows of each member.
 
     Args:
-        rows: Activations, an orbit in successive rows, shape [rows, dim].
-        canonical: The row of each canonical sample, shape [member, batch].
-        moved: The row of each moved sample, shape [member, batch].
+        rows: Activations, an orbit in successive rows.
+        canonical: The row of each canonical sample.
+        moved: The row of each moved sample.
         order: Rows of an orbit, |G|.
-        coordinates: The activations once more, in the coordinates that the SAEs take, shape
-            [rows, dim]; None where these are the activations themselves.
-        shift: By how much the rows of each member come later there, shape [member, 1].
+        coordinates: The same activations in the coordinates of the SAEs' encoders; None where the
+            encoders take the activations themselves.
+        shift: Offset of each member's rows in `coordinates`.
     """
 
     rows: Float[Tensor, "rows dim"]
@@ -85,14 +65,7 @@ class Batch:
 
 @final
 class StepOutput:
-    """What a stack of SAEs makes of a batch, the entries of its codes alone.
-
-    Args:
-        sae: The stack, see `orbitlens.stack`.
-        y: Activations in the dictionary's coordinates, shape [member, batch, dim].
-        dead: Latents that have not fired for long, see `sparse_codes`.
-        half: Whether to search in bfloat16.
-    """
+    """The codes of a batch and their reconstructions; see `sparse_codes` for the arguments."""
 
     def __init__(
         self,
@@ -117,21 +90,16 @@ class StepOutput:
 
     @property
     def explained_by_dead(self) -> StackedActivations | None:
-        """What the largest dead latents stand for, shape [member, batch, dim]; None without any."""
+        """Sums of the largest dead latents, shape [member, batch, dim]; None without any."""
         return None if self._dead is None else self._sae.dictionary.sums(self._dead)
 
 
 @final
 class Views:
-    """The views of one step of a stack of SAEs, each computed when it is first asked for.
+    """The views of one step of a stack of SAEs, each computed on first use.
 
-    Args:
-        sae: The stack, see `orbitlens.stack`.
-        batch: Its activations.
-        names: The views that the objective looks at.
-        dead: Latents that have not fired for long, see `sparse_codes`; they are looked for in the
-            output that is compared with a target.
-        half: Whether to search in bfloat16.
+    `names` are the views of the objective. `dead` latents are searched in the primary output alone;
+    see `sparse_codes`.
     """
 
     def __init__(
@@ -149,21 +117,21 @@ class Views:
     @cached_property
     def x(self) -> StackedActivations:
         """psi(x), shape [member, batch, dim]."""
-        return _taken(self._batch.rows, self._batch.canonical)
+        return _rows_at(self._batch.rows, self._batch.canonical)
 
     @cached_property
     def x_moved(self) -> StackedActivations:
         """psi(gx), shape [member, batch, dim]."""
-        return _taken(self._batch.rows, self._batch.moved)
+        return _rows_at(self._batch.rows, self._batch.moved)
 
     @cached_property
     def output(self) -> StepOutput:
-        """Everything that the SAEs make of psi(x)."""
+        """Codes and reconstructions of psi(x)."""
         return self._output("x", self._batch.canonical, primary=not self._primary_moves)
 
     @cached_property
     def output_moved(self) -> StepOutput:
-        """Everything that the SAEs make of psi(gx)."""
+        """Codes and reconstructions of psi(gx)."""
         return self._output("x_moved", self._batch.moved, primary=self._primary_moves)
 
     def _output(self, view: str, rows: Int[Tensor, "member batch"], *, primary: bool) -> StepOutput:
@@ -171,7 +139,7 @@ class Views:
         if coordinates is None or shift is None:
             y = self._sae.dictionary.coordinates(getattr(self, view))
         else:
-            y = _taken(coordinates, rows + shift)
+            y = _rows_at(coordinates, rows + shift)
         return StepOutput(self._sae, y, self._dead if primary else None, half=self._half)
 
     @property
@@ -208,16 +176,16 @@ class Views:
     def orbit(self) -> Float[Tensor, "member batch group dim"]:
         """psi(gx) for every g, shape [member, batch, |G|, dim]."""
         elements = torch.arange(self._batch.order, device=self._batch.rows.device)
-        return _taken(self._batch.rows, self._batch.canonical.unsqueeze(-1) + elements)
+        return _rows_at(self._batch.rows, self._batch.canonical.unsqueeze(-1) + elements)
 
     @property
     def x_hat_orbit(self) -> Float[Tensor, "member batch group dim"]:
-        """The orbit that the codes of psi(x) stand for, shape [member, batch, |G|, dim]."""
+        """The orbit reconstructed from the codes of psi(x), shape [member, batch, |G|, dim]."""
         return self._sae.dictionary.orbit_of_sparse(self.output.sparse)
 
     @property
     def primary(self) -> StepOutput:
-        """The output that is compared with a target: of the canonical sample if it is named."""
+        """The output that is compared with a target: of the canonical sample if a view names it."""
         return self.output_moved if self._primary_moves else self.output
 
     @property
@@ -226,7 +194,7 @@ class Views:
         return [vars(self)[name] for name in ("output", "output_moved") if name in vars(self)]
 
 
-def _taken(
+def _rows_at(
     rows: Float[Tensor, "rows dim"], index: Int[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape dim"]:
     """Return rows[index], several times faster than by indexing."""
