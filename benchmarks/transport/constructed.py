@@ -1,10 +1,10 @@
-"""Networks whose representation is known: escnn's and our own, C4 and D4, regular and mixed fields.
+"""Networks with a known representation: escnn's and our own, C4 and D4, regular and mixed fields.
 
     python benchmarks/transport/constructed.py --escnn-python .venv-escnn/bin/python
 
-exits 1 if a target is missed: R^2 above 0.999999, relation error below 1e-6, multiplicities equal
-to the known ones. escnn excludes versions that ours needs, and so has an environment of its own
-(with gfortran installed, which one of its parts is compiled with):
+exits 1 if a target is missed: R^2 above 0.999999, relation error below 1e-6, the known
+multiplicities. escnn excludes versions that OrbitLens needs, so it has its own environment. One of
+its dependencies needs gfortran to compile:
 
     python -m venv .venv-escnn
     .venv-escnn/bin/pip install torch==2.13.0 'numpy<2' 'scipy<1.12' scikit-learn==1.1.3

@@ -1,10 +1,10 @@
-"""Networks with no symmetry, and with a symmetry that is broken by degrees.
+"""Networks without a symmetry, and with a gradually broken one.
 
     python benchmarks/transport/knob.py             # exits 1 if a target is missed
 
-Random dense layers on noise must come out as having no transport above its control. GroupCNN has a
-knob that adds free kernels to the tied ones: R^2 must fall and the relation error of the
-unconstrained fit rise with it.
+Random dense layers on noise must show no transport above its control. GroupCNN has a knob that adds
+free kernels to the tied kernels. As it grows, R^2 must fall and the relation error of the
+unconstrained fit must rise.
 """
 
 import sys

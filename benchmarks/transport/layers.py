@@ -1,10 +1,10 @@
-"""What D4 does to the layers of small classifiers: three kinds of images, a CNN and a ViT.
+"""The layers of small classifiers under D4: three kinds of images, a CNN and a ViT.
 
     python benchmarks/transport/layers.py --out docs/layers        # about 40 minutes on 2 cores
 
-Digits, drawn blood cells and patches of two photographs, 32 pixels; each network is trained on the
-images as they are, and on images that D4 turns and flips at random. Writes summary.csv and
-summary.png.
+The images are digits, drawn blood cells and patches of two photographs, of 32 pixels. Each network
+trains once on the images as they are, and once on images turned and flipped at random by D4. Writes
+summary.csv and summary.png.
 """
 
 import argparse

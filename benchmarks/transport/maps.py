@@ -2,8 +2,8 @@
 
     python benchmarks/transport/maps.py --out runs/maps          # exits 1 if a target is missed
 
-A random convolution of made-up cells; the store (about 5 GB) is written first and kept, so that the
-figures of a second run are of the fit alone. Targets, on 2 cores: 2 minutes and 4 GiB.
+The layer is a random convolution of drawn cells. The first run writes the store (about 5 GB) and
+keeps it; the second run measures the fit alone. Targets on 2 cores: 2 minutes and 4 GiB.
 """
 
 import argparse

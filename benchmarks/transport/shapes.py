@@ -1,11 +1,10 @@
-"""Exact against unconstrained and against gradient descent, on the Shapes autoencoders.
+"""The exact transport against least squares and gradient descent, on the Shapes autoencoders.
 
     orbitlens reproduce shapes-transport --budget full          # trains the base models, once
     python benchmarks/transport/shapes.py --models runs/shapes-models
 
 exits 1 if a target is missed: R^2 of the exact transport within 0.002 of the unconstrained fit on
-every element, and at least 50 times faster than the paper's gradient descent, which has to reach
-the same R^2 less 0.002 or be given its 100 epochs.
+every element, and at least 50 times faster than the paper's gradient descent with its 100 epochs.
 """
 
 import argparse
