@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from orbitlens.io import load, save
     from orbitlens.sae import SAE
     from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
-    from orbitlens.training import FitResult, fit
+    from orbitlens.training.fit import FitResult, fit
     from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
 else:
     __getattr__, __dir__ = lazy_names(__name__)

@@ -21,7 +21,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (["toi"], "did you mean 'toy'?"),
         (["toy", "--budget", "smok"], "did you mean 'smoke'?"),
-        (["toy", "--workers", "0"], "`workers`: expected at least 1, received 0"),
+        (["toy", "--jobs", "0"], "`jobs`: expected at least 1, received 0"),
+        (["toy", "--workers", "0"], "`jobs`: expected at least 1, received 0"),
     ],
 )
 def test_bad_input_ends_in_one_line(words: list[str], message: str) -> None:

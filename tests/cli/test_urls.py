@@ -55,7 +55,7 @@ def test_every_stage_gives_the_figures_of_a_local_store(
         words = {
             "transport": ["--transport", "exact"],
             "train": ["--objective", "vanilla", *SMALL],
-            "probe": ["--sae", sae, "--probe-latents", "2", "--workers", "1"],
+            "probe": ["--sae", sae, "--probe-latents", "2", "--probe-threads", "1"],
         }
         found = []
         for verb, more in words.items():

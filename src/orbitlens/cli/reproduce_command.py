@@ -30,7 +30,7 @@ def reproduce_command(
 
     script = locate(name) / "run.py"
     # A recipe is a program of its own, so that its worker processes can import it.
-    words = ["--budget", budget, "--workers", str(jobs)]
+    words = ["--budget", budget, "--jobs", str(jobs)]
     words += [] if out is None else ["--out", str(out)]
     words += ["--json"] if console.quiet else []
     with subprocess.Popen([sys.executable, str(script), *words]) as recipe:
