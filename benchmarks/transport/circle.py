@@ -2,10 +2,10 @@
 
     python benchmarks/transport/circle.py --out benchmarks/transport
 
-An MLP autoencoder trains on Shapes of 64 pixels on a canvas of 96, so that no turn cuts anything off.
-The images turn at random in steps of 1.9 degrees with bilinear interpolation. The generator is fitted
-to activations of 64 turns. R^2 is measured on held-out images at every step, also between the 64. The
-error of the images themselves after a turn and back shows the cost of the interpolation.
+An MLP autoencoder trains on Shapes of 64 pixels on a canvas of 96, so that no turn cuts anything
+off. The images turn at random in steps of 1.9 degrees with bilinear interpolation. The generator is
+fitted to activations of 64 turns. R^2 is measured on held-out images at every step, also between
+the 64. The error of the images themselves after a turn and back shows the cost of interpolation.
 """
 
 import argparse

@@ -6,6 +6,7 @@ random symmetric combination of right multiplications has one eigenspace per cop
 """
 
 import math
+from collections import Counter
 from functools import lru_cache
 from typing import Literal
 
@@ -50,13 +51,13 @@ def irreps(group: Group) -> tuple[Representation, ...]:
         if all(not _equivalent(matrices, other) for other in found):
             found.append(matrices)
     found.sort(key=lambda matrices: _sort_key(group, matrices))
-    counts: dict[int, int] = {}
+    counts: Counter[int] = Counter({1: -1})  # the trivial irrep has no number
     named = []
-    for index, matrices in enumerate(found):
+    for matrices in found:
         dim = matrices.shape[-1]
-        counts[dim] = counts.get(dim, 0) + 1
-        rank = counts[dim] - (1 if dim == 1 else 0)
-        named.append(Representation(group, matrices, "trivial" if index == 0 else f"{dim}d#{rank}"))
+        counts[dim] += 1
+        name = f"{dim}d#{counts[dim]}" if named else "trivial"
+        named.append(Representation(group, matrices, name))
     _check_complete(group, named)
     return tuple(named)
 

@@ -118,17 +118,12 @@ def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
         >>> order_errors(cyclic(2), torch.tensor([[[1.0]], [[3.0]]]))
         {'r': 8.0}
     """
-    dim = matrices.shape[-1]
-    eye = torch.eye(dim, dtype=matrices.dtype)
-    return {
-        group.element_names[g]: (
-            torch.linalg.matrix_norm(
-                torch.linalg.matrix_power(matrices[g], group.element_order(g)) - eye
-            )
-            / dim**0.5
-        ).item()
-        for g in group.generators
-    }
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype)
+    errors = {}
+    for g in group.generators:
+        power = torch.linalg.matrix_power(matrices[g], group.element_order(g))
+        errors[group.element_names[g]] = torch.linalg.matrix_norm(power - eye) / len(eye) ** 0.5
+    return {name: error.item() for name, error in errors.items()}
 
 
 def condition_number(matrices: Matrices) -> float:

@@ -108,7 +108,7 @@ def measure_network(
         [('pool', 'equivariant'), ('readout', 'invariant')]
     """
     _check(inputs, action)
-    show = stage or (lambda _: nullcontext(_no_tick))
+    show = stage or (lambda _: nullcontext(lambda *_: None))
     named = (layers,) if isinstance(layers, str) else layers and tuple(layers)
     with tempfile.TemporaryDirectory(prefix=".layers.partial", dir=scratch) as folder:
         with show("harvest every layer") as tick:
@@ -208,7 +208,3 @@ def _row(
         "lie_rotation": lie.get("lie_rotation", {}).get(figures.layer),
         "lie_translation": lie.get("lie_translation", {}).get(figures.layer),
     }
-
-
-def _no_tick(done: int, total: int) -> None:
-    del done, total
