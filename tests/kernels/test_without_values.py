@@ -54,7 +54,8 @@ def entry_products(starts: Tensor, columns: Tensor, left: Tensor, right: Tensor)
 def _as_on_a_gpu(monkeypatch) -> None:
     kernels = SimpleNamespace(weighted_sums=weighted_sums, entry_products=entry_products)
     monkeypatch.setattr(products, "kernels_for", lambda *_: kernels)
-    monkeypatch.setattr(search, "_PerBatch", search._PerBatchSized)
+    sized = search._PerBatchSized
+    monkeypatch.setattr(search, "_PerBatch", lambda *sizes, compiled: sized(*sizes))
 
 
 def build(dictionary: str, rule: str, hidden: int | None) -> SAE:

@@ -76,14 +76,9 @@ def keep_largest(
 ) -> None:
     """Update the k largest sums block + bias of every row, and their places, with a further block.
 
-    Sums are compared in float32; of equal ones the first is kept. A row with NaNs yields NaNs.
-
-    Args:
-        block: Numbers, float32 or bfloat16, shape [rows, width].
-        biases: One row for each member, whose rows of the block follow each other; float32.
-        values: The largest so far, in the order of their places; written in place, contiguous.
-        places: Their columns in the whole row; written in place, contiguous.
-        first: Column of the block's first number; 0 starts a new search.
+    Sums are compared in float32; of equal ones the first is kept. A row with NaNs yields NaNs. The
+    contiguous `values` and `places` change in place, in the order of the places. `first` is the
+    place of the block's first column; 0 starts a new search. Rows of a member follow each other.
     """
     rows, width = block.shape
     sizes = (rows, width, _is_half(block), values.shape[1], len(biases), first)

@@ -24,6 +24,8 @@ try:
 except ImportError:  # Then `available` says so, and the kernels are not called.
     triton, tl = None, SimpleNamespace(constexpr=int)
 
+Const = tl.constexpr
+
 NAME = "Triton"
 PIECE = 256
 """Entries of a piece, the part of a row that one program sums."""
@@ -118,9 +120,7 @@ def _kernel(function: Any) -> Any:
 
 @_kernel
 @no_type_check
-def _sum_of(
-    begin, end, columns, values, vectors, dim, at, ENTRIES: tl.constexpr, WIDTH: tl.constexpr
-):
+def _sum_of(begin, end, columns, values, vectors, dim, at, ENTRIES: Const, WIDTH: Const):
     """Sum values[e] W[column of e] over a range of entries, for some coordinates."""
     sums = tl.zeros([ENTRIES, WIDTH], tl.float32)
     for first in range(begin, end, ENTRIES):
@@ -137,15 +137,7 @@ def _sum_of(
 @_kernel
 @no_type_check
 def _first_pieces(
-    sums,
-    starts,
-    columns,
-    values,
-    vectors,
-    dim,
-    PIECE: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    WIDTH: tl.constexpr,
+    sums, starts, columns, values, vectors, dim, PIECE: Const, ENTRIES: Const, WIDTH: Const
 ):
     """Sum the first PIECE entries of a row, in most cases all of them."""
     row = tl.program_id(0).to(tl.int64)
@@ -168,9 +160,9 @@ def _further_pieces(
     values,
     vectors,
     dim,
-    PIECE: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    WIDTH: tl.constexpr,
+    PIECE: Const,
+    ENTRIES: Const,
+    WIDTH: Const,
 ):
     """Sum a further piece of a row; there are more programs than pieces."""
     place = tl.program_id(0).to(tl.int64)
@@ -185,16 +177,7 @@ def _further_pieces(
 
 @_kernel
 @no_type_check
-def _add_further(
-    sums,
-    further,
-    owners,
-    firsts,
-    height,
-    dim,
-    ENTRIES: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
+def _add_further(sums, further, owners, firsts, height, dim, ENTRIES: Const, WIDTH: Const):
     """Add the further pieces of a row to its sum, in the program of the first of them."""
     place = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
@@ -214,15 +197,7 @@ def _add_further(
 @_kernel
 @no_type_check
 def _entry_products(
-    products,
-    rows,
-    columns,
-    left,
-    right,
-    entries,
-    dim,
-    ENTRIES: tl.constexpr,
-    WIDTH: tl.constexpr,
+    products, rows, columns, left, right, entries, dim, ENTRIES: Const, WIDTH: Const
 ):
     """Inner products at some entries, of any rows."""
     entry = tl.program_id(0).to(tl.int64) * ENTRIES + tl.arange(0, ENTRIES)

@@ -64,25 +64,14 @@ class RunningLargest:
         self._places: list[Tensor] = []
 
     def add(self, block: Float[Tensor, "rows columns"], *, first: int, stride: int) -> None:
-        """Search a block of the stream.
-
-        Args:
-            block: Its numbers, shape [rows, columns].
-            first: The place of its first number.
-            stride: Places from a number to the one below it.
-        """
+        """Search a block; `first` is the place of its first number, `stride` that between rows."""
         if self.floor == 0.0:
             self.floor = self._bound(block)
         row, column = (block > self.floor).nonzero(as_tuple=True)
         self.take(block[row, column], first + row * stride + column)
 
     def take(self, values: Float[Tensor, " above"], places: Int[Tensor, " above"]) -> None:
-        """Add numbers that are known to be above the floor.
-
-        Args:
-            values: The numbers, shape [above].
-            places: Their places in the stream, shape [above].
-        """
+        """Add numbers above the floor, with their places in the stream."""
         self._values.append(values)
         self._places.append(places)
         self._held += len(values)

@@ -18,6 +18,8 @@ from orbitlens.typing import Float, Tensor
 
 _TILE = 2**22
 """Coefficients of a tile, 16 MiB in float32, which fit into the last cache."""
+_Y, _Z = 0, 2
+"""Places of y and z among the arguments of the form."""
 _FEWEST_ROWS = 64
 """Rows of a tile, below which a matrix product reads its weights too often."""
 
@@ -55,7 +57,7 @@ def tiled_products(form: Form, y: Rows, weights: Weights) -> Oriented:
         >>> tiled_products(form, torch.ones(1, 1, 2), torch.ones(1, 1, 2)).flatten().tolist()
         [2.0, -2.0]
     """
-    return _Products.apply(form, y, weights)  # type: ignore[no-untyped-call]
+    return _derive(form, _Z, 0, y, weights, None)
 
 
 def tiled_sums(form: Form, z: Oriented, weights: Weights, coordinates: int) -> Rows:
@@ -76,84 +78,58 @@ def tiled_sums(form: Form, z: Oriented, weights: Weights, coordinates: int) -> R
         >>> tiled_sums(form, z, torch.ones(1, 1, 2), 2).flatten().tolist()
         [3.0, 3.0]
     """
-    return _Sums.apply(form, z, weights, coordinates)  # type: ignore[no-untyped-call]
+    return _derive(form, _Y, coordinates, None, weights, z)
 
 
-def _tiled_weights(form: Form, y: Rows, z: Oriented, dim: int) -> Weights:
-    """Return dT/dw, shape [member, atoms, dim]."""
-    return _Weights.apply(form, y, z, dim)  # type: ignore[no-untyped-call]
+def _derive(
+    form: Form, by: int, width: int, y: Rows | None, weights: Weights | None, z: Oriented | None
+) -> Tensor:
+    """Return the derivative by one of y, w, z, which is None; its last axis has this width."""
+    return _Derivative.apply(form, by, width, y, weights, z)  # type: ignore[no-untyped-call]
 
 
-class _Products(torch.autograd.Function):
-    """dT/dz."""
-
-    @staticmethod
-    def forward(ctx: Any, form: Form, y: Rows, weights: Weights) -> Oriented:
-        ctx.form = form
-        ctx.save_for_backward(y, weights)
-        out = y.new_empty(*y.shape[:2], form.kernel.shape[1], weights.shape[1])
-        write_products(form, y, weights, out)
-        return out
+class _Derivative(torch.autograd.Function):
+    """The derivative of the form by one argument; its own derivatives are the other two."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Oriented) -> tuple[Tensor | None, ...]:
-        y, weights = ctx.saved_tensors
-        _, by_y, by_w = ctx.needs_input_grad
-        return (
-            None,
-            tiled_sums(ctx.form, grad, weights, y.shape[-1]) if by_y else None,
-            _tiled_weights(ctx.form, y, grad, weights.shape[-1]) if by_w else None,
-        )
-
-
-class _Sums(torch.autograd.Function):
-    """dT/dy."""
+    def forward(ctx: Any, form: Form, by: int, width: int, *given: Any) -> Tensor:
+        ctx.form, ctx.by = form, by
+        ctx.save_for_backward(*given)
+        return (_by_y, _by_weights, _by_z)[by](form, width, *given)
 
     @staticmethod
-    def forward(ctx: Any, form: Form, z: Oriented, weights: Weights, coordinates: int) -> Rows:
-        ctx.form = form
-        ctx.save_for_backward(z, weights)
-        out = z.new_zeros(*z.shape[:2], coordinates)
-        for members, rows, Z in _fold(form, z):
-            for k, (left, right) in enumerate(form.pairs):
-                out[members, rows, left].baddbmm_(Z[:, :, k], weights[members, :, right])
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Rows) -> tuple[Tensor | None, ...]:
-        z, weights = ctx.saved_tensors
-        _, by_z, by_w, _ = ctx.needs_input_grad
-        return (
-            None,
-            tiled_products(ctx.form, grad, weights) if by_z else None,
-            _tiled_weights(ctx.form, grad, z, weights.shape[-1]) if by_w else None,
-            None,
-        )
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        arguments: list[Tensor | None] = list(ctx.saved_tensors)
+        arguments[ctx.by] = grad
+        gradients: list[Tensor | None] = [None] * 3
+        for place in range(3):
+            if ctx.needs_input_grad[3 + place]:
+                others = [None if i == place else each for i, each in enumerate(arguments)]
+                width = ctx.saved_tensors[place].shape[-1]
+                gradients[place] = _derive(ctx.form, place, width, *others)
+        return None, None, None, *gradients
 
 
-class _Weights(torch.autograd.Function):
-    """dT/dw."""
+def _by_y(form: Form, width: int, y: None, weights: Weights, z: Oriented) -> Rows:
+    out = z.new_zeros(*z.shape[:2], width)
+    for members, rows, Z in _fold(form, z):
+        for k, (left, right) in enumerate(form.pairs):
+            out[members, rows, left].baddbmm_(Z[:, :, k], weights[members, :, right])
+    return out
 
-    @staticmethod
-    def forward(ctx: Any, form: Form, y: Rows, z: Oriented, dim: int) -> Weights:
-        ctx.form = form
-        ctx.save_for_backward(y, z)
-        out = y.new_zeros(len(y), z.shape[-1], dim)
-        for members, rows, Z in _fold(form, z):
-            for k, (left, right) in enumerate(form.pairs):
-                out[members, :, right].baddbmm_(Z[:, :, k].mT, y[members, rows, left])
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, grad: Weights) -> tuple[Tensor | None, ...]:
-        y, z = ctx.saved_tensors
-        _, by_y, by_z, _ = ctx.needs_input_grad
-        return (
-            None,
-            tiled_sums(ctx.form, z, grad, y.shape[-1]) if by_y else None,
-            tiled_products(ctx.form, y, grad) if by_z else None,
-            None,
-        )
+def _by_weights(form: Form, width: int, y: Rows, weights: None, z: Oriented) -> Weights:
+    out = y.new_zeros(len(y), z.shape[-1], width)
+    for members, rows, Z in _fold(form, z):
+        for k, (left, right) in enumerate(form.pairs):
+            out[members, :, right].baddbmm_(Z[:, :, k].mT, y[members, rows, left])
+    return out
+
+
+def _by_z(form: Form, width: int, y: Rows, weights: Weights, z: None) -> Oriented:
+    out = y.new_empty(*y.shape[:2], form.kernel.shape[1], weights.shape[1])
+    write_products(form, y, weights, out)
+    return out
 
 
 def write_products(form: Form, y: Rows, weights: Weights, out: Oriented) -> None:

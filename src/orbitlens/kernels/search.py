@@ -1,5 +1,6 @@
 """Searches for the largest pre-activations, which arrive block by block."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple, final
 
@@ -53,15 +54,13 @@ class _Search(ABC):
 
 
 def per_sample(
-    like: Tensor, members: int, batch: int, latents: int, *, k: int, width: int, ordered: bool
+    like: Tensor, shape: tuple[int, int, int], *, k: int, width: int, ordered: bool
 ) -> _Search:
     """Return a search for the k largest pre-activations of every sample, of either sign.
 
     Args:
         like: A tensor with the type and device of the activations.
-        members: SAEs of the stack.
-        batch: Samples of each.
-        latents: Latents of each.
+        shape: Members of the stack, samples and latents of each.
         k: How many to keep.
         width: Latents of a block.
         ordered: Whether the entries of a sample must be in the order of their latents.
@@ -70,46 +69,43 @@ def per_sample(
         An object to which blocks are added with `add`; `finish` then returns the entries.
 
     Example:
-        >>> search = per_sample(torch.zeros(1), 1, 2, 3, k=1, width=3, ordered=True)
+        >>> search = per_sample(torch.zeros(1), (1, 2, 3), k=1, width=3, ordered=True)
         >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
         >>> values, pattern = search.finish()
         >>> values.tolist(), pattern.columns.tolist()
         ([5.0, -4.0], [1, 0])
     """
-    if _compiled(like, members * batch * latents) and cpu.searches(width, k):
-        return _PerSampleCompiled(k, latents)
-    return _PerSample(k, latents, ordered=ordered)
+    if _compiled(like, shape) and cpu.searches(width, k):
+        return _PerSampleCompiled(k, shape[-1])
+    return _PerSample(k, shape[-1], ordered=ordered)
 
 
-def per_batch(like: Tensor, members: int, batch: int, latents: int, *, k: int) -> _Search:
+def per_batch(like: Tensor, shape: tuple[int, int, int], *, k: int) -> _Search:
     """Return a search for the k * batch largest positive pre-activations of each member's batch.
 
     Args:
         like: A tensor with the type and device of the activations.
-        members: SAEs of the stack.
-        batch: Samples of each.
-        latents: Latents of each.
+        shape: Members of the stack, samples and latents of each.
         k: How many to keep per sample, on average.
 
     Returns:
         An object to which blocks are added with `add`; `finish` then returns the entries.
 
     Example:
-        >>> search = per_batch(torch.zeros(1), 1, 2, 3, k=1)
+        >>> search = per_batch(torch.zeros(1), (1, 2, 3), k=1)
         >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
         >>> values, pattern = search.finish()
         >>> values.tolist(), pattern.starts.tolist()
         ([5.0, 2.0], [0, 2, 2])
     """
     if like.is_cuda:
-        return _PerBatchSized(k, members, batch, latents)
-    compiled = _compiled(like, members * batch * latents)
-    return _PerBatch(k, members, batch, latents, compiled=compiled)
+        return _PerBatchSized(k, *shape)
+    return _PerBatch(k, *shape, compiled=_compiled(like, shape))
 
 
-def _compiled(like: Tensor, numbers: int) -> bool:
+def _compiled(like: Tensor, shape: tuple[int, int, int]) -> bool:
     """Whether to search so many numbers by a compiled loop."""
-    return like.is_cpu and kernels_for(like, numbers) is not None
+    return like.is_cpu and kernels_for(like, math.prod(shape)) is not None
 
 
 @final

@@ -38,14 +38,7 @@ class SparseCodes:
         return self.folded(self.shape[-1])
 
     def folded(self, width: int) -> Float[Tensor, "member batch width"]:
-        """Sum the latents that are equal modulo `width`, such as the orientations of an atom.
-
-        Args:
-            width: The period, a divisor of the number of latents.
-
-        Returns:
-            Shape [member, batch, width].
-        """
+        """Sum the latents that are equal modulo `width`, such as the orientations of an atom."""
         members, batch, _ = self.shape
         flat = self.values.new_zeros(self.pattern.height * width)
         places = self.pattern.rows * width + self.pattern.columns % width
@@ -54,11 +47,7 @@ class SparseCodes:
     def sums(
         self, directions: Float[Tensor, "member latents dim"]
     ) -> Float[Tensor, "member batch dim"]:
-        """Return sum_i z_i D_i, shape [member, batch, dim].
-
-        Args:
-            directions: D, shape [member, latents, dim].
-        """
+        """Return sum_i z_i D_i, shape [member, batch, dim]."""
         members, batch, _ = self.shape
         sums: Tensor = _Sums.apply(self.values, directions.flatten(0, 1), self.pattern)  # type: ignore[no-untyped-call]
         return sums.unflatten(0, (members, batch))

@@ -12,9 +12,10 @@ WeightChoice           its choice, with the figures of every weight
 
 from orbitlens.training._encode import PRECISIONS
 from orbitlens.training._member import History
+from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import unit_scale
 from orbitlens.training._views import VIEWS, Objective
-from orbitlens.training.fit import FitResult, FitSettings, fit
+from orbitlens.training.fit import FitResult, fit
 from orbitlens.training.orbit_weight import WeightChoice, choose_orbit_weight
 
 __all__ = [

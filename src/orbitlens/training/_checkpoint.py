@@ -63,31 +63,27 @@ class Checkpoint:
                 # Copied, since products round differently in memory that torch did not align.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, OSError) as error:
-            raise OrbitLensError(
-                f"checkpoint {self.path}",
-                expected="a checkpoint of `fit`",
-                received=f"{type(error).__name__}: {one_line(error)}",
-                remedy="remove it to start again",
-            ) from error
+            received = f"{type(error).__name__}: {one_line(error)}"
+            raise self._refusal("a checkpoint of `fit`", received) from error
         self._check(record)
         computed = _checksum(tensors)
         if computed != record["checksum"]:
-            raise OrbitLensError(
-                f"checkpoint {self.path}",
-                expected=f"checksum {record['checksum']:08x} from when it was written",
-                received=f"{computed:08x}",
-                remedy="it is damaged; remove it to start again",
-            )
+            expected = f"checksum {record['checksum']:08x} from when it was written"
+            raise self._refusal(expected, f"{computed:08x}", "it is damaged; ")
         return tensors, record["place"]
+
+    def _refusal(self, expected: str, received: str, remedy: str = "") -> OrbitLensError:
+        return OrbitLensError(
+            f"checkpoint {self.path}",
+            expected=expected,
+            received=received,
+            remedy=f"{remedy}remove it to start again",
+        )
 
     def _check(self, record: Mapping[str, Any]) -> None:
         if record["schema"] != _SCHEMA:
-            raise OrbitLensError(
-                f"checkpoint {self.path}",
-                expected=f"schema {_SCHEMA}",
-                received=f"schema {record['schema']}",
-                remedy="continue with the version that wrote it, or remove it to start again",
-            )
+            remedy = "continue with the version that wrote it, or "
+            raise self._refusal(f"schema {_SCHEMA}", f"schema {record['schema']}", remedy)
         old, new = record["settings"], self._settings
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         if names:

@@ -1,7 +1,7 @@
 """Checks of the arguments of `fit`, before anything is changed."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,17 +11,18 @@ from orbitlens.activations import ActivationStore
 from orbitlens.activations.store import address_of
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import SAE
+from orbitlens.training._settings import DEFAULTS
 from orbitlens.training._views import Objective, views_of
 
 _T = TypeVar("_T")
 _ABOVE_ZERO = ("epochs", "batch_size", "lr", "dead_after", "memory_gib", "checkpoint_seconds")
 
 
-def check_settings(settings: Mapping[str, Any], known: Collection[str]) -> None:
+def check_settings(settings: Mapping[str, Any]) -> None:
     """Check that settings are known and numbers in range; `settings` has all of them."""
     for name in settings:
-        if name not in known:
-            raise unknown_name("setting of `fit`", name, known)
+        if name not in DEFAULTS:
+            raise unknown_name("setting of `fit`", name, DEFAULTS)
     for name in _ABOVE_ZERO:
         if not 0 < settings[name] < math.inf:
             raise out_of_range(name, "above 0", settings[name])
@@ -82,7 +83,6 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
             remedy=f"build the SAE with d_in={store.dim}",
         )
     sae.dictionary.check_views(names)
-    _check_layer(sae, store)
     blocks = sae.dictionary.orbit_order
     if blocks and blocks != store.group.order:
         raise OrbitLensError(
@@ -91,12 +91,8 @@ def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:
             received=store.group.order,
             remedy="build the crosscoder with `group_order=store.group.order`",
         )
-
-
-def _check_layer(sae: SAE, store: ActivationStore) -> None:
-    """Check that an orbit SAE was built for this layer; its group need not be that of the store."""
-    source = f"{store.model}:{store.layer}"
-    tied = sae.dictionary.source
+    # The group of an orbit SAE need not be that of the store.
+    source, tied = f"{store.model}:{store.layer}", sae.dictionary.source
     if tied and tied != source:
         raise OrbitLensError(
             "`sae`",

@@ -49,28 +49,21 @@ def sparse_codes(
     dead: Bool[Tensor, "member latents"] | None = None,
     half: bool = False,
 ) -> tuple[SparseCodes, SparseCodes | None]:
-    """Encode a batch of every member of a stack.
+    """Return a stack's codes of y, in its dictionary's coordinates, and the k largest dead latents.
 
-    Args:
-        sae: The stack.
-        y: Activations in the dictionary's coordinates.
-        dead: Latents that have not fired for long; None for none.
-        half: Whether to search in bfloat16. Codes are then computed again in full precision.
-
-    Returns:
-        The codes, and the k largest pre-activations of dead latents, of either sign; None without
-        dead latents.
+    The pre-activations of `dead` latents, which have not fired for long, are of either sign. With
+    `half` the search runs in bfloat16, and codes are computed again in full precision.
     """
-    layer, sizes, rule = _last_layer(sae, y), (*y.shape[:2], sae.d_sae), sae.sparsity
+    layer, shape, rule = _last_layer(sae, y), (*y.shape[:2], sae.d_sae), sae.sparsity
     among = partial(
         per_sample,
-        *(y, *sizes),
+        *(y, shape),
         k=rule.k,
         width=sae.d_sae if _compares(sae, layer) else min(sae.d_sae, _WIDEST),
         # The encoder sees a sample from several sides; its entries must come side after side.
         ordered=layer.features.ndim > 3,
     )
-    search = per_batch(y, *sizes, k=rule.k) if rule.shared else among()
+    search = per_batch(y, shape, k=rule.k) if rule.shared else among()
     among_dead = None if dead is None else among()
     bare = search.adds_biases and (among_dead is None or among_dead.adds_biases)
     with torch.no_grad():

@@ -31,18 +31,7 @@ class History:
 
 @dataclass(eq=False)
 class Member:
-    """One SAE in training.
-
-    Args:
-        sae: The SAE.
-        source: Its activations.
-        objective: The loss that it minimises.
-        names: The views that the objective names.
-        seed: Seed of the order and of the elements drawn.
-        generator: The generator begun at the seed.
-        history: One entry per epoch so far.
-        diverged: Whether its loss stopped being finite.
-    """
+    """One SAE in training; `names` are the views of its objective."""
 
     sae: SAE
     source: Source

@@ -16,13 +16,10 @@ _CHUNK = 2**17
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The activations of one store, scaled to a mean square of one about their mean.
+    """A store of n orbits of |G| = `order` rows.
 
-    Args:
-        n: Number of orbits.
-        order: Rows of an orbit, |G|.
-        scale: The factor on the activations.
-        orbit_mean: The mean scaled activation under each element, shape [|G|, dim].
+    `scale` is the factor that brings its activations to a mean square of one about their mean;
+    `orbit_mean` is the mean scaled activation under each element.
     """
 
     n: int

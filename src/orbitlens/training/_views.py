@@ -43,16 +43,10 @@ def reconstructs_moved(names: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The activations of one step, and the rows of each member.
+    """The activations of one step, and the rows of each member's canonical and moved samples.
 
-    Args:
-        rows: Activations, an orbit in successive rows.
-        canonical: The row of each canonical sample.
-        moved: The row of each moved sample.
-        order: Rows of an orbit, |G|.
-        coordinates: The same activations in the coordinates of the SAEs' encoders; None where the
-            encoders take the activations themselves.
-        shift: Offset of each member's rows in `coordinates`.
+    An orbit has `order` successive rows. `coordinates` are the same activations in the coordinates
+    of the encoders, with a shift of each member's rows; None where the encoders take activations.
     """
 
     rows: Float[Tensor, "rows dim"]

@@ -5,12 +5,10 @@ objective names, and takes one step of Adam. The same seed gives the same bits. 
 shapes train as a stack, each with its own seed, objective and history, and share every operation.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Unpack, overload
 
-import numpy as np
 import torch
 
 from orbitlens import objectives
@@ -28,50 +26,18 @@ from orbitlens.training._checks import check_members, check_settings, local_file
 from orbitlens.training._data import TrainingData
 from orbitlens.training._encode import searches_in_bfloat16
 from orbitlens.training._held import HeldData
-from orbitlens.training._loop import Schedule, train
+from orbitlens.training._loop import train
 from orbitlens.training._member import History, Member
+from orbitlens.training._settings import DEFAULTS, FitSettings
 from orbitlens.training._source import Source
 from orbitlens.training._stack import stack_key, unstack_
 from orbitlens.training._steps import StackTraining
 from orbitlens.training._streamed import StreamedData
 from orbitlens.training._views import Objective, views_of
-from orbitlens.typing import Int
 
+_IDENTITY = ("batch_size", "epochs", "lr", "lr_decay", "dead_after", "revival_weight")
 _CALIBRATED = 2**15
 """Rows from which a sparsity rule learns its threshold."""
-
-
-class FitSettings(TypedDict, total=False):
-    """Settings of `fit` that are equal for all SAEs; `fit` explains each of them."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    lr_decay: float
-    samples: Int[np.ndarray, " n"] | None
-    revival_weight: float
-    dead_after: int
-    precision: str
-    memory_gib: float
-    checkpoint: Path | str | None
-    checkpoint_seconds: float
-    progress: Callable[[int, int, float], None] | None
-
-
-_DEFAULTS: FitSettings = {
-    "epochs": 100,
-    "batch_size": 256,
-    "lr": 5e-4,
-    "lr_decay": 0.0,
-    "samples": None,
-    "revival_weight": 1 / 32,
-    "dead_after": 1,
-    "precision": "auto",
-    "memory_gib": 4.0,
-    "checkpoint": None,
-    "checkpoint_seconds": 600.0,
-    "progress": None,
-}
 
 
 @dataclass(frozen=True)
@@ -188,8 +154,8 @@ def fit(
         >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
         ['completed', 'completed', 'completed']
     """
-    chosen = _DEFAULTS | settings
-    check_settings(chosen, _DEFAULTS.keys())
+    chosen = DEFAULTS | settings
+    check_settings(chosen)
     file = None if chosen["checkpoint"] is None else local_file(chosen["checkpoint"])
     saes = [sae] if isinstance(sae, SAE) else list(sae)
     stores = one_each("store", store, len(saes))
@@ -203,17 +169,10 @@ def fit(
         StackTraining(group, data, batch_size=chosen["batch_size"], half=half)
         for group in _group(members)
     ]
-    schedule = Schedule(
-        epochs=chosen["epochs"],
-        batches=-(-sources[0].n // chosen["batch_size"]),
-        dead_after=chosen["dead_after"],
-        revival_weight=chosen["revival_weight"],
-        lr=chosen["lr"],
-        lr_decay=chosen["lr_decay"],
-    )
+    batches = -(-sources[0].n // chosen["batch_size"])
     identity = {
-        "batch_size": chosen["batch_size"],
-        **asdict(schedule),
+        **{name: value for name, value in chosen.items() if name in _IDENTITY},
+        "batches": batches,
         "seed": [int(each) for each in seeds],
         "bfloat16": half,
         "memory_gib": chosen["memory_gib"] if data.depends_on_memory else "all",
@@ -223,7 +182,7 @@ def fit(
         "samples": fingerprint(chosen["samples"]),
     }
     checkpoint = None if file is None else Checkpoint(file, identity, chosen["checkpoint_seconds"])
-    train(stacks, schedule, checkpoint, chosen["progress"])
+    train(stacks, chosen, batches, checkpoint)
     for stack in stacks:
         unstack_(stack.sae, [member.sae for member in stack.members])
     results = [_finish(member, data) for member in members]
