@@ -13,8 +13,7 @@ import sys
 import torch
 
 import orbitlens as ol
-from orbitlens.pipeline.measure import measure_sae
-from orbitlens.pipeline.stages import OBJECTIVES
+from orbitlens.pipeline import OBJECTIVES, measure_sae
 
 COLUMNS = ("recovery", "detection_top1", "detection_top4", "mse", "transported_mse")
 

@@ -42,7 +42,7 @@ def test_a_recipe_has_the_published_figures_or_says_that_there_are_none(name: st
 def test_a_recipe_runs_at_its_smallest_budget(name: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = subprocess.run(
-        [sys.executable, RECIPES / name / "run.py", "--budget=smoke", "--workers=1", "--out", out],
+        [sys.executable, RECIPES / name / "run.py", "--budget=smoke", "--jobs=1", "--out", out],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -14,7 +14,7 @@ import torch
 
 import orbitlens as ol
 from orbitlens.files import new_file
-from orbitlens.pipeline import RunConfig, stages
+from orbitlens.pipeline import Job, RunConfig, prepare, stages
 from orbitlens.report import FeatureCard, orbit_feature_cards
 from orbitlens.reproduce.shapes import shapes_base
 
@@ -41,7 +41,7 @@ def main() -> None:
     )
     cards = features(base.job, base.store, n_atoms=64, k=4, epochs=options.epochs)
     draw(cards, base.store.group.element_names, options.out / "shapes.png")
-    job = stages.prepare(RunConfig.for_source("digits", group="C4"))
+    job = prepare(RunConfig.for_source("digits", group="C4"))
     place = options.out / ".digits"
     stages.train_model(job, place.with_suffix(".safetensors"))
     store = ol.harvest(
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def features(
-    job: stages.Job, store: ol.ActivationStore, *, n_atoms: int, k: int, epochs: int
+    job: Job, store: ol.ActivationStore, *, n_atoms: int, k: int, epochs: int
 ) -> list[FeatureCard]:
     """Train an orbit SAE and lay out its three strongest atoms on held-out images."""
     rho = ol.fit_transport(store, "exact")

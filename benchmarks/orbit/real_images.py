@@ -19,9 +19,9 @@ from typing import Any
 
 import orbitlens as ol
 from orbitlens.files import write_table
-from orbitlens.pipeline import Console, RunConfig, stages
+from orbitlens.pipeline import Console, RunConfig, load_source
+from orbitlens.reproduce import read_table, run_recipe
 from orbitlens.reproduce.classes import class_recipe
-from orbitlens.reproduce.main import reproduce
 
 OTHERS = (
     *("vanilla", "vanilla_wide"),
@@ -57,7 +57,7 @@ def images(arguments: Mapping[str, Any], folder: Path, source: str) -> ol.data.I
     config = RunConfig.for_source(
         source, image_size=arguments["image_size"], n_samples=arguments["n_samples"]
     )
-    return stages.load_source(config).inputs
+    return load_source(config).inputs
 
 
 def verdict(
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--n-samples", type=int, default=2000)
     parser.add_argument("--weight", type=float, help="lambda; default: chosen on held-out orbits")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", "--workers", type=int, default=2, help="jobs to run at once")
     options = parser.parse_args()
     budget = {
         **SETTINGS,
@@ -133,10 +133,8 @@ def main() -> int:
     recipe = class_recipe(
         Path(__file__).resolve().parent, {"given": budget}, partial(images, source=options.source)
     )
-    reproduce(recipe, "given", options.out, workers=options.workers, console=Console(quiet=False))
-    tables = [
-        ol.reproduce.read_table(options.out / f) for f in ("probing.csv", "reconstruction.csv")
-    ]
+    run_recipe(recipe, "given", options.out, jobs=options.jobs, console=Console(quiet=False))
+    tables = [read_table(options.out / f) for f in ("probing.csv", "reconstruction.csv")]
     rows = verdict(*tables)
     write_table(rows, options.out / "verdict.csv")
     for row in rows:

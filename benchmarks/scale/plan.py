@@ -151,11 +151,11 @@ def predict_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def measure_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Harvest."""
-    from orbitlens.pipeline import RunConfig, stages
+    from orbitlens.pipeline import RunConfig, prepare, stages
 
     config = RunConfig.for_source(case.pop("source"), **case)
     start = time.perf_counter()
-    stages.harvest_orbits(stages.prepare(config), folder / "acts.zarr")
+    stages.harvest_orbits(prepare(config), folder / "acts.zarr")
     seconds = time.perf_counter() - start
     files = [path for path in (folder / "acts.zarr").rglob("*") if path.is_file()]
     return {"seconds": seconds, "disk": sum(path.stat().st_size for path in files)}
@@ -189,8 +189,7 @@ def predict_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 def measure_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train on a store that another process has written."""
     import orbitlens as ol
-    from orbitlens.pipeline import RunConfig
-    from orbitlens.pipeline._orbit import orbit_objective
+    from orbitlens.pipeline import RunConfig, sae_objective
     from orbitlens.plan import measure
     from orbitlens.plan.sizes import sae_size
 
@@ -205,7 +204,7 @@ def measure_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     ol.fit(
         sae,
         store,
-        objective=orbit_objective(config) if name == "orbit" else reconstruction,
+        objective=sae_objective(config, name) if name == "orbit" else reconstruction,
         epochs=config.epochs,
         batch_size=config.batch_size,
         memory_gib=config.memory_gib,

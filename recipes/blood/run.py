@@ -1,4 +1,4 @@
-"""MLL23 through DinoBloom: transport, SAEs of the class token, probes into 18 kinds of blood cell.
+"""MLL23 through DinoBloom: transport, SAEs of the class token, probes for 18 kinds of blood cell.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, experiment 4: Table 1, Figures 5 and 6.
 """

@@ -1,4 +1,4 @@
-"""GalaxyMNIST through Zoobot: transport, SAEs of every place of a map, probes into the classes.
+"""GalaxyMNIST through Zoobot: transport, SAEs of every place of a map, probes for the classes.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, experiment 3: Table 1, Figures 5 and 6.
 """

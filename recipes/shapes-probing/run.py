@@ -1,4 +1,4 @@
-"""What a few latents say about Shapes: 180 tasks, every SAE, with and without an oracle.
+"""Probes of a few latents on Shapes: 180 tasks, every SAE, with and without an oracle.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, Tables 4 and 5, Figures 3 and 4.
 """
@@ -6,15 +6,13 @@ Source: Erdogan & Lucic, arXiv 2511.09432, Tables 4 and 5, Figures 3 and 4.
 from pathlib import Path
 from typing import Any
 
-from orbitlens.reproduce import COLUMNS, Recipe, main
+from orbitlens.reproduce import COLUMNS, main
 from orbitlens.reproduce.shapes_tables import (
     orbit_table,
     order_table,
-    plot_probing,
-    probing_jobs,
-    probing_records,
     probing_table,
     reconstruction_table,
+    shapes_recipe,
 )
 
 COMPARED = [name for name in COLUMNS if name != "crosscoder"]
@@ -92,19 +90,16 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 
 
-RECIPE = Recipe(
-    folder=Path(__file__).resolve().parent,
-    budgets=BUDGETS,
-    jobs=probing_jobs,
-    compute=probing_records,
-    tables={
+RECIPE = shapes_recipe(
+    Path(__file__).resolve().parent,
+    BUDGETS,
+    {
         "results.csv": probing_table,
         "order.csv": order_table,
         "orbit.csv": orbit_table,
         "reconstruction.csv": reconstruction_table,
     },
     where={"model": "mean", "orientation": "oracle"},
-    plot=plot_probing,
 )
 
 if __name__ == "__main__":

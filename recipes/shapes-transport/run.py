@@ -1,4 +1,4 @@
-"""How the activations of the Shapes autoencoders move: the R^2 of the transport.
+"""The R^2 of the transport on activations of the Shapes autoencoders.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, Table 1.
 """

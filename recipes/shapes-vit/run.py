@@ -6,15 +6,13 @@ Source: Erdogan & Lucic, arXiv 2511.09432, Table 1 and Figures 3 and 4.
 from pathlib import Path
 from typing import Any
 
-from orbitlens.reproduce import COLUMNS, Recipe, main
+from orbitlens.reproduce import COLUMNS, main
 from orbitlens.reproduce.classes import transport_table
 from orbitlens.reproduce.shapes_tables import (
     order_table,
-    plot_probing,
-    probing_jobs,
-    probing_records,
     probing_table,
     reconstruction_table,
+    shapes_recipe,
 )
 
 OFFLINE = {
@@ -86,18 +84,15 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 
 
-RECIPE = Recipe(
-    folder=Path(__file__).resolve().parent,
-    budgets=BUDGETS,
-    jobs=probing_jobs,
-    compute=probing_records,
-    tables={
+RECIPE = shapes_recipe(
+    Path(__file__).resolve().parent,
+    BUDGETS,
+    {
         "results.csv": transport_table,
         "probing.csv": probing_table,
         "order.csv": order_table,
         "reconstruction.csv": reconstruction_table,
     },
-    plot=plot_probing,
 )
 
 if __name__ == "__main__":

@@ -13,9 +13,19 @@ import torch
 import orbitlens as ol
 from orbitlens.metrics import feature_detection, feature_recovery
 from orbitlens.probe import invariant_readout
-from orbitlens.reproduce import COLUMNS, Column, Job, Recipe, build_column, main, summarise
-from orbitlens.reproduce.saes import centroids, oriented_reconstruction, weighted
-from orbitlens.training.views import Objective
+from orbitlens.reproduce import (
+    COLUMNS,
+    Column,
+    Job,
+    Recipe,
+    build_column,
+    centroids,
+    column_objective,
+    main,
+    oriented_reconstruction,
+    summarise,
+)
+from orbitlens.training import Objective
 
 DIM, HIDDEN, K, CLUSTERS, LR = 16, 64, 3, 256, 5e-4
 FULL = {
@@ -129,12 +139,12 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 def _objective(column: Column, latent_weight: float) -> Objective:
     if column.objective is ol.objectives.latent_invariance:
         return partial(ol.objectives.latent_invariance, weight=latent_weight)
-    # The action is exact here, so that pooled codes are invariant whatever the weight.
-    return weighted(column, orbit_weight=0.0)
+    # The action is exact here, so pooled codes are invariant for every weight.
+    return column_objective(column, orbit_weight=0.0)
 
 
 def _tells(canonical: str, column: Column) -> bool:
-    """The third reading is there to show what it does to the SAEs that look for a canonical one."""
+    """The third reading concerns only the SAEs that look for a canonical sample."""
     return canonical == "random" or column.transported
 
 
@@ -171,7 +181,7 @@ def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
-    """Figures 2 and 8: the metrics against the number of features, and against the orbit size."""
+    """Draw Figures 2 and 8: the metrics by the number of features, and by the orbit size."""
     from orbitlens.reproduce.plots import line_panels
 
     fixed = [row for row in tables["results.csv"] if row["canonical"] == "fixed"]

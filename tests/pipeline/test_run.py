@@ -11,12 +11,20 @@ import torch
 from PIL import Image
 
 from orbitlens import files, io
-from orbitlens.activations import open_store, store_from_array
+from orbitlens.activations import open_store, split_samples, store_from_array
 from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
-from orbitlens.pipeline import Console, RunConfig, RunFolder, run, stages
-from orbitlens.pipeline.config import QUICK
+from orbitlens.pipeline import (
+    QUICK,
+    Console,
+    RunConfig,
+    RunFolder,
+    measure_sae,
+    prepare,
+    run,
+    stages,
+)
 from orbitlens.sae import SAE
 
 TINY: dict[str, Any] = {
@@ -227,9 +235,9 @@ def test_a_late_error_keeps_the_stages_that_are_done(tmp_path: Path) -> None:
 
 def test_held_out_shapes_are_no_training_images_of_the_autoencoder(tmp_path: Path) -> None:
     settings = TINY | {"n_samples": 4096, "model_samples": 6000}
-    job = stages.prepare(RunConfig.for_source("shapes", **settings))
+    job = prepare(RunConfig.for_source("shapes", **settings))
     images = stages._training_images(job)
-    held_out = job.source.inputs.values[stages.split_samples(4096)[1]]
+    held_out = job.source.inputs.values[split_samples(4096)[1]]
     assert len(images) == 6000
     trained = {image.numpy().tobytes() for image in images}
     assert not any(image.numpy().tobytes() in trained for image in held_out)
@@ -356,7 +364,6 @@ def test_measure_by_hand() -> None:
     """An SAE that gives back nothing, on orbits of two samples of power one."""
     from orbitlens.activations import store_from_array
     from orbitlens.groups import cyclic
-    from orbitlens.pipeline.measure import measure_sae
     from orbitlens.sae import topk_sae
     from orbitlens.transport import fit_transport
 

@@ -1,7 +1,6 @@
 """The orbit SAE in the pipeline: beside the others, measured and probed by its own rules."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
-from orbitlens.pipeline import RunConfig, run, stages
-from orbitlens.pipeline.measure import measure_sae
-from orbitlens.pipeline._orbit import fit_exact, orbit_objective, serves_orbit_saes
+from orbitlens.pipeline import RunConfig, measure_sae, run, sae_objective, stages
 from orbitlens.reps import regular
 from orbitlens.sae import LinearEncoder, OrbitDictionary, OrbitLinearEncoder, orbit_sae
 
@@ -104,25 +101,9 @@ def test_a_run_without_an_exact_transport_says_so(
     assert resumed["saes"]["orbit"]["status"] == "completed"
 
 
-def test_which_exact_transport_is_fitted_follows_from_the_layer() -> None:
-    assert fit_exact(turning()).method == "exact"
-    assert fit_exact(turning(5, copies=8)).method == "low_rank"
-    rows = torch.randn(30, 4, 5, 3)
-    grid = store_from_array(rows, group=cyclic(4))
-    turns = np.array([[0, 1, 2, 3, 4], [0, 2, 4, 1, 3], [0, 4, 3, 2, 1], [0, 3, 1, 4, 2]])
-    tokens = replace(grid, moves=turns)
-    places = replace(store_from_array(rows[:, :, 1:], group=cyclic(4)), moves=turns[:, 1:] - 1)
-    assert fit_exact(tokens).method == "exact"
-    assert fit_exact(places).method == "spatial"
-    for store in (tokens, places):
-        assert serves_orbit_saes(fit_exact(store))
-    assert not serves_orbit_saes(ol.fit_transport(tokens, "spatial"))
-    assert not serves_orbit_saes(ol.fit_transport(places, "identity"))
-
-
 def test_the_weight_decides_the_objective() -> None:
-    assert orbit_objective(RunConfig(orbit_weight=0.0)) is objectives.reconstruction
-    weighted = orbit_objective(RunConfig(orbit_weight=0.5))
+    assert sae_objective(RunConfig(orbit_weight=0.0), "orbit") is objectives.reconstruction
+    weighted = sae_objective(RunConfig(orbit_weight=0.5), "orbit")
     ones, zeros = torch.ones(1, 3), torch.zeros(1, 3)
     assert weighted(ones, zeros, ones, zeros).tolist() == [4.5]
 

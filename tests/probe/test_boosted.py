@@ -10,7 +10,7 @@ from xgboost import XGBClassifier
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.probe import binary_f1, boosted_f1
-from orbitlens.probe.boosted import boosted_f1_by_task
+from orbitlens.probe._boosted import boosted_f1_by_task
 
 
 def sparse_task(n: int, seed: int) -> tuple[Tensor, Tensor]:

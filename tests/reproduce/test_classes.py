@@ -10,8 +10,8 @@ import torch
 
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.reproduce.classes import class_jobs, class_records, transport_table
-from orbitlens.reproduce.shapes import file_name
+from orbitlens.reproduce._jobs import file_name
+from orbitlens.reproduce.classes import class_recipe, transport_table
 
 SETTINGS: dict[str, Any] = {
     "dataset": "blobs",
@@ -45,8 +45,11 @@ def blobs(arguments: Mapping[str, Any], folder: Path) -> Inputs:
     return Inputs("blobs", values, np.arange(24) % 3, ("a", "b", "c"))
 
 
+RECIPE = class_recipe(Path(), {}, blobs)
+
+
 def names(settings: Mapping[str, Any], phase: int) -> list[str]:
-    return [job.name for job in class_jobs(settings) if job.phase == phase]
+    return [job.name for job in RECIPE.jobs(settings) if job.phase == phase]
 
 
 def test_a_network_that_is_trained_here_is_trained_for_every_seed() -> None:
@@ -63,12 +66,12 @@ def test_a_network_that_comes_trained_is_looked_into_once_for_every_group() -> N
 def test_the_jobs_of_a_network_share_its_transport_and_images_are_held_out_in_order(
     tmp_path: Path,
 ) -> None:
-    base, *rest = [job for job in class_jobs(SETTINGS) if job.arguments["group"] == "C4"]
-    (record,) = class_records(base.arguments, tmp_path, blobs)
+    base, *rest = [job for job in RECIPE.jobs(SETTINGS) if job.arguments["group"] == "C4"]
+    (record,) = RECIPE.compute(base.arguments, tmp_path)
     transports = list((tmp_path / "transports").iterdir())
     assert [path.name for path in transports] == ["C4-seed0"]
     before = transports[0].stat().st_mtime_ns
-    figures, *probes = class_records(rest[1].arguments, tmp_path, blobs)
+    figures, *probes = RECIPE.compute(rest[1].arguments, tmp_path)
     assert transports[0].stat().st_mtime_ns == before
     assert (figures["sae"], figures["seed"]) == ("vanilla", 0)
     assert [row["probe_latents"] for row in probes] == [1, 4]
@@ -90,9 +93,7 @@ def test_seeds_share_the_activations_of_a_network_that_comes_trained(tmp_path: P
     settings = SETTINGS | network | {"groups": ["C4"], "columns": ["archetypal"]}
     out = tmp_path / "out"
     out.mkdir()
-    records = [
-        row for job in class_jobs(settings) for row in class_records(job.arguments, out, blobs)
-    ]
+    records = [row for job in RECIPE.jobs(settings) for row in RECIPE.compute(job.arguments, out)]
     assert sum("r2_trained" in row for row in records) == 1
     assert {row["seed"] for row in records} == {0, 1}
     for place in ("bases", "transports", "candidates"):
@@ -103,10 +104,10 @@ def test_seeds_share_the_activations_of_a_network_that_comes_trained(tmp_path: P
 def test_too_few_images_and_images_without_classes_are_refused(tmp_path: Path) -> None:
     arguments = SETTINGS | {"group": "C4", "seed": 0}
     with pytest.raises(OrbitLensError, match="more than the 24 to train on, received 24"):
-        class_records(arguments | {"train_count": 24}, tmp_path, blobs)
+        RECIPE.compute(arguments | {"train_count": 24}, tmp_path)
     unlabelled = Inputs("blobs", torch.rand(24, 1, 8, 8))
     with pytest.raises(OrbitLensError, match="expected a class for each"):
-        class_records(arguments, tmp_path, lambda arguments, folder: unlabelled)
+        class_recipe(Path(), {}, lambda *_: unlabelled).compute(arguments, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,8 +6,7 @@ import torch
 import orbitlens as ol
 from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
-from orbitlens.reproduce import COLUMNS, build_column
-from orbitlens.reproduce.saes import weighted
+from orbitlens.reproduce import COLUMNS, build_column, column_objective
 from orbitlens.sae import (
     ArchetypalDictionary,
     CrosscoderDictionary,
@@ -76,11 +75,11 @@ def test_an_orbit_column_without_a_transport_is_rejected() -> None:
     ],
 )
 def test_a_weight_is_that_of_the_orbit_column_alone(name: str, weight: float, expected) -> None:
-    assert weighted(COLUMNS[name], weight) is expected
+    assert column_objective(COLUMNS[name], weight) is expected
 
 
 def test_the_weight_of_an_orbit_column_is_bound_to_its_objective() -> None:
-    found = weighted(COLUMNS["orbit"], 3.0)
+    found = column_objective(COLUMNS["orbit"], 3.0)
     assert (found.func, found.keywords) == (objectives.orbit_invariance, {"weight": 3.0})
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.reproduce import compare
-from orbitlens.reproduce.main import comparison_lines
+from orbitlens.reproduce import compare, comparison_lines
 
 PAPER = {"sae": "a", "k": 4, "f1_mean": 0.5, "f1_stderr": 0.02}
 

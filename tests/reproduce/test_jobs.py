@@ -9,16 +9,16 @@ import pytest
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json
 from orbitlens.reproduce import Job
-from orbitlens.reproduce.jobs import Record, run_jobs
+from orbitlens.reproduce._jobs import Record, run_jobs
 
 
 def job(name: str, x: float = 2.0, *, phase: int = 0, **more: Any) -> Job:
     return Job(name, {"name": name, "x": x, **more}, phase=phase)
 
 
-def work(jobs: list[Job], countable: ModuleType, folder: Path, workers: int = 1) -> list[Record]:
+def work(jobs: list[Job], countable: ModuleType, folder: Path, at_once: int = 1) -> list[Record]:
     return run_jobs(
-        jobs, countable.compute, folder, workers=workers, progress=lambda done, total: None
+        jobs, countable.compute, folder, at_once=at_once, progress=lambda done, total: None
     )
 
 
@@ -40,9 +40,11 @@ def test_records_come_in_the_order_of_the_jobs_though_phases_run_in_theirs(
     assert countable.calls(tmp_path) == ["c", "a", "b", "late"]
 
 
-def test_two_workers_give_the_records_of_one(tmp_path: Path, countable: ModuleType) -> None:
+def test_two_jobs_at_once_give_the_records_of_one_after_the_other(
+    tmp_path: Path, countable: ModuleType
+) -> None:
     alone = work(JOBS, countable, tmp_path / "alone")
-    assert work(JOBS, countable, tmp_path / "together", workers=2) == alone
+    assert work(JOBS, countable, tmp_path / "together", at_once=2) == alone
     calls = countable.calls(tmp_path / "together")
     assert sorted(calls) == ["a", "b", "c", "late"]
     assert calls[-1] == "late"
@@ -77,7 +79,7 @@ def test_an_error_in_a_worker_is_the_error_that_is_raised(
 ) -> None:
     jobs = [job("a"), job("b", ends="error"), job("c", phase=1)]
     with pytest.raises(OrbitLensError, match="^`data`: expected images, received none; get some$"):
-        work(jobs, countable, tmp_path, workers=2)
+        work(jobs, countable, tmp_path, at_once=2)
     assert "c" not in countable.calls(tmp_path)
     assert (tmp_path / "jobs" / "a.json").exists()
     assert not (tmp_path / "jobs" / "b.json").exists()
@@ -98,5 +100,5 @@ def test_a_file_says_what_the_job_was_and_what_came_of_it(
 def test_progress_counts_what_was_done_before(tmp_path: Path, countable: ModuleType) -> None:
     seen: list[tuple[int, int]] = []
     work(JOBS[2:], countable, tmp_path)
-    run_jobs(JOBS, countable.compute, tmp_path, workers=1, progress=lambda *step: seen.append(step))
+    run_jobs(JOBS, countable.compute, tmp_path, at_once=1, progress=lambda *step: seen.append(step))
     assert seen == [(3, 4), (4, 4), (4, 4)]

@@ -44,9 +44,9 @@ def feature_detection(
         1.0
     """
     # Imported here: the probes are an optional room, and this is the one metric that needs them.
+    from orbitlens.probe._selection import check_kept_count, rank_latents
     from orbitlens.probe.logistic import logistic_predictions
     from orbitlens.probe.scores import binary_f1
-    from orbitlens.probe.selection import check_kept_count, rank_latents
 
     check_kept_count("`m`", m, codes.shape[1])
     codes, present = codes.detach().cpu(), present.cpu()

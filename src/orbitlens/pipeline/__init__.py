@@ -1,14 +1,22 @@
 """The main job: images and a group in, an equivariant SAE and a page out.
 
-    RunConfig   the settings of a run
-    QUICK       what a quick run makes smaller
-    run         all stages, into a run folder
-    prepare     load and check everything that a user can get wrong -> Job
-    stages      the stages one by one, for the single verbs of the command line
-    Console     progress with the time left
-    RunFolder   what is done is there under its final name
+    RunConfig       the settings of a run
+    QUICK           the settings that a quick run makes smaller
+    run             all stages, into a run folder
+    prepare, Job    a run whose images, action and network are loaded and checked
+    load_source     the images of a run -> Source
+    NAMES           the SAEs of a run: those of OBJECTIVES, and ORBIT
+    build_sae       one of them, untrained
+    sae_objective   what it minimises, with its weight
+    check_pairs     raises if an orbit SAE has too few pairs (element, atom)
+    measure_sae     all figures of one SAE on held-out orbits; measured_samples chooses the orbits
+    Console         progress with the time left
+    RunFolder       a folder in which a finished stage has its final name
+    Tick            the type of functions that take progress
 
-It needs the extras "data", "probe" and "report", and "cli" to show progress.
+Its modules `stages` (one stage each), `verbs` and `network` (the single verbs of the command line)
+and `stopping` (SIGTERM) are public, too. The room needs the extras "data", "probe" and "report",
+and "cli" to show progress.
 """
 
 from typing import TYPE_CHECKING
@@ -16,21 +24,40 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from orbitlens.pipeline._job import Job, Source, load_source, prepare
     from orbitlens.pipeline._run import run
-    from orbitlens.pipeline.config import QUICK, RunConfig
-    from orbitlens.pipeline.console import Console
-    from orbitlens.pipeline.folder import RunFolder
-    from orbitlens.pipeline.stages import Job, prepare
-else:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "orbitlens.pipeline._run": "run",
-            "orbitlens.pipeline.config": "QUICK, RunConfig",
-            "orbitlens.pipeline.console": "Console",
-            "orbitlens.pipeline.folder": "RunFolder",
-            "orbitlens.pipeline.stages": "Job, prepare",
-        },
+    from orbitlens.pipeline._saes import (
+        NAMES,
+        OBJECTIVES,
+        ORBIT,
+        build_sae,
+        check_pairs,
+        sae_objective,
     )
+    from orbitlens.pipeline.config import QUICK, RunConfig
+    from orbitlens.pipeline.console import Console, Tick
+    from orbitlens.pipeline.folder import RunFolder
+    from orbitlens.pipeline.measure import measure_sae, measured_samples
+else:
+    __getattr__, __dir__ = lazy_names(__name__)
 
-__all__ = ["QUICK", "Console", "Job", "RunConfig", "RunFolder", "prepare", "run"]
+__all__ = [
+    "NAMES",
+    "OBJECTIVES",
+    "ORBIT",
+    "QUICK",
+    "Console",
+    "Job",
+    "RunConfig",
+    "RunFolder",
+    "Source",
+    "Tick",
+    "build_sae",
+    "check_pairs",
+    "load_source",
+    "measure_sae",
+    "measured_samples",
+    "prepare",
+    "run",
+    "sae_objective",
+]

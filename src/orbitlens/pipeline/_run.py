@@ -13,17 +13,26 @@ from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
 from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
-from orbitlens.pipeline.measure import measure_sae, measured_samples
-from orbitlens.pipeline._orbit import ORBIT, build_orbit, serves_orbit_saes
+from orbitlens.pipeline._describe import (
+    describe_action,
+    describe_data,
+    describe_model,
+    describe_transport,
+)
+from orbitlens.pipeline._job import Job, check_images, prepare
+from orbitlens.pipeline._loading import check_one_motion, load_fit, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
+from orbitlens.pipeline._saes import NAMES, OBJECTIVES, ORBIT, build_sae
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.stages import NAMES, OBJECTIVES, Job
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards, write_page
-from orbitlens.training.fit import FitResult
-from orbitlens.transport import Transport
+from orbitlens.training import FitResult
+from orbitlens.transport import Transport, serves_orbit_saes
 from orbitlens.typing import Float, Int, Tensor
+
+__all__ = ["render", "run"]
 
 _POOR = 0.5
 _LIBRARIES = {"sklearn": "probe", "xgboost": "probe", "jinja2": "report", "matplotlib": "report"}
@@ -37,17 +46,17 @@ def run(
     Args:
         config: The settings.
         out: The folder to write: config.json, metrics.json, log.txt, the autoencoder's weights,
-            acts.zarr, transport/, exact/ (the orbit SAE's transport, where the other is none),
-            saes/NAME/ and report/index.html.
-        resume: Continue a run that was interrupted, with the same settings.
-        console: Where progress is shown; silent by default.
+            acts.zarr, transport/, saes/NAME/ and report/index.html; exact/ holds the transport of
+            the orbit SAE if transport/ cannot serve.
+        resume: Continue an interrupted run with the same settings.
+        console: Shows progress; silent by default.
 
     Returns:
         The metrics, as written to metrics.json.
 
     Raises:
-        OrbitLensError: If anything that the user gave is wrong. Nothing is left behind then, or,
-            late in a run, whole stages alone, which `resume` goes on from.
+        OrbitLensError: If the user gave something wrong. Early on nothing stays behind. Later the
+            finished stages stay, and `resume` continues from them.
     """
     console = console or Console(quiet=True)
     for library, extra in _LIBRARIES.items():
@@ -62,7 +71,7 @@ def run(
         )
     folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.stage("load images"):
-        job = stages.prepare(config)
+        job = prepare(config)
     with folder.writing():
         metrics = _stages(job, folder, console)
         write_json(metrics, folder / "metrics.json")
@@ -75,6 +84,10 @@ def run(
 def render(job: Job, folder: RunFolder) -> Path:
     """Draw the page of a finished run from its folder.
 
+    Args:
+        job: The job of the run.
+        folder: Its folder.
+
     Returns:
         The path of the page.
 
@@ -82,14 +95,14 @@ def render(job: Job, folder: RunFolder) -> Path:
         OrbitLensError: If part of the run is missing or damaged.
     """
     store = open_store(folder / "acts.zarr")
-    stages.check_images(store, job.source.inputs)
-    exact = _found_exact(folder, store)
+    check_images(store, job.source.inputs)
+    exact = _load_exact(folder, store)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
     for name in NAMES:
         if name == ORBIT and not (folder / "saes" / name).exists():
             continue
-        result = stages.load_fit(folder / "saes" / name, store)
+        result = load_fit(folder / "saes" / name, store)
         histories[name] = asdict(result.history)
         if job.config.features and result.status == "completed":
             cards += _feature_cards(job, name, result, store, exact)
@@ -109,7 +122,7 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     folder.log(f"harvested {store}")
     with console.stage("fit the transport") as tick:
         transport = stages.learn_transport(config, store, folder / "transport", tick)
-    stages.check_one_motion(transport)
+    check_one_motion(transport)
     folder.log(f"transport R^2 {transport.r2:.4f}")
     exact, notes = _exact(job, store, transport, folder, console)
     transports = dict.fromkeys(OBJECTIVES, transport) | ({} if exact is None else {ORBIT: exact})
@@ -118,8 +131,8 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
         "config": config.to_dict(),
         "group": {"name": store.group.name, "elements": list(store.group.element_names)},
         "action": describe_action(job),
-        "data": _describe_data(job, store),
-        "model": _describe_model(job, store),
+        "data": describe_data(job, store),
+        "model": describe_model(job, store, _measured(config, store)),
         "transport": describe_transport(transport),
         "saes": saes,
         "seconds": _seconds(folder, console),
@@ -127,35 +140,15 @@ def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
     }
 
 
-def _sae(
-    job: Job,
-    name: str,
-    store: ActivationStore,
-    transport: Transport,
-    folder: RunFolder,
-    console: Console,
-) -> dict[str, Any]:
-    """Train, measure and probe one SAE, as far as that is not done."""
-    place, exact = folder / "saes" / name, transport if name == ORBIT else None
-    with console.stage(f"train {name}") as tick:
-        result = stages.train_sae(job.config, name, store, place, tick, exact=exact)
-    path = place / "metrics.json"
-    if not path.exists():
-        with console.stage(f"probe {name}") as tick:
-            write_json(_measure(job, name, result, store, transport, tick), path)
-    folder.log(f"{name} trained and measured")
-    return read_json(path)
-
-
 def _exact(
     job: Job, store: ActivationStore, transport: Transport, folder: RunFolder, console: Console
 ) -> tuple[Transport | None, list[str]]:
-    """The transport of the orbit SAE, None where it can be built on none, and what to say of it."""
+    """Return the transport of the orbit SAE, or None if none can be fitted, and notes on it."""
     try:
         if not serves_orbit_saes(transport):
             with console.stage("fit the exact transport"):
                 transport = stages.learn_exact(store, folder / "exact")
-        build_orbit(job.config, store.dim, transport)
+        build_sae(job.config, store.dim, transport)
     except OrbitLensError as error:
         folder.log("no orbit SAE")
         return None, [f"There is no orbit SAE. {error}."]
@@ -170,12 +163,32 @@ def _exact(
     return transport, [note]
 
 
-def _found_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
-    """The exact transport of a finished run; None where it has none."""
+def _load_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
+    """Load the exact transport of a finished run; None if it has none."""
     if (folder / "exact").exists():
-        return stages.load_transport(folder / "exact", store)
-    transport = stages.load_transport(folder / "transport", store)
+        return load_transport(folder / "exact", store)
+    transport = load_transport(folder / "transport", store)
     return transport if serves_orbit_saes(transport) else None
+
+
+def _sae(
+    job: Job,
+    name: str,
+    store: ActivationStore,
+    transport: Transport,
+    folder: RunFolder,
+    console: Console,
+) -> dict[str, Any]:
+    """Train, measure and probe one SAE, unless that is done already."""
+    place, exact = folder / "saes" / name, transport if name == ORBIT else None
+    with console.stage(f"train {name}") as tick:
+        result = stages.train_sae(job.config, name, store, place, tick, exact=exact)
+    path = place / "metrics.json"
+    if not path.exists():
+        with console.stage(f"probe {name}") as tick:
+            write_json(_measure(job, name, result, store, transport, tick), path)
+    folder.log(f"{name} trained and measured")
+    return read_json(path)
 
 
 def _measure(
@@ -186,7 +199,7 @@ def _measure(
     transport: Transport,
     tick: Tick,
 ) -> dict[str, Any]:
-    """Everything that metrics.json says of one SAE."""
+    """Return the entry of one SAE in metrics.json."""
     samples = _measured(job.config, store)
     transported = name not in ("vanilla", ORBIT)
     splice: dict[str, Any] = {}
@@ -217,7 +230,7 @@ def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"
 
 
 def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
-    """Time per stage; what a finished run took stays when it is resumed."""
+    """Return the time per stage; a resumed run keeps the times of its finished stages."""
     before = folder / "metrics.json"
     spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
     now = {name: round(value, 2) for name, value in console.seconds.items()}
@@ -226,6 +239,21 @@ def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
 
 def _truth(job: Job) -> Truth:
     return Truth(job.source.shape_ids, job.source.inputs.labels)
+
+
+def _notes(job: Job, store: ActivationStore) -> list[str]:
+    notes = []
+    if probe_kind(job.config, _truth(job), store) is None:
+        notes.append("No probing: the images have no classes, or none that probes can be cut for.")
+    measured = len(_measured(job.config, store))
+    if measured < len(store.split()[1]):
+        notes.append(f"SAEs were measured on {measured} held-out samples drawn at random.")
+    if job.source.shape_ids is not None and store.group.name.startswith("D"):
+        notes.append(
+            "Under flips some Shapes are mirror images of others, so about a tenth of the held-out "
+            "orbits also occur in training, with another canonical sample."
+        )
+    return notes
 
 
 @torch.no_grad()
@@ -258,72 +286,3 @@ def _labels(result: FitResult, store: ActivationStore, exact: Transport) -> list
         # A page without labels is better than none.
         return None
     return [label.sentence for label in labels]
-
-
-def describe_action(job: Job) -> dict[str, Any]:
-    """Say how the group moves the images, and what interpolation costs."""
-    action = job.action
-    error = 0.0 if action.exact else action.error(job.source.inputs.values[:64])
-    return {"name": action.name, "exact": action.exact, "error": error, **action.config}
-
-
-def _describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
-    train, held_out = store.split()
-    inputs = job.source.inputs
-    return {
-        "name": inputs.name,
-        "n": store.n,
-        "train": len(train),
-        "held_out": len(held_out),
-        "digest": inputs.digest,
-        "classes": list(inputs.class_names),
-        "skipped": list(inputs.skipped),
-    }
-
-
-@torch.no_grad()
-def _describe_model(job: Job, store: ActivationStore) -> dict[str, Any]:
-    mse = None
-    if job.trains_model:
-        held_out = job.source.inputs.values[_measured(job.config, store)]
-        moved = job.action.orbit(held_out).flatten(0, 1)
-        mse = (job.model.module(moved) - moved).square().mean().item()
-    return {
-        "name": job.model.name,
-        "layer": job.model.layer,
-        "dim": store.dim,
-        "positions": store.positions,
-        "mse": mse,
-    }
-
-
-def describe_transport(transport: Transport) -> dict[str, Any]:
-    """Return the figures of a transport, JSON-ready."""
-    return {
-        "method": transport.method,
-        "dim": transport.dim,
-        "variable": transport.motion.variable,
-        "r2": transport.r2,
-        "r2_interval": list(transport.r2_interval),
-        "identity_r2": transport.identity_r2,
-        "r2_per_element": transport.r2_per_element.tolist(),
-        "identity_r2_per_element": transport.identity_r2_per_element.tolist(),
-        "relation_error": transport.relation_error,
-        "order_errors": transport.order_errors,
-        "condition_number": transport.condition_number,
-    }
-
-
-def _notes(job: Job, store: ActivationStore) -> list[str]:
-    notes = []
-    if probe_kind(job.config, _truth(job), store) is None:
-        notes.append("No probing: the images have no classes, or none that probes can be cut for.")
-    measured = len(_measured(job.config, store))
-    if measured < len(store.split()[1]):
-        notes.append(f"SAEs were measured on {measured} held-out samples drawn at random.")
-    if job.source.shape_ids is not None and store.group.name.startswith("D"):
-        notes.append(
-            "Under flips some Shapes are mirror images of others, so about a tenth of the held-out "
-            "orbits also occur in training, with another canonical sample."
-        )
-    return notes

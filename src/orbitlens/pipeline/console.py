@@ -1,4 +1,4 @@
-"""What a user sees while work goes on: one line per stage, with the time left."""
+"""Progress of a run: one line per stage, with the time left."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ from typing import Any, final
 from orbitlens.errors import missing_extra
 
 Tick = Callable[..., None]
+"""A function that takes progress: (done, total), and details that may be ignored."""
 
 
 @final
@@ -32,13 +33,13 @@ class Console:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Tick]:
-        """Time a stage and show how far it is.
+        """Time a stage and show its progress.
 
         Args:
-            name: What the user reads.
+            name: The words that the user reads.
 
         Yields:
-            A function to be called with (done, total); further arguments are ignored.
+            A function to call with (done, total); it ignores further arguments.
         """
         start = time.perf_counter()
         if self.quiet:

@@ -1,4 +1,4 @@
-"""The folder of a run: what is done is there under its final name, and nothing else is."""
+"""The folder of a run: every finished stage has its final name, and nothing else is there."""
 
 import fcntl
 import os
@@ -11,8 +11,8 @@ from typing import Any, final
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
-from orbitlens.pipeline.stopping import TERMINATED, Terminated
 from orbitlens.pipeline.config import with_current_names
+from orbitlens.pipeline.stopping import TERMINATED, Terminated
 
 _RECORDS = ("config.json", "log.txt")
 _GO_ON = "continue with --resume"
@@ -22,14 +22,14 @@ _GO_ON = "continue with --resume"
 class RunFolder:
     """A folder that one run writes, stage by stage.
 
-    Every stage writes under a temporary name and renames, so a stage whose result exists is done,
-    and an interrupted run continues from the first that is not. Each stage has its own seeds:
-    the result is the same, bit for bit, as without the interruption.
+    Every stage writes under a temporary name and then renames. So a stage is done if its result
+    exists, and an interrupted run continues from the first stage that is not done. Each stage has
+    its own seeds: the result is the same, bit for bit, as without the interruption.
 
     Args:
         path: The folder.
         config: The settings, JSON-ready; written as config.json.
-        resume: Continue the run that the folder holds.
+        resume: Continue the run in the folder.
 
     Raises:
         OrbitLensError: If the folder is not empty and `resume` is not set, if there is nothing to
@@ -37,7 +37,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
-        # Resolved at once: what a failure removes must be this very folder, whatever "..".
+        # Resolved at once: a failure must remove this very folder, wherever ".." leads later.
         self._named, self.path = path, Path(path).resolve()
         self.config = with_current_names(config)
         self._resume = resume
@@ -54,8 +54,8 @@ class RunFolder:
     def writing(self) -> Iterator[None]:
         """Create the folder; empty it again on bad input, and say how to go on after a signal.
 
-        What a finished stage has written is whole and stays, for `resume` to continue; what a
-        killed process left under temporary names is removed when resuming.
+        Finished stages stay, so that `resume` continues from them. Resuming removes the temporary
+        files of a killed process.
         """
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with one_line_errors(self._named):
@@ -65,7 +65,7 @@ class RunFolder:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep a second run out; a process that ends in any way lets the next one in."""
+        """Keep a second run out until this process ends, in whatever way."""
         with one_line_errors(self._named):
             descriptor = os.open(self.path, os.O_RDONLY)
         try:
@@ -103,7 +103,7 @@ class RunFolder:
         except (KeyboardInterrupt, Terminated) as error:
             raise type(error)(_GO_ON) from None
         except SystemExit as error:
-            # A training that is told to stop ends so, once it has written its checkpoint.
+            # A training ends in this way on SIGTERM, after it has written its checkpoint.
             if error.code == TERMINATED:
                 raise Terminated(_GO_ON) from None
             raise

@@ -21,8 +21,10 @@ from orbitlens.sae import SAE
 from orbitlens.transport import Transport, move
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
-# Codes and activations of held-out orbits are in memory at once; beyond this many numbers a random
-# part of the orbits is measured.
+__all__ = ["measure_sae", "measured_samples"]
+
+# Codes and activations of held-out orbits are in memory at once. With more numbers than this, a
+# random part of the orbits is measured.
 _MOST_NUMBERS = 50_000_000
 
 
@@ -32,10 +34,17 @@ def measured_samples(store: ActivationStore, *, d_sae: int, seed: int) -> Int[np
     Args:
         store: Activations of orbits.
         d_sae: Number of latents.
-        seed: Seed of the choice, where there is one.
+        seed: Seed of a random part.
 
     Returns:
         Samples in rising order, shape [n].
+
+    Example:
+        >>> from orbitlens import data, store_from_array
+        >>> toy = data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
+        >>> store = store_from_array(toy.orbits, group=toy.group)
+        >>> len(measured_samples(store, d_sae=32, seed=0))
+        10
     """
     held_out = store.split()[1]
     per_sample = store.positions * store.group.order * max(d_sae, store.dim)
@@ -63,19 +72,26 @@ def measure_sae(
         transport: The transport of the same layer.
         transported: Whether the transport completes the SAE, x_hat(gx) = rho(g) D(E(psi(gx))), as
             for the paper's three; a vanilla SAE reconstructs psi(gx) itself.
-        splice: The rest of an autoencoder, from the layer to the image; measures the base model's
-            error with the SAE spliced in.
+        splice: The rest of an autoencoder, from the layer to the image; it measures the base
+            model's error with the SAE spliced in.
         inputs_moved: The images gx that belong to `splice`, shape [batch * |G|, ...].
 
     Returns:
-        JSON-ready figures: mse, normalised_mse and explained_variance of D(E(psi(gx))) against
-        psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx))) with the true g,
-        and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0; dead_latents;
-        code_invariance_error; output_invariance_error; equivariance_error of what the SAE gives in
-        the end; orientation_accuracy, the share of g_hat that are g; spliced_mse. Of an orbit SAE
-        also its number of atoms, and moved_codes, see `moving_share`; its code_invariance_error is
-        that of pooled codes, and an atom is dead, with all its latents, if it fires in no
-        orientation.
+        JSON-ready figures: parameters; mse, normalised_mse and explained_variance of D(E(psi(gx)))
+        against psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx))) with the
+        true g, and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0; dead_latents;
+        code_invariance_error; output_invariance_error; equivariance_error of the final
+        reconstruction; orientation_accuracy, the share of g_hat that are g; spliced_mse; atoms and
+        moved_codes, see `moving_share`, of an orbit SAE. Its code_invariance_error is that of
+        pooled codes, and an atom is dead, with all its latents, if it fires in no orientation.
+
+    Example:
+        >>> from orbitlens import data, fit_transport, sae, store_from_array
+        >>> toy = data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
+        >>> rho = fit_transport(store_from_array(toy.orbits, group=toy.group))
+        >>> figures = measure_sae(sae.topk_sae(16, 32, 3), toy.orbits, rho, transported=False)
+        >>> figures["atoms"], figures["transported_mse"], figures["l0"] <= 3
+        (None, None, True)
     """
     n, order, _ = orbits.shape
     flat = orbits.flatten(0, 1)
@@ -90,7 +106,7 @@ def measure_sae(
         **dict.fromkeys((f"inferred_{name}" for name in _FIGURES), None),
         "l0": l0(codes).mean().item(),
         **_of_codes(sae, codes.unflatten(0, (n, order)), transport),
-        # About the mean: a large bias alone would make any reconstruction look invariant.
+        # About the mean, because a large bias alone makes any reconstruction look invariant.
         "output_invariance_error": invariance_error(
             (x_hat - x_hat.mean(0)).unflatten(0, (n, order))
         ).item(),
@@ -114,7 +130,7 @@ def measure_sae(
 def _of_codes(
     sae: SAE, codes: Float[Tensor, "batch group latents"], transport: Transport
 ) -> dict[str, Any]:
-    """How codes behave along orbits, each kind of SAE by what it promises."""
+    """Return the figures of codes along orbits, for each kind of SAE by its promise."""
     group = sae.dictionary.group
     if group is None:
         return {

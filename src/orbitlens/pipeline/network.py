@@ -1,4 +1,4 @@
-"""`orbitlens transport MODEL INPUTS`: what groups do to the layers of a network."""
+"""`orbitlens transport MODEL INPUTS`: the transport of every layer of a network, on a page."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,29 +10,31 @@ from orbitlens import groups
 from orbitlens.activations import split_samples
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 from orbitlens.files import write_json, write_table
-from orbitlens.models.layers import ALL_LAYERS, get_layer
-from orbitlens.pipeline import stages
+from orbitlens.models import ALL_LAYERS, get_layer
+from orbitlens.pipeline._describe import describe_action
+from orbitlens.pipeline._job import Job, build_action, prepare
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline._run import describe_action
-from orbitlens.pipeline.stages import Job
+from orbitlens.pipeline.stages import train_model
 from orbitlens.report import write_network_page
 from orbitlens.reps import irrep_label, irreps
 from orbitlens.transport import LayerEquivariance, NetworkEquivariance, measure_network, rank_groups
 
+__all__ = ["NetworkConfig", "choose", "report"]
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The settings of a report, besides those that all verbs share.
+    """The settings of a report on a network.
 
     Args:
         run: Data, model and group.
         layers: Names of layers; empty for all of them.
         candidates: Names of groups to choose from; empty to report on the group of `run`.
-        max_positions: Places of a map or token grid kept of each input, at most.
-        max_dim: Directions kept of wide layers, at most.
-        lie_inputs: Held-out images for the Lie-derivative errors; 0 leaves them out.
+        max_positions: Most places of a map or token grid to keep of each input, default 16.
+        max_dim: Most directions to keep of a wide layer, default 256.
+        lie_inputs: Held-out images for the Lie-derivative errors, default 64; 0 leaves them out.
 
     Raises:
         OrbitLensError: If a number is out of range, or a group unknown or named twice.
@@ -71,8 +73,8 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     Args:
         config: The settings.
         out: The folder: config.json, metrics.json, layers.csv, report/index.html, log.txt.
-        resume: Continue what was interrupted; a base model that was trained is kept.
-        console: Where progress is shown.
+        resume: Continue an interrupted report; a trained base model is kept.
+        console: Shows progress.
 
     Returns:
         The record, as written to metrics.json.
@@ -99,21 +101,20 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     Args:
         config: The settings.
         out: The folder: config.json, metrics.json, groups.csv, log.txt.
-        resume: Continue what was interrupted.
-        console: Where progress is shown.
+        resume: Continue an interrupted choice.
+        console: Shows progress.
 
     Returns:
-        The record, as written to metrics.json: for each layer the group chosen, or None.
+        The record, as written to metrics.json: for each layer the chosen group, or None.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
     base = _prepare(config, console)
     candidates = {
-        name: stages.build_action(config.run, name, base.source.inputs)
-        for name in config.candidates
+        name: build_action(config.run, name, base.source.inputs) for name in config.candidates
     }
     measured: dict[str, list[LayerEquivariance]] = {}
     with folder.writing():
-        # A network that is trained here is one and the same for all candidates.
+        # A network that is trained here is the same for all candidates.
         _train(base, folder, console)
         for name, action in candidates.items():
             job = replace(base, action=action)
@@ -141,17 +142,17 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
 def _prepare(config: NetworkConfig, console: Console) -> Job:
     """Load images and network, and check the names of the layers."""
     with console.stage("load images and network"):
-        job = stages.prepare(replace(config.run, layer=ALL_LAYERS))
+        job = prepare(replace(config.run, layer=ALL_LAYERS))
     for layer in config.layers:
         get_layer(job.model.module, layer)
     return job
 
 
 def _train(job: Job, folder: RunFolder, console: Console) -> None:
-    """Train the network, or load it if that was done before; most come trained."""
+    """Train the network or load it; most networks come trained."""
     if job.trains_model:
         with console.stage("train the base model") as tick:
-            stages.train_model(job, folder / "model.safetensors", tick)
+            train_model(job, folder / "model.safetensors", tick)
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does: what it has begun is left in order, and a line is said."""
+"""SIGTERM ends a command as Ctrl-C does: it leaves its files in order and prints a line."""
 
 import signal
 import threading
@@ -7,20 +7,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import final
 
+__all__ = ["TERMINATED", "Terminated", "listening_to_sigterm"]
+
 TERMINATED = 128 + signal.SIGTERM
-"""The exit code of what SIGTERM has ended."""
+"""The exit code of a command that SIGTERM ended."""
 
 
 @final
 class Terminated(BaseException):
-    """SIGTERM, as KeyboardInterrupt is Ctrl-C; the message says how to go on."""
+    """Stands for SIGTERM as KeyboardInterrupt stands for Ctrl-C; its message says how to go on."""
 
 
 @contextmanager
 def listening_to_sigterm() -> Iterator[None]:
-    """Raise `Terminated` in the block on the first SIGTERM; let no other disturb the clearing up.
+    """Raise `Terminated` in the block on the first SIGTERM, and ignore those that follow.
 
-    Only in the main thread, and only where SIGTERM would end the process at once.
+    This holds only in the main thread, and only if SIGTERM would end the process at once.
 
     Example:
         >>> with listening_to_sigterm():
@@ -34,14 +36,14 @@ def listening_to_sigterm() -> Iterator[None]:
     if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    told = False
+    stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
-        nonlocal told
-        # A supervisor tells every process of a group, and a parent hands on what it was told.
-        if not told:
-            told = True
+        nonlocal stopping
+        # A supervisor signals every process of a group, and a parent passes its signal on.
+        if not stopping:
+            stopping = True
             raise Terminated
 
     signal.signal(signal.SIGTERM, stop)

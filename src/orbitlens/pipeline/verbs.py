@@ -1,8 +1,9 @@
-"""The single verbs: one stage each, from folder to folder.
+"""The single verbs of the command line: one stage each, from folder to folder.
 
-A harvest folder holds config.json, acts.zarr, the autoencoder's weights where one was trained,
-metrics.json and log.txt; the other verbs take it, or the path or URL of any store, and write a
-folder of their own in the same form. What they write, and SAEs and transports, are local.
+A harvest folder holds config.json, acts.zarr, metrics.json, log.txt, and the weights of an
+autoencoder that was trained. The other verbs read such a folder, or any store by its path or URL.
+Each writes a local folder of its own in the same form, and continues an interrupted one if `resume`
+is set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.activations import ActivationStore, open_store
-from orbitlens.activations.store._address import address_of, inside, read_at
-from orbitlens.activations.store._claim import exists
+from orbitlens.activations.store import address_of, exists, inside, read_at
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
-from orbitlens.pipeline.measure import measure_sae, measured_samples
-from orbitlens.pipeline._orbit import ORBIT, build_orbit, check_pairs
+from orbitlens.pipeline._describe import describe_transport
+from orbitlens.pipeline._job import check_images, load_source, prepare
+from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
+from orbitlens.pipeline._run import render
+from orbitlens.pipeline._saes import ORBIT, build_sae, check_pairs
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline._run import describe_transport, render
+from orbitlens.pipeline.measure import measure_sae, measured_samples
 from orbitlens.transport import Transport, fit_transport
+
+__all__ = ["harvest", "locate", "locate_store", "probe", "report", "train", "transport"]
 
 
 def harvest(
@@ -34,16 +39,16 @@ def harvest(
     Args:
         config: The settings.
         out: The folder to write.
-        resume: Go on where an earlier harvest into this folder stopped.
-        console: Progress.
-        workers: Processes that run the network; they change no bit of the result.
+        resume: Continue an interrupted harvest.
+        console: Shows progress.
+        workers: Processes that run the network, default 1; they change no bit of the result.
 
     Returns:
         A description of the store.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.stage("load images"):
-        job = stages.prepare(config)
+        job = prepare(config)
     with folder.writing():
         if job.trains_model:
             with console.stage("train the base model") as tick:
@@ -58,8 +63,15 @@ def transport(
 ) -> dict[str, Any]:
     """Fit a transport and measure it on held-out orbits.
 
+    Args:
+        config: The settings.
+        activations: A store, or the folder of a harvest.
+        out: The folder to write.
+        resume: Continue an interrupted fit.
+        console: Shows progress.
+
     Returns:
-        Its figures.
+        The figures of the transport.
     """
     store = locate_store(activations)
     folder = RunFolder(out, _config(config, ("transport", "seed"), activations), resume=resume)
@@ -80,22 +92,30 @@ def train(
 ) -> dict[str, Any]:
     """Train one SAE and measure it on held-out orbits.
 
-    An orbit SAE is built on the exact transport in `transport`, or on one that is fitted and kept
-    in exact/, and measured by it; the others are measured by a least-squares transport.
+    An orbit SAE is built on an exact transport, which also measures it. A least-squares transport
+    measures the others.
+
+    Args:
+        config: The settings.
+        activations: A store, or the folder of a harvest.
+        objective: One of `NAMES`.
+        transport: The folder of an exact transport for the orbit SAE; None (default) fits one and
+            keeps it in exact/.
+        out: The folder to write.
+        resume: Continue an interrupted training.
+        console: Shows progress.
 
     Returns:
-        Its figures.
+        The figures of the SAE.
 
     Raises:
-        OrbitLensError: If SAE and transport do not fit the store, or only an orbit SAE would need
-            the transport.
+        OrbitLensError: If SAE and transport do not fit the store, or the SAE needs no transport.
     """
     store = locate_store(activations)
-    given = _given_transport(config, objective, transport, store)
+    exact = _given_transport(config, objective, transport, store)
     settings = _config(config, TRAINING, activations, transport=transport)
     folder = RunFolder(out, {**settings, "objective": objective}, resume=resume)
     with folder.writing():
-        exact = given
         if objective == ORBIT and exact is None:
             with console.stage("fit the exact transport"):
                 exact = stages.learn_exact(store, folder / "exact")
@@ -121,7 +141,7 @@ def train(
 def _given_transport(
     config: RunConfig, objective: str, path: Path | None, store: ActivationStore
 ) -> Transport | None:
-    """Load the transport of an orbit SAE, and check what can be wrong before any work."""
+    """Load the transport of an orbit SAE, and check the SAE before any work."""
     if objective != ORBIT:
         if path is not None:
             raise OrbitLensError(
@@ -130,13 +150,13 @@ def _given_transport(
                 received=str(path),
                 remedy="leave it out, or train the orbit SAE",
             )
-        stages.build_sae(config, store.dim)
+        build_sae(config, store.dim)
         return None
     check_pairs(config, store.group)
     if path is None:
         return None
-    transport = stages.load_transport(locate(path, "transport.json"), store)
-    build_orbit(config, store.dim, transport)
+    transport = load_transport(locate(path, "transport.json"), store)
+    build_sae(config, store.dim, transport)
     return transport
 
 
@@ -150,17 +170,26 @@ def probe(
     resume: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Probe a trained SAE for what is known about the samples; an orbit SAE by both readouts.
+    """Probe a trained SAE for the classes or shapes of its samples.
+
+    Args:
+        config: The settings.
+        activations: A store, or the folder of a harvest.
+        sae: The folder of the SAE; both readouts of an orbit SAE are probed.
+        transport: The folder of the transport that completes an equivariant SAE, or None.
+        out: The folder to write.
+        resume: Continue an interrupted probing.
+        console: Shows progress.
 
     Returns:
         The scores.
 
     Raises:
-        OrbitLensError: If nothing is known about the samples that probes could find.
+        OrbitLensError: If the store has nothing to probe for.
     """
     store = locate_store(activations)
     sae_folder = locate(sae, "cfg.json")
-    model = stages.load_sae(sae_folder, store)
+    model = load_sae(sae_folder, store)
     objective = read_json(sae_folder / "cfg.json").get("metadata", {}).get("objective")
     if transport is not None and objective == "vanilla":
         raise OrbitLensError(
@@ -169,13 +198,10 @@ def probe(
             received=str(transport),
             remedy="leave it out, or give an equivariant SAE",
         )
-    rho = (
-        None
-        if transport is None
-        else stages.load_transport(locate(transport, "transport.json"), store)
-    )
-    if rho is not None:
-        stages.check_transport_of(model, rho)
+    rho = None
+    if transport is not None:
+        rho = load_transport(locate(transport, "transport.json"), store)
+        check_transport_of(model, rho)
     truth = _truth(store)
     if probe_kind(config, truth, store) is None:
         raise OrbitLensError(
@@ -195,30 +221,41 @@ def probe(
 def report(run: Path, *, console: Console) -> dict[str, Any]:
     """Draw the page of a finished run again.
 
+    Args:
+        run: The folder of the run.
+        console: Shows progress.
+
     Returns:
         The path of the page.
+
+    Raises:
+        OrbitLensError: If the folder holds no finished run.
     """
-    if not (run / "metrics.json").is_file() or not (run / "saes").is_dir():
-        received = "no such folder"
-        if run.is_dir():
-            received = (
-                "no SAEs there" if (run / "metrics.json").is_file() else "no metrics.json there"
-            )
+    has_metrics = (run / "metrics.json").is_file()
+    if not has_metrics or not (run / "saes").is_dir():
+        received = "no SAEs there" if has_metrics else "no metrics.json there"
         raise OrbitLensError(
             str(run),
             expected="the folder of a finished run",
-            received=received,
+            received=received if run.is_dir() else "no such folder",
             remedy="give the --out of `orbitlens run`, or continue it with --resume",
         )
     record = read_json(run / "config.json")
-    job = stages.prepare(RunConfig.from_dict(record))
+    job = prepare(RunConfig.from_dict(record))
     with console.stage("draw the page"):
         render(job, RunFolder(run, record, resume=True))
     return {"page": str(run / "report" / "index.html")}
 
 
 def locate_store(activations: Path | str) -> ActivationStore:
-    """Open a store given by its own path or URL, or by that of the folder of a run."""
+    """Open a store, given its own path or URL or that of the folder around it.
+
+    Args:
+        activations: Path or URL.
+
+    Returns:
+        The store.
+    """
     address = address_of(activations)
     with one_line_errors(activations, TO_READ):
         within = exists(address, "acts.zarr")
@@ -227,6 +264,13 @@ def locate_store(activations: Path | str) -> ActivationStore:
 
 def locate(path: Path, marker: str) -> Path:
     """Find the folder with a marker file: the path itself, or the only one below it.
+
+    Args:
+        path: Where to look.
+        marker: The name of the file.
+
+    Returns:
+        The folder.
 
     Raises:
         OrbitLensError: If there is none, or more than one.
@@ -245,17 +289,17 @@ def locate(path: Path, marker: str) -> Path:
 
 
 def _truth(store: ActivationStore) -> Truth:
-    """Recover what is known about the samples; the glyphs of Shapes follow from their settings."""
+    """Return labels and glyphs of a store; the glyphs of Shapes follow from their settings."""
     record = _settings_beside(store.path)
     if record.get("source") != "shapes":
         return Truth(shape_ids=None, labels=store.labels)
-    source = stages.load_source(RunConfig.from_dict(record))
-    stages.check_images(store, source.inputs)
+    source = load_source(RunConfig.from_dict(record))
+    check_images(store, source.inputs)
     return Truth(source.shape_ids, labels=None)
 
 
 def _settings_beside(store: Path | str | None) -> dict[str, Any]:
-    """The settings of the harvest that a store came from; empty where they are not with it."""
+    """Return the settings of the harvest of a store; empty if they are not beside it."""
     if isinstance(store, str):
         url = f"{store.rpartition('/')[0]}/config.json"
         content = read_at(url)
@@ -267,7 +311,7 @@ def _settings_beside(store: Path | str | None) -> dict[str, Any]:
 def _config(
     config: RunConfig, used: Sequence[str], activations: Path | str, **others: Path | None
 ) -> dict[str, Any]:
-    """The settings that a verb uses, and the absolute paths of what it reads."""
+    """Return the settings that a verb uses, and the absolute paths that it reads."""
     address = address_of(activations)
     paths = {name: path if path is None else str(path.resolve()) for name, path in others.items()}
     return {

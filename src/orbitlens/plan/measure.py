@@ -32,10 +32,10 @@ from orbitlens.reps import IsotypicBasis
 from orbitlens.sae import SAE, OrbitDictionary, topk_sae
 from orbitlens.sae.orbit import compose_orbit
 from orbitlens.sae.sparsity import SPARSITY_RULES
-from orbitlens.training import HeldData, searches_in_bfloat16
-from orbitlens.training._encode import sparse_codes
+from orbitlens.training import Objective, fit, unit_scale
+from orbitlens.training._encode import searches_in_bfloat16, sparse_codes
+from orbitlens.training._held import HeldData
 from orbitlens.training._stack import stack_saes
-from orbitlens.training.fit import Objective, fit, unit_scale
 from orbitlens.transport import fit_transport
 from orbitlens.typing import Float, Tensor
 
@@ -93,8 +93,8 @@ def measure_store(
         samples = np.flatnonzero(np.arange(store.n) % 5 < 4)
         part = 4 * len(samples) * math.prod(shape)
         with peak_since() as peak:
-            hold = _least(lambda _: HeldData(store, samples, torch.device("cpu")), rounds=1)
-        hold = min(hold, _least(lambda _: HeldData(store, samples, torch.device("cpu")), rounds=1))
+            hold = _least(lambda _: HeldData([store], [samples], torch.device("cpu")), rounds=1)
+        hold = min(hold, _least(lambda _: HeldData([store], [samples], torch.device("cpu")), rounds=1))
         read = _least(lambda _: store.orbits())
     seen = array[:, :, 0]
     look = _least(lambda _: unit_scale(seen)) / (4 * seen.numel())

@@ -6,9 +6,7 @@ The shards are those of `plan_shards`, the budget of readers that of `OrbitBatch
 import math
 from dataclasses import dataclass
 
-from orbitlens.activations.store._dtypes import check_dtype
-from orbitlens.activations.store._shard_sizes import chunk_samples, plan_shards
-from orbitlens.activations.store.shuffled_batches import Needs
+from orbitlens.activations.store import Needs, check_dtype, chunk_samples, plan_shards
 from orbitlens.groups import Group
 from orbitlens.pipeline._orbit import ORBIT
 from orbitlens.pipeline.config import RunConfig

@@ -1,31 +1,37 @@
-"""Probes: what are a few latents good for?
+"""Probes measure what a few latents are good for.
 
     rank_latents, largest_mean_difference    choose latents for binary tasks
     largest_between_class_variance           choose latents for classes
-    truncated_reconstruction                 what the chosen latents say, moved by the transport
+    truncated_reconstruction                 decodes the chosen latents alone, moved by a transport
     infer_orientation                        the orientation of each sample, without an oracle
     boosted_f1                               XGBoost on a binary task
     logistic_scores, LogisticScores          logistic regression on classes
     logistic_predictions, binary_f1          the steps of these two, on their own
     probe_tasks, ProbeSet, ProbeScores       the Shapes protocol over many tasks
     Orientation                              whose orientation: oracle, inferred or none
-    invariant_readout                        codes summed over the group, of an orbit SAE
+    score_readouts                           that protocol for every readout of an SAE
+    invariant_readout                        codes of an orbit SAE, summed over the group
     probe_readouts, ReadoutScores            both readouts of an orbit SAE, and one by a rule
 
 The probes need scikit-learn and xgboost (extra "probe"), which are loaded on first use.
 """
 
-from orbitlens.probe.boosted import boosted_f1
-from orbitlens.probe.logistic import LogisticScores, logistic_predictions, logistic_scores
-from orbitlens.probe.orientation import infer_orientation
-from orbitlens.probe.readouts import ReadoutScores, invariant_readout, probe_readouts
-from orbitlens.probe.scores import binary_f1
-from orbitlens.probe.selection import (
+from orbitlens.probe._boosted import boosted_f1
+from orbitlens.probe._selection import (
     largest_between_class_variance,
     largest_mean_difference,
     rank_latents,
 )
-from orbitlens.probe.shapes_probing import Orientation, ProbeScores, ProbeSet, probe_tasks
+from orbitlens.probe.logistic import LogisticScores, logistic_predictions, logistic_scores
+from orbitlens.probe.orientation import infer_orientation
+from orbitlens.probe.readouts import (
+    ReadoutScores,
+    invariant_readout,
+    probe_readouts,
+    score_readouts,
+)
+from orbitlens.probe.scores import binary_f1
+from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
 from orbitlens.probe.truncation import truncated_reconstruction
 
 __all__ = [
@@ -45,5 +51,6 @@ __all__ = [
     "probe_readouts",
     "probe_tasks",
     "rank_latents",
+    "score_readouts",
     "truncated_reconstruction",
 ]

@@ -15,7 +15,7 @@ _MAX_STEPS = 3000
 
 @dataclass(frozen=True)
 class LogisticScores:
-    """What a logistic probe reaches on test samples.
+    """The scores of a logistic probe on test samples.
 
     Args:
         accuracy: Share of test samples whose class is right, from 0 to 1.
@@ -105,7 +105,7 @@ def logistic_predictions(
     train, test = _standardised(train_codes[:, kept], test_codes[:, kept])
     probe = LogisticRegression(max_iter=_MAX_STEPS)
     with warnings.catch_warnings():
-        # The paper's limit of steps is part of the probe, and reaching it is no fault.
+        # The paper's limit of steps is part of the probe; reaching it is no error.
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(train, train_labels.cpu().numpy())
     return torch.from_numpy(probe.predict(test)).to(train_labels)

@@ -1,7 +1,7 @@
-"""Orientation without an oracle: which group element best explains a sample?
+"""Orientation without an oracle: the group element that best explains a sample.
 
-A probe that is told the true element of each sample has been given half of the answer to any
-question about orientation. This estimate uses nothing but the activation and its reconstruction.
+The true element of a sample is half of the answer to any question about its orientation. This
+estimate uses only the activation and its reconstruction.
 """
 
 import torch
@@ -26,7 +26,7 @@ def infer_orientation(
         matrices: rho(g) for every g, shape [group, dim, dim].
 
     Returns:
-        One element per sample, shape [n]; the lowest of those that are equally near.
+        One element per sample, shape [n]; the lowest of equally near ones.
 
     Raises:
         OrbitLensError: If `x` and `x_hat` differ in shape.

@@ -1,23 +1,27 @@
-"""The two readouts of an orbit SAE, and the rule by which a probe takes one of them.
+"""The readouts of an SAE: each is a way to turn codes into the features of a probe.
+
+An SAE without a transport has one readout, the reconstruction from the kept latents. One with a
+transport has two: that reconstruction moved by the true orientation, or by the inferred one. An
+orbit SAE has two that need no orientation:
 
 invariant   codes summed over the group, one number for each atom: what is there
-oriented    the truncated reconstruction of pairs (element, atom): what is there, and how it stands
+oriented    the reconstruction from pairs (element, atom): what is there, and how it stands
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from orbitlens.probe.shapes_probing import ProbeSet, probe_tasks
+from orbitlens.errors import OrbitLensError
+from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
 from orbitlens.sae import SAE
 
 
 def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tensor, "n readout"]:
-    """Return what an SAE says that does not depend on the orientation of the input.
+    """Return the part of the codes that does not depend on the orientation of the input.
 
     Args:
         sae: The SAE.
@@ -32,6 +36,79 @@ def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tens
         torch.Size([3, 8])
     """
     return sae.dictionary.pooled(codes)
+
+
+def score_readouts(
+    train: ProbeSet,
+    test: ProbeSet,
+    sae: SAE,
+    matrices: Float[Tensor, "group dim dim"] | None = None,
+    *,
+    families: Sequence[str],
+    t: Sequence[int] | Mapping[Orientation, Sequence[int]],
+    stride: int = 1,
+    seed: int = 0,
+    threads: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[str, Orientation, ProbeScores]]:
+    """Score every readout of an SAE on many binary tasks, one after the other.
+
+    Args:
+        train: Samples that rank the latents and fit the probes.
+        test: Samples that score them.
+        sae: The SAE that encoded both.
+        matrices: rho(g) of an SAE with a transport, shape [group, dim, dim]; None without one.
+        families: The family of each task.
+        t: Numbers of latents to keep, for all readouts or by orientation. A readout with fewer
+            latents is probed with all of them.
+        stride: Probes see every stride-th coordinate of a reconstruction, default every one.
+        seed: Seed of the probes.
+        threads: Threads that fit probes side by side.
+        progress: See `probe_tasks`.
+
+    Yields:
+        The name of the readout ("invariant" or "oriented" of an orbit SAE, else ""), the
+        orientation, and the scores. Both readouts of an orbit SAE, and the one of an SAE without
+        transport, have orientation "none"; the others "oracle" and "inferred".
+
+    Example:
+        >>> from orbitlens.sae import topk_sae
+        >>> codes = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
+        >>> samples = ProbeSet(codes, labels=codes[:, 1:2] > 0.5)
+        >>> [(name, orientation, scores)] = score_readouts(
+        ...     samples, samples, topk_sae(4, 3, 1), families=["S"], t=[1, 16]
+        ... )
+        >>> name, orientation, scores.t, scores.kept.tolist()
+        ('', 'none', (1, 3), [[1, 2, 0]])
+    """
+    for name, orientation in _names(sae, matrices):
+        sets, W_dec = (train, test), sae.W_dec
+        if name == "invariant":
+            sets = tuple(replace(each, codes=sae.dictionary.pooled(each.codes)) for each in sets)
+            W_dec = None
+        width = sets[0].codes.shape[1]
+        counts = t[orientation] if isinstance(t, Mapping) else t
+        scores = probe_tasks(
+            *sets,
+            families=families,
+            W_dec=W_dec,
+            matrices=None if orientation == "none" else matrices,
+            orientation=orientation,
+            t=[min(count, width) for count in counts],
+            stride=stride,
+            seed=seed,
+            threads=threads,
+            progress=progress,
+        )
+        yield name, orientation, scores
+
+
+def _names(sae: SAE, matrices: Tensor | None) -> tuple[tuple[str, Orientation], ...]:
+    if sae.dictionary.group is not None:
+        return ("invariant", "none"), ("oriented", "none")
+    if matrices is not None:
+        return ("", "oracle"), ("", "inferred")
+    return (("", "none"),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +142,13 @@ def probe_readouts(
     t: Sequence[int],
     stride: int = 1,
     seed: int = 0,
-    workers: int = 2,
+    threads: int = 2,
 ) -> ReadoutScores:
     """Score both readouts of an orbit SAE on many binary tasks, and choose one for each.
 
-    The rule sees training samples alone: for each task and each number of latents, probes are
-    fitted to one random half of them and scored on the other, and the readout with the higher F1 is
-    taken; of equal ones the oriented. No orientation is given or inferred.
+    The rule sees training samples alone. For each task and each number of latents, it fits probes
+    to one random half of them and scores them on the other. It takes the readout with the higher
+    F1, and the oriented one of equals. No orientation is given or inferred.
 
     Args:
         train: Samples that rank latents, choose readouts and fit the probes.
@@ -81,23 +158,27 @@ def probe_readouts(
         t: Numbers of latents to keep: atoms of the invariant readout, pairs of the oriented one.
         stride: Probes see every stride-th coordinate of a reconstruction, default every one.
         seed: Seed of the halves and of the probes.
-        workers: Threads that fit probes.
+        threads: Threads that fit probes side by side.
 
     Returns:
         The scores.
-    """
-    probe = partial(probe_tasks, families=families, seed=seed, workers=workers)
-    pooled = partial(_pooled, sae)
 
-    def both(
-        fitted: ProbeSet, scored: ProbeSet
-    ) -> tuple[Float[Tensor, "tasks truncations"], Float[Tensor, "tasks truncations"]]:
-        by_atom = pooled(fitted), pooled(scored)
-        atoms = [min(count, by_atom[0].codes.shape[1]) for count in t]
-        pairs = [min(count, sae.d_sae) for count in t]
-        invariant = probe(*by_atom, W_dec=None, t=atoms)
-        oriented = probe(fitted, scored, W_dec=sae.W_dec, t=pairs, stride=stride)
-        return invariant.f1, oriented.f1
+    Raises:
+        OrbitLensError: If the SAE is no orbit SAE, or `probe_tasks` rejects an argument.
+    """
+    if sae.dictionary.group is None:
+        raise OrbitLensError(
+            "`sae`",
+            expected="an orbit SAE, which has two readouts",
+            received=f"one with a {type(sae.dictionary).__name__}",
+            remedy="use `score_readouts` or `probe_tasks`",
+        )
+
+    def both(fitted: ProbeSet, scored: ProbeSet) -> list[Float[Tensor, "tasks truncations"]]:
+        readouts = score_readouts(
+            fitted, scored, sae, families=families, t=t, stride=stride, seed=seed, threads=threads
+        )
+        return [scores.f1 for _, _, scores in readouts]
 
     order = torch.randperm(len(train.codes), generator=torch.Generator().manual_seed(seed))
     half = len(order) // 2
@@ -107,10 +188,5 @@ def probe_readouts(
     return ReadoutScores(invariant, oriented, chosen, tuple(families))
 
 
-def _pooled(sae: SAE, samples: ProbeSet) -> ProbeSet:
-    return replace(samples, codes=invariant_readout(sae, samples.codes))
-
-
 def _part(samples: ProbeSet, rows: Int[Tensor, " part"]) -> ProbeSet:
-    """Some of the samples, as probes of codes see them."""
     return ProbeSet(samples.codes[rows], samples.labels[rows])

@@ -9,15 +9,15 @@ def binary_f1(predicted: Bool[Tensor, " n"], labels: Bool[Tensor, " n"]) -> floa
 
     F1 = 2 TP / (2 TP + FP + FN)
 
-    The tasks of the Shapes experiment have up to 97% negatives, so that accuracy would reward a
-    probe that never finds anything.
+    The tasks of the Shapes experiment have up to 97% negatives, so accuracy would reward a probe
+    that never finds anything.
 
     Args:
-        predicted: What the probe says, shape [n].
-        labels: What is true, shape [n].
+        predicted: The predictions, shape [n].
+        labels: The truth, shape [n].
 
     Returns:
-        A number from 0 to 1; 0 where nothing is positive and nothing is predicted to be.
+        A number from 0 to 1; 0 if nothing is positive and nothing is predicted to be.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The truncated reconstruction: what a few latents alone say about the activations."""
+"""The truncated reconstruction of activations: the part that a few latents give."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -18,8 +18,8 @@ def truncated_reconstruction(
 
     x_t[i] = rho(g_i) sum_{j in kept} z_ij D_j
 
-    Without a transport rho(g_i) is the identity. The decoder's bias is left out: a probe sees what
-    the kept latents say and nothing else.
+    Without a transport rho(g_i) is the identity. The decoder's bias is left out, so that a probe
+    sees the kept latents and nothing else.
 
     Source: the Shapes probes of Erdogan & Lucic, arXiv 2511.09432.
 

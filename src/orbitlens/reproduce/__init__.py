@@ -1,24 +1,38 @@
-"""What the recipes share: the columns of the paper's tables, resumable jobs, and comparison.
+"""Code that the recipes share: columns of the paper's tables, resumable jobs, and comparison.
 
 The recipes themselves live outside the package, in `recipes/`, one folder per experiment.
 
-Recipe, main                 a recipe and the program that its run.py is
+Recipe, main                 a recipe, and the program in its run.py
+run_recipe                   the same from Python
 BUDGETS                      the names of its settings
 Job                          a part of a recipe that is done or not done
-Column, COLUMNS              the SAEs of the paper's tables, with what each is trained on
-build_column                 an untrained SAE of a column
+Column, COLUMNS              the SAEs of the paper's tables
+build_column                 an untrained SAE of a column; column_objective, what it minimises
+oriented_reconstruction      its reconstruction of samples in any orientation
+centroids                    k-means centroids of activations, for the archetypal SAEs
 summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
+comparison_lines             comparisons as lines of text
 read_table                   from a CSV file
 locate, names                the recipes of this checkout or installation
+
+Its modules are public too: `classes` and `shapes_tables` declare recipes, `shapes` makes the base
+models of Shapes, and `plots` draws.
 """
 
-from orbitlens.reproduce.columns import COLUMNS, Column, build_column
-from orbitlens.reproduce.compare import Comparison, compare
-from orbitlens.reproduce.jobs import Job
+from orbitlens.reproduce._jobs import Job
+from orbitlens.reproduce._saes import centroids
+from orbitlens.reproduce._tables import read_table, summarise
+from orbitlens.reproduce.columns import (
+    COLUMNS,
+    Column,
+    build_column,
+    column_objective,
+    oriented_reconstruction,
+)
+from orbitlens.reproduce.compare import Comparison, compare, comparison_lines
 from orbitlens.reproduce.locate import locate, names
-from orbitlens.reproduce.main import BUDGETS, Recipe, main
-from orbitlens.reproduce.tables import read_table, summarise
+from orbitlens.reproduce.recipe import BUDGETS, Recipe, main, run_recipe
 
 __all__ = [
     "BUDGETS",
@@ -28,10 +42,15 @@ __all__ = [
     "Job",
     "Recipe",
     "build_column",
+    "centroids",
+    "column_objective",
     "compare",
+    "comparison_lines",
     "locate",
     "main",
     "names",
+    "oriented_reconstruction",
     "read_table",
+    "run_recipe",
     "summarise",
 ]

@@ -1,21 +1,24 @@
-"""The columns of the paper's tables: which SAE, how wide, and trained on what.
+"""The columns of the paper's tables: the SAE, its width and its objective.
 
 Source: Erdogan & Lucic, arXiv 2511.09432, Tables 3 to 5 and Figures 2 to 6. All columns of the
 paper have the two-layer TopK encoder. The orbit SAE, which is not in the paper, has a linear one:
-with two layers it reconstructs worse, and has more parameters.
+with two layers it reconstructs worse and has more parameters.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
+
+import torch
 
 from orbitlens import objectives
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE, archetypal_sae, crosscoder_sae, orbit_sae, topk_sae
-from orbitlens.training.views import Objective
-from orbitlens.transport import Transport
-from orbitlens.typing import Float, Tensor
+from orbitlens.training import Objective
+from orbitlens.transport import Transport, move
+from orbitlens.typing import Elements, Float, Orbits, Tensor
 
-WIDE = 4
+_WIDE = 4
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Column:
 
     Args:
         name: Its name in the tables.
-        objective: What it minimises.
-        dictionary: Its dictionary.
-        width: Times the narrow number of latents.
+        objective: The objective that it minimises.
+        dictionary: The kind of its dictionary.
+        width: Its number of latents as a multiple of the narrow number.
         transported: Whether a transport follows it.
     """
 
@@ -41,9 +44,9 @@ COLUMNS: dict[str, Column] = {
     column.name: column
     for column in (
         Column("vanilla", objectives.reconstruction),
-        Column("vanilla_wide", objectives.reconstruction, width=WIDE),
+        Column("vanilla_wide", objectives.reconstruction, width=_WIDE),
         Column("archetypal", objectives.reconstruction, "archetypal"),
-        Column("archetypal_wide", objectives.reconstruction, "archetypal", WIDE),
+        Column("archetypal_wide", objectives.reconstruction, "archetypal", _WIDE),
         Column("crosscoder", objectives.orbit_reconstruction, "crosscoder"),
         Column("equivariant_canonical", objectives.canonical, transported=True),
         Column("equivariant_latent", objectives.latent_invariance, transported=True),
@@ -68,10 +71,10 @@ def build_column(
     """Build the untrained SAE of a column.
 
     Args:
-        column: Which.
+        column: The column.
         d_in: Width of the activations.
-        latents: Narrow number of latents; a wide column has four times as many, an orbit SAE as
-            many atoms.
+        latents: Narrow number of latents. A wide column has four times as many, and an orbit SAE
+            has as many atoms.
         k: Latents kept per sample.
         hidden: Width of the encoder's hidden layer.
         group_order: |G|; a crosscoder has a block of directions for each element.
@@ -113,3 +116,60 @@ def _missing(argument: str, wanted: str, column: Column, maker: str) -> OrbitLen
         received=None,
         remedy=f"compute it with {maker}",
     )
+
+
+def column_objective(column: Column, orbit_weight: float) -> Objective:
+    """Return the objective of a column with its weight.
+
+    Args:
+        column: The column.
+        orbit_weight: lambda of the orbit SAE; 0 is plain reconstruction.
+
+    Returns:
+        The objective.
+
+    Example:
+        >>> column_objective(COLUMNS["orbit"], 0.0).__name__
+        'reconstruction'
+    """
+    if column.objective is not objectives.orbit_invariance:
+        return column.objective
+    if orbit_weight == 0:
+        return objectives.reconstruction
+    return partial(objectives.orbit_invariance, weight=orbit_weight)
+
+
+@torch.no_grad()
+def oriented_reconstruction(
+    column: Column, sae: SAE, orbits: Orbits, elements: Elements, transport: Transport
+) -> Float[Tensor, "batch dim"]:
+    """Reconstruct each sample in its orientation, as the method of a column does.
+
+    An equivariant SAE decodes the oriented sample and moves the result, rho(g) D(E(psi(gx))). A
+    crosscoder reads the canonical sample and decodes with the element's block, D_g(E(psi(x))). The
+    others decode the oriented sample, D(E(psi(gx))).
+
+    Args:
+        column: The column.
+        sae: Its SAE.
+        orbits: Activations, shape [batch, |G|, dim].
+        elements: The orientation of each sample, shape [batch].
+        transport: The transport.
+
+    Returns:
+        Reconstructions, shape [batch, dim].
+
+    Example:
+        >>> import orbitlens as ol
+        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
+        >>> rho = ol.fit_transport(ol.store_from_array(toy.orbits, group=toy.group))
+        >>> column, turned = COLUMNS["equivariant_canonical"], torch.ones(50, dtype=torch.long)
+        >>> sae = build_column(column, 16, 8, 3, hidden=64, group_order=4)
+        >>> oriented_reconstruction(column, sae, toy.orbits, turned, rho).shape
+        torch.Size([50, 16])
+    """
+    rows = torch.arange(len(orbits))
+    if sae.dictionary.orbit_order:
+        return sae.dictionary.orbit(sae.encode(orbits[:, 0]))[rows, elements]
+    x_hat = sae.decode(sae.encode(orbits[rows, elements]))
+    return move(x_hat, elements, transport.matrices) if column.transported else x_hat

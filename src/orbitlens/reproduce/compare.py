@@ -16,8 +16,8 @@ class Comparison:
     """One figure of ours beside the published one.
 
     Args:
-        key: What was measured.
-        metric: Which figure of it.
+        key: The measured case, such as {"sae": "vanilla"}.
+        metric: The name of the figure.
         ours: Our mean.
         our_spread: Its spread.
         paper: The published mean.
@@ -40,6 +40,11 @@ class Comparison:
         """Ours minus the paper's."""
         return None if self.ours is None else self.ours - self.paper
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a row of comparison.csv."""
+        names = ("metric", "ours", "our_spread", "paper", "paper_spread", "difference", "verdict")
+        return {**self.key, **{name: getattr(self, name) for name in names}}
+
 
 def compare(
     results: Sequence[Mapping[str, Any]],
@@ -49,13 +54,13 @@ def compare(
 ) -> list[Comparison]:
     """Join our results with a published table.
 
-    A published figure is a pair of columns NAME_mean and NAME_std or NAME_stderr; the other columns
-    say what was measured, and are the keys of the join.
+    A published figure is a pair of columns NAME_mean and NAME_std or NAME_stderr. The other columns
+    name the measured case and are the keys of the join.
 
     Args:
         results: Our rows; they may have more columns than the published table.
         expected: The published rows.
-        where: The values of our further columns that correspond to the published setting.
+        where: The values of our further columns in the published setting.
 
     Returns:
         One comparison for each published figure, row by row.
@@ -117,3 +122,37 @@ def _compared(
     else:
         verdict = "better" if (mean > paper) != (metric in _LOWER_IS_BETTER) else "worse"
     return Comparison(key, metric, mean, own, paper, paper_spread, verdict)
+
+
+def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
+    """Format a comparison as lines of text: ours, the paper's, the difference, a verdict.
+
+    Args:
+        compared: What `compare` returned.
+
+    Returns:
+        A head, one line for each figure, and a count of the verdicts; where nothing was published,
+        one line that says so.
+
+    Example:
+        >>> same = Comparison({"sae": "a"}, "f1", 0.5, 0.1, 0.45, 0.1, "within the spread")
+        >>> print(comparison_lines([same])[1])
+        a f1    0.500 +- 0.100    0.450 +- 0.100    +0.050  within the spread
+    """
+    if not compared:
+        return ["nothing published to compare with"]
+    labels = [" ".join([*map(str, each.key.values()), each.metric]) for each in compared]
+    width = max(map(len, labels))
+    lines = [f"{'':<{width}} {'ours':>17} {'paper':>17} {'difference':>10}  verdict"]
+    for label, each in zip(labels, compared, strict=True):
+        ours = "-" if each.ours is None else f"{each.ours:.3f} +- {_spread(each.our_spread)}"
+        difference = "-" if each.difference is None else f"{each.difference:+.3f}"
+        paper = f"{each.paper:.3f} +- {each.paper_spread:.3f}"
+        lines.append(f"{label:<{width}} {ours:>17} {paper:>17} {difference:>9}  {each.verdict}")
+    verdicts = [each.verdict for each in compared]
+    counts = (f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    return [*lines, ", ".join(counts)]
+
+
+def _spread(value: float | None) -> str:
+    return "?    " if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Plots of the recipes: one panel per metric, one line per SAE."""
+"""Plots of the recipes: one panel per metric, one line or bar per SAE."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_file
+
+__all__ = ["bar_panels", "by_panel", "line_panels"]
 
 _STYLES = {
     "vanilla": ("#555555", "-"),
@@ -40,18 +42,14 @@ def line_panels(
         x: The field along the axis, and its label.
         series: The field that tells lines apart.
         metrics: The metrics, each with the kind of its spread.
-        title: What the figure shows.
+        title: The title of the figure.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", extra="report") from None
     columns = min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 0.8), layout="constrained")
+    figure = _figure(columns, lines)
     axes = figure.subplots(lines, columns, squeeze=False).flat
     field, label = x
     ticks = sorted({row[field] for row in rows})
@@ -73,18 +71,15 @@ def line_panels(
         axis.set_xlabel(label)
         axis.set_title(metric.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.25)
-    _legend(figure)
     for axis in figure.axes[len(metrics) :]:
         axis.remove()
-    figure.suptitle(title, fontsize=11)
-    with new_file(path) as file:
-        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
+    _save(figure, path, title)
 
 
 def by_panel(
     rows: Sequence[Mapping[str, Any]], metric: str, panel: str
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Give a metric one name for each panel, for `line_panels` to draw apart.
+    """Give a metric one name for each panel, so that `line_panels` draws the panels apart.
 
     Args:
         rows: Rows with NAME_mean and NAME_stderr.
@@ -127,21 +122,16 @@ def bar_panels(
         series: The field that tells bars of one group apart.
         group: The field that groups bars.
         metrics: The metrics.
-        title: What the figure shows.
+        title: The title of the figure.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", extra="report") from None
     metrics = [m for m in metrics if any(row[f"{m}_mean"] is not None for row in rows)]
     panels = list(dict.fromkeys(tuple(row[name] for name in panel) for row in rows))
     names = list(dict.fromkeys(row[series] for row in rows))
     groups = sorted({row[group] for row in rows})
-    size = (3.4 * len(panels), 2.9 * len(metrics) + 0.8)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = _figure(len(panels), len(metrics))
     axes = figure.subplots(len(metrics), len(panels), squeeze=False, sharey="row")
     for metric, line in zip(metrics, axes, strict=True):
         for key, axis in zip(panels, line, strict=True):
@@ -168,14 +158,19 @@ def bar_panels(
             axis.set_xticks(range(len(groups)), [f"{group} {value}" for value in groups])
             axis.set_title(" ".join(map(str, key)), fontsize=10)
         line[0].set_ylabel(metric.replace("_", " "))
-    _legend(figure)
-    figure.suptitle(title, fontsize=11)
-    with new_file(path) as file:
-        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")
+    _save(figure, path, title)
 
 
-def _legend(figure: Any) -> None:
-    """One legend for the series of all panels."""
+def _figure(columns: int, lines: int) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", extra="report") from None
+    return Figure(figsize=(3.4 * columns, 2.9 * lines + 0.8), layout="constrained")
+
+
+def _save(figure: Any, path: Path, title: str) -> None:
+    """Add the title and one legend for the series of all panels, and write the file."""
     found: dict[str, Any] = {}
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
@@ -183,3 +178,6 @@ def _legend(figure: Any) -> None:
     figure.legend(
         list(found.values()), list(found), loc="outside lower center", ncols=4, fontsize=8
     )
+    figure.suptitle(title, fontsize=11)
+    with new_file(path) as file:
+        figure.savefig(file, dpi=150, format="png", bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""What the Shapes recipes share: trained base models and their activations, made once."""
+"""The trained base models of the Shapes recipes and their activations, made once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,11 @@ from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import new_folder
 from orbitlens.models import BaseModel
-from orbitlens.pipeline import RunConfig, stages
+from orbitlens.pipeline import Job, RunConfig, prepare, stages
+from orbitlens.reproduce._jobs import file_name
 from orbitlens.typing import Float, Int, Tensor
 
-BASES = "shapes-models"
+__all__ = ["Base", "shapes_base"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Base:
     Args:
         model: The network.
         images: The canonical images, shape [n, 1, size, size].
-        shape_ids: Which glyph stands in each quadrant, shape [n, 4].
+        shape_ids: The glyph in each quadrant, shape [n, 4].
         store: Activations of their orbits.
         job: The action and the settings.
     """
@@ -32,21 +33,21 @@ class Base:
     images: Float[Tensor, "n channels height width"]
     shape_ids: Int[np.ndarray, "n quadrant"]
     store: ActivationStore
-    job: stages.Job
+    job: Job
 
 
 def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: Any) -> Base:
-    """Train a base model on Shapes and harvest its activations, or open what is there.
+    """Train a base model on Shapes and harvest its activations, or open them.
 
     Args:
-        folder: The folder of a recipe's run; base models are kept in `shapes-models` beside it, so
-            that recipes share them.
-        model: "mlp", "cnn", "vit", or a network that is not trained here, such as
+        folder: The folder of a recipe's run. Base models lie in `shapes-models` beside it, so that
+            recipes share them.
+        model: "mlp", "cnn", "vit", or a network that comes trained, such as
             "torchvision:vit_b_16".
         group: "C4" or "D4"; also the augmentation of the model's training.
-        seed: Seed of the model, its images and the images that are harvested.
+        seed: Seed of the model, its images and the harvested images.
         settings: Further settings of `RunConfig`: model_epochs, model_samples, n_samples,
-            and layer, positions and image_size of a network that is not trained here.
+            and layer, positions and image_size of a network that comes trained.
 
     Returns:
         The model, its images and its activations.
@@ -57,15 +58,15 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
         f"{config.model_epochs}epochs-{config.model_samples}images-{config.n_samples}orbits-"
         f"{config.image_size}px"
     )
-    place = folder.parent / BASES / name
-    job = stages.prepare(config)
+    place = folder.parent / "shapes-models" / name
+    job = prepare(config)
     if not place.exists():
         try:
             with new_folder(place) as part:
                 stages.train_model(job, part / "model.safetensors")
                 stages.harvest_orbits(job, part / "acts.zarr")
         except OrbitLensError:
-            # Another recipe may have made the same network meanwhile; then that one serves.
+            # Another recipe may have made the same network meanwhile; then use that one.
             if not place.exists():
                 raise
     stages.train_model(job, place / "model.safetensors")
@@ -74,19 +75,3 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     if shape_ids is None:
         raise RuntimeError("Shapes know their glyphs")
     return Base(job.model, job.source.inputs.values[:], shape_ids, store, job)
-
-
-def file_name(model: str) -> str:
-    """Return the name of a network as a part of file names.
-
-    Args:
-        model: Such as "torchvision:vit_b_16".
-
-    Returns:
-        The same without colons and slashes.
-
-    Example:
-        >>> file_name("hf:facebook/dinov2-small")
-        'hf-facebook-dinov2-small'
-    """
-    return model.replace(":", "-").replace("/", "-")

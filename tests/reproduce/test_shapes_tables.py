@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from orbitlens.reproduce._shapes_jobs import choose_tasks
 from orbitlens.reproduce.shapes_tables import (
-    chosen_tasks,
     orbit_table,
     order_table,
     probing_table,
@@ -60,11 +60,11 @@ def test_a_row_without_equivariant_saes_has_no_order() -> None:
 
 def test_chosen_tasks_are_spread_over_the_families_and_always_the_same() -> None:
     families = ["S"] * 8 + ["SO"] * 28 + ["SP"] * 32 + ["SPO"] * 112
-    chosen = chosen_tasks(families, 3)
-    assert chosen == sorted(set(chosen)) == chosen_tasks(families, 3)
+    chosen = choose_tasks(families, 3)
+    assert chosen == sorted(set(chosen)) == choose_tasks(families, 3)
     counts = {name: sum(families[task] == name for task in chosen) for name in set(families)}
     assert counts == {"S": 4, "SO": 10, "SP": 11, "SPO": 38}
-    assert chosen_tasks(families, 1) == list(range(180))
+    assert choose_tasks(families, 1) == list(range(180))
 
 
 READOUTS = [

@@ -53,7 +53,7 @@ def run(recipe: Recipe, *words: str) -> int:
 
 
 def smoke(recipe: Recipe, out: Path, *words: str) -> int:
-    return run(recipe, "--budget", "smoke", "--out", str(out), "--workers", "1", *words)
+    return run(recipe, "--budget", "smoke", "--out", str(out), "--jobs", "1", *words)
 
 
 def test_a_run_leaves_its_records_results_comparison_and_figures(
@@ -87,8 +87,19 @@ def test_the_default_folder_is_named_after_recipe_and_budget(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(recipe, "--workers", "1") == 0
+    assert run(recipe, "--jobs", "1") == 0
     assert (tmp_path / "runs" / "squares-small" / "results.csv").exists()
+
+
+def test_jobs_had_another_name_in_earlier_versions(
+    recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert run(recipe, "--budget", "smoke", "--out", out, "--workers", "0") == 2
+    assert "`jobs`: expected at least 1, received 0" in capfd.readouterr().err
+    assert run(recipe, "--budget", "smoke", "--out", out, "--workers", "1") == 0
+    assert run(recipe, "--help") == 0
+    assert "--workers" not in capfd.readouterr().out
 
 
 def test_json_is_all_that_json_prints(
@@ -142,9 +153,10 @@ def test_a_finished_run_called_again_computes_nothing_and_changes_nothing(
     [
         (["--budget", "smok"], "budget: expected one of smoke, small, medium, full.*'smoke'?"),
         (["--depth", "3"], "unrecognized arguments: --depth 3"),
-        (["--workers", "0"], "`workers`: expected at least 1, received 0"),
+        (["--jobs", "0"], "`jobs`: expected at least 1, received 0"),
+        (["--jobs", "two"], "argument --jobs: invalid int value: 'two'"),
         (["--workers", "two"], "argument --workers: invalid int value: 'two'"),
-        (["--budget", "medium", "--workers", "1"], "`data`: expected images, received none"),
+        (["--budget", "medium", "--jobs", "1"], "`data`: expected images, received none"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_code_2(

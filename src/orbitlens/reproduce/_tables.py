@@ -55,7 +55,7 @@ def summarise(
     Args:
         records: Measurements.
         by: The fields that say what was measured; records that agree in them are repetitions.
-        metrics: The fields that hold figures, and for each "std" or "stderr".
+        metrics: The fields that hold figures, each with "std" or "stderr".
 
     Returns:
         One row for each combination, in order of first appearance: the fields `by`, `NAME_mean` and

@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.probe.boosted import boosted_f1_by_task
+from orbitlens.probe._boosted import boosted_f1_by_task
+from orbitlens.probe._selection import check_kept_count, rank_latents
 from orbitlens.probe.orientation import infer_orientation
-from orbitlens.probe.selection import check_kept_count, rank_latents
 from orbitlens.probe.truncation import truncated_reconstruction
 
 Orientation = Literal["oracle", "inferred", "none"]
@@ -26,14 +26,14 @@ Orientation = Literal["oracle", "inferred", "none"]
 
 @dataclass(frozen=True, eq=False)
 class ProbeSet:
-    """What an SAE says about a set of samples, and what is true of them.
+    """Codes of a set of samples, with the truth about them.
 
     Args:
         codes: Codes, shape [n, latents].
         labels: One column per binary task, shape [n, tasks].
-        elements: The true orientation of each sample, shape [n]; needed by the oracle.
-        x: Activations, shape [n, dim]; needed to infer orientations.
-        x_hat: Full reconstructions before transport, D(E(x)), shape [n, dim]; needed likewise.
+        elements: The true orientation of each sample, shape [n]; the oracle needs it.
+        x: Activations, shape [n, dim]; inferring orientations needs them.
+        x_hat: Full reconstructions before transport, D(E(x)), shape [n, dim]; likewise.
     """
 
     codes: Float[Tensor, "n latents"]
@@ -49,12 +49,12 @@ class ProbeScores:
 
     Args:
         f1: F1 of the positive class on the test samples, shape [tasks, truncations], float64.
-        t: Latents kept, one number per column of `f1`.
+        t: Numbers of latents kept, one per column of `f1`.
         families: The family of each task, one per row of `f1`.
         kept: The latents of each task, the best first, shape [tasks, max(t)].
         orientation_accuracy: Share of test samples whose inferred orientation is the true one;
-            None where none was inferred or the truth was not given. A sample that some element
-            leaves unchanged has several right answers, of which this counts one.
+            None if none was inferred or the truth was not given. A sample that some element leaves
+            unchanged has several right answers; only one of them counts.
     """
 
     f1: Float[Tensor, "tasks truncations"]
@@ -87,32 +87,32 @@ def probe_tasks(
     t: Sequence[int] = (1, 2, 4, 8, 16),
     stride: int = 1,
     seed: int = 0,
-    workers: int = 2,
+    threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> ProbeScores:
     """Score an SAE's latents on many binary tasks by the paper's protocol.
 
-    An SAE without a transport is probed with `matrices=None` and orientation "none". With one,
-    "oracle" is the paper's protocol, which moves each truncated reconstruction by the sample's true
-    element, and "inferred" is the one without an oracle, which moves it by
-    argmin_g ||x - rho(g) x_hat||. Report both.
+    An SAE without a transport is probed with `matrices=None` and orientation "none". With a
+    transport there are two protocols; report both. The paper's, "oracle", moves each truncated
+    reconstruction by the sample's true element. "inferred" needs no oracle: it moves by
+    argmin_g ||x - rho(g) x_hat||.
 
     Args:
         train: Samples that rank the latents and fit the probes.
         test: Samples that score them.
         families: The family of each task, such as "S", "SO", "SP" or "SPO".
-        W_dec: Dictionary, shape [latents, dim]; None lets the probes see the kept codes themselves,
+        W_dec: Dictionary, shape [latents, dim]; None shows the kept codes themselves to the probes,
             as for codes that are pooled over the group.
         matrices: rho(g) for every g, shape [group, dim, dim]; None without a transport.
         orientation: "oracle", "inferred" or "none".
         t: Numbers of latents to keep.
-        stride: Probes see every stride-th coordinate of a reconstruction, default every one: the
-            few latents that it is made of can be told from fewer coordinates, in less time.
+        stride: Probes see every stride-th coordinate of a reconstruction, default every one. Fewer
+            coordinates are enough to tell its few latents apart, and take less time.
         seed: Seed of the probes.
-        workers: Threads that fit probes, each on one core; XGBoost lets them run side by side. The
-            scores do not depend on it.
+        threads: Threads that fit probes side by side, each on one core, default 2. The scores do
+            not depend on it.
         progress: Called with (tasks done, tasks in all) after each task. Tasks that keep the same
-            latents are fitted together, on features that are built once, and are done together.
+            latents share their features and are done together.
 
     Returns:
         F1 for each task and each t. A task whose training labels are all equal scores 0.
@@ -129,7 +129,7 @@ def probe_tasks(
         ([[1]], {'S': {1: 1.0}})
     """
     _check_tasks(train, test, families)
-    _check_budget(t, train.codes.shape[1], workers)
+    _check_budget(t, train.codes.shape[1], threads)
     _check_orientation(train, test, W_dec, matrices, orientation)
     true_elements = test.elements
     if orientation == "inferred" and matrices is not None:
@@ -139,12 +139,12 @@ def probe_tasks(
     jobs = _jobs(kept, t)
     f1 = torch.zeros(len(families), len(t), dtype=torch.float64)
     columns_left = [len(t)] * len(families)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         score = partial(_score, train, test, W_dec, matrices, stride, seed)
-        for job, scores in zip(jobs, pool.map(score, jobs), strict=True):
-            for task, value in zip(job.tasks, scores, strict=True):
-                f1[task, job.column] = value
-                columns_left[task] -= 1
+        for cells, scores in zip(jobs.values(), pool.map(score, jobs.items()), strict=True):
+            for (task, columns), value in zip(cells.items(), scores, strict=True):
+                f1[task, columns] = value
+                columns_left[task] -= len(columns)
                 if progress is not None and columns_left[task] == 0:
                     progress(columns_left.count(0), len(families))
     accuracy = None
@@ -153,32 +153,22 @@ def probe_tasks(
     return ProbeScores(f1, tuple(t), tuple(families), kept, accuracy)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Tasks that keep the same latents, and so are fitted to the same features.
-
-    Args:
-        column: Which of the numbers of kept latents it is.
-        latents: The kept latents in increasing order.
-        tasks: The tasks that keep them, in increasing order.
-    """
-
-    column: int
-    latents: tuple[int, ...]
-    tasks: tuple[int, ...]
+_Kept = tuple[int, ...]
+_Cells = dict[int, list[int]]
 
 
-def _jobs(kept: Int[Tensor, "tasks most"], t: Sequence[int]) -> list[_Job]:
-    """Group the tasks by the latents that they keep."""
-    tasks: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    # Task by task, so that tasks are done, and progress is told, from the first minutes on.
+def _jobs(kept: Int[Tensor, "tasks most"], t: Sequence[int]) -> dict[_Kept, _Cells]:
+    """Group the cells of the table of scores, task by columns, by the latents that they keep."""
+    jobs: dict[_Kept, _Cells] = {}
+    # Task by task, so that the first tasks are done, and reported, within minutes.
     for task, ranking in enumerate(kept.tolist()):
         for column, count in enumerate(t):
-            tasks.setdefault((column, tuple(sorted(ranking[:count]))), []).append(task)
-    return [_Job(column, latents, tuple(group)) for (column, latents), group in tasks.items()]
+            cells = jobs.setdefault(tuple(sorted(ranking[:count])), {})
+            cells.setdefault(task, []).append(column)
+    return jobs
 
 
-# Gradient mode belongs to a thread, so that a caller's no_grad would not reach the workers.
+# Gradient mode belongs to a thread: the caller's no_grad does not reach the workers.
 @torch.no_grad()
 def _score(
     train: ProbeSet,
@@ -187,10 +177,10 @@ def _score(
     matrices: Float[Tensor, "group dim dim"] | None,
     stride: int,
     seed: int,
-    job: _Job,
+    job: tuple[_Kept, _Cells],
 ) -> list[float]:
     """Return the F1 of each task of a job."""
-    kept, tasks = torch.tensor(job.latents), list(job.tasks)
+    kept, tasks = torch.tensor(job[0]), list(job[1])
     if W_dec is not None and matrices is None and len(kept) == 1:
         W_dec = W_dec[:, _one_of_each_sign(W_dec[kept[0]])]
     step = 1 if W_dec is None or W_dec.shape[1] < stride else stride
@@ -206,16 +196,17 @@ def _score(
 def _one_of_each_sign(row: Float[Tensor, " dim"]) -> Int[Tensor, " columns"]:
     """Return the column of the largest size of each sign.
 
-    Without transport a single latent gives the columns z D_1, z D_2, ... Those of one sign put the
-    samples in the same order, hence into the same bins, and give the same splits: a probe of these
-    few columns is the probe of all. The largest, as XGBoost cannot tell apart values below 1e-6.
+    Without transport a single latent gives the columns z D_1, z D_2, ... Columns of one sign put
+    the samples in the same order, so into the same bins, and give the same splits. A probe of one
+    column per sign is the probe of all. XGBoost cannot tell apart values below 1e-6, so the largest
+    stands for its sign.
     """
     signs = row.sign()
     return torch.stack([(row.abs() * (signs == sign)).argmax() for sign in signs.unique()])
 
 
 def _inferred(samples: ProbeSet, matrices: Float[Tensor, "group dim dim"]) -> ProbeSet:
-    """Put inferred orientations in the place of the true ones."""
+    """Replace the true orientations by inferred ones."""
     if samples.x is None or samples.x_hat is None:
         raise _incomplete("`x` and `x_hat`", "inferred")
     return replace(samples, elements=infer_orientation(samples.x, samples.x_hat, matrices))
@@ -227,7 +218,7 @@ def _features(
     matrices: Float[Tensor, "group dim dim"] | None,
     kept: Int[Tensor, " t"],
 ) -> Float[Tensor, "n width"]:
-    """Return what a probe sees of the kept latents."""
+    """Return the features of a probe: the kept codes, or their truncated reconstruction."""
     if W_dec is None:
         return samples.codes[:, kept]
     elements = None if matrices is None else samples.elements
@@ -249,16 +240,16 @@ def _check_tasks(train: ProbeSet, test: ProbeSet, families: Sequence[str]) -> No
             )
 
 
-def _check_budget(t: Sequence[int], latents: int, workers: int) -> None:
+def _check_budget(t: Sequence[int], latents: int, threads: int) -> None:
     if not t:
         raise OrbitLensError(
             "`t`", expected="at least one number", received=t, remedy="say how many latents to keep"
         )
     for count in t:
         check_kept_count("`t`", count, latents)
-    if workers < 1:
+    if threads < 1:
         raise OrbitLensError(
-            "`workers`", expected="at least 1", received=workers, remedy="use one for each core"
+            "`threads`", expected="at least 1", received=threads, remedy="use one for each core"
         )
 
 

@@ -1,4 +1,4 @@
-"""The Shapes protocol on planted codes, of which the answers are known."""
+"""The Shapes protocol on planted codes whose answers are known."""
 
 from dataclasses import replace
 
@@ -108,8 +108,8 @@ def test_without_a_dictionary_the_probes_see_the_kept_codes() -> None:
     assert scores.by_family["SO"][2] < 0.5
 
 
-def test_the_number_of_workers_changes_nothing(oracle: ProbeScores) -> None:
-    assert torch.equal(probed("oracle", workers=1).f1, oracle.f1)
+def test_the_number_of_threads_changes_nothing(oracle: ProbeScores) -> None:
+    assert torch.equal(probed("oracle", threads=1).f1, oracle.f1)
 
 
 def crowded(n: int, seed: int) -> ProbeSet:
@@ -160,17 +160,28 @@ def test_every_score_is_that_of_a_probe_fitted_alone(orientation: str) -> None:
     assert 0.3 < scores.f1.min() < scores.f1.max() < 1
 
 
-def test_a_score_depends_on_no_other_task_and_not_on_the_workers() -> None:
+def test_a_score_depends_on_no_other_task_and_not_on_the_threads() -> None:
     train, test = crowded(250, 0), crowded(200, 1)
-    scores = probe_tasks(train, test, workers=1, **CROWDED)
+    scores = probe_tasks(train, test, threads=1, **CROWDED)
     some = [5, 1, 3]
     fewer = probe_tasks(
         replace(train, labels=train.labels[:, some]),
         replace(test, labels=test.labels[:, some]),
-        workers=3,
+        threads=3,
         **{**CROWDED, "families": ("S",) * 3},
     )
     assert torch.equal(fewer.f1, scores.f1[some])
+
+
+def test_a_number_of_latents_that_is_asked_for_twice_has_two_equal_columns() -> None:
+    train, test = crowded(250, 0), crowded(200, 1)
+    seen: list[int] = []
+    settings = {**CROWDED, "t": (3, 1, 3), "progress": lambda done, total: seen.append(done)}
+    scores = probe_tasks(train, test, **settings)
+    assert torch.equal(scores.f1[:, 0], scores.f1[:, 2])
+    once = probe_tasks(train, test, **{**CROWDED, "t": (1, 3)})
+    assert torch.equal(scores.f1[:, 1:], once.f1)
+    assert seen == list(range(1, 8))
 
 
 def test_a_latent_with_an_empty_row_is_worth_nothing() -> None:
@@ -219,7 +230,7 @@ def test_a_task_that_never_occurs_in_training_scores_zero() -> None:
         ({"families": ("S",)}, "each of the 1 `families`, received 3 latents and 4 tasks"),
         ({"t": ()}, "`t`: expected at least one number"),
         ({"t": (1, 4)}, "`t`: expected from 1 to 3 latents, received 4"),
-        ({"workers": 0}, "`workers`: expected at least 1, received 0"),
+        ({"threads": 0}, "`threads`: expected at least 1, received 0"),
     ],
 )
 def test_bad_arguments_are_rejected(change: dict, message: str, monkeypatch) -> None:

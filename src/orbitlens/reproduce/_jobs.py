@@ -1,4 +1,4 @@
-"""Jobs: the parts of a recipe, each done or not done, so that an interrupted run goes on."""
+"""Jobs: the parts of a recipe. Each is done or not, so that an interrupted run can go on."""
 
 import multiprocessing
 import os
@@ -28,8 +28,8 @@ class Job:
 
     Args:
         name: Names its file, so it must be unique and free of slashes.
-        arguments: What `compute` is called with; plain numbers, words and lists of them.
-        phase: All jobs of a phase end before the next begins, which may use their files.
+        arguments: The arguments of `compute`: plain numbers, words and lists of them.
+        phase: All jobs of a phase end before the next phase begins, which may use their files.
     """
 
     name: str
@@ -42,24 +42,13 @@ def run_jobs(
     compute: Compute,
     folder: Path,
     *,
-    workers: int,
+    at_once: int,
     progress: Callable[[int, int], None],
 ) -> list[Record]:
-    """Do the jobs that are not done yet and return the records of all.
+    """Do the jobs that are not done yet and return the records of all, in the order of the jobs.
 
-    Each job has one thread, and with several workers each worker is a process. The records of a job
-    are written when it ends; a job that was interrupted is done again from its start.
-
-    Args:
-        jobs: The jobs.
-        compute: A function at the top level of a module, called with a job's arguments and
-            `folder`, where it may keep files of its own; returns JSON-ready records.
-        folder: The folder of the run; `jobs/NAME.json` holds the records of a job.
-        workers: Jobs at work at once.
-        progress: Called with (done, total) after each job.
-
-    Returns:
-        The records of all jobs, in the order of the jobs, whatever order they ended in.
+    Each job has one thread, and a process of its own if several run at once. `jobs/NAME.json` gets
+    the records of a job when it ends; an interrupted job is done again from its start.
     """
     done = folder / "jobs"
     with one_line_errors(done):
@@ -67,15 +56,15 @@ def run_jobs(
     paths = {job.name: done / f"{job.name}.json" for job in jobs}
     for phase in sorted({job.phase for job in jobs}):
         waiting = [job for job in jobs if job.phase == phase and not paths[job.name].exists()]
-        for _ in _finished(waiting, partial(_do, compute, folder), workers):
+        for _ in _finish(waiting, partial(_do, compute, folder), at_once):
             progress(sum(path.exists() for path in paths.values()), len(jobs))
     progress(len(jobs), len(jobs))
     return [record for job in jobs for record in read_json(paths[job.name])["records"]]
 
 
-def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> Iterator[None]:
+def _finish(jobs: Sequence[Job], do: Callable[[Job], None], at_once: int) -> Iterator[None]:
     """Do jobs side by side, each in one thread, and yield whenever one ends."""
-    if workers == 1:
+    if at_once == 1:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -87,7 +76,7 @@ def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> I
     elif jobs:
         # A forked process would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin_worker)
+        pool = ProcessPoolExecutor(min(at_once, len(jobs)), context, initializer=_begin_worker)
         try:
             for future in as_completed([pool.submit(do, job) for job in jobs]):
                 future.result()
@@ -97,7 +86,7 @@ def _finished(jobs: Sequence[Job], do: Callable[[Job], None], workers: int) -> I
                 "a worker process",
                 expected="to finish its job",
                 received="its death, mostly for want of memory",
-                remedy="take fewer --workers; the same command goes on",
+                remedy="take fewer --jobs; the same command goes on",
             ) from None
         except BaseException:
             # A worker that was still importing may have missed the signal that ends it.
@@ -130,3 +119,8 @@ def _do(compute: Compute, folder: Path, job: Job) -> None:
         {"arguments": dict(job.arguments), "seconds": seconds, "records": records},
         folder / "jobs" / f"{job.name}.json",
     )
+
+
+def file_name(model: str) -> str:
+    """Return the name of a network without colons and slashes, for names of jobs and files."""
+    return model.replace(":", "-").replace("/", "-")

@@ -1,4 +1,4 @@
-"""Selection: a probe sees the latents whose codes differ most between the classes."""
+"""Selection of latents: those whose codes differ most between the classes."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -99,21 +99,7 @@ def largest_between_class_variance(
 
 
 def check_kept_count(name: str, kept: int, latents: int) -> None:
-    """Raise unless `kept` latents can be chosen from `latents`.
-
-    Args:
-        name: What the caller calls `kept`.
-        kept: How many latents are to be kept.
-        latents: How many there are.
-
-    Raises:
-        OrbitLensError: If `kept` is below 1 or above `latents`.
-
-    Example:
-        >>> check_kept_count("`t`", 9, 8)
-        Traceback (most recent call last):
-        orbitlens.errors.OrbitLensError: `t`: expected from 1 to 8 latents, received 9; ...
-    """
+    """Raise unless `kept`, which the caller calls `name`, is from 1 to `latents`."""
     if not 1 <= kept <= latents:
         raise OrbitLensError(
             name,

@@ -1,0 +1,68 @@
+"""The parts of metrics.json that say what a run looked at."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore
+from orbitlens.pipeline._job import Job
+from orbitlens.transport import Transport
+from orbitlens.typing import Int
+
+
+def describe_action(job: Job) -> dict[str, Any]:
+    """Return the name of the action, its settings, and the error of its interpolation."""
+    action = job.action
+    error = 0.0 if action.exact else action.error(job.source.inputs.values[:64])
+    return {"name": action.name, "exact": action.exact, "error": error, **action.config}
+
+
+def describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
+    """Return the name and digest of the images, their numbers and classes."""
+    train, held_out = store.split()
+    inputs = job.source.inputs
+    return {
+        "name": inputs.name,
+        "n": store.n,
+        "train": len(train),
+        "held_out": len(held_out),
+        "digest": inputs.digest,
+        "classes": list(inputs.class_names),
+        "skipped": list(inputs.skipped),
+    }
+
+
+@torch.no_grad()
+def describe_model(
+    job: Job, store: ActivationStore, samples: Int[np.ndarray, " n"]
+) -> dict[str, Any]:
+    """Return name, layer and widths of the model, and the error of an autoencoder on samples."""
+    mse = None
+    if job.trains_model:
+        moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
+        mse = (job.model.module(moved) - moved).square().mean().item()
+    return {
+        "name": job.model.name,
+        "layer": job.model.layer,
+        "dim": store.dim,
+        "positions": store.positions,
+        "mse": mse,
+    }
+
+
+def describe_transport(transport: Transport) -> dict[str, Any]:
+    """Return the figures of a transport, JSON-ready."""
+    return {
+        "method": transport.method,
+        "dim": transport.dim,
+        "variable": transport.motion.variable,
+        "r2": transport.r2,
+        "r2_interval": list(transport.r2_interval),
+        "identity_r2": transport.identity_r2,
+        "r2_per_element": transport.r2_per_element.tolist(),
+        "identity_r2_per_element": transport.identity_r2_per_element.tolist(),
+        "relation_error": transport.relation_error,
+        "order_errors": transport.order_errors,
+        "condition_number": transport.condition_number,
+    }
