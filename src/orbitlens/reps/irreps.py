@@ -52,7 +52,7 @@ def irreps(group: Group) -> tuple[Representation, ...]:
             found.append(matrices)
     found.sort(key=lambda matrices: _sort_key(group, matrices))
     counts: Counter[int] = Counter({1: -1})  # the trivial irrep has no number
-    named = []
+    named: list[Representation] = []
     for matrices in found:
         dim = matrices.shape[-1]
         counts[dim] += 1
