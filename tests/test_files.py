@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import TO_READ, one_line_errors, read_json
+from orbitlens.files import TO_READ, one_line_errors, read_json, write_json
 
 RIGHTS = "get the rights to it or choose another path"
 ROOM = "free space there or choose another path"
@@ -50,3 +50,12 @@ def test_a_record_that_may_not_be_read_is_not_called_damaged(
     monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(OrbitLensError, match="received Permission denied; get the rights to it"):
         read_json(tmp_path / "config.json")
+
+
+def test_a_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
+    write_json({"loss": float("inf"), "k": [1, float("nan")]}, tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == {"loss": None, "k": [1, None]}
+    with pytest.raises(TypeError):
+        write_json({"k": object()}, tmp_path / "a.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert read_json(tmp_path / "a.json")["k"] == [1, None]

@@ -147,14 +147,7 @@ def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensErr
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
-    r"""Write a JSON file, whole or not at all; numbers that are not finite become null.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json({"loss": float("nan")}, Path(folder) / "a.json")
-        ...     (Path(folder) / "a.json").read_text()
-        '{\n  "loss": null\n}\n'
-    """
+    """Write the `to_json` of a record to a file, whole or not at all."""
     with new_file(path) as file:
         file.write_text(to_json(record) + "\n")
 
@@ -163,8 +156,10 @@ def to_json(record: Mapping[str, Any]) -> str:
     """Return a record as indented JSON; numbers that are not finite become null.
 
     Example:
-        >>> to_json({})
-        '{}'
+        >>> print(to_json({"loss": float("nan")}))
+        {
+          "loss": null
+        }
     """
     return json.dumps(_finite(record), indent=2, allow_nan=False)
 
