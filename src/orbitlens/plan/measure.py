@@ -22,8 +22,7 @@ from orbitlens.data import LazyInputs
 from orbitlens.files import one_line_errors
 from orbitlens.groups import Group, cyclic
 from orbitlens.objectives import reconstruction
-from orbitlens.pipeline import stages
-from orbitlens.pipeline._orbit import ORBIT, orbit_objective
+from orbitlens.pipeline import ORBIT, build_sae, load_source, prepare, sae_objective
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.plan.estimate import Passes, StepRate, TransportRate
 from orbitlens.plan.machine import few_threads, held_memory, nearest_folder, peak_since
@@ -117,9 +116,9 @@ def measure_passes(config: RunConfig, workers: int = 1) -> tuple[Passes, Group, 
     """
     few = replace(config, n_samples=min(config.n_samples, _LOADED))
     before = held_memory()
-    job = stages.prepare(few)
+    job = prepare(few)
     module, values = job.model.module.to(config.torch_device), job.source.inputs.values
-    loading = _least(lambda _: stages.load_source(few), rounds=1) / len(values)
+    loading = _least(lambda _: load_source(few), rounds=1) / len(values)
     lazy = isinstance(values, LazyInputs)  # looked at first, and read again batch by batch
     together = max(1, 256 // job.action.group.order)
 
@@ -218,7 +217,7 @@ def measure_steps(config: RunConfig, name: str, dim: int, group: Group) -> StepR
     step, dead_step = _seconds_per_step(
         build(small),
         store_from_array(rows, group=cyclic(1)),
-        objective=orbit_objective(config) if size.tied else reconstruction,
+        objective=sae_objective(config, ORBIT) if size.tied else reconstruction,
         batch_size=batch,
         precision="bfloat16" if half else "float32",
     )
@@ -232,7 +231,7 @@ def measure_steps(config: RunConfig, name: str, dim: int, group: Group) -> StepR
 def _build(config: RunConfig, name: str, dim: int, group: Group, latents: int) -> SAE:
     """Build an SAE of any number of latents; of an orbit SAE only the shapes are right."""
     if name != ORBIT:
-        return stages.build_sae(replace(config, d_sae=latents), dim)
+        return build_sae(replace(config, d_sae=latents), dim)
     same = torch.eye(dim, dtype=torch.float64)
     basis = IsotypicBasis(group, copies_of_irreps(group, dim), same, same)
     dictionary = OrbitDictionary(latents // group.order, basis)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orbitlens.activations.store import Needs, check_dtype, chunk_samples, plan_shards
 from orbitlens.groups import Group
-from orbitlens.pipeline._orbit import ORBIT
+from orbitlens.pipeline import ORBIT
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.reps import multiplicities, regular
 
