@@ -101,7 +101,7 @@ def test_in_python_layers_with_too_few_inputs_are_skipped_unless_named() -> None
     assert found.table[0]["lie_rotation"] is None
     with pytest.raises(ol.OrbitLensError, match="layer '0' under C2.*two activations for each"):
         measure_network(model, layers="0", inputs=images, action=action)
-    with pytest.raises(ol.OrbitLensError, match="at least 50, a fifth of which .* received 49"):
+    with pytest.raises(ol.OrbitLensError, match="at least 50, a fifth of them .* received 49"):
         measure_network(model, inputs=images[:49], action=action)
     with pytest.raises(ol.OrbitLensError, match="at least two elements, received C1"):
         measure_network(model, inputs=images, action=ol.actions.images(ol.groups.cyclic(1)))
