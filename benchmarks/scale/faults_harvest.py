@@ -1,12 +1,12 @@
-"""Harvests that are killed at random instants, and whether anyone can tell afterwards.
+"""Kill harvests at random instants, resume them, and compare every bit.
 
     python benchmarks/scale/faults_harvest.py --kills 100     # exits 1 if a bit differs
     python benchmarks/scale/faults_harvest.py --kills 100 --layers   # of harvest_layers
 
-A process harvests with `resume` and gets SIGKILL after a random time; another one goes on, until
-the store is whole. Then every file is compared with those of a harvest that nobody disturbed, and
-the next harvest begins. With --workers 2 the parent of two worker processes is killed, or, every
-third time, one of the workers.
+A process harvests with `resume` and gets SIGKILL after a random time; another one continues, until
+the store is complete. Then every file is compared with those of an undisturbed harvest, and the
+next harvest begins. With --workers 2 the parent of two worker processes is killed, or, every third
+time, one of the workers.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SAMPLES, WIDTH = 4096, 4096  # eight shards of 32 MiB; of many layers eight of 2
 
 
 def harvest(out: Path, workers: int, layers: bool) -> None:
-    """Harvest, or go on with it; a worker that was killed is an error of one line."""
+    """Begin or resume a harvest; a killed worker is an error of one line."""
     torch.set_num_threads(workers)
     torch.manual_seed(0)
     width = 512 if layers else WIDTH  # of 512 channels 256 directions are kept
@@ -78,7 +78,7 @@ def children(pid: int) -> list[int]:
 
 
 def main() -> None:
-    """Kill, go on, compare; print one JSON line and judge."""
+    """Kill, resume, compare; print one JSON line and judge."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1)

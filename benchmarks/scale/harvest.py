@@ -1,10 +1,10 @@
-"""What a harvest costs over the forward passes of its model alone.
+"""The cost of a harvest beyond the forward passes of its network.
 
     python benchmarks/scale/harvest.py          # exits 1 if a target is missed
 
-Both do the same moves and the same passes, in the same batches, turn about in one process; the
+Both do the same moves and the same passes in the same batches, alternately in one process. The
 harvest also fingerprints inputs and weights, checks and rounds activations, and writes them. Each
-figure is the least of its rounds, as the machine is shared.
+figure is the minimum over rounds, because the machine is shared.
 """
 
 import argparse
@@ -25,7 +25,7 @@ BATCH = 128
 
 
 def network(size: int) -> torch.nn.Module:
-    """A vision transformer of random weights, six blocks of width 192."""
+    """Return a vision transformer with random weights, six blocks of width 192."""
     torch.manual_seed(0)
     config = ViTConfig(
         hidden_size=192,

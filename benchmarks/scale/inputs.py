@@ -1,11 +1,10 @@
-"""Memory of a harvest against the number of its images: read when needed, or kept.
+"""Memory of a harvest against the number of images: read on demand, or kept in memory.
 
     python benchmarks/scale/inputs.py                 # exits 1 if memory grows by a tenth
 
-Images of noise, 64 x 64 in colour, as PNG files in a folder and as one .npy file; a network so
-small that images are what there is. Every harvest is a process of its own, and says its highest
-resident size; pages of a file that is mapped into memory count as resident, though the system may
-take them back.
+The images are noise, 64 x 64 in colour, as PNG files in a folder and as one .npy file. The network
+is so small that the images dominate. Every harvest is a process of its own and prints its highest
+resident size. Pages of a mapped file count as resident, although the system may take them back.
 """
 
 import argparse
@@ -29,7 +28,7 @@ KINDS = ("folder", "npy", "kept")
 
 
 def harvest(kind: str, folder: Path, n: int) -> None:
-    """Harvest n images and print what that took."""
+    """Harvest n images and print time and memory."""
     torch.set_num_threads(1)
     begun = time.process_time()
     if kind == "npy":
@@ -70,7 +69,7 @@ def write_images(folder: Path, n: int) -> None:
 
 
 def another(kind: str, folder: str, n: int) -> str:
-    """Run this file in another process; return what it prints."""
+    """Run this file in another process and return its output."""
     words = [sys.executable, __file__, "--one", kind, folder, str(n)]
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 

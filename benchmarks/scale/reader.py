@@ -1,12 +1,12 @@
-"""Speed and memory of shuffled batches, beside other ways to read the same store.
+"""Speed and memory of shuffled batches, compared with other ways to read the same store.
 
     python benchmarks/scale/reader.py --folder /tmp
 
-Every way runs in a process of its own, after the store was dropped from the system's cache
-("cold") and again ("warm"). Memory is the growth of the highest resident size (VmHWM) over that
-after a tiny store and one orbit of this one were read. Training is stood in for by one product of
-the batch with a matrix: `held` takes batches from memory, `step` from disk. On a busy machine,
-trust CPU seconds more than the clock.
+Every way runs in a process of its own, once after the store was dropped from the system's cache
+("cold") and once more ("warm"). Memory is the growth of the highest resident size (VmHWM), starting
+after a tiny store and one orbit of this store were read. One product of the batch with a matrix
+stands for training: `held` takes batches from memory, `step` from disk. On a busy machine, trust
+CPU seconds more than the clock.
 """
 
 import argparse
@@ -53,48 +53,48 @@ def peak() -> int:
 
 
 def reset() -> None:
-    """Let the highest resident size begin at the present one."""
+    """Reset the highest resident size to the current one."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def sequential(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """Shard after shard, by Zarr alone."""
+    """Read shard after shard with Zarr."""
     rows = int((store.array.shards or store.array.chunks)[0])
     for start in range(0, store.n, rows):
         yield np.asarray(store.array[start : start + rows]).nbytes
 
 
 def files(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """Chunk after chunk, each held against its checksum, and nothing done with it."""
+    """Read chunk after chunk and check the checksums, nothing more."""
     shards = ShardFiles.of(store.array)
     if shards is None:
-        raise SystemExit("the store of this benchmark is one that is read as files")
+        raise SystemExit("the store of this benchmark must be readable as files")
     for _, chunk, _ in shards.pieces(np.arange(store.n)):
         yield chunk.nbytes
 
 
 def random_rows(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """A full shuffle, each batch read row by row from where it lies; a few batches of it."""
+    """Read a few batches of a full shuffle, row by row."""
     order = np.random.default_rng(0).permutation(store.n)
     for start in range(0, min(store.n, 4 * batch), batch):
         yield 4 * store.orbits(order[start : start + batch]).numel()
 
 
 def shuffled(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """An epoch of shuffled batches."""
+    """Read an epoch of shuffled batches."""
     for rows in OrbitBatches(store, batch_size=batch, memory=memory).epoch(0):
         yield 4 * rows.numel()
 
 
 def places(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """The same, left where they lie, as training takes them."""
+    """Read the same batches without copying them, as training does."""
     batches = OrbitBatches(store, batch_size=batch, memory=memory)
     for rows, chosen in batches.places(0):
         yield 4 * rows[0].numel() * len(rows if chosen is None else chosen)
 
 
 def step(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """The same, with a product for each batch."""
+    """Read the same batches, with a product for each."""
     weights, products = torch.randn(DIM, 2048), torch.empty(batch * ORDER, 2048)
     for rows in OrbitBatches(store, batch_size=batch, memory=memory).epoch(0):
         torch.mm(rows.flatten(0, 1), weights, out=products[: len(rows) * ORDER])
@@ -102,7 +102,7 @@ def step(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
 
 
 def held(store: ActivationStore, batch: int, memory: int) -> Iterator[int]:
-    """The same products on batches of a store that was read into memory before."""
+    """Take the same products on batches of a store in memory."""
     weights, products = torch.randn(DIM, 2048), torch.empty(batch * ORDER, 2048)
     batches = OrbitBatches(store, batch_size=batch, memory=2**40)
     next(iter(batches.epoch(0)))

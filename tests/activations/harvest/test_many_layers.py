@@ -210,7 +210,7 @@ def test_bad_lists_of_layers_are_refused() -> None:
         small(), layers=["0", "1", "0", "0"]
     )
     assert "`layers`: expected at least one" in error_of(small(), layers=[])
-    assert "received 0 submodules, none of which does" in error_of(nn.Flatten())
+    assert "received 0 submodules, and none of them does" in error_of(nn.Flatten())
 
 
 def test_a_network_that_fails_is_one_line_unless_all_layers_came_before() -> None:

@@ -37,16 +37,10 @@ def fill_stores(
     max_dim: int | None = None,
     **given: Any,
 ) -> tuple[Stores, Mapping[str, Layout]]:
-    """Write the stores of some layers, continue an interrupted harvest, or open finished stores.
+    """Write stores, continue an interrupted harvest, or open finished stores.
 
-    Args:
-        look: Runs the network once and returns how each layer's activations are taken.
-        settings: Settings of the caller that determine the output.
-        max_dim: Width of the activations, at most; None for one layer, with all channels.
-        given: The arguments that `harvest` and `harvest_layers` share, see `Job`.
-
-    Returns:
-        The stores, and how activations were taken, with the directions of wide layers.
+    `look` runs the network once and returns how each layer's activations are taken; the result
+    includes these layouts, with the directions of wide layers. `given` is the rest of the job.
     """
     job = Job(settings=settings, max_dim=max_dim, **given)
     job.check()

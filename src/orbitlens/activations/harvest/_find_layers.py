@@ -1,8 +1,7 @@
 """Find the layers of a network that can be harvested, in one forward pass."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -21,31 +20,17 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.models import get_layer, layer_names
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Survey:
-    """The usable layers of a network, in the order of their calls, and the others.
-
-    Args:
-        outputs: The output of each usable layer. Only its shape counts: a later layer may have
-            written into it.
-        skipped: The problem of each other layer.
-    """
-
-    outputs: dict[str, Tensor]
-    skipped: dict[str, str]
-
-
-def survey(
+def find_layers(
     model: nn.Module, layers: tuple[str, ...] | None, inputs: Shaped[Tensor, "batch *axes"]
-) -> Survey:
-    """Run a network once and find the layers whose output is one tensor with a row per input.
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Run a network once; return the outputs of usable layers, and the problems of the others.
 
-    Args:
-        model: The network, in evaluation mode and without gradients.
-        layers: The layers wanted. None finds all usable ones, except those that hand on the tensor
-            of an earlier layer, as containers do.
-        inputs: A few inputs, ready for the network: more than one, so that rows can be told apart.
+    A layer is usable if its output is one tensor with a row per input. Only the shapes of the
+    outputs count: later layers may write into them.
+
+    Without `layers` all usable ones are found, except those that hand on the tensor of an earlier
+    layer, as containers do. A problem of a layer in `layers` is an error. Several inputs are needed
+    to tell rows from other axes.
     """
     names = layer_names(model) if layers is None else _check_once(layers)
     modules = {name: get_layer(model, name) for name in names}
@@ -72,7 +57,7 @@ def survey(
     outputs = {name: tensor for name, tensor in usable.items() if tensor is not None}
     if not outputs:
         raise _none_usable(model, len(names))
-    return Survey(outputs, skipped)
+    return outputs, skipped
 
 
 def _check_once(layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,6 +133,6 @@ def _none_usable(model: nn.Module, submodules: int) -> OrbitLensError:
     return OrbitLensError(
         f"layers of {type(model).__name__}",
         expected="a submodule that is called once and puts out vectors, tokens or maps",
-        received=f"{submodules} submodules, none of which does",
+        received=f"{submodules} submodules, and none of them does",
         remedy="wrap the network in nn.Sequential, where it is layer '0'",
     )

@@ -171,7 +171,7 @@ def visit_calls(
     """Run the network and pass every output of every layer to `visit`; return its error, if any."""
     with ExitStack() as hooks:
         for name, layer in layers.items():
-            hooks.enter_context(_hook(layer, partial(_show, visit, name)))
+            hooks.callback(layer.register_forward_hook(partial(_show, visit, name)).remove)
         try:
             model(inputs)
         except _LayerReachedError:
@@ -217,14 +217,10 @@ def no_layers() -> OrbitLensError:
 
 
 def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
-    """Return the only floating tensor of a layer's output.
+    """Return the only floating tensor of a layer's output; None if there is no such tensor.
 
     Args:
-        output: A tensor, a tuple or a dictionary.
-
-    Returns:
-        The tensor, which may stand alone or be the first and only one of a tuple or dictionary;
-        None for any other output.
+        output: A tensor, a tuple or dictionary that begins with its only tensor, or anything else.
 
     Example:
         >>> only_tensor((torch.zeros(2), None)).shape
@@ -243,9 +239,6 @@ def kind_of(output: Any) -> str:
 
     Args:
         output: Anything.
-
-    Returns:
-        Words such as "tuple of (Tensor, Tensor)" or "torch.int64".
 
     Example:
         >>> kind_of((torch.zeros(2), 3))
@@ -287,15 +280,6 @@ def _row_per_input(
         received=f"shape {list(output.shape)}",
         remedy="choose a layer that keeps the batch as its first axis",
     )
-
-
-@contextmanager
-def _hook(layer: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _show(visit: Visit, name: str, _: nn.Module, __: object, output: Any) -> None:

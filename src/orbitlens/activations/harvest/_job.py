@@ -176,8 +176,8 @@ def moved_batches(
         inputs: The inputs x, [n, ...].
         action: How the group moves them.
         batch_size: Moved inputs per batch, at most.
-        start: Number of the first input, default 0.
-        stop: Number after the last input; by default n.
+        start: First input, default 0.
+        stop: End of the inputs, default n.
 
     Yields:
         The orbits of a few inputs: one batch, or several if an orbit is larger than a batch.

@@ -99,13 +99,8 @@ def chosen_layout(
 ) -> Layout:
     """Return the layout for a user's choice of positions, see `harvest`.
 
-    Args:
-        output: An output of the layer.
-        positions: One of `POSITIONS`.
-        layer: The layer's name, for messages.
-        action: How the group moves inputs, hence positions.
-        model: The network, which may state how many of its tokens are not patches.
-        square: Whether the inputs are square; then their patches may be a square grid.
+    The model may state how many of its tokens are not patches. The patches of `square` inputs may
+    be a square grid.
     """
     kind = kind_by_shape(output)
     if kind is None:
@@ -145,7 +140,7 @@ def limited_layout(
 
     The group moves these places among themselves, see `whole_orbits`. If it is not known how places
     move, or if every orbit of places is larger, the layout keeps their mean. A map of one place is
-    a vector. Arguments as of `chosen_layout`.
+    a vector.
     """
     kind = kind_by_shape(output) or ""
     sizes = _sizes(output, kind)

@@ -4,9 +4,9 @@ The parent moves the inputs and makes them ready, batch by batch, as a worker as
 worker runs the network and writes. Batches never cross the border of a shard, so the split of work
 changes no bit of the result. A worker ends when its parent dies, because its pipe closes.
 
-Tensors travel as bytes through the pipe. Torch would use shared memory, of which a container may
-have 64 MiB, and a file descriptor for every tensor, of which a process may have a thousand; a
-process that is killed leaves both behind.
+Tensors travel as bytes through the pipe. Torch would use shared memory and a file descriptor for
+every tensor; a container may have 64 MiB of the first, and a process a thousand of the second. A
+killed process leaves its shared memory behind.
 """
 
 import signal
@@ -48,10 +48,7 @@ _READY, _MORE, _WRITTEN, _FAILED = "ready", "more", "written", "failed"
 def fill_in_workers(
     job: Job, writer: ShardWriter, todo: list[int], threads: int, tick: Callable[[int], None]
 ) -> None:
-    """Fill the missing shards of stores, with `threads` threads in each worker.
-
-    `tick` is called with the number of samples that went through the network.
-    """
+    """Fill missing shards; `tick` is called with the samples that went through the network."""
     left = deque(todo)
 
     def batches(shard: int) -> Iterator[Batches]:
@@ -108,7 +105,7 @@ class _Worker:
         self._send(shard)
 
     def send_batches(self, order: int) -> int:
-        """Send the next batches, None if there are no more; return the samples done so far."""
+        """Send the next batches, None if there are no more; return the samples of the last ones."""
         done, batches = self._given, next(self._batches, None)
         self._given = 0 if batches is None else sum(map(len, batches)) // order
         self._send(None if batches is None else [pack(batch) for batch in batches])
@@ -136,7 +133,7 @@ class _Worker:
             "a worker process of `harvest`",
             expected="to work to its end",
             received=f"exit code {self.process.exitcode}",
-            remedy="call `harvest` under `if __name__ == '__main__':`, see to enough memory, "
+            remedy="call `harvest` under `if __name__ == '__main__':`, free memory, "
             "or choose workers=1",
         )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
-from orbitlens.activations.harvest._find_layers import survey
+from orbitlens.activations.harvest._find_layers import find_layers
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import Layout, limited_layout
 from orbitlens.activations.store._address import address_of
@@ -104,8 +104,7 @@ def harvest_layers(
         model: Any network; it runs in evaluation mode, and its mode is restored.
         layers: Dotted names of submodules, each called once; None (the default) takes all usable
             ones, and only the first of several with the same output tensor.
-        inputs: The inputs x, [n, ...]; or anything with a length and such items, such as a list, a
-            numpy.memmap, a data set of torch or `LazyInputs`. Memory holds one batch of these.
+        inputs: The inputs x, [n, ...], or anything with a length and such items, as in `harvest`.
         action: How the group moves the inputs.
         out: Folder or URL to write, which must not exist, with LAYER.zarr for each layer; None (the
             default) keeps the stores in memory.
@@ -173,7 +172,9 @@ def harvest_layers(
         name=name,
         progress=progress,
     )
-    return LayerHarvest(stores, skipped, {name: _taken(each) for name, each in layouts.items()})
+    return LayerHarvest(
+        stores, skipped, {name: _taken_layer(each) for name, each in layouts.items()}
+    )
 
 
 def _look(
@@ -182,7 +183,7 @@ def _look(
     """Run the network on a few inputs; return the layouts of usable layers, and the others."""
     few = job.action.orbit(job.inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
     ready = job.ready(few)
-    found = survey(job.model, layers, ready)
+    outputs, skipped = find_layers(job.model, layers, ready)
     layouts = {
         layer: limited_layout(
             output,
@@ -192,12 +193,12 @@ def _look(
             model=job.model,
             square=ready.shape[-2:-1] == ready.shape[-1:],
         )
-        for layer, output in found.outputs.items()
+        for layer, output in outputs.items()
     }
-    return layouts, found.skipped
+    return layouts, skipped
 
 
-def _taken(layout: Layout) -> TakenLayer:
+def _taken_layer(layout: Layout) -> TakenLayer:
     return TakenLayer(
         kind=layout.kind,
         width=layout.width,

@@ -29,15 +29,7 @@ _BLOCK_BYTES = 16 * 2**20
 @final
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """One file of a cache.
-
-    Args:
-        path: The file.
-        rows: How many rows it holds.
-        row: Shape of a row, such as (dim,) or (positions, dim).
-        dtype: The type of its numbers.
-        read: Returns the rows from `start` to `stop`, [stop - start, *row], of any floating type.
-    """
+    """One file of a cache; `read` returns its rows from `start` to `stop`, of any floating type."""
 
     path: Path
     rows: int
@@ -49,20 +41,41 @@ class Shard:
 @final
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """All files of a cache, in their order.
+    """All files of a cache that have rows, in their order.
 
-    Args:
-        model: Name of the network, if the cache knows it.
-        layer: Name of the layer.
-        shards: The files that have rows.
-        whole: Whether a row is the orbit of an input, [|G|, (positions,) dim], rather than the
-            activation of one moved input.
+    A row is the activation of one moved input; in a `whole` cache it is the orbit of an input,
+    [|G|, (positions,) dim].
     """
 
     model: str
     layer: str
     shards: tuple[Shard, ...]
     whole: bool = False
+
+    @classmethod
+    def of(
+        cls, model: str, layer: str, shards: Sequence[Shard], *, place: Path, whole: bool = False
+    ) -> "Cache":
+        """Return the cache of some files, after a check that they belong together."""
+        filled = tuple(shard for shard in shards if shard.rows)
+        if not filled or 0 in filled[0].row:
+            raise OrbitLensError(
+                str(place),
+                expected="activations",
+                received="no rows" if not filled else f"rows of shape {list(filled[0].row)}",
+                remedy="cache the activations again",
+            )
+        first = filled[0]
+        for shard in filled:
+            if (shard.dtype, shard.row) != (first.dtype, first.row):
+                raise OrbitLensError(
+                    str(shard.path),
+                    expected=f"rows of shape {list(first.row)} in {first.dtype}, as in "
+                    f"{first.path.name}",
+                    received=f"shape {list(shard.row)} in {shard.dtype}",
+                    remedy="put files of one layer and one type alone into the folder",
+                )
+        return cls(model, layer, filled, whole)
 
     @property
     def rows(self) -> int:
@@ -116,31 +129,6 @@ class Cache:
             for start in range(0, shard.rows, size):
                 # A copy, so that the file can be closed.
                 yield np.array(shard.read(start, min(start + size, shard.rows)))
-
-
-def join_shards(
-    model: str, layer: str, shards: Sequence[Shard], *, place: Path, whole: bool = False
-) -> Cache:
-    """Return the cache of some files, after a check that they belong together."""
-    filled = tuple(shard for shard in shards if shard.rows)
-    if not filled or 0 in filled[0].row:
-        raise OrbitLensError(
-            str(place),
-            expected="activations",
-            received="no rows" if not filled else f"rows of shape {list(filled[0].row)}",
-            remedy="cache the activations again",
-        )
-    first = filled[0]
-    for shard in filled:
-        if (shard.dtype, shard.row) != (first.dtype, first.row):
-            raise OrbitLensError(
-                str(shard.path),
-                expected=f"rows of shape {list(first.row)} in {first.dtype}, as in "
-                f"{first.path.name}",
-                received=f"shape {list(shard.row)} in {shard.dtype}",
-                remedy="put files of one layer and one type alone into the folder",
-            )
-    return Cache(model, layer, filled, whole)
 
 
 def choose_layer(place: Path, layer: str | int | None, known: Sequence[str]) -> str:

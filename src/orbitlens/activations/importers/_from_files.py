@@ -15,13 +15,7 @@ from jaxtyping import Float, Shaped
 from numpy.lib.format import open_memmap
 from safetensors import safe_open
 
-from orbitlens.activations.importers._cache import (
-    Cache,
-    Shard,
-    choose_layer,
-    damage_errors,
-    join_shards,
-)
+from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, damage_errors
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
@@ -95,7 +89,7 @@ def _check_numbers(path: Path, files: list[Path]) -> None:
 
 
 def _cache(path: Path, layer: str, shards: list[Shard], group: Group) -> Cache:
-    cache = join_shards("array", layer, shards, place=path)
+    cache = Cache.of("array", layer, shards, place=path)
     row = cache.shards[0].row
     flat = len(row) == 1 or (len(row) == 2 and group.order == 1)
     if not flat and (len(row) > 3 or row[0] != group.order):

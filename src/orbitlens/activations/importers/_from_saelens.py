@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from orbitlens.activations.importers._cache import (
-    Cache,
-    Shard,
-    choose_layer,
-    damage_errors,
-    join_shards,
-)
+from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, damage_errors
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json
 
@@ -43,7 +37,7 @@ def read_saelens(path: Path, layer: str | int | None) -> Cache:
             remedy="copy the whole folder again",
         )
     hook = choose_layer(path, layer, _hooks(files[0]))
-    return join_shards("saelens", hook, [_shard(file, hook) for file in files], place=path)
+    return Cache.of("saelens", hook, [_shard(file, hook) for file in files], place=path)
 
 
 def _pyarrow() -> Any:

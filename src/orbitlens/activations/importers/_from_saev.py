@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from orbitlens.activations.importers._cache import (
-    Cache,
-    Shard,
-    choose_layer,
-    damage_errors,
-    join_shards,
-)
+from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, damage_errors
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import TO_READ, place_error, read_json
 
@@ -65,7 +59,7 @@ def read_saev(path: Path, layer: str | int | None) -> Cache:
             remedy="shards are missing; copy the folder again, or let saev finish it",
         )
     shards = [_shard(path / name, n, stored, layers.index(chosen)) for name, n in counts.items()]
-    return join_shards(model, chosen, shards, place=path)
+    return Cache.of(model, chosen, shards, place=path)
 
 
 def _field(record: Mapping[str, Any], name: str) -> Any:

@@ -92,12 +92,10 @@ def import_activations(
         attributes=describe(
             group=group,
             action="given",
-            action_config={},
             model=model or cache.model,
             layer=cache.layer,
             digest=digest or cache.digest(),
             class_names=class_names,
-            moves=None,
             dtype=dtype,
         ),
     )

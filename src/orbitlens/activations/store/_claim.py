@@ -27,14 +27,10 @@ from orbitlens.files import one_line_errors
 @final
 @dataclass
 class Claim:
-    """A place that one writer has for itself.
+    """The address that one writer has for itself, and the target for which it is meant.
 
-    Args:
-        target: Where the store will be, for messages; None for memory.
-        address: The folder or URL to write.
-        found: Whether part of a store is there already, to continue.
-        keep: Whether that part stays for another run if this one ends early. The writer sets it
-            once a shard is complete.
+    `found` says that part of a store is there already. `keep` says that this part stays if the run
+    ends early; the writer sets it once a shard is complete.
     """
 
     target: Path | str | None
@@ -57,7 +53,7 @@ def check_free(out: Path | str | None) -> None:
     if isinstance(out, str):
         check_unlocked(out)
     if out is not None and exists(out):
-        raise _taken(out, "an existing one", "remove it or choose another path")
+        raise _occupied(out, "an existing one", "remove it or choose another path")
 
 
 @contextmanager
@@ -75,7 +71,7 @@ def _local(target: Path, resume: bool) -> Iterator[Claim]:
         try:
             yield claim
             if exists(target):
-                raise _taken(target, "one that came to be in the meantime", "choose another path")
+                raise _occupied(target, "one that appeared in the meantime", "choose another path")
             with one_line_errors(target):
                 os.replace(folder, target)
         except BaseException:
@@ -136,7 +132,7 @@ def _interrupted(target: Path | str, remedy: str) -> OrbitLensError:
     )
 
 
-def _taken(target: Path | str, received: str, remedy: str) -> OrbitLensError:
+def _occupied(target: Path | str, received: str, remedy: str) -> OrbitLensError:
     return OrbitLensError(
         f"`out` {target}",
         expected="a path that does not exist yet",

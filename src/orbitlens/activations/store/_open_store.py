@@ -29,12 +29,12 @@ def describe(
     *,
     group: Group,
     action: str,
-    action_config: dict[str, Any],
+    action_config: dict[str, Any] | None = None,
     model: str,
     layer: str,
     digest: str,
     class_names: tuple[str, ...],
-    moves: Int[np.ndarray, "group position"] | None,
+    moves: Int[np.ndarray, "group position"] | None = None,
     dtype: str = "float32",
 ) -> dict[str, Any]:
     """Return the attributes of a store: everything that its readers know apart from the numbers."""
@@ -45,7 +45,7 @@ def describe(
         "complete": False,
         "group": group.to_dict(),
         "action": action,
-        "action_config": action_config,
+        "action_config": action_config or {},
         "model": model,
         "layer": layer,
         "digest": digest,
@@ -62,7 +62,7 @@ def open_store(path: Path | str) -> ActivationStore:
         path: The folder or URL given as `out` when the store was made.
 
     Returns:
-        The store; its numbers are read when they are asked for.
+        The store. Its numbers are read later, on demand.
 
     Raises:
         OrbitLensError: If there is no such folder, if it is no store, if it was left half-written,

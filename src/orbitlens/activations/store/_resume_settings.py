@@ -36,7 +36,7 @@ def name_of(prepare: Prepare) -> str:
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that the attributes of a stored harvest equal those of the one that resumes it."""
+    """Refuse to resume a harvest with other attributes; name every one that differs."""
     old, new = _flat(before), _flat(json.loads(json.dumps(now)))
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:

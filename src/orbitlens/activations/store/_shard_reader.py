@@ -63,11 +63,9 @@ class ShardFiles:
     def pieces(
         self, samples: Int[np.ndarray, " n"]
     ) -> Iterator[tuple[int, Shaped[np.ndarray, "chunk group *_"], Int[np.ndarray, " wanted"]]]:
-        """Yield the chunks of samples in rising order.
+        """Yield the chunks of samples in rising order, each valid until the next one.
 
-        Yields:
-            How many samples came before; a chunk as it is stored, valid until the next one; and
-            the wanted samples in it.
+        A chunk comes with the number of samples before it and the places of its wanted samples.
         """
         buffer = np.empty(self._chunk * self._sample + _CHECKSUM, np.uint8)
         stored = buffer[:-_CHECKSUM].view(self._array.dtype).reshape(-1, *self._array.shape[1:])

@@ -64,10 +64,9 @@ def open_written(root: zarr.Group, address: Path | str | None) -> ActivationStor
 
 
 def begin(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
-    """Write the attributes of a store, or of a folder of stores, before anything else.
+    """Write the attributes of a store, or of a folder of stores, and return them.
 
-    Returns:
-        The attributes; if the place was begun earlier, those of then.
+    If an earlier run began the place, its attributes are checked and returned instead.
     """
     if claim.address is None:
         return record
@@ -79,18 +78,8 @@ def begin(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
 class ShardWriter:
     """Stores that take whole shards in any order; `finish` completes them.
 
-    Args:
-        claim: The place to write.
-        names: The name of each layer's store at this place; empty for the place itself.
-        attributes: The attributes of each layer's store.
-        shapes: The shape of an orbit in each layer, [|G|, (positions,) dim].
-        n: Number of samples.
-        together: Samples per forward pass, see `plan_shards`.
-        labels: One class index per sample, or None.
-
-    Raises:
-        OrbitLensError: If a store there was begun with other settings, or the place cannot be
-            written.
+    Each layer's store has a name, attributes and the shape of an orbit, [|G|, (positions,) dim]. An
+    empty name stands for the claimed place itself. See `plan_shards` for `together`.
     """
 
     def __init__(
@@ -173,11 +162,7 @@ def write_shard(
 def in_shards(
     blocks: Iterable[Block], shards: Shards, wanted: Sequence[int]
 ) -> Iterator[tuple[int, Block]]:
-    """Join or cut blocks of any size, layer by layer, into the shards wanted.
-
-    Yields:
-        A shard and its block; the next one uses the same memory.
-    """
+    """Join or cut blocks of any size into the shards wanted; each is valid until the next one."""
     buffers: dict[str, Float32[np.ndarray, "_ group *_"]] = {}
     filled, left = 0, list(wanted)
     for block in blocks:

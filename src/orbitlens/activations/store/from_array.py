@@ -73,12 +73,10 @@ def store_from_array(
         attributes=describe(
             group=group,
             action=action,
-            action_config={},
             model=model,
             layer=layer,
             digest=digest or hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:16],
             class_names=class_names,
-            moves=None,
             dtype=dtype,
         ),
     )

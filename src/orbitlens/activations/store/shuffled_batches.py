@@ -97,10 +97,7 @@ class Needs(NamedTuple):
         return (memory - self.fixed) // (2 * self.each) // longest
 
     def too_little(self, memory: int, least: int, read: int) -> OrbitLensError:
-        """Return the error for a budget of `memory` bytes, below the `least` that is enough.
-
-        Reading takes `read` bytes at a time.
-        """
+        """Return the error for a budget of `memory` bytes; `read` bytes are read at a time."""
         gib = math.ceil(least / 2**30 * 1e4) / 1e4
         return OrbitLensError(
             "memory for activations",
@@ -191,10 +188,10 @@ class OrbitBatches:
         return -(-self.n // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Float[Tensor, "batch group dim"]]:
-        """Return the batches of an epoch, from the batch `start` on.
+        """Return the batches of an epoch from `start` on; earlier ones are not read.
 
-        They equal the batches of the whole epoch, to the bit; earlier batches are not read. The
-        reading threads end with the iterator.
+        They equal the batches of the whole epoch, to the bit. The reading threads end with the
+        iterator.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -215,18 +212,11 @@ class OrbitBatches:
             yield rows if batch is None else rows.index_select(0, batch)
 
     def places(self, epoch: int, start: int = 0) -> Iterator[Place]:
-        """Return the batches of `epoch` as places in a buffer, few of them copied.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-            start: Number of the first batch, default 0.
+        """Return the batches of `epoch` without copying them, except a few.
 
         Returns:
             Pairs of orbits in memory and the indices of the batch in them, None for all orbits in
             their order. A pair is valid until the next one.
-
-        Raises:
-            OrbitLensError: As `epoch` does.
         """
         self._check(epoch, start)
         return self._places(epoch, start * self.batch_size)
@@ -293,10 +283,7 @@ class OrbitBatches:
     def _buffers(
         self, parts: Sequence[Int[np.ndarray, " _"]]
     ) -> Iterator[tuple[Float[Tensor, "rows group dim"], slice, Callable[[], None]]]:
-        """Yield the memory of each part in turn, with a function that starts reading the next.
-
-        The next part overwrites the one before this one, which stays until the function is called.
-        """
+        """Yield the memory of each part, and a function that lets the next overwrite the last."""
         if not parts:
             return
         stop = threading.Event()
