@@ -1,6 +1,6 @@
-"""Objectives: pure functions, one value per sample; the caller averages.
+"""Objectives: pure functions of tensors, one value per sample; the caller averages.
 
-An objective names the tensors it needs as its arguments, and `fit` computes just these:
+The arguments of an objective name the tensors that it needs. `fit` computes these and no others:
 
     x         psi(x), the canonical sample       x_moved         psi(gx), g drawn at random
     codes     E(psi(x))                          codes_moved     E(psi(gx))
@@ -14,8 +14,18 @@ objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
 
 import torch
 
-from orbitlens.metrics.reconstruction import squared_error
+from orbitlens.metrics import squared_error
 from orbitlens.typing import Activations, Codes, Orbits, PerSample
+
+__all__ = [
+    "canonical",
+    "dead_latent_revival",
+    "latent_invariance",
+    "orbit_invariance",
+    "orbit_reconstruction",
+    "output_invariance",
+    "reconstruction",
+]
 
 
 def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
@@ -109,8 +119,8 @@ def output_invariance(
 def orbit_reconstruction(orbit: Orbits, x_hat_orbit: Orbits) -> PerSample:
     """Reconstruct a whole orbit from its canonical sample, mean_g || psi(gx) - D_g(E(psi(x))) ||^2.
 
-    The group crosscoder's; it needs a dictionary with one block for each element. Source: Gorton,
-    arXiv 2410.24184. The mean over g instead of the sum keeps the unit of the other objectives.
+    The objective of the group crosscoder: the dictionary has one block for each element. A mean
+    over g, not a sum, keeps the unit of the other objectives. Source: Gorton, arXiv 2410.24184.
 
     Args:
         orbit: psi(gx) for every g, shape [batch, |G|, dim].
@@ -136,12 +146,12 @@ def orbit_invariance(
     *,
     weight: float = 1.0,
 ) -> PerSample:
-    """An orbit SAE whose pooled codes do not move.
+    """Reconstruct the moved sample with pooled codes that do not move.
 
     || psi(gx) - D(E(psi(gx))) ||^2 + lambda || sum_h z(x)[h, .] - sum_h z(gx)[h, .] ||^2
 
-    Where the transport predicts orbits exactly the second term is zero; elsewhere it asks for codes
-    that can be read without the pose, and leaves the pose in which of the |G| codes fires.
+    The second term is zero where the transport predicts orbits exactly. Elsewhere it makes the sum
+    of an atom's |G| codes independent of the pose; which of them fires still shows the pose.
 
     Args:
         x_moved: psi(gx), shape [batch, dim].
@@ -162,7 +172,7 @@ def orbit_invariance(
 
 
 def dead_latent_revival(residual: Activations, explained: Activations) -> PerSample:
-    """Let dead latents explain what the living leave over (the AuxK loss).
+    """Let dead latents explain the residual of the others (the AuxK loss).
 
     || r - sum_{i in top k_aux dead} a_i D_i ||^2 / || r ||^2 with the residual r held fixed and no
     bias. No ReLU: a latent whose pre-activation is negative everywhere still gets a gradient.
@@ -170,7 +180,7 @@ def dead_latent_revival(residual: Activations, explained: Activations) -> PerSam
 
     Args:
         residual: Target minus reconstruction, shape [batch, dim]; detached here.
-        explained: What the dead latents make of it, sum_i a_i D_i, shape [batch, dim].
+        explained: Its reconstruction by dead latents, sum_i a_i D_i, shape [batch, dim].
 
     Returns:
         One value per sample, shape [batch].

@@ -1,7 +1,6 @@
-"""Checks that anyone can inherit: one contract class per kind of part, and `assert_equivariant`.
+"""Tests to inherit: one contract class for each kind of part, and `assert_equivariant`.
 
-A part's own test file subclasses its contract with one method that builds the part, and gets the
-tests for free:
+The test file of a part subclasses its contract, with one method that builds the part:
 
     class TestTopK(SparsityContract):
         def build(self) -> Sparsity:
@@ -27,7 +26,16 @@ from orbitlens.training._stack import stack_saes
 from orbitlens.transport import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
-BATCH, DIM, LATENTS, ORDER, MEMBERS = 6, 5, 9, 3, 4
+__all__ = [
+    "DictionaryContract",
+    "EncoderContract",
+    "ObjectiveContract",
+    "SparsityContract",
+    "TransportContract",
+    "assert_equivariant",
+]
+
+_BATCH, _DIM, _LATENTS, _ORDER, _MEMBERS = 6, 5, 9, 3, 4
 
 
 def assert_equivariant(
@@ -84,29 +92,29 @@ def _moved_off_its_start(module: nn.Module, seed: int) -> None:
 
 
 class EncoderContract(ABC):
-    """What every encoder promises."""
+    """The tests that every encoder passes."""
 
     @abstractmethod
     def build(self, d_in: int, d_sae: int, seed: int) -> Encoder:
         """Build the encoder under test."""
 
     def test_gives_one_pre_activation_per_latent(self) -> None:
-        encoder = self.build(DIM, LATENTS, 0)
-        assert encoder(_random(BATCH, DIM)).shape == (BATCH, LATENTS)
-        assert (encoder.d_in, encoder.d_sae) == (DIM, LATENTS)
+        encoder = self.build(_DIM, _LATENTS, 0)
+        assert encoder(_random(_BATCH, _DIM)).shape == (_BATCH, _LATENTS)
+        assert (encoder.d_in, encoder.d_sae) == (_DIM, _LATENTS)
 
     def test_its_settings_say_its_hidden_width(self) -> None:
-        encoder = self.build(DIM, LATENTS, 0)
+        encoder = self.build(_DIM, _LATENTS, 0)
         assert encoder.settings() == {"hidden": encoder.hidden}
 
     def test_the_seed_decides_the_weights(self) -> None:
-        x = _random(BATCH, DIM)
-        first, again, other = (self.build(DIM, LATENTS, seed)(x) for seed in (0, 0, 1))
+        x = _random(_BATCH, _DIM)
+        first, again, other = (self.build(_DIM, _LATENTS, seed)(x) for seed in (0, 0, 1))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
     def test_scaling_makes_it_homogeneous(self) -> None:
-        encoder, x = self.build(DIM, LATENTS, 0), _random(BATCH, DIM)
+        encoder, x = self.build(_DIM, _LATENTS, 0), _random(_BATCH, _DIM)
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.1)
@@ -115,55 +123,54 @@ class EncoderContract(ABC):
         torch.testing.assert_close(encoder(3.0 * x), 3.0 * before, rtol=1e-4, atol=1e-5)
 
     def test_a_stack_encodes_as_its_members_alone(self) -> None:
-        encoders = [self.build(DIM, LATENTS, seed) for seed in range(MEMBERS)]
+        encoders = [self.build(_DIM, _LATENTS, seed) for seed in range(_MEMBERS)]
         for seed, encoder in enumerate(encoders):
             _moved_off_its_start(encoder, seed)
-        members = [SAE(encoder, TopK(1), FreeDictionary(LATENTS, DIM)) for encoder in encoders]
-        x = _random(MEMBERS, BATCH, DIM)
+        members = [SAE(encoder, TopK(1), FreeDictionary(_LATENTS, _DIM)) for encoder in encoders]
+        x = _random(_MEMBERS, _BATCH, _DIM)
         alone = torch.stack([encoder(own) for encoder, own in zip(encoders, x, strict=True)])
         torch.testing.assert_close(stack_saes(members).encoder(x), alone, rtol=1e-4, atol=1e-5)
 
 
 class SparsityContract(ABC):
-    """What every sparsity rule promises."""
+    """The tests that every sparsity rule passes."""
 
     @abstractmethod
     def build(self) -> Sparsity:
-        """Build the rule under test, with k at most LATENTS."""
+        """Build the rule under test, with k at most _LATENTS."""
 
     def test_its_settings_build_it_again(self) -> None:
         rule = self.build()
-        widths = {"k": rule.k, "d_sae": LATENTS, "n_atoms": LATENTS // ORDER}
+        widths = {"k": rule.k, "d_sae": _LATENTS, "n_atoms": _LATENTS // _ORDER}
         again = type(rule).from_settings({**widths, **json.loads(json.dumps(rule.settings()))})
         assert again.settings() == rule.settings()
-        pre = _random(BATCH, LATENTS)
+        pre = _random(_BATCH, _LATENTS)
         assert torch.equal(again(pre), rule(pre))
 
     def test_codes_are_non_negative_and_keep_the_values_of_pre_activations(self) -> None:
-        pre = _random(BATCH, LATENTS)
+        pre = _random(_BATCH, _LATENTS)
         codes = self.build()(pre)
         assert (codes >= 0).all()
         torch.testing.assert_close(codes[codes > 0], pre[codes > 0])
 
     def test_keeps_at_most_k_per_sample_on_average(self) -> None:
         rule = self.build()
-        codes = rule(_random(BATCH, LATENTS))
-        assert 0 < (codes > 0).sum() <= rule.k * BATCH
+        codes = rule(_random(_BATCH, _LATENTS))
+        assert 0 < (codes > 0).sum() <= rule.k * _BATCH
 
     def relabelling(self) -> Int[Tensor, " latents"]:
-        """Return a random permutation of the latents that may not matter: any, unless overridden.
+        """Return a random permutation of latents that the rule commutes with; any by default.
 
-        A rule that knows which latents belong together, such as those of one group element, may
-        only promise to commute with permutations that keep them together.
+        Override it for a rule that treats some latents as one, such as those of a group element.
         """
-        return torch.randperm(LATENTS)
+        return torch.randperm(_LATENTS)
 
     def test_commutes_with_permutations_of_latents(self) -> None:
-        pre, order = _random(BATCH, LATENTS), self.relabelling()
+        pre, order = _random(_BATCH, _LATENTS), self.relabelling()
         torch.testing.assert_close(self.build()(pre)[:, order], self.build()(pre[:, order]))
 
     def test_latents_that_may_not_fire_do_not(self) -> None:
-        pre = _random(BATCH, LATENTS)
+        pre = _random(_BATCH, _LATENTS)
         pre[:, ::2] = -torch.inf
         rule = self.build()
         codes = rule(pre)
@@ -175,29 +182,31 @@ class SparsityContract(ABC):
     def test_encoding_does_not_write_state(self) -> None:
         rule = self.build()
         before = {name: value.clone() for name, value in rule.state_dict().items()}
-        rule(_random(BATCH, LATENTS))
+        rule(_random(_BATCH, _LATENTS))
         rule.eval()
-        rule(_random(BATCH, LATENTS))
+        rule(_random(_BATCH, _LATENTS))
         assert all(torch.equal(value, before[name]) for name, value in rule.state_dict().items())
 
     def test_after_calibration_k_codes_per_sample_are_kept_on_average(self) -> None:
-        rule, pre = self.build(), _random(200, LATENTS).abs()
+        rule, pre = self.build(), _random(200, _LATENTS).abs()
         rule.calibrate_([pre], len(pre))
         rule.eval()
         assert (rule(pre) > 0).sum() == rule.k * 200
 
     def test_after_training_a_row_alone_equals_its_row_in_a_batch(self) -> None:
-        rule, pre = self.build(), _random(BATCH, LATENTS)
+        rule, pre = self.build(), _random(_BATCH, _LATENTS)
         rule.calibrate_([pre], len(pre))
         rule.eval()
         alone = torch.cat([rule(row[None]) for row in pre])
         torch.testing.assert_close(alone, rule(pre))
 
     def test_a_stack_keeps_what_its_members_keep_alone(self) -> None:
-        rules, pre = [self.build() for _ in range(MEMBERS)], _random(MEMBERS, BATCH, LATENTS)
+        rules, pre = [self.build() for _ in range(_MEMBERS)], _random(_MEMBERS, _BATCH, _LATENTS)
         for seed, rule in enumerate(rules):
-            rule.calibrate_([_random(BATCH, LATENTS, seed=seed + 1)], BATCH)
-        members = [SAE(LinearEncoder(DIM, LATENTS), r, FreeDictionary(LATENTS, DIM)) for r in rules]
+            rule.calibrate_([_random(_BATCH, _LATENTS, seed=seed + 1)], _BATCH)
+        members = [
+            SAE(LinearEncoder(_DIM, _LATENTS), r, FreeDictionary(_LATENTS, _DIM)) for r in rules
+        ]
         stack = stack_saes(members).sparsity
         for training in (True, False):
             alone = [rule.train(training)(own) for rule, own in zip(rules, pre, strict=True)]
@@ -205,31 +214,31 @@ class SparsityContract(ABC):
 
 
 class DictionaryContract(ABC):
-    """What every dictionary promises."""
+    """The tests that every dictionary passes."""
 
     @abstractmethod
     def build(self, d_sae: int, d_in: int, seed: int) -> Dictionary:
         """Build the dictionary under test."""
 
     def test_its_settings_build_it_again(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         settings = json.loads(json.dumps(dictionary.settings()))
         assert dictionary.name == settings.get("dictionary", "free")
-        again = dictionary.from_settings({"d_sae": LATENTS, "d_in": DIM, **settings})
+        again = dictionary.from_settings({"d_sae": _LATENTS, "d_in": _DIM, **settings})
         again.load_state_dict(dictionary.state_dict())
         again.settle_()
         assert torch.equal(again.directions, dictionary.directions)
         assert again.settings() == dictionary.settings()
 
     def test_builds_the_encoders_that_it_names(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         for hidden, kind in zip((None, 7), dictionary.encoders, strict=True):
             encoder = dictionary.make_encoder(hidden=hidden, seed=0)
             assert type(encoder) is kind
-            assert (encoder.d_in, encoder.d_sae, encoder.hidden) == (DIM, LATENTS, hidden)
+            assert (encoder.d_in, encoder.d_sae, encoder.hidden) == (_DIM, _LATENTS, hidden)
 
     def test_serves_the_views_that_it_has_and_refuses_the_others(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         refused = set()
         for view in VIEWS:
             try:
@@ -240,19 +249,19 @@ class DictionaryContract(ABC):
         assert refused - {"pooled_moved"} == {view for view, lacks in missing.items() if lacks}
 
     def test_decoding_is_affine_in_the_codes(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
-        z, w = _random(BATCH, LATENTS), _random(BATCH, LATENTS, seed=1)
-        bias = dictionary(torch.zeros(BATCH, LATENTS))
+        dictionary = self.build(_LATENTS, _DIM, 0)
+        z, w = _random(_BATCH, _LATENTS), _random(_BATCH, _LATENTS, seed=1)
+        bias = dictionary(torch.zeros(_BATCH, _LATENTS))
         torch.testing.assert_close(dictionary(z + w), dictionary(z) + dictionary(w) - bias)
 
     def test_a_unit_code_gives_its_direction(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         torch.testing.assert_close(
-            dictionary(torch.eye(LATENTS)) - dictionary.b_dec, dictionary.directions
+            dictionary(torch.eye(_LATENTS)) - dictionary.b_dec, dictionary.directions
         )
 
     def test_reading_directions_does_not_write_and_projection_is_idempotent(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         with torch.no_grad():
             for parameter in dictionary.parameters():
                 parameter.mul_(1.7)
@@ -265,7 +274,7 @@ class DictionaryContract(ABC):
         torch.testing.assert_close(dictionary.directions, once)
 
     def test_scaling_makes_it_homogeneous(self) -> None:
-        dictionary, codes = self.build(LATENTS, DIM, 0), _random(BATCH, LATENTS)
+        dictionary, codes = self.build(_LATENTS, _DIM, 0), _random(_BATCH, _LATENTS)
         _moved_off_its_start(dictionary, 1)
         assert dictionary.b_dec.any()
         before = dictionary(codes)
@@ -273,11 +282,11 @@ class DictionaryContract(ABC):
         torch.testing.assert_close(dictionary(3.0 * codes), 3.0 * before, rtol=1e-4, atol=1e-5)
 
     def test_a_stack_decodes_and_projects_as_its_members_alone(self) -> None:
-        dictionaries = [self.build(LATENTS, DIM, seed) for seed in range(MEMBERS)]
+        dictionaries = [self.build(_LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
         for seed, dictionary in enumerate(dictionaries):
             _moved_off_its_start(dictionary, seed)
-        members = [SAE(LinearEncoder(DIM, LATENTS), TopK(1), each) for each in dictionaries]
-        stack, codes = stack_saes(members).dictionary, _random(MEMBERS, BATCH, LATENTS)
+        members = [SAE(LinearEncoder(_DIM, _LATENTS), TopK(1), each) for each in dictionaries]
+        stack, codes = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, _LATENTS)
         for project in (False, True):
             if project:
                 for dictionary in (stack, *dictionaries):
@@ -289,29 +298,29 @@ class DictionaryContract(ABC):
                 torch.testing.assert_close(tensor, own, rtol=1e-4, atol=1e-5)
 
     def test_the_centre_is_the_bias_in_the_coordinates_that_the_encoder_takes(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         _moved_off_its_start(dictionary, 1)
         centre = dictionary.coordinates(dictionary.b_dec.unsqueeze(0))[0]
         torch.testing.assert_close(centre, dictionary.centre, rtol=1e-4, atol=1e-5)
 
     def test_a_centred_dictionary_starts_at_a_mean_that_all_elements_share(self) -> None:
-        dictionary = self.build(LATENTS, DIM, 0)
+        dictionary = self.build(_LATENTS, _DIM, 0)
         mean = self.shared_mean(dictionary)
-        dictionary.center_(mean.expand(ORDER, DIM))
+        dictionary.center_(mean.expand(_ORDER, _DIM))
         torch.testing.assert_close(dictionary.b_dec, mean, rtol=1e-4, atol=1e-5)
 
     def shared_mean(self, dictionary: Dictionary) -> Float[Tensor, " dim"]:
         """Return a mean activation that no element moves: any, unless overridden."""
         del dictionary
-        return _random(DIM)
+        return _random(_DIM)
 
     def test_a_stack_admits_and_counts_as_its_members_alone(self) -> None:
-        dictionaries = [self.build(LATENTS, DIM, seed) for seed in range(MEMBERS)]
+        dictionaries = [self.build(_LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
         for number, dictionary in enumerate(dictionaries):
             self.make_special_(dictionary, number)
             dictionary.settle_()
-        members = [SAE(LinearEncoder(DIM, LATENTS), TopK(1), each) for each in dictionaries]
-        stack, pre = stack_saes(members).dictionary, _random(MEMBERS, BATCH, LATENTS)
+        members = [SAE(LinearEncoder(_DIM, _LATENTS), TopK(1), each) for each in dictionaries]
+        stack, pre = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, _LATENTS)
         for _ in range(2):
             alone = [each.admitted(own) for each, own in zip(dictionaries, pre, strict=True)]
             assert torch.equal(stack.admitted(pre), torch.stack(alone))
@@ -320,12 +329,12 @@ class DictionaryContract(ABC):
             stack.settle_()
 
     def make_special_(self, dictionary: Dictionary, number: int) -> None:
-        """Write some directions that decide what is admitted; none, unless overridden."""
+        """Write directions that change which latents are admitted; none by default."""
         del dictionary, number
 
 
 class ObjectiveContract(ABC):
-    """What every objective promises: one value per sample, whatever the others are."""
+    """The tests that every objective passes: one value per sample, independent of the others."""
 
     @abstractmethod
     def build(self) -> Objective:
@@ -341,12 +350,12 @@ class ObjectiveContract(ABC):
 
     def test_gives_one_non_negative_value_per_sample(self) -> None:
         values = self.build()(**self.views())
-        assert values.shape == (BATCH,)
+        assert values.shape == (_BATCH,)
         assert (values >= 0).all()
 
     def test_each_value_depends_on_its_own_sample_alone(self) -> None:
         values = self.build()(**self.views())
-        order = torch.randperm(BATCH)
+        order = torch.randperm(_BATCH)
         torch.testing.assert_close(
             self.build()(**{name: view[order] for name, view in self.views().items()}),
             values[order],
@@ -380,14 +389,14 @@ class ObjectiveContract(ABC):
 
 def _view_shape(name: str) -> tuple[int, ...]:
     if name.startswith("codes"):
-        return BATCH, LATENTS
+        return _BATCH, _LATENTS
     if name.startswith("pooled"):
-        return BATCH, LATENTS // ORDER
-    return (BATCH, ORDER, DIM) if name.endswith("orbit") else (BATCH, DIM)
+        return _BATCH, _LATENTS // _ORDER
+    return (_BATCH, _ORDER, _DIM) if name.endswith("orbit") else (_BATCH, _DIM)
 
 
 class TransportContract(ABC):
-    """What every way of finding a transport promises, on data with an exact linear action."""
+    """The tests that every transport passes, on data with an exact linear action."""
 
     recovers = True
     group = cyclic(4)

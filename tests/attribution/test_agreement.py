@@ -5,7 +5,7 @@ import torch
 
 from orbitlens import groups
 from orbitlens.attribution import agreement, reduce_table
-from orbitlens.attribution.relative import double_cosets, over_stabilisers
+from orbitlens.attribution._relative import double_cosets, over_stabilisers
 from orbitlens.errors import OrbitLensError
 
 

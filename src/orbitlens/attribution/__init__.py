@@ -10,12 +10,12 @@ reduce_table       from pairs (element, atom) to relative elements -> Reduction
 Correlations need scipy (extra "metrics"), which is loaded on first use.
 """
 
+from orbitlens.attribution._relative import Reduction, reduce_table
+from orbitlens.attribution._site import Site
 from orbitlens.attribution.ablation import AblationEffects, ablation_effects
 from orbitlens.attribution.agreement import Agreement, agreement
 from orbitlens.attribution.gradient import attribution_graph
 from orbitlens.attribution.graph import AttributionGraph, Edge
-from orbitlens.attribution.relative import Reduction, reduce_table
-from orbitlens.attribution.site import Site
 
 __all__ = [
     "AblationEffects",

@@ -20,8 +20,8 @@ from orbitlens.activations.harvest import (
     only_tensor,
     take_outputs,
 )
-from orbitlens.attribution.relative import Reduction, over_stabilisers, reduce_table
-from orbitlens.attribution.site import Site
+from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
+from orbitlens.attribution._site import Site
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare, as_they_are, get_layer
 from orbitlens.typing import Bool, Float, Tensor

@@ -11,8 +11,8 @@ from torch import nn
 
 from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
-from orbitlens.attribution.relative import Relative
-from orbitlens.attribution.site import Site
+from orbitlens.attribution._relative import Relative
+from orbitlens.attribution._site import Site
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.typing import Float, Progress, Tensor

@@ -14,8 +14,8 @@ from torch import nn
 
 from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
+from orbitlens.attribution._site import Site, rows_of
 from orbitlens.attribution.graph import AttributionGraph
-from orbitlens.attribution.site import Site, rows_of
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare, as_they_are
 from orbitlens.typing import Float, Progress, Tensor

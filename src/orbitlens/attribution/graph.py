@@ -5,7 +5,7 @@ from typing import Any, final
 
 import torch
 
-from orbitlens.attribution.relative import Relative, double_cosets
+from orbitlens.attribution._relative import Relative, double_cosets
 from orbitlens.errors import out_of_range
 from orbitlens.groups import Group
 from orbitlens.typing import Bool, Tensor

@@ -23,11 +23,11 @@ _STEPS = {"rotation": 0.25, "translation": 0.25}  # degrees, pixels
 _AXES = {"rotation": ("turn",), "translation": ("x", "y")}
 _LEAST_SIDE = 3
 
-Forward = Callable[[Tensor], Mapping[str, Tensor]]
+_Forward = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 def lie_derivative_errors(
-    forward: Forward,
+    forward: _Forward,
     images: Float[Tensor, "n channels height width"],
     *,
     transformation: str,
