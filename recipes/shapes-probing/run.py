@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.reproduce import COLUMNS, main
-from orbitlens.reproduce.shapes_tables import (
-    orbit_table,
-    order_table,
-    probing_table,
-    reconstruction_table,
-    shapes_recipe,
-)
+from orbitlens.reproduce.shapes_tables import shapes_recipe
 
 COMPARED = [name for name in COLUMNS if name != "crosscoder"]
 FULL = {
@@ -94,10 +88,10 @@ RECIPE = shapes_recipe(
     Path(__file__).resolve().parent,
     BUDGETS,
     {
-        "results.csv": probing_table,
-        "order.csv": order_table,
-        "orbit.csv": orbit_table,
-        "reconstruction.csv": reconstruction_table,
+        "results.csv": "probing",
+        "order.csv": "order",
+        "orbit.csv": "orbit",
+        "reconstruction.csv": "reconstruction",
     },
     where={"model": "mean", "orientation": "oracle"},
 )

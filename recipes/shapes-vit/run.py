@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.reproduce import COLUMNS, main
-from orbitlens.reproduce.classes import transport_table
-from orbitlens.reproduce.shapes_tables import (
-    order_table,
-    probing_table,
-    reconstruction_table,
-    shapes_recipe,
-)
+from orbitlens.reproduce.shapes_tables import shapes_recipe
 
 OFFLINE = {
     "models": ["vit"],
@@ -88,10 +82,10 @@ RECIPE = shapes_recipe(
     Path(__file__).resolve().parent,
     BUDGETS,
     {
-        "results.csv": transport_table,
-        "probing.csv": probing_table,
-        "order.csv": order_table,
-        "reconstruction.csv": reconstruction_table,
+        "results.csv": "transport",
+        "probing.csv": "probing",
+        "order.csv": "order",
+        "reconstruction.csv": "reconstruction",
     },
 )
 

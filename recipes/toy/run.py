@@ -21,6 +21,7 @@ from orbitlens.reproduce import (
     build_column,
     centroids,
     column_objective,
+    line_panels,
     main,
     oriented_reconstruction,
     summarise,
@@ -182,8 +183,6 @@ def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
     """Draw Figures 2 and 8: the metrics by the number of features, and by the orbit size."""
-    from orbitlens.reproduce.plots import line_panels
-
     fixed = [row for row in tables["results.csv"] if row["canonical"] == "fixed"]
     sizes = [row["n_features"] for row in fixed]
     shown = 16 if 16 in sizes else sizes[0]

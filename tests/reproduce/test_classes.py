@@ -11,7 +11,7 @@ import torch
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.reproduce._jobs import file_name
-from orbitlens.reproduce.classes import class_recipe, transport_table
+from orbitlens.reproduce.classes import class_recipe
 
 SETTINGS: dict[str, Any] = {
     "dataset": "blobs",
@@ -77,7 +77,7 @@ def test_the_jobs_of_a_network_share_its_transport_and_images_are_held_out_in_or
     assert [row["probe_latents"] for row in probes] == [1, 4]
     # 8 held-out images in 4 orientations: an accuracy is a whole number of 32nds.
     assert all((32 * row["accuracy"]) % 1 == pytest.approx(0, abs=1e-6) for row in probes)
-    (row,) = transport_table([record, figures, *probes])
+    (row,) = RECIPE.tables["results.csv"]([record, figures, *probes])
     assert (row["model"], row["group"], row["n"]) == ("CNN", "C4", 1)
     assert row["r2_trained_mean"] == record["r2_trained"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orbitlens.reproduce.plots import bar_panels, line_panels
+from orbitlens.reproduce._plots import bar_panels, line_panels
 
 PNG = b"\x89PNG"
 

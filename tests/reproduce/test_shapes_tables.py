@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from orbitlens.reproduce._shapes_jobs import choose_tasks
-from orbitlens.reproduce.shapes_tables import (
-    orbit_table,
-    order_table,
-    probing_table,
-)
+from orbitlens.reproduce.shapes_tables import SHAPES_TABLES
+
+probing_table, order_table = SHAPES_TABLES["probing"], SHAPES_TABLES["order"]
+orbit_table = SHAPES_TABLES["orbit"]
 
 
 def record(sae: str, orientation: str, f1: float, **other: Any) -> dict[str, Any]:

@@ -72,9 +72,6 @@ def prepare(config: RunConfig, source: Source | None = None) -> Job:
         config: The settings.
         source: The images; None loads those that the settings name.
 
-    Returns:
-        The job.
-
     Raises:
         OrbitLensError: If the user named something that is wrong.
 
@@ -98,13 +95,7 @@ def build_action(config: RunConfig, group: str, inputs: Inputs) -> Action:
 
 
 def load_source(config: RunConfig) -> Source:
-    """Load the images that the settings name.
-
-    Args:
-        config: The settings: `source`, `n_samples`, `image_size`, `seed` and `unreadable`.
-
-    Returns:
-        The images, with their glyphs if they are Shapes.
+    """Load the images that the settings name, with their glyphs if they are Shapes.
 
     Raises:
         OrbitLensError: If the images cannot be read.

@@ -52,21 +52,10 @@ def probe_sae(
     transport: Transport | None,
     tick: Tick | None = None,
 ) -> dict[str, Any] | None:
-    """Probe the readouts of an SAE with the protocol that its data allow.
+    """Probe the readouts of an SAE with the protocol that its data allow, for metrics.json.
 
     Probes for the tasks of Shapes see every readout, see `score_readouts`. Probes for classes see
-    the invariant one, because a class has no orientation.
-
-    Args:
-        config: Settings of the run.
-        truth: The glyphs and classes of the samples.
-        store: Their activations.
-        sae: The SAE.
-        transport: Its transport; None for an SAE without one.
-        tick: Progress.
-
-    Returns:
-        A JSON-ready record, or None if there is nothing to probe for.
+    the invariant one, because a class has no orientation. Returns None without classes and tasks.
     """
     kind = probe_kind(config, truth, store)
     if kind == "shapes" and truth.shape_ids is not None:

@@ -1,6 +1,6 @@
 """The main job: from images and a group to an equivariant SAE and a page that shows it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def run(
     with console.stage("load images"):
         job = prepare(config)
     with folder.writing():
-        metrics = _stages(job, folder, console)
+        metrics = _Run(job, folder, console).metrics()
         write_json(metrics, folder / "metrics.json")
         with console.stage("draw the page"):
             render(job, folder)
@@ -82,14 +82,7 @@ def run(
 
 
 def render(job: Job, folder: RunFolder) -> Path:
-    """Draw the page of a finished run from its folder.
-
-    Args:
-        job: The job of the run.
-        folder: Its folder.
-
-    Returns:
-        The path of the page.
+    """Draw the page of a finished run from its folder, and return its path.
 
     Raises:
         OrbitLensError: If part of the run is missing or damaged.
@@ -111,56 +104,84 @@ def render(job: Job, folder: RunFolder) -> Path:
     return write_page(folder / "report" / "index.html", metrics, histories, cards)
 
 
-def _stages(job: Job, folder: RunFolder, console: Console) -> dict[str, Any]:
-    config = job.config
-    if job.trains_model:
-        with console.stage("train the base model") as tick:
-            stages.train_model(job, folder / "model.safetensors", tick)
-    folder.log(f"base model {job.model.name} ready")
-    with console.stage("harvest orbits") as tick:
-        store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
-    folder.log(f"harvested {store}")
-    with console.stage("fit the transport") as tick:
-        transport = stages.learn_transport(config, store, folder / "transport", tick)
-    check_one_motion(transport)
-    folder.log(f"transport R^2 {transport.r2:.4f}")
-    exact, notes = _exact(job, store, transport, folder, console)
-    transports = dict.fromkeys(OBJECTIVES, transport) | ({} if exact is None else {ORBIT: exact})
-    saes = {name: _sae(job, name, store, its, folder, console) for name, its in transports.items()}
-    return {
-        "config": config.to_dict(),
-        "group": {"name": store.group.name, "elements": list(store.group.element_names)},
-        "action": describe_action(job),
-        "data": describe_data(job, store),
-        "model": describe_model(job, store, _measured(config, store)),
-        "transport": describe_transport(transport),
-        "saes": saes,
-        "seconds": _seconds(folder, console),
-        "notes": [*_notes(job, store), *notes],
-    }
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A run in its folder."""
 
+    job: Job
+    folder: RunFolder
+    console: Console
 
-def _exact(
-    job: Job, store: ActivationStore, transport: Transport, folder: RunFolder, console: Console
-) -> tuple[Transport | None, list[str]]:
-    """Return the transport of the orbit SAE, or None if none can be fitted, and notes on it."""
-    try:
-        if not serves_orbit_saes(transport):
-            with console.stage("fit the exact transport"):
-                transport = stages.learn_exact(store, folder / "exact")
-        build_sae(job.config, store.dim, transport)
-    except OrbitLensError as error:
-        folder.log("no orbit SAE")
-        return None, [f"There is no orbit SAE. {error}."]
-    folder.log(f"exact transport R^2 {transport.r2:.4f}")
-    if transport.r2 >= _POOR:
-        return transport, []
-    note = (
-        f"The exact transport ({transport.method.replace('_', ' ')}) explains little, R² is "
-        f"{transport.r2:.2f}: the orbit SAE moves with it, the network does not. Read its features "
-        "with care."
-    )
-    return transport, [note]
+    def metrics(self) -> dict[str, Any]:
+        """Do the stages, unless they are done, and return metrics.json."""
+        job, folder, config = self.job, self.folder, self.job.config
+        if job.trains_model:
+            with self.console.stage("train the base model") as tick:
+                stages.train_model(job, folder / "model.safetensors", tick)
+        folder.log(f"base model {job.model.name} ready")
+        with self.console.stage("harvest orbits") as tick:
+            store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
+        folder.log(f"harvested {store}")
+        with self.console.stage("fit the transport") as tick:
+            transport = stages.learn_transport(config, store, folder / "transport", tick)
+        check_one_motion(transport)
+        folder.log(f"transport R^2 {transport.r2:.4f}")
+        exact, notes = self._exact(store, transport)
+        transports = dict.fromkeys(OBJECTIVES, transport)
+        transports |= {} if exact is None else {ORBIT: exact}
+        saes = {name: self._sae(name, store, its) for name, its in transports.items()}
+        return {
+            "config": config.to_dict(),
+            "group": {"name": store.group.name, "elements": list(store.group.element_names)},
+            "action": describe_action(job),
+            "data": describe_data(job, store),
+            "model": describe_model(job, store, _measured(config, store)),
+            "transport": describe_transport(transport),
+            "saes": saes,
+            "seconds": self._seconds(),
+            "notes": [*_notes(job, store), *notes],
+        }
+
+    def _exact(
+        self, store: ActivationStore, transport: Transport
+    ) -> tuple[Transport | None, list[str]]:
+        """Return the transport of the orbit SAE, or None if none can be fitted, and notes on it."""
+        try:
+            if not serves_orbit_saes(transport):
+                with self.console.stage("fit the exact transport"):
+                    transport = stages.learn_exact(store, self.folder / "exact")
+            build_sae(self.job.config, store.dim, transport)
+        except OrbitLensError as error:
+            self.folder.log("no orbit SAE")
+            return None, [f"There is no orbit SAE. {error}."]
+        self.folder.log(f"exact transport R^2 {transport.r2:.4f}")
+        if transport.r2 >= _POOR:
+            return transport, []
+        note = (
+            f"The exact transport ({transport.method.replace('_', ' ')}) explains little, R² is "
+            f"{transport.r2:.2f}: the orbit SAE moves with it, the network does not. Read its "
+            "features with care."
+        )
+        return transport, [note]
+
+    def _sae(self, name: str, store: ActivationStore, transport: Transport) -> dict[str, Any]:
+        """Train, measure and probe one SAE, unless that is done; return its entry."""
+        place, exact = self.folder / "saes" / name, transport if name == ORBIT else None
+        with self.console.stage(f"train {name}") as tick:
+            result = stages.train_sae(self.job.config, name, store, place, tick, exact=exact)
+        path = place / "metrics.json"
+        if not path.exists():
+            with self.console.stage(f"probe {name}") as tick:
+                write_json(_measure(self.job, name, result, store, transport, tick), path)
+        self.folder.log(f"{name} trained and measured")
+        return read_json(path)
+
+    def _seconds(self) -> dict[str, float]:
+        """Return the time per stage; a resumed run keeps the times of its finished stages."""
+        before = self.folder / "metrics.json"
+        spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
+        now = {name: round(value, 2) for name, value in self.console.seconds.items()}
+        return {**spent, **{name: max(now[name], spent.get(name, 0.0)) for name in now}}
 
 
 def _load_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
@@ -169,26 +190,6 @@ def _load_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
         return load_transport(folder / "exact", store)
     transport = load_transport(folder / "transport", store)
     return transport if serves_orbit_saes(transport) else None
-
-
-def _sae(
-    job: Job,
-    name: str,
-    store: ActivationStore,
-    transport: Transport,
-    folder: RunFolder,
-    console: Console,
-) -> dict[str, Any]:
-    """Train, measure and probe one SAE, unless that is done already."""
-    place, exact = folder / "saes" / name, transport if name == ORBIT else None
-    with console.stage(f"train {name}") as tick:
-        result = stages.train_sae(job.config, name, store, place, tick, exact=exact)
-    path = place / "metrics.json"
-    if not path.exists():
-        with console.stage(f"probe {name}") as tick:
-            write_json(_measure(job, name, result, store, transport, tick), path)
-    folder.log(f"{name} trained and measured")
-    return read_json(path)
 
 
 def _measure(
@@ -227,14 +228,6 @@ def _measure(
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
     widest = max(config.d_sae, store.group.order * config.atoms)
     return measured_samples(store, d_sae=widest, seed=config.seed)
-
-
-def _seconds(folder: RunFolder, console: Console) -> dict[str, float]:
-    """Return the time per stage; a resumed run keeps the times of its finished stages."""
-    before = folder / "metrics.json"
-    spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
-    now = {name: round(value, 2) for name, value in console.seconds.items()}
-    return {**spent, **{name: max(now[name], spent.get(name, 0.0)) for name in now}}
 
 
 def _truth(job: Job) -> Truth:

@@ -22,15 +22,7 @@ _WEIGHTED = ("equivariant_latent", "equivariant_output")
 
 
 def build_sae(config: RunConfig, d_in: int, exact: Transport | None = None) -> SAE:
-    """Build an untrained SAE of a run.
-
-    Args:
-        config: The settings.
-        d_in: Width of the activations.
-        exact: The exact transport that the orbit SAE is built on; None (default) for the others.
-
-    Returns:
-        The SAE.
+    """Build an untrained SAE of a run: the orbit SAE on `exact`, or, without it, the others.
 
     Raises:
         OrbitLensError: If the transport is not exact, or moves tokens by matrices of their own.
@@ -50,14 +42,7 @@ def build_sae(config: RunConfig, d_in: int, exact: Transport | None = None) -> S
 
 
 def sae_objective(config: RunConfig, name: str) -> Objective:
-    """Return the objective of an SAE of a run, with its weight.
-
-    Args:
-        config: The settings: `weight` and `orbit_weight`.
-        name: One of `NAMES`.
-
-    Returns:
-        The objective. A weight of 0 makes that of the orbit SAE plain reconstruction.
+    """Return the objective of one of `NAMES` with its weight; a weight of 0 leaves it out.
 
     Example:
         >>> sae_objective(RunConfig(orbit_weight=0.0), "orbit").__name__
@@ -73,13 +58,6 @@ def sae_objective(config: RunConfig, name: str) -> Objective:
 
 def check_pairs(config: RunConfig, group: Group) -> None:
     """Check that an orbit SAE has at least `k` pairs (element, atom).
-
-    Args:
-        config: The settings: `k` and the number of atoms.
-        group: The group.
-
-    Raises:
-        OrbitLensError: If `k` is above the number of pairs.
 
     Example:
         >>> from orbitlens.groups import cyclic

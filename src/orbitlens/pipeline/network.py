@@ -70,14 +70,8 @@ class NetworkConfig:
 def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
     """Measure every layer under one group, and write a page, a table and a record.
 
-    Args:
-        config: The settings.
-        out: The folder: config.json, metrics.json, layers.csv, report/index.html, log.txt.
-        resume: Continue an interrupted report; a trained base model is kept.
-        console: Shows progress.
-
-    Returns:
-        The record, as written to metrics.json.
+    `out` gets config.json, metrics.json, layers.csv, report/index.html and log.txt. With `resume` a
+    trained base model is kept. Returns the record in metrics.json.
     """
     if find_spec("jinja2") is None:
         raise missing_extra("jinja2", extra="report")
@@ -98,14 +92,8 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
 def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
     """Rank the candidate groups on each layer, and write the ranking.
 
-    Args:
-        config: The settings.
-        out: The folder: config.json, metrics.json, groups.csv, log.txt.
-        resume: Continue an interrupted choice.
-        console: Shows progress.
-
-    Returns:
-        The record, as written to metrics.json: for each layer the chosen group, or None.
+    `out` gets config.json, metrics.json, groups.csv and log.txt. Returns the record in
+    metrics.json: for each layer the chosen group, or None, and the figures of all candidates.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
     base = _prepare(config, console)

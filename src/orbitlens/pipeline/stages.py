@@ -1,10 +1,13 @@
-"""The stages of a run, one by one. Each loads its result if that is there already.
+"""The stages of a run, one by one.
 
-train_model        the autoencoder, where the run trains one
-harvest_orbits     the activations of the orbits
-learn_transport    the transport that the settings name
-learn_exact        the transport of the orbit SAE
-train_sae          one SAE, with its history
+    train_model        the autoencoder, where the run trains one
+    harvest_orbits     the activations of the orbits
+    learn_transport    the transport that the settings name
+    learn_exact        the transport of the orbit SAE
+    train_sae          one SAE, with its history
+
+`path` keeps the result of a stage. A stage whose result is there loads it; an interrupted harvest
+or training continues. `tick` takes progress.
 """
 
 from collections.abc import Callable
@@ -32,14 +35,9 @@ __all__ = ["harvest_orbits", "learn_exact", "learn_transport", "train_model", "t
 
 
 def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
-    """Train the autoencoder of a job, or load its weights; other models come trained.
+    """Train the autoencoder of a job; other models come trained.
 
-    The held-out images take no part in the training.
-
-    Args:
-        job: The job; the weights of its model change.
-        path: The file that keeps the weights.
-        tick: Progress.
+    The weights of `job.model` change. The held-out images take no part in the training.
     """
     if not job.trains_model:
         return
@@ -75,16 +73,7 @@ def _training_images(job: Job) -> Float[Tensor, "n channels height width"]:
 def harvest_orbits(
     job: Job, path: Path, tick: Tick | None = None, *, workers: int = 1
 ) -> ActivationStore:
-    """Harvest the orbits of a job. An interrupted harvest goes on; a finished one is opened.
-
-    Args:
-        job: The job.
-        path: The folder of the store.
-        tick: Progress.
-        workers: Processes that run the network, default 1.
-
-    Returns:
-        The store.
+    """Harvest the orbits of a job with `workers` processes that run the network.
 
     Raises:
         OrbitLensError: If a finished store is of another group, model, layer or other images.
@@ -118,35 +107,14 @@ def harvest_orbits(
 def learn_transport(
     config: RunConfig, store: ActivationStore, path: Path, tick: Tick | None = None
 ) -> Transport:
-    """Fit the transport that the settings name, or load it.
-
-    Args:
-        config: The settings: `transport` and `seed`.
-        store: Activations of orbits.
-        path: The folder that keeps the transport.
-        tick: Progress.
-
-    Returns:
-        The transport.
-    """
+    """Fit the transport that the settings name."""
     steps = config.transport == "gradient"
     settings: dict[str, Any] = {"seed": config.seed, "progress": tick} if steps else {}
     return _learn(store, path, lambda: fit_transport(store, config.transport, **settings))
 
 
 def learn_exact(store: ActivationStore, path: Path) -> Transport:
-    """Fit the transport that an orbit SAE is built on, or load it; see `transport.fit_exact`.
-
-    Args:
-        store: Activations of orbits.
-        path: The folder that keeps the transport.
-
-    Returns:
-        The transport.
-
-    Raises:
-        OrbitLensError: If no exact transport can be fitted.
-    """
+    """Fit the transport that an orbit SAE is built on; see `transport.fit_exact`."""
     return _learn(store, path, lambda: fit_exact(store))
 
 
@@ -167,18 +135,9 @@ def train_sae(
     *,
     exact: Transport | None = None,
 ) -> FitResult:
-    """Train one SAE of a run. An interrupted training goes on; a finished SAE is loaded.
+    """Train one SAE of `NAMES`; "orbit" is built on the transport `exact`.
 
-    Args:
-        config: The settings.
-        name: One of `NAMES`; "orbit" needs `exact`.
-        store: Activations of orbits.
-        path: The folder that keeps it; its checkpoint lies beside it during the training.
-        tick: Progress.
-        exact: The transport that the orbit SAE is built on.
-
-    Returns:
-        The SAE with its history.
+    Its checkpoint lies beside `path` during the training.
     """
     if path.exists():
         return load_fit(path, store)

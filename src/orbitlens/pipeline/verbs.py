@@ -1,9 +1,9 @@
 """The single verbs of the command line: one stage each, from folder to folder.
 
 A harvest folder holds config.json, acts.zarr, metrics.json, log.txt, and the weights of an
-autoencoder that was trained. The other verbs read such a folder, or any store by its path or URL.
-Each writes a local folder of its own in the same form, and continues an interrupted one if `resume`
-is set.
+autoencoder that was trained. The other verbs read such a folder as `activations`, or any store by
+its path or URL. Each writes a local folder `out` of its own in the same form and returns the record
+in its metrics.json. With `resume` it continues an interrupted one. `console` shows progress.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,17 +34,9 @@ __all__ = ["harvest", "locate", "locate_store", "probe", "report", "train", "tra
 def harvest(
     config: RunConfig, out: Path, *, resume: bool, console: Console, workers: int = 1
 ) -> dict[str, Any]:
-    """Train or load the model and store the activations of its orbits.
+    """Train or load the model and store the activations of its orbits; return the store.
 
-    Args:
-        config: The settings.
-        out: The folder to write.
-        resume: Continue an interrupted harvest.
-        console: Shows progress.
-        workers: Processes that run the network, default 1; they change no bit of the result.
-
-    Returns:
-        A description of the store.
+    `workers` processes run the network. Their number changes no bit of the result.
     """
     folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.stage("load images"):
@@ -61,18 +53,7 @@ def harvest(
 def transport(
     config: RunConfig, activations: Path | str, out: Path, *, resume: bool, console: Console
 ) -> dict[str, Any]:
-    """Fit a transport and measure it on held-out orbits.
-
-    Args:
-        config: The settings.
-        activations: A store, or the folder of a harvest.
-        out: The folder to write.
-        resume: Continue an interrupted fit.
-        console: Shows progress.
-
-    Returns:
-        The figures of the transport.
-    """
+    """Fit a transport, measure it on held-out orbits, and return its figures."""
     store = locate_store(activations)
     folder = RunFolder(out, _config(config, ("transport", "seed"), activations), resume=resume)
     with folder.writing(), console.stage("fit the transport") as tick:
@@ -90,23 +71,11 @@ def train(
     resume: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Train one SAE and measure it on held-out orbits.
+    """Train one SAE of `NAMES`, measure it on held-out orbits, and return its figures.
 
-    An orbit SAE is built on an exact transport, which also measures it. A least-squares transport
-    measures the others.
-
-    Args:
-        config: The settings.
-        activations: A store, or the folder of a harvest.
-        objective: One of `NAMES`.
-        transport: The folder of an exact transport for the orbit SAE; None (default) fits one and
-            keeps it in exact/.
-        out: The folder to write.
-        resume: Continue an interrupted training.
-        console: Shows progress.
-
-    Returns:
-        The figures of the SAE.
+    An orbit SAE is built on an exact transport, which also measures it: the one in the folder
+    `transport`, or else one that is fitted and kept in exact/. A least-squares transport measures
+    the others.
 
     Raises:
         OrbitLensError: If SAE and transport do not fit the store, or the SAE needs no transport.
@@ -170,22 +139,13 @@ def probe(
     resume: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Probe a trained SAE for the classes or shapes of its samples.
+    """Probe the trained SAE in the folder `sae` and return the scores.
 
-    Args:
-        config: The settings.
-        activations: A store, or the folder of a harvest.
-        sae: The folder of the SAE; both readouts of an orbit SAE are probed.
-        transport: The folder of the transport that completes an equivariant SAE, or None.
-        out: The folder to write.
-        resume: Continue an interrupted probing.
-        console: Shows progress.
-
-    Returns:
-        The scores.
+    The folder `transport` holds the transport that completes an equivariant SAE. Both readouts of
+    an orbit SAE are probed.
 
     Raises:
-        OrbitLensError: If the store has nothing to probe for.
+        OrbitLensError: If the store has neither classes nor Shapes to probe for.
     """
     store = locate_store(activations)
     sae_folder = locate(sae, "cfg.json")
@@ -219,18 +179,7 @@ def probe(
 
 
 def report(run: Path, *, console: Console) -> dict[str, Any]:
-    """Draw the page of a finished run again.
-
-    Args:
-        run: The folder of the run.
-        console: Shows progress.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        OrbitLensError: If the folder holds no finished run.
-    """
+    """Draw the page of the finished run in the folder `run` again, and return its path."""
     has_metrics = (run / "metrics.json").is_file()
     if not has_metrics or not (run / "saes").is_dir():
         received = "no SAEs there" if has_metrics else "no metrics.json there"
@@ -248,14 +197,7 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
 
 
 def locate_store(activations: Path | str) -> ActivationStore:
-    """Open a store, given its own path or URL or that of the folder around it.
-
-    Args:
-        activations: Path or URL.
-
-    Returns:
-        The store.
-    """
+    """Open a store, given its own path or URL or that of the folder around it."""
     address = address_of(activations)
     with one_line_errors(activations, TO_READ):
         within = exists(address, "acts.zarr")
@@ -263,18 +205,7 @@ def locate_store(activations: Path | str) -> ActivationStore:
 
 
 def locate(path: Path, marker: str) -> Path:
-    """Find the folder with a marker file: the path itself, or the only one below it.
-
-    Args:
-        path: Where to look.
-        marker: The name of the file.
-
-    Returns:
-        The folder.
-
-    Raises:
-        OrbitLensError: If there is none, or more than one.
-    """
+    """Find the folder with the file `marker`: the path itself, or the only one below it."""
     if (path / marker).is_file():
         return path
     found = sorted(path.rglob(marker))

@@ -93,19 +93,10 @@ def probe_classes(
     t: Sequence[int],
     at_once: int,
 ) -> dict[int, LogisticScores]:
-    """Score logistic probes for classes on the invariant readout of an SAE.
+    """Score logistic probes for the classes `labels` on the invariant readout of an SAE.
 
-    Args:
-        sae: The SAE.
-        store: Activations of orbits.
-        labels: The class of each sample of the store, shape [n].
-        train: Samples and elements that rank the latents and fit the probes.
-        test: Samples and elements that score them.
-        t: Numbers of latents to keep. Where there are fewer, all are kept.
-        at_once: Activations in memory at once.
-
-    Returns:
-        The scores by the number of latents that were kept.
+    Returns the scores by the number of latents that were kept: the numbers `t`, or all latents
+    where there are fewer. At most `at_once` activations are in memory.
     """
     train_codes, test_codes = (
         _invariant_codes(sae, store, *each, at_once=at_once) for each in (train, test)

@@ -61,15 +61,14 @@ def score_readouts(
         families: The family of each task.
         t: Numbers of latents to keep, for all readouts or by orientation. A readout with fewer
             latents is probed with all of them.
-        stride: Probes see every stride-th coordinate of a reconstruction, default every one.
+        stride: Probes see every stride-th coordinate.
         seed: Seed of the probes.
         threads: Threads that fit probes side by side.
-        progress: See `probe_tasks`.
+        progress: Takes (tasks done, tasks in all), for each readout.
 
     Yields:
         The name of the readout ("invariant" or "oriented" of an orbit SAE, else ""), the
-        orientation, and the scores. Both readouts of an orbit SAE, and the one of an SAE without
-        transport, have orientation "none"; the others "oracle" and "inferred".
+        orientation ("oracle" or "inferred" with a transport, else "none"), and the scores.
 
     Example:
         >>> from orbitlens.sae import topk_sae
@@ -82,16 +81,15 @@ def score_readouts(
         ('', 'none', (1, 3), [[1, 2, 0]])
     """
     for name, orientation in _names(sae, matrices):
-        sets, W_dec = (train, test), sae.W_dec
-        if name == "invariant":
-            sets = tuple(replace(each, codes=sae.dictionary.pooled(each.codes)) for each in sets)
-            W_dec = None
-        width = sets[0].codes.shape[1]
+        pooled = name == "invariant"
+        fitted, scored = (_pool(sae, each) if pooled else each for each in (train, test))
+        width = fitted.codes.shape[1]
         counts = t[orientation] if isinstance(t, Mapping) else t
         scores = probe_tasks(
-            *sets,
+            fitted,
+            scored,
             families=families,
-            W_dec=W_dec,
+            W_dec=None if pooled else sae.W_dec,
             matrices=None if orientation == "none" else matrices,
             orientation=orientation,
             t=[min(count, width) for count in counts],
@@ -101,6 +99,10 @@ def score_readouts(
             progress=progress,
         )
         yield name, orientation, scores
+
+
+def _pool(sae: SAE, samples: ProbeSet) -> ProbeSet:
+    return replace(samples, codes=invariant_readout(sae, samples.codes))
 
 
 def _names(sae: SAE, matrices: Tensor | None) -> tuple[tuple[str, Orientation], ...]:

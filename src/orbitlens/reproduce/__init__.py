@@ -14,13 +14,15 @@ summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
 comparison_lines             comparisons as lines of text
 read_table                   from a CSV file
+line_panels                  a figure with one line per SAE
 locate, names                the recipes of this checkout or installation
 
-Its modules are public too: `classes` and `shapes_tables` declare recipes, `shapes` makes the base
-models of Shapes, and `plots` draws.
+Its modules are public too: `classes` and `shapes_tables` declare recipes, and `shapes` makes the
+base models of Shapes.
 """
 
 from orbitlens.reproduce._jobs import Job
+from orbitlens.reproduce._plots import line_panels
 from orbitlens.reproduce._saes import centroids
 from orbitlens.reproduce._tables import read_table, summarise
 from orbitlens.reproduce.columns import (
@@ -46,6 +48,7 @@ __all__ = [
     "column_objective",
     "compare",
     "comparison_lines",
+    "line_panels",
     "locate",
     "main",
     "names",

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
 from orbitlens.io import load, save
-from orbitlens.reproduce._jobs import Job
+from orbitlens.reproduce._jobs import Job, Record
+from orbitlens.reproduce._tables import Row, summarise
 from orbitlens.reproduce.columns import Column, build_column, column_objective
 from orbitlens.sae import SAE, kmeans_candidates
 from orbitlens.training import choose_orbit_weight, fit
@@ -34,11 +35,7 @@ def sae_jobs(
 ) -> list[Job]:
     """List the networks, each once, then the SAEs: one for each case, number k and column.
 
-    Args:
-        settings: topks and columns.
-        each: The arguments of each case.
-        name: Names a case.
-        network: Names the network of a case; cases may share it.
+    `name` names a case of `each`, and `network` its network, which cases may share.
     """
     networks: dict[str, dict[str, Any]] = {}
     for one in each:
@@ -74,15 +71,7 @@ def fit_parts(
     *,
     split: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]] | None = None,
 ) -> Parts:
-    """Fit the parts of a network, or load those that `folder` keeps under its name.
-
-    Args:
-        store: Activations of orbits.
-        folder: The folder of the run.
-        name: The name of the network.
-        settings: clusters, the number of centroids, and seed.
-        split: Samples to fit on and samples to measure on; default `store.split()`.
-    """
+    """Fit the parts of a network, or load those that `folder` keeps under its name."""
     split = store.split() if split is None else split
     return Parts(
         _keep(folder / "transports" / name, lambda: fit_transport(store, split=split)),
@@ -157,17 +146,12 @@ def train_column(
     *,
     samples: Int[np.ndarray, " n"] | None = None,
 ) -> SAE:
-    """Train the SAE of a column, or load it.
+    """Train the SAE of a column, or load it from `path`.
 
-    Args:
-        column: The column.
-        store: Activations of orbits.
-        parts: The parts of the network.
-        settings: latents, k, epochs, batch_size, lr and seed; orbit_lr and orbit_weight, the
-            learning rate and the lambda of the orbit SAE. A lambda of None is chosen among
-            orbit_weights. Optional: orbit_atoms, as many as latents by default, and lr_decay.
-        path: The folder that keeps the SAE.
-        samples: Samples to train on, shape [n]; None for the training part of the store.
+    The settings are latents, k, epochs, batch_size, lr and seed; orbit_lr and orbit_weight are
+    learning rate and lambda of the orbit SAE. A lambda of None is chosen among orbit_weights.
+    Optional are orbit_atoms, as many as latents by default, and lr_decay. `samples` are the
+    training samples, by default the training part of the store.
     """
     found = load(path) if path.exists() else None
     if isinstance(found, SAE):
@@ -212,3 +196,10 @@ def transport_figures(transport: Transport) -> dict[str, float]:
         "r2_identity": transport.identity_r2,
         "relation_error": transport.relation_error,
     }
+
+
+def transport_table(records: Sequence[Record]) -> list[Row]:
+    """Summarise these figures over seeds, in the columns of Table 1."""
+    metrics = dict.fromkeys(("r2_trained", "r2_identity", "relation_error"), "stderr")
+    measured = [record for record in records if "r2_trained" in record]
+    return summarise(measured, ["dataset", "model", "group"], metrics)

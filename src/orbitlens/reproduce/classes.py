@@ -21,7 +21,15 @@ from orbitlens.pipeline import RunConfig, Source, measure_sae, prepare, stages
 from orbitlens.pipeline.config import AUTOENCODERS
 from orbitlens.probe._from_store import oriented_samples, probe_classes
 from orbitlens.reproduce._jobs import Job, Record
-from orbitlens.reproduce._saes import WEIGHT, fit_parts, sae_jobs, train_column, transport_figures
+from orbitlens.reproduce._plots import bar_panels, by_panel, line_panels
+from orbitlens.reproduce._saes import (
+    WEIGHT,
+    fit_parts,
+    sae_jobs,
+    train_column,
+    transport_figures,
+    transport_table,
+)
 from orbitlens.reproduce._tables import Row, summarise
 from orbitlens.reproduce.columns import COLUMNS, Column
 from orbitlens.reproduce.recipe import Recipe
@@ -29,7 +37,7 @@ from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 from orbitlens.typing import Int
 
-__all__ = ["class_recipe", "transport_table"]
+__all__ = ["class_recipe"]
 
 _Images = Callable[[Mapping[str, Any], Path], Inputs]
 _MEASURED = 2**17
@@ -111,20 +119,6 @@ def _records(arguments: Mapping[str, Any], folder: Path, images: _Images) -> lis
     ]
 
 
-def transport_table(records: Sequence[Record]) -> list[Row]:
-    """Summarise R^2 and relation error of the transports, in the columns of Table 1.
-
-    Args:
-        records: The records of all jobs.
-
-    Returns:
-        One row for each data set, model and group: mean and standard error over seeds.
-    """
-    metrics = dict.fromkeys(("r2_trained", "r2_identity", "relation_error"), "stderr")
-    measured = [record for record in records if "r2_trained" in record]
-    return summarise(measured, ["dataset", "model", "group"], metrics)
-
-
 def _probing_table(records: Sequence[Record]) -> list[Row]:
     keys = ["dataset", "group", "topk", "probe_latents", "sae"]
     measured = [record for record in records if "macro_f1" in record]
@@ -143,8 +137,6 @@ def _reconstruction_table(records: Sequence[Record]) -> list[Row]:
 
 def _plot(tables: Mapping[str, list[Row]], folder: Path) -> None:
     """Draw macro-F1 against the number of latents, and the reconstruction."""
-    from orbitlens.reproduce.plots import bar_panels, by_panel, line_panels
-
     rows, metrics = by_panel(tables["probing.csv"], "macro_f1", "{group}, TopK {topk}")
     line_panels(
         rows,

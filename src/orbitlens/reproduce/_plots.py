@@ -7,8 +7,6 @@ from typing import Any
 from orbitlens.errors import missing_extra
 from orbitlens.files import new_file
 
-__all__ = ["bar_panels", "by_panel", "line_panels"]
-
 _STYLES = {
     "vanilla": ("#555555", "-"),
     "vanilla_wide": ("#555555", "--"),
@@ -79,15 +77,10 @@ def line_panels(
 def by_panel(
     rows: Sequence[Mapping[str, Any]], metric: str, panel: str
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Give a metric one name for each panel, so that `line_panels` draws the panels apart.
+    """Give the metric NAME one name for each panel, so that `line_panels` draws the panels apart.
 
-    Args:
-        rows: Rows with NAME_mean and NAME_stderr.
-        metric: NAME.
-        panel: A template of the panel's name, such as "{group}, TopK {topk}".
-
-    Returns:
-        The rows with the metric under its panel's name as well, and the metrics for `line_panels`.
+    `panel` is a template such as "{group}, TopK {topk}". Returns the rows with NAME_mean and
+    NAME_stderr under the panel's name as well, and the metrics for `line_panels`.
 
     Example:
         >>> row = {"group": "C4", "f1_mean": 0.5, "f1_stderr": 0.1}
@@ -115,17 +108,8 @@ def bar_panels(
 ) -> None:
     """Draw one row of panels for each metric, with bars on a logarithmic axis.
 
-    Args:
-        rows: Rows of a table; each metric has NAME_mean and NAME_stderr.
-        path: The PNG file.
-        panel: The fields that tell panels apart.
-        series: The field that tells bars of one group apart.
-        group: The field that groups bars.
-        metrics: The metrics.
-        title: The title of the figure.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
+    Fields tell apart the panels (`panel`), the groups of bars (`group`) and the bars of a group
+    (`series`). Rows have NAME_mean and NAME_stderr of each metric.
     """
     metrics = [m for m in metrics if any(row[f"{m}_mean"] is not None for row in rows)]
     panels = list(dict.fromkeys(tuple(row[name] for name in panel) for row in rows))
