@@ -9,7 +9,7 @@ split_samples     the samples to fit on and the samples to measure on
 OrbitBatches      shuffled batches from a store that is larger than memory; each batch is a Place
 Needs             the memory that OrbitBatches needs
 plan_shards       how a store is cut into shards; chunk_samples cuts a shard into chunks
-DTYPES            the types that activations can have on disk; check_dtype checks the name of one
+DTYPES            the types that activations can have on disk
 address_of        a folder as a path, the URL of an object store as it is
 inside            the address of something in a folder or under a URL
 exists            whether anything is at an address
@@ -17,7 +17,7 @@ read_at           the content of a small file at a URL
 """
 
 from orbitlens.activations.store._address import address_of, exists, inside, read_at
-from orbitlens.activations.store._on_disk import DTYPES, check_dtype, chunk_samples, plan_shards
+from orbitlens.activations.store._on_disk import DTYPES, chunk_samples, plan_shards
 from orbitlens.activations.store._open_store import open_store
 from orbitlens.activations.store.activation_store import ActivationStore, split_samples
 from orbitlens.activations.store.from_array import store_from_array
@@ -30,7 +30,6 @@ __all__ = [
     "OrbitBatches",
     "Place",
     "address_of",
-    "check_dtype",
     "chunk_samples",
     "exists",
     "inside",

@@ -42,17 +42,7 @@ _AT_ONCE = 64
 
 
 def check_dtype(dtype: str) -> None:
-    """Check the name of a type on disk.
-
-    Args:
-        dtype: "float32", "float16" or "bfloat16".
-
-    Raises:
-        OrbitLensError: If there is no such type; suggests the nearest.
-
-    Example:
-        >>> check_dtype("bfloat16")
-    """
+    """Check the name of a type on disk."""
     if dtype not in ON_DISK:
         raise unknown_name("`dtype`", dtype, ON_DISK)
 
