@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orbitlens.cli.commands import main
-from orbitlens.plan import measure
+from orbitlens.plan import _measure as measure
 
 DIM = ["plan", "--dim", "16", "--d-sae", "32", "--k", "2", "--hidden", "0", "--batch-size", "16"]
 SHAPES = ["plan", "shapes", "--image-size", "16", "--d-sae", "32", "--k", "2", "--batch-size", "16"]
@@ -16,8 +17,13 @@ SHAPES = ["plan", "shapes", "--image-size", "16", "--d-sae", "32", "--k", "2", "
 def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure less: here figures need not be good."""
     monkeypatch.setattr(measure, "_WRITTEN", 2**16)
-    monkeypatch.setattr(measure, "_PRODUCTS", 2**16)
     monkeypatch.setattr(measure, "_SECONDS", 0.01)
+
+
+@pytest.fixture
+def no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings and transports that take too long to measure."""
+    monkeypatch.setattr(measure, "measure_apart", lambda *_: {"not_measured": "too long"})
 
 
 def command(*words: str) -> int:
@@ -47,6 +53,7 @@ def test_a_plan_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert record["warnings"] == []
 
 
+@pytest.mark.usefixtures("no_other_process")
 def test_positions_are_counted_where_a_width_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,10 +63,11 @@ def test_positions_are_counted_where_a_width_is_given(
     assert record["store"]["raw"] == 4 * 4096 * 4 * 9 * 16
 
 
+@pytest.mark.usefixtures("no_other_process")
 def test_a_disk_that_is_too_small_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orbitlens.cli._plan.free_disk", lambda _: 1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     assert command(*DIM, "--out", str(tmp_path)) == 0
     assert "warning: the store needs" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ import click
 
 from orbitlens.cli import options as cli
 from orbitlens.cli.options import option, settings
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.pipeline import Console
 
 
@@ -46,7 +47,39 @@ def plan_command(
     images) and --model: then forward passes are timed on a few inputs. --n-samples is the number of
     inputs of the planned run, whatever SOURCE holds.
     """
-    from orbitlens.cli._plan import plan_run
+    from orbitlens.plan._lines import plan_lines
+    from orbitlens.plan._plan import plan
 
     del console
-    return plan_run(source, dim, positions, workers, out, values)
+    if source is None:
+        places = _places(dim, positions)
+        config = cli.config_of({**values, "source": ""}, {"source": ""})
+        record = plan(config, out, dim=dim, positions=places, workers=workers)
+    elif dim is None:
+        config = cli.config_of({**values, "source": source, "positions": positions}, {})
+        record = plan(config, out, workers=workers)
+    else:
+        raise OrbitLensError(
+            "`dim`", expected="none with a SOURCE", received=dim, remedy="leave out one of the two"
+        )
+    return record, plan_lines(record)
+
+
+def _places(dim: int | None, positions: str) -> int:
+    """Return the number of positions of activations of a given width, once all is checked."""
+    for name in ("model", "layer", "random_weights", "image_size", "interpolation"):
+        if cli.given(name):
+            option = f"`--{name.replace('_', '-')}`"
+            remedy = "name one, such as shapes or a folder of images"
+            raise OrbitLensError(option, expected="a SOURCE", received="none", remedy=remedy)
+    if dim is None:
+        expected, remedy = "the width of the activations", "give it, or SOURCE and --model"
+        raise OrbitLensError("`dim`", expected=expected, received="none", remedy=remedy)
+    if not 1 <= dim <= 2**20:
+        raise out_of_range("dim", f"1 to {2**20}", dim)
+    places = "1" if positions == "auto" else positions
+    if not places.isdecimal():
+        raise out_of_range("positions", "a number with --dim", repr(positions))
+    if not 1 <= int(places) <= 10**6:
+        raise out_of_range("positions", "1 to 1000000", places)
+    return int(places)

@@ -1,1 +1,3 @@
-"""What a run would need: time, disk and memory, before anything runs."""
+"""Time, disk and memory of a run, before it runs. The room serves the command `orbitlens plan`."""
+
+__all__: list[str] = []
