@@ -44,7 +44,8 @@ def orbit_sae(
         d_in: Width of the activations.
         n_atoms: Number of atoms; the codes have |G| latents for each.
         k: Pairs (element, atom) kept per sample.
-        transport: An exact transport of the layer ("exact", "spatial", "low_rank" or "lie").
+        transport: An exact transport of the layer ("exact", "spatial", "low_rank" or "lie");
+            `transport.fit_exact` chooses and fits one.
         group: Group to tie the dictionary over: that of the transport (default), a subgroup of it,
             or for a transport by "lie" equal turns, however fine, such as C16.
         hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
