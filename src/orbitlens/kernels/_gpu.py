@@ -24,8 +24,6 @@ try:
 except ImportError:  # Then `available` says so, and the kernels are not called.
     triton, tl = None, SimpleNamespace(constexpr=int)
 
-Const = tl.constexpr
-
 NAME = "Triton"
 PIECE = 256
 """Entries of a piece, the part of a row that one program sums."""
@@ -120,7 +118,9 @@ def _kernel(function: Any) -> Any:
 
 @_kernel
 @no_type_check
-def _sum_of(begin, end, columns, values, vectors, dim, at, ENTRIES: Const, WIDTH: Const):
+def _sum_of(
+    begin, end, columns, values, vectors, dim, at, ENTRIES: tl.constexpr, WIDTH: tl.constexpr
+):
     """Sum values[e] W[column of e] over a range of entries, for some coordinates."""
     sums = tl.zeros([ENTRIES, WIDTH], tl.float32)
     for first in range(begin, end, ENTRIES):
@@ -137,7 +137,15 @@ def _sum_of(begin, end, columns, values, vectors, dim, at, ENTRIES: Const, WIDTH
 @_kernel
 @no_type_check
 def _first_pieces(
-    sums, starts, columns, values, vectors, dim, PIECE: Const, ENTRIES: Const, WIDTH: Const
+    sums,
+    starts,
+    columns,
+    values,
+    vectors,
+    dim,
+    PIECE: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Sum the first PIECE entries of a row, in most cases all of them."""
     row = tl.program_id(0).to(tl.int64)
@@ -160,9 +168,9 @@ def _further_pieces(
     values,
     vectors,
     dim,
-    PIECE: Const,
-    ENTRIES: Const,
-    WIDTH: Const,
+    PIECE: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Sum a further piece of a row; there are more programs than pieces."""
     place = tl.program_id(0).to(tl.int64)
@@ -177,7 +185,9 @@ def _further_pieces(
 
 @_kernel
 @no_type_check
-def _add_further(sums, further, owners, firsts, height, dim, ENTRIES: Const, WIDTH: Const):
+def _add_further(
+    sums, further, owners, firsts, height, dim, ENTRIES: tl.constexpr, WIDTH: tl.constexpr
+):
     """Add the further pieces of a row to its sum, in the program of the first of them."""
     place = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
@@ -197,7 +207,7 @@ def _add_further(sums, further, owners, firsts, height, dim, ENTRIES: Const, WID
 @_kernel
 @no_type_check
 def _entry_products(
-    products, rows, columns, left, right, entries, dim, ENTRIES: Const, WIDTH: Const
+    products, rows, columns, left, right, entries, dim, ENTRIES: tl.constexpr, WIDTH: tl.constexpr
 ):
     """Inner products at some entries, of any rows."""
     entry = tl.program_id(0).to(tl.int64) * ENTRIES + tl.arange(0, ENTRIES)
