@@ -27,6 +27,8 @@ from orbitlens.transport import Motion
 from orbitlens.typing import Float, Int, Matrices, Tensor
 
 __all__ = [
+    "LATENTS",
+    "ORDER",
     "DictionaryContract",
     "EncoderContract",
     "ObjectiveContract",
@@ -35,7 +37,9 @@ __all__ = [
     "assert_equivariant",
 ]
 
-_BATCH, _DIM, _LATENTS, _ORDER, _MEMBERS = 6, 5, 9, 3, 4
+_BATCH, _DIM, _MEMBERS = 6, 5, 4
+LATENTS, ORDER = 9, 3
+"""The latents that a contract builds, and the order of a group that divides them."""
 
 
 def assert_equivariant(
@@ -99,22 +103,22 @@ class EncoderContract(ABC):
         """Build the encoder under test."""
 
     def test_gives_one_pre_activation_per_latent(self) -> None:
-        encoder = self.build(_DIM, _LATENTS, 0)
-        assert encoder(_random(_BATCH, _DIM)).shape == (_BATCH, _LATENTS)
-        assert (encoder.d_in, encoder.d_sae) == (_DIM, _LATENTS)
+        encoder = self.build(_DIM, LATENTS, 0)
+        assert encoder(_random(_BATCH, _DIM)).shape == (_BATCH, LATENTS)
+        assert (encoder.d_in, encoder.d_sae) == (_DIM, LATENTS)
 
     def test_its_settings_say_its_hidden_width(self) -> None:
-        encoder = self.build(_DIM, _LATENTS, 0)
+        encoder = self.build(_DIM, LATENTS, 0)
         assert encoder.settings() == {"hidden": encoder.hidden}
 
     def test_the_seed_decides_the_weights(self) -> None:
         x = _random(_BATCH, _DIM)
-        first, again, other = (self.build(_DIM, _LATENTS, seed)(x) for seed in (0, 0, 1))
+        first, again, other = (self.build(_DIM, LATENTS, seed)(x) for seed in (0, 0, 1))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
     def test_scaling_makes_it_homogeneous(self) -> None:
-        encoder, x = self.build(_DIM, _LATENTS, 0), _random(_BATCH, _DIM)
+        encoder, x = self.build(_DIM, LATENTS, 0), _random(_BATCH, _DIM)
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.1)
@@ -123,10 +127,10 @@ class EncoderContract(ABC):
         torch.testing.assert_close(encoder(3.0 * x), 3.0 * before, rtol=1e-4, atol=1e-5)
 
     def test_a_stack_encodes_as_its_members_alone(self) -> None:
-        encoders = [self.build(_DIM, _LATENTS, seed) for seed in range(_MEMBERS)]
+        encoders = [self.build(_DIM, LATENTS, seed) for seed in range(_MEMBERS)]
         for seed, encoder in enumerate(encoders):
             _moved_off_its_start(encoder, seed)
-        members = [SAE(encoder, TopK(1), FreeDictionary(_LATENTS, _DIM)) for encoder in encoders]
+        members = [SAE(encoder, TopK(1), FreeDictionary(LATENTS, _DIM)) for encoder in encoders]
         x = _random(_MEMBERS, _BATCH, _DIM)
         alone = torch.stack([encoder(own) for encoder, own in zip(encoders, x, strict=True)])
         torch.testing.assert_close(stack_saes(members).encoder(x), alone, rtol=1e-4, atol=1e-5)
@@ -137,25 +141,25 @@ class SparsityContract(ABC):
 
     @abstractmethod
     def build(self) -> Sparsity:
-        """Build the rule under test, with k at most _LATENTS."""
+        """Build the rule under test, with k at most LATENTS."""
 
     def test_its_settings_build_it_again(self) -> None:
         rule = self.build()
-        widths = {"k": rule.k, "d_sae": _LATENTS, "n_atoms": _LATENTS // _ORDER}
+        widths = {"k": rule.k, "d_sae": LATENTS, "n_atoms": LATENTS // ORDER}
         again = type(rule).from_settings({**widths, **json.loads(json.dumps(rule.settings()))})
         assert again.settings() == rule.settings()
-        pre = _random(_BATCH, _LATENTS)
+        pre = _random(_BATCH, LATENTS)
         assert torch.equal(again(pre), rule(pre))
 
     def test_codes_are_non_negative_and_keep_the_values_of_pre_activations(self) -> None:
-        pre = _random(_BATCH, _LATENTS)
+        pre = _random(_BATCH, LATENTS)
         codes = self.build()(pre)
         assert (codes >= 0).all()
         torch.testing.assert_close(codes[codes > 0], pre[codes > 0])
 
     def test_keeps_at_most_k_per_sample_on_average(self) -> None:
         rule = self.build()
-        codes = rule(_random(_BATCH, _LATENTS))
+        codes = rule(_random(_BATCH, LATENTS))
         assert 0 < (codes > 0).sum() <= rule.k * _BATCH
 
     def relabelling(self) -> Int[Tensor, " latents"]:
@@ -163,14 +167,14 @@ class SparsityContract(ABC):
 
         Override it for a rule that treats some latents as one, such as those of a group element.
         """
-        return torch.randperm(_LATENTS)
+        return torch.randperm(LATENTS)
 
     def test_commutes_with_permutations_of_latents(self) -> None:
-        pre, order = _random(_BATCH, _LATENTS), self.relabelling()
+        pre, order = _random(_BATCH, LATENTS), self.relabelling()
         torch.testing.assert_close(self.build()(pre)[:, order], self.build()(pre[:, order]))
 
     def test_latents_that_may_not_fire_do_not(self) -> None:
-        pre = _random(_BATCH, _LATENTS)
+        pre = _random(_BATCH, LATENTS)
         pre[:, ::2] = -torch.inf
         rule = self.build()
         codes = rule(pre)
@@ -182,30 +186,30 @@ class SparsityContract(ABC):
     def test_encoding_does_not_write_state(self) -> None:
         rule = self.build()
         before = {name: value.clone() for name, value in rule.state_dict().items()}
-        rule(_random(_BATCH, _LATENTS))
+        rule(_random(_BATCH, LATENTS))
         rule.eval()
-        rule(_random(_BATCH, _LATENTS))
+        rule(_random(_BATCH, LATENTS))
         assert all(torch.equal(value, before[name]) for name, value in rule.state_dict().items())
 
     def test_after_calibration_k_codes_per_sample_are_kept_on_average(self) -> None:
-        rule, pre = self.build(), _random(200, _LATENTS).abs()
+        rule, pre = self.build(), _random(200, LATENTS).abs()
         rule.calibrate_([pre], len(pre))
         rule.eval()
         assert (rule(pre) > 0).sum() == rule.k * 200
 
     def test_after_training_a_row_alone_equals_its_row_in_a_batch(self) -> None:
-        rule, pre = self.build(), _random(_BATCH, _LATENTS)
+        rule, pre = self.build(), _random(_BATCH, LATENTS)
         rule.calibrate_([pre], len(pre))
         rule.eval()
         alone = torch.cat([rule(row[None]) for row in pre])
         torch.testing.assert_close(alone, rule(pre))
 
     def test_a_stack_keeps_what_its_members_keep_alone(self) -> None:
-        rules, pre = [self.build() for _ in range(_MEMBERS)], _random(_MEMBERS, _BATCH, _LATENTS)
+        rules, pre = [self.build() for _ in range(_MEMBERS)], _random(_MEMBERS, _BATCH, LATENTS)
         for seed, rule in enumerate(rules):
-            rule.calibrate_([_random(_BATCH, _LATENTS, seed=seed + 1)], _BATCH)
+            rule.calibrate_([_random(_BATCH, LATENTS, seed=seed + 1)], _BATCH)
         members = [
-            SAE(LinearEncoder(_DIM, _LATENTS), r, FreeDictionary(_LATENTS, _DIM)) for r in rules
+            SAE(LinearEncoder(_DIM, LATENTS), r, FreeDictionary(LATENTS, _DIM)) for r in rules
         ]
         stack = stack_saes(members).sparsity
         for training in (True, False):
@@ -221,24 +225,24 @@ class DictionaryContract(ABC):
         """Build the dictionary under test."""
 
     def test_its_settings_build_it_again(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         settings = json.loads(json.dumps(dictionary.settings()))
         assert dictionary.name == settings.get("dictionary", "free")
-        again = dictionary.from_settings({"d_sae": _LATENTS, "d_in": _DIM, **settings})
+        again = dictionary.from_settings({"d_sae": LATENTS, "d_in": _DIM, **settings})
         again.load_state_dict(dictionary.state_dict())
         again.settle_()
         assert torch.equal(again.directions, dictionary.directions)
         assert again.settings() == dictionary.settings()
 
     def test_builds_the_encoders_that_it_names(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         for hidden, kind in zip((None, 7), dictionary.encoders, strict=True):
             encoder = dictionary.make_encoder(hidden=hidden, seed=0)
             assert type(encoder) is kind
-            assert (encoder.d_in, encoder.d_sae, encoder.hidden) == (_DIM, _LATENTS, hidden)
+            assert (encoder.d_in, encoder.d_sae, encoder.hidden) == (_DIM, LATENTS, hidden)
 
     def test_serves_the_views_that_it_has_and_refuses_the_others(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         refused = set()
         for view in VIEWS:
             try:
@@ -249,19 +253,19 @@ class DictionaryContract(ABC):
         assert refused - {"pooled_moved"} == {view for view, lacks in missing.items() if lacks}
 
     def test_decoding_is_affine_in_the_codes(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
-        z, w = _random(_BATCH, _LATENTS), _random(_BATCH, _LATENTS, seed=1)
-        bias = dictionary(torch.zeros(_BATCH, _LATENTS))
+        dictionary = self.build(LATENTS, _DIM, 0)
+        z, w = _random(_BATCH, LATENTS), _random(_BATCH, LATENTS, seed=1)
+        bias = dictionary(torch.zeros(_BATCH, LATENTS))
         torch.testing.assert_close(dictionary(z + w), dictionary(z) + dictionary(w) - bias)
 
     def test_a_unit_code_gives_its_direction(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         torch.testing.assert_close(
-            dictionary(torch.eye(_LATENTS)) - dictionary.b_dec, dictionary.directions
+            dictionary(torch.eye(LATENTS)) - dictionary.b_dec, dictionary.directions
         )
 
     def test_reading_directions_does_not_write_and_projection_is_idempotent(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         with torch.no_grad():
             for parameter in dictionary.parameters():
                 parameter.mul_(1.7)
@@ -274,7 +278,7 @@ class DictionaryContract(ABC):
         torch.testing.assert_close(dictionary.directions, once)
 
     def test_scaling_makes_it_homogeneous(self) -> None:
-        dictionary, codes = self.build(_LATENTS, _DIM, 0), _random(_BATCH, _LATENTS)
+        dictionary, codes = self.build(LATENTS, _DIM, 0), _random(_BATCH, LATENTS)
         _moved_off_its_start(dictionary, 1)
         assert dictionary.b_dec.any()
         before = dictionary(codes)
@@ -282,11 +286,11 @@ class DictionaryContract(ABC):
         torch.testing.assert_close(dictionary(3.0 * codes), 3.0 * before, rtol=1e-4, atol=1e-5)
 
     def test_a_stack_decodes_and_projects_as_its_members_alone(self) -> None:
-        dictionaries = [self.build(_LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
+        dictionaries = [self.build(LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
         for seed, dictionary in enumerate(dictionaries):
             _moved_off_its_start(dictionary, seed)
-        members = [SAE(LinearEncoder(_DIM, _LATENTS), TopK(1), each) for each in dictionaries]
-        stack, codes = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, _LATENTS)
+        members = [SAE(LinearEncoder(_DIM, LATENTS), TopK(1), each) for each in dictionaries]
+        stack, codes = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, LATENTS)
         for project in (False, True):
             if project:
                 for dictionary in (stack, *dictionaries):
@@ -298,15 +302,15 @@ class DictionaryContract(ABC):
                 torch.testing.assert_close(tensor, own, rtol=1e-4, atol=1e-5)
 
     def test_the_centre_is_the_bias_in_the_coordinates_that_the_encoder_takes(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         _moved_off_its_start(dictionary, 1)
         centre = dictionary.coordinates(dictionary.b_dec.unsqueeze(0))[0]
         torch.testing.assert_close(centre, dictionary.centre, rtol=1e-4, atol=1e-5)
 
     def test_a_centred_dictionary_starts_at_a_mean_that_all_elements_share(self) -> None:
-        dictionary = self.build(_LATENTS, _DIM, 0)
+        dictionary = self.build(LATENTS, _DIM, 0)
         mean = self.shared_mean(dictionary)
-        dictionary.center_(mean.expand(_ORDER, _DIM))
+        dictionary.center_(mean.expand(ORDER, _DIM))
         torch.testing.assert_close(dictionary.b_dec, mean, rtol=1e-4, atol=1e-5)
 
     def shared_mean(self, dictionary: Dictionary) -> Float[Tensor, " dim"]:
@@ -315,12 +319,12 @@ class DictionaryContract(ABC):
         return _random(_DIM)
 
     def test_a_stack_admits_and_counts_as_its_members_alone(self) -> None:
-        dictionaries = [self.build(_LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
+        dictionaries = [self.build(LATENTS, _DIM, seed) for seed in range(_MEMBERS)]
         for number, dictionary in enumerate(dictionaries):
             self.make_special_(dictionary, number)
             dictionary.settle_()
-        members = [SAE(LinearEncoder(_DIM, _LATENTS), TopK(1), each) for each in dictionaries]
-        stack, pre = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, _LATENTS)
+        members = [SAE(LinearEncoder(_DIM, LATENTS), TopK(1), each) for each in dictionaries]
+        stack, pre = stack_saes(members).dictionary, _random(_MEMBERS, _BATCH, LATENTS)
         for _ in range(2):
             alone = [each.admitted(own) for each, own in zip(dictionaries, pre, strict=True)]
             assert torch.equal(stack.admitted(pre), torch.stack(alone))
@@ -389,10 +393,10 @@ class ObjectiveContract(ABC):
 
 def _view_shape(name: str) -> tuple[int, ...]:
     if name.startswith("codes"):
-        return _BATCH, _LATENTS
+        return _BATCH, LATENTS
     if name.startswith("pooled"):
-        return _BATCH, _LATENTS // _ORDER
-    return (_BATCH, _ORDER, _DIM) if name.endswith("orbit") else (_BATCH, _DIM)
+        return _BATCH, LATENTS // ORDER
+    return (_BATCH, ORDER, _DIM) if name.endswith("orbit") else (_BATCH, _DIM)
 
 
 class TransportContract(ABC):

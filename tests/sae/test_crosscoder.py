@@ -8,12 +8,11 @@ from orbitlens.activations import store_from_array
 from orbitlens.data import toy
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import CrosscoderDictionary, Dictionary, crosscoder_sae
-from orbitlens.testing import DictionaryContract
+from orbitlens.testing import ORDER, DictionaryContract
 from orbitlens.training import fit
 
 DATA = toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)
-ORDER = 3
 
 
 def with_biases(dictionary: CrosscoderDictionary) -> CrosscoderDictionary:

@@ -1,4 +1,4 @@
-"""What features of one layer do to features of a later one, up to symmetry.
+"""Effects of the features of one layer on those of a later one, up to symmetry.
 
 Site               a layer with the orbit SAE that reads it
 attribution_graph  gradient times activation between two sites -> AttributionGraph

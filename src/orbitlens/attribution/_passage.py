@@ -1,4 +1,4 @@
-"""From one layer of a network to another, with the output of the first replaced on the way."""
+"""A network between two of its layers, with the output of the first replaced."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,14 +32,7 @@ Replace = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """A network between two of its layers.
-
-    Args:
-        model: The network.
-        earlier: The layer whose output is replaced, with its SAE.
-        later: The layer that is read, with its SAE.
-        prepare: Makes moved inputs ready for the network.
-    """
+    """A network with an earlier layer, whose output is replaced, and a later one that is read."""
 
     model: nn.Module
     earlier: Site
@@ -49,13 +42,9 @@ class Passage:
     def __call__(
         self, ready: Float[Tensor, "batch *axes"], replace: Replace
     ) -> Float[Tensor, "batch *rest"]:
-        """Return the later layer's output where the earlier layer puts out something else.
+        """Return the later layer's output for a replaced output of the earlier layer.
 
         Nothing after the later layer is computed.
-
-        Args:
-            ready: A batch, ready for the network.
-            replace: From what the earlier layer puts out to what goes on in its place.
         """
         layer, later = self.earlier.layer, self.later.layer
 
@@ -63,7 +52,7 @@ class Passage:
             tensor = only_tensor(output)
             if tensor is None:
                 raise TypeError(f"layer {layer!r} puts out {kind_of(output)}")
-            # A copy: what follows may write into it in place.
+            # A copy: later layers may write into it in place.
             new = replace(tensor).clone()
             return new if isinstance(output, Tensor) else (new, *output[1:])
 
@@ -77,7 +66,7 @@ class Passage:
     def batches(
         self, inputs: Tensor, action: Action, batch_size: int
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yield the inputs moved by every element, ready for the network, and how many are done."""
+        """Yield how many inputs are done, and moved inputs that are ready for the network."""
         device, done = device_of(self.model, inputs), 0
         for batches in moved_batches(inputs, action, batch_size):
             for moved in batches:
@@ -92,7 +81,7 @@ class Passage:
 
     @property
     def stabilisers(self) -> tuple[Bool[Tensor, "group from"], Bool[Tensor, "group to"]]:
-        """Which elements leave each atom alone, of the earlier and of the later SAE."""
+        """Stabilisers of the atoms of the earlier and of the later SAE."""
         return self.earlier.dictionary.stabilisers.cpu(), self.later.dictionary.stabilisers.cpu()
 
     def empty_table(self) -> Float[Tensor, "from to"]:
@@ -106,11 +95,7 @@ class Passage:
         return reduce_table(over_stabilisers(pairs, group, *self.stabilisers), group)
 
     def check(self, inputs: Tensor, action: Action, batch_size: int) -> None:
-        """Check that inputs, layers, SAEs and action belong together.
-
-        Raises:
-            OrbitLensError: If they do not; see `attribution_graph`.
-        """
+        """Check that inputs, layers, SAEs and action belong together."""
         check_inputs(inputs, action, batch_size)
         self._check_sources(action)
         device = device_of(self.model, inputs)
@@ -141,7 +126,7 @@ class Passage:
             )
 
     def _check_order(self, trial: Tensor) -> None:
-        """Check that what the later layer puts out depends on what the earlier one does."""
+        """Check that the later layer depends on the earlier one."""
         started: list[Tensor] = []
 
         def start(output: Tensor) -> Tensor:

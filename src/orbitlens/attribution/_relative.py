@@ -1,7 +1,7 @@
 """From a table over pairs (element, atom) to one number for two atoms and a relative element.
 
-Where network and dictionaries are equivariant, what (g, c) does to (g', c') is what (kg, c) does to
-(kg', c'), on average over whole orbits: it depends on h = g^-1 g' alone.
+Where network and dictionaries are equivariant, (g, c) has the same effect on (g', c') as (kg, c) on
+(kg', c'), on average over whole orbits. So the effect depends only on h = g^-1 g'.
 """
 
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def reduce_table(table: ByElement, group: Group) -> Reduction:
         explained = 1 - sum (table[g, c, gh, c'] - relative[h, c, c'])^2 / sum (table - mean)^2
 
     Args:
-        table: What each pair (g, c) does to each pair (g', c'), shape [|G|, from, |G|, to].
+        table: Effect of each pair (g, c) on each pair (g', c'), shape [|G|, from, |G|, to].
         group: The group.
 
     Returns:
@@ -64,26 +64,10 @@ def over_stabilisers(
     earlier: Bool[Tensor, "group from"],
     later: Bool[Tensor, "group to"],
 ) -> ByElement:
-    """Spread what an atom does evenly over the orientations in which it is the same.
+    """Return mean over s in H_c and s' in H_c' of table[gs, c, g's', c'], of the same shape.
 
-    Of the orientations gH of an atom with stabiliser H, the SAE keeps the one that answers most, by
-    a rounding error; which one means nothing.
-
-    Args:
-        table: What each pair (g, c) does to each pair (g', c'), shape [|G|, from, |G|, to].
-        group: The group.
-        earlier: Stabilisers of the earlier atoms, shape [|G|, from].
-        later: Stabilisers of the later atoms, shape [|G|, to].
-
-    Returns:
-        mean over s in H_c and s' in H_c' of table[gs, c, g's', c'], of the same shape.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> table, free = torch.tensor([[6.0, 0.0], [0.0, 0.0]]), torch.tensor([[True], [False]])
-        >>> whole = torch.ones(2, 1, dtype=torch.bool)
-        >>> over_stabilisers(table.reshape(2, 1, 2, 1), cyclic(2), whole, free).flatten().tolist()
-        [3.0, 0.0, 3.0, 0.0]
+    An atom with stabiliser H is the same in all orientations gH, and the SAE keeps any of them: the
+    largest by a rounding error. The mean gives all of them the same effects.
     """
     rows, columns = (_shares(group, own).to(table) for own in (earlier, later))
     return torch.einsum("gkc,hld,kcld->gchd", rows, columns, table)
@@ -92,23 +76,7 @@ def over_stabilisers(
 def double_cosets(
     group: Group, earlier: Bool[Tensor, "group from"], later: Bool[Tensor, "group to"]
 ) -> Int[Tensor, "group from to"]:
-    """Name the relative elements that mean the same, H_c h H_c', by their first element.
-
-    Args:
-        group: The group.
-        earlier: Stabilisers of the earlier atoms, shape [|G|, from].
-        later: Stabilisers of the later atoms, shape [|G|, to].
-
-    Returns:
-        The first element of H_c h H_c' for each h, shape [|G|, from, to].
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> free = torch.tensor([[True], [False], [False], [False]])
-        >>> half_turn = torch.tensor([[True], [False], [True], [False]])
-        >>> double_cosets(cyclic(4), free, half_turn).flatten().tolist()
-        [0, 1, 0, 1]
-    """
+    """Return the first element of H_c h H_c' for each h, shape [|G|, from, to]."""
     products = torch.from_numpy(group.table.copy()).to(earlier.device)
     elements = torch.arange(group.order, device=earlier.device)
     first = elements[:, None, None].expand(-1, earlier.shape[1], later.shape[1])

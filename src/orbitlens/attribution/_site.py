@@ -1,11 +1,11 @@
-"""A layer with the orbit SAE that reads it: where attribution starts, or where it ends."""
+"""A layer with its orbit SAE: the start or the end of an attribution."""
 
 from dataclasses import dataclass
 from typing import final
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.sae import SAE, OrbitDictionary, SAEOutput
+from orbitlens.sae import SAE, OrbitDictionary, SAEOutput, orbit_dictionary
 from orbitlens.typing import Float, Tensor
 
 
@@ -20,9 +20,9 @@ class Site:
     Args:
         layer: Dotted name of the submodule whose output the SAE was trained on.
         sae: The orbit SAE.
-        mean: What is taken off each row before the SAE reads it, shape [positions, dim], such as
-            the `motion.mean` of a spatial transport; None (default) for an SAE that was trained on
-            rows as they are, as `fit` does.
+        mean: Subtracted from each row before the SAE reads it, shape [positions, dim], such as the
+            `motion.mean` of a spatial transport; None (default) for an SAE trained on the rows
+            themselves.
 
     Raises:
         OrbitLensError: If the SAE is no orbit SAE, or one of another layer.
@@ -39,14 +39,7 @@ class Site:
     mean: Float[Tensor, "position dim"] | None = None
 
     def __post_init__(self) -> None:
-        dictionary = self.sae.dictionary
-        if not isinstance(dictionary, OrbitDictionary):
-            raise OrbitLensError(
-                f"`sae` of layer {self.layer!r}",
-                expected="an orbit SAE, whose codes are over (element, atom)",
-                received=f"an SAE with a {type(dictionary).__name__}",
-                remedy="build the SAE with `orbit_sae`",
-            )
+        dictionary = orbit_dictionary(self.sae, name=f"`sae` of layer {self.layer!r}")
         _, _, layer = dictionary.source.rpartition(":")
         if layer not in ("", self.layer):
             raise OrbitLensError(
@@ -59,10 +52,7 @@ class Site:
     @property
     def dictionary(self) -> OrbitDictionary:
         """The dictionary of the SAE, tied over the group."""
-        dictionary = self.sae.dictionary
-        if not isinstance(dictionary, OrbitDictionary):
-            raise RuntimeError("checked when the site was made")
-        return dictionary
+        return orbit_dictionary(self.sae)
 
     @property
     def group(self) -> Group:
@@ -75,12 +65,7 @@ class Site:
         return self.dictionary.source.rpartition(":")[0]
 
     def check_output(self, output: Float[Tensor, "batch *rest"]) -> None:
-        """Check that the SAE can read what the layer puts out.
-
-        Raises:
-            OrbitLensError: If the output has no rows of the SAE's width, or other positions than
-                `mean`.
-        """
+        """Check that the output has rows of the SAE's width, and as many positions as `mean`."""
         if output.ndim not in (2, 3, 4) or rows_of(output).shape[-1] != self.sae.d_in:
             raise OrbitLensError(
                 f"layer {self.layer!r}",
@@ -98,7 +83,7 @@ class Site:
             )
 
     def read(self, output: Float[Tensor, "batch *rest"]) -> SAEOutput:
-        """Return what the SAE makes of a layer's output, each part [batch, positions, ...]."""
+        """Apply the SAE to a layer's output; each part has shape [batch, positions, ...]."""
         rows = rows_of(output).to(self.sae.b_dec)
         if self.mean is not None:
             rows = rows - self.mean.to(rows)
@@ -108,26 +93,13 @@ class Site:
     def laid_out(
         self, rows: Float[Tensor, "batch position dim"], output: Float[Tensor, "batch *rest"]
     ) -> Float[Tensor, "batch *rest"]:
-        """Lay rows out as the layer puts them out."""
+        """Bring rows into the shape of the layer's output."""
         arranged = rows.mT if output.ndim == 4 else rows
         return arranged.reshape(output.shape).to(output)
 
 
 def rows_of(output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch position dim"]:
-    """Return one row for each position of a layer's output.
-
-    Args:
-        output: Vectors [batch, dim], tokens [batch, positions, dim] or maps
-            [batch, dim, height, width].
-
-    Returns:
-        Rows, places in row-major order, shape [batch, positions, dim].
-
-    Example:
-        >>> import torch
-        >>> rows_of(torch.zeros(2, 3, 4, 5)).shape, rows_of(torch.zeros(2, 3)).shape
-        (torch.Size([2, 20, 3]), torch.Size([2, 1, 3]))
-    """
+    """Return one row for each position of vectors, tokens or maps, places row by row."""
     if output.ndim == 4:
         return output.flatten(2).mT
     return output if output.ndim == 3 else output.unsqueeze(1)

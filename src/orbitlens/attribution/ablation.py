@@ -1,4 +1,4 @@
-"""What happens to later features when an earlier one is taken away: the check of an attribution."""
+"""Ablation: the change of later features without an earlier one, to check an attribution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from orbitlens.typing import Float, Progress, Tensor
 @final
 @dataclass(frozen=True, eq=False)
 class AblationEffects:
-    """By how much later features fall when earlier ones are set to zero.
+    """The fall of later features when earlier ones are set to zero.
 
     Args:
-        atoms: The earlier atoms that were taken away, one orientation after the other.
+        atoms: The ablated atoms; each orientation is ablated by itself.
         pre: Fall of the pre-activation of (gh, c') where it was active, summed over positions, when
-            (g, c) is set to zero at all positions: what an attribution predicts. Averaged over
-            inputs, their orientations and g, shape [|G|, atoms, to].
-        codes: The same of the code of (gh, c'), anywhere: a code may then also win or lose its
-            place among the k largest.
-        explained: Share of the variance of the full table of `pre` that depends on h alone.
+            (g, c) is set to zero at all positions. An attribution predicts this number. Averaged
+            over inputs, their orientations and g, shape [|G|, atoms, to].
+        codes: The same for the code of (gh, c') at all positions: it may also win or lose its place
+            among the k largest.
+        explained: Share of the variance of the full table of `pre` that depends only on h.
     """
 
     atoms: tuple[int, ...]
@@ -51,7 +51,7 @@ def ablation_effects(
     prepare: Prepare | None = None,
     progress: Progress | None = None,
 ) -> AblationEffects:
-    """Set one latent of an earlier layer to zero after the other, and measure the later layer.
+    """Set each latent of an earlier layer to zero in turn, and measure the later layer.
 
         effect((g, c) -> v) = mean over inputs x and elements k of  A_v(z) - A_v(z with z[g, c] = 0)
         pre[h, c, c'] = mean_g effect((g, c) -> (gh, c'))
@@ -61,13 +61,13 @@ def ablation_effects(
 
     Args:
         model: Any network; it runs in evaluation mode, and its mode is restored.
-        earlier: The layer that latents are taken away in, with its orbit SAE.
+        earlier: The layer whose latents are set to zero, with its orbit SAE.
         later: A layer after it, with its orbit SAE.
-        inputs: The inputs x, [n, ...]; all their orientations are looked at.
+        inputs: The inputs x, [n, ...]; all their orientations are used.
         action: How the group of both SAEs moves them.
-        atoms: Earlier atoms to take away, in every orientation; None (default) for all.
+        atoms: Earlier atoms to ablate, in every orientation; None (default) for all.
         batch_size: Moved inputs per forward pass.
-        prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        prepare: Makes moved inputs ready for the network; unchanged by default.
         progress: Called with (inputs done, n) as the work goes on.
 
     Returns:

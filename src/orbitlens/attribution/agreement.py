@@ -1,4 +1,4 @@
-"""How well an attribution orders what an ablation measures."""
+"""Agreement between an attribution and an ablation."""
 
 from typing import NamedTuple
 
@@ -32,9 +32,9 @@ def agreement(
 ) -> Agreement:
     """Return Spearman's rank correlation between attributed and measured effects.
 
-    Edges on which both are nothing would count as agreement or blur it, as the ties fall; so the
-    figure is given over all edges, and over those with |attribution| or |effect| above the
-    threshold times the largest of all.
+    Edges without either effect are ties, which raise or lower the figure by chance. So there are
+    two figures: over all edges, and over those with |attribution| or |effect| above the threshold
+    times the largest of all.
 
     Args:
         attribution: Attributed effects, of any shape.

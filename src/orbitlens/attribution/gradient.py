@@ -3,9 +3,9 @@
     attribution(u -> v) = mean over inputs x and elements k of  sum_p z_u[p] * d A_v / d z_u[p]
     A_v = sum of the pre-activation a_v over the positions where v is active
 
-where the earlier layer's output is D(z) plus the error that the SAE leaves, held fixed, and the
-network between the layers runs as it is. Source: Marks et al., *Sparse Feature Circuits*, arXiv
-2403.19647; there for SAEs without symmetry.
+The earlier layer's output is D(z) plus the error of the SAE, which is held fixed. The network
+between the layers is unchanged. Source: Marks et al., *Sparse Feature Circuits*, arXiv 2403.19647,
+for SAEs without symmetry.
 """
 
 import torch
@@ -36,19 +36,19 @@ def attribution_graph(
 
         attribution[h, c, c'] = mean_g attribution((g, c) -> (gh, c'))
 
-    One number for two atoms and the element h by which one is turned against the other, in place of
-    |G|^2; the record says how much of the full table that explains. The gradient is that of the
-    later pre-activations where they survive the sparsity rule, which is that of the codes.
+    This is one number for two atoms and the element h between their orientations, instead of |G|^2
+    numbers; the record has the share of the full table that it explains. The gradient is taken of
+    the later pre-activations that survive the sparsity rule, so it is the gradient of the codes.
 
     Args:
         model: Any network; it runs in evaluation mode, and its mode is restored.
         earlier: The layer that is attributed to, with its orbit SAE.
         later: A layer after it, with its orbit SAE.
-        inputs: The inputs x, [n, ...]; all their orientations are looked at.
+        inputs: The inputs x, [n, ...]; all their orientations are used.
         action: How the group of both SAEs moves them.
         batch_size: Moved inputs per forward pass. Each takes as many backward passes as there are
             latents active in one of them, and memory for the codes at all positions.
-        prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        prepare: Makes moved inputs ready for the network; unchanged by default.
         progress: Called with (inputs done, n) as the work goes on.
 
     Returns:

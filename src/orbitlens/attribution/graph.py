@@ -1,4 +1,4 @@
-"""The record of an attribution: what features of one layer do to those of another."""
+"""The record of an attribution: effects of the features of one layer on those of another."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -14,14 +14,13 @@ from orbitlens.typing import Bool, Tensor
 @final
 @dataclass(frozen=True)
 class Edge:
-    """What one atom does to another that is turned against it.
+    """The effect of one atom on another, for one element between their orientations.
 
     Args:
         source: Atom of the earlier layer.
         target: Atom of the later layer.
-        relative: Name of the element h by which the target is turned against the source: g h where
-            the source is g.
-        strength: What the source adds to the target's pre-activation, summed over the target's
+        relative: Name of the element h: the target has orientation gh where the source has g.
+        strength: The source's part in the target's pre-activation, summed over the target's
             positions, on average over inputs in every orientation.
     """
 
@@ -41,10 +40,10 @@ class AttributionGraph:
         earlier: Model and layer of the earlier SAE.
         later: Model and layer of the later SAE.
         n: Inputs that it was measured on, each in all orientations.
-        attribution: attribution[h, c, c'], what (g, c) does to (gh, c') on average over g, shape
-            [|G|, from, to].
+        attribution: attribution[h, c, c'], the effect of (g, c) on (gh, c') on average over g,
+            shape [|G|, from, to].
         explained: Share of the variance of the full table, over pairs (g, c) and (g', c'), that
-            depends on h = g^-1 g' alone: 1 where network and transports are exact.
+            depends only on h = g^-1 g': 1 where network and transports are exact.
         stabilisers: Of the earlier and of the later atoms, shapes [|G|, from] and [|G|, to].
     """
 
@@ -59,8 +58,8 @@ class AttributionGraph:
     def strongest(self, n: int = 20) -> list[Edge]:
         """Return the edges of the largest absolute strength, the strongest first.
 
-        Relative elements between which two symmetric atoms do not tell, H_c h H_c', are one edge,
-        named by the first of them; its strength is that of an orientation on an orientation.
+        Two symmetric atoms do not distinguish the elements of H_c h H_c'. These are one edge, named
+        by the first of them; its strength is the effect of one orientation on one orientation.
 
         Args:
             n: Edges at most; edges of strength 0 are left out.

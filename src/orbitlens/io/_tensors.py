@@ -1,4 +1,4 @@
-"""Reading and writing of safetensors, and the checks that every folder of ours goes through."""
+"""Reading and writing safetensors, and the checks of every folder."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,11 +21,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read named tensors.
-
-    Raises:
-        OrbitLensError: If the file is missing or damaged.
-    """
+    """Read named tensors from a file; refuse one that is missing or damaged."""
     try:
         # Copied: products round otherwise in memory that is not aligned as torch aligns it.
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
@@ -42,7 +38,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def complete(path: Path) -> Iterator[None]:
-    """Turn a field that is missing or of another type into an error that names the file."""
+    """Turn a missing field, or one of another type, into an error that names the file."""
     try:
         yield
     except OrbitLensError:
@@ -57,11 +53,7 @@ def complete(path: Path) -> Iterator[None]:
 
 
 def check_schema(folder: Path, record: Mapping[str, Any]) -> None:
-    """Refuse what a later version wrote.
-
-    Raises:
-        OrbitLensError: Naming both versions of the format.
-    """
+    """Refuse a folder in the format of a later version."""
     if record.get("schema", SCHEMA) > SCHEMA:
         raise OrbitLensError(
             str(folder),

@@ -51,11 +51,7 @@ def write_transport(transport: Transport, folder: Path) -> None:
 
 
 def read_transport(folder: Path) -> Transport:
-    """Read what `write_transport` wrote.
-
-    Raises:
-        OrbitLensError: If a file is missing, damaged or incomplete.
-    """
+    """Read the transport that `write_transport` wrote."""
     record = read_json(folder / "transport.json")
     check_schema(folder, record)
     tensors = read_tensors(folder / "transport.safetensors")
@@ -81,16 +77,7 @@ def read_transport(folder: Path) -> Transport:
 
 
 def check_built_on(sae: SAE, transport: Transport) -> None:
-    """Check that a transport is the one that an orbit SAE was built on.
-
-    Args:
-        sae: The orbit SAE.
-        transport: The transport; it may know more elements than the SAE's group.
-
-    Raises:
-        OrbitLensError: If the SAE is no orbit SAE, or was built on a transport of another layer,
-            width or group, or on other matrices.
-    """
+    """Check that an orbit SAE was built on a transport, which may have a larger group."""
     dictionary = orbit_dictionary(sae)
     wanted = (dictionary.source or transport.source, dictionary.d_in)
     if (transport.source, transport.dim) != wanted:
@@ -114,6 +101,6 @@ def check_built_on(sae: SAE, transport: Transport) -> None:
 
 
 def _of_orbits(dictionary: OrbitDictionary) -> Matrices:
-    """The rho(g) = T (blocks of irreps) T^-1 that an orbit dictionary is tied by."""
+    """Return the rho(g) = T (blocks of irreps) T^-1 of an orbit dictionary."""
     columns = dictionary.tied.orbits(dictionary.T_inverse.mT) @ dictionary.T.mT
     return columns.mT.detach().cpu()

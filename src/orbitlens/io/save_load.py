@@ -22,7 +22,7 @@ def save(
     """Write an SAE or a transport to a new folder.
 
     Args:
-        thing: What to save.
+        thing: The SAE or the transport.
         path: The folder; must not exist yet.
         metadata: JSON-ready notes to keep beside an SAE, such as the model and layer it is of.
 
@@ -52,12 +52,12 @@ def save(
 
 
 def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:
-    """Read what `save` wrote.
+    """Read an SAE or a transport that `save` wrote.
 
     Args:
         path: The folder.
-        transport: The transport that is to be used with an orbit SAE, which is checked to be the
-            one that the SAE was built on; None (default) checks nothing, as the SAE needs none.
+        transport: Checks that an orbit SAE was built on this transport; None (default) checks
+            nothing.
 
     Returns:
         The SAE, in evaluation mode, or the transport.

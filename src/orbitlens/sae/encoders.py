@@ -23,6 +23,8 @@ class Encoder(nn.Module, ABC):
 
     d_in: int
     d_sae: int
+    W_enc: Tensor
+    b_enc: Tensor
     hidden: int | None = None
     """Width of the hidden layer; None for a linear encoder."""
 
@@ -43,14 +45,14 @@ class Encoder(nn.Module, ABC):
         return affine(features, self.vectors.mT, self.biases)
 
     @property
-    @abstractmethod
     def vectors(self) -> Float[Tensor, "*stack latents width"]:
         """The last layer's weights, one vector per latent, shape [latents, width]."""
+        return self.W_enc.mT
 
     @property
-    @abstractmethod
     def biases(self) -> Float[Tensor, "*stack latents"]:
         """The last layer's biases, shape [latents]."""
+        return self.b_enc
 
     @abstractmethod
     def scale_(self, factor: float) -> None:
@@ -87,16 +89,6 @@ class LinearEncoder(Encoder):
         generator = torch.Generator().manual_seed(seed)
         self.W_enc = nn.Parameter(uniform(d_in, d_sae, generator))
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
-
-    @property
-    def vectors(self) -> Float[Tensor, "*stack latents width"]:
-        """The columns of W_enc, shape [d_sae, d_in]."""
-        return self.W_enc.mT
-
-    @property
-    def biases(self) -> Float[Tensor, "*stack latents"]:
-        """One bias per latent, shape [d_sae]."""
-        return self.b_enc
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -136,16 +128,6 @@ class MLPEncoder(Encoder):
         """Return the hidden layer, shape [batch, hidden]."""
         # In place: the hidden layer is the largest tensor of a small SAE's step.
         return affine(x, self.W_hidden, self.b_hidden).relu_()
-
-    @property
-    def vectors(self) -> Float[Tensor, "*stack latents width"]:
-        """The columns of W_enc, shape [d_sae, hidden]."""
-        return self.W_enc.mT
-
-    @property
-    def biases(self) -> Float[Tensor, "*stack latents"]:
-        """One bias per latent, shape [d_sae]."""
-        return self.b_enc
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:

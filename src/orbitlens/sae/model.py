@@ -20,7 +20,7 @@ from orbitlens.typing import (
 
 
 class SAEOutput(NamedTuple):
-    """What one forward pass gives.
+    """The result of one forward pass.
 
     Attributes:
         pre: Pre-activations, shape [batch, d_sae].
@@ -37,8 +37,8 @@ class SAEOutput(NamedTuple):
 class SAE(nn.Module):
     """The composition x -> E(x - b_dec) -> z -> x_hat = z D + b_dec.
 
-    Trained with an invariance objective and followed by a transport it is the paper's equivariant
-    SAE, psi(gx) ~ rho(g) D(E(psi(gx))); trained with `reconstruction` it is an ordinary one.
+    An invariance objective and a transport make it the paper's equivariant SAE,
+    psi(gx) ~ rho(g) D(E(psi(gx))). The objective `reconstruction` makes it an ordinary SAE.
 
     Args:
         encoder: Activation to pre-activations.
@@ -108,10 +108,10 @@ class SAE(nn.Module):
         return self.of_coordinates(self.dictionary.coordinates(x))
 
     def of_coordinates(self, y: StackedActivations) -> SAEOutput:
-        """Encode and decode activations that are in the dictionary's coordinates already.
+        """Encode and decode activations in the dictionary's coordinates.
 
         Args:
-            y: What `dictionary.coordinates` made of activations, shape [batch, d_in].
+            y: Activations from `dictionary.coordinates`, shape [batch, d_in].
 
         Returns:
             Pre-activations, codes, and reconstructions of the activations themselves.
@@ -131,25 +131,25 @@ class SAE(nn.Module):
     def fold_scale_(self, scale: float) -> None:
         """Turn an SAE trained on scale * x into the same SAE on x.
 
-        Every part is homogeneous of degree one once its biases and thresholds are scaled, so
-        dividing these by `scale` is all: f_new(x) = f_old(scale x) / scale for codes and
-        reconstructions alike. Directions keep their unit length.
+        Biases and thresholds are divided by `scale`. Then f_new(x) = f_old(scale x) / scale for
+        codes and reconstructions. Directions keep their unit length.
 
         Args:
-            scale: The factor that the training activations were multiplied with.
+            scale: The factor of the training activations.
         """
         for part in (self.encoder, self.sparsity, self.dictionary):
             part.scale_(1.0 / scale)
 
 
-def orbit_dictionary(sae: SAE) -> OrbitDictionary:
+def orbit_dictionary(sae: SAE, *, name: str = "`sae`") -> OrbitDictionary:
     """Return the dictionary of an orbit SAE.
 
     Args:
         sae: The SAE, or a stack.
+        name: The SAE's name in the error.
 
     Raises:
-        OrbitLensError: If its dictionary is another.
+        OrbitLensError: If the SAE has another dictionary.
 
     Example:
         >>> from orbitlens.sae import topk_sae
@@ -159,7 +159,7 @@ def orbit_dictionary(sae: SAE) -> OrbitDictionary:
     """
     if not isinstance(sae.dictionary, OrbitDictionary):
         raise OrbitLensError(
-            "`sae`",
+            name,
             expected="an orbit SAE, whose codes are over (element, atom)",
             received=f"an SAE with a {type(sae.dictionary).__name__}",
             remedy="build the SAE with `orbit_sae`",

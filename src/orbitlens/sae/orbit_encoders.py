@@ -109,16 +109,6 @@ class OrbitMLPEncoder(Encoder):
         pre = affine(features.flatten(-3, -2), self.W_enc, self.b_enc)
         return pre.unflatten(-2, features.shape[-3:-1]).flatten(-2)
 
-    @property
-    def vectors(self) -> Float[Tensor, "*stack latents width"]:
-        """The columns of W_enc, shape [n_atoms, hidden]."""
-        return self.W_enc.mT
-
-    @property
-    def biases(self) -> Float[Tensor, "*stack latents"]:
-        """One bias per atom, shape [n_atoms]."""
-        return self.b_enc
-
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
         """Scale both biases, so that E_new(factor x) = factor E_old(x)."""

@@ -1,7 +1,7 @@
-"""Orbit SAEs on feature maps and tokens: codes at every place, which move as the input turns.
+"""Orbit SAEs on feature maps and tokens: codes at every place that move with the input.
 
-A spatial transport moves whole maps about a mean map mu. The codes of an orbit SAE of deviations
-from it then change their place and their orientation, and keep their atom:
+A spatial transport moves whole maps about a mean map mu. An orbit SAE reads the deviations from mu.
+When the input moves, its codes change place and orientation, and keep their atom:
 
     psi(gx)[gp] = mu[gp] + rho(g) (psi(x)[p] - mu[p]),   z(gx)[gp, gh, c] = z(x)[p, h, c]
 """
@@ -72,11 +72,11 @@ def decode_maps(
     mean: Float[Tensor, "..."] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Float[Tensor, "n *axes"]:
-    """Return the feature maps or tokens that codes stand for.
+    """Return the feature maps or tokens that codes reconstruct.
 
     Args:
         sae: An orbit SAE.
-        codes: What `encode_maps` returned, or a change of it, shape [n, positions, |G|, n_atoms].
+        codes: Codes from `encode_maps`, changed or not, shape [n, positions, |G|, n_atoms].
         mean: The mean map that the SAE was trained about, shape [positions, dim]; None for none.
         size: Height and width of maps; None (the default) for tokens.
 

@@ -1,13 +1,13 @@
-"""Weights tied over a group: one vector per atom, seen in every orientation, block by block.
+"""Weights tied over a group: products with one vector per atom in every orientation.
 
 In isotypic coordinates (`orbitlens.reps.isotypic_basis`) a group acts on each copy of an irrep
-alone, by a matrix irrep_i(g) that all copies share. Products with all |G| orientations of a weight
-are then a Fourier transform on the group: a product of matrices for each irrep, and a small sum
-over irreps. For D4 that is 12 multiplications for each copy of the regular representation instead
-of 64.
+separately, by a matrix irrep_i(g) that all copies share. Products with all |G| orientations of a
+weight are then a Fourier transform on the group: one product of matrices for each irrep, and a
+small sum over irreps. For D4 that takes 12 multiplications for each copy of the regular
+representation instead of 64.
 
-Few coordinates make a dense product, with the weights moved by every element, faster than that. The
-two ways agree to rounding, and shapes alone decide between them.
+With few coordinates a dense product with the moved weights is faster. Both ways agree to rounding;
+shapes alone decide between them.
 """
 
 from collections.abc import Iterable
@@ -37,14 +37,13 @@ class _Block(NamedTuple):
 
 @final
 class Tied(nn.Module):
-    """Inner products with every orientation of some weights, and the sums that are their adjoint.
+    """Inner products with every orientation of some weights, and their adjoint sums.
 
-    Both come of one trilinear form, T(y, w, z) = sum_{g, c} z[g, c] <rho(g) w_c, y>.
+    Both follow from one trilinear form, T(y, w, z) = sum_{g, c} z[g, c] <rho(g) w_c, y>.
 
     Args:
         group: The group.
-        multiplicities: How often each of `irreps(group)` occurs; coordinates come as in
-            `IsotypicBasis`.
+        multiplicities: How often each of `irreps(group)` occurs, as in `IsotypicBasis`.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -150,7 +149,7 @@ class Tied(nn.Module):
         )
 
     def _dense(self, tensor: Tensor) -> bool:
-        """Whether the dense way is faster; on a GPU it always is, which starts few operations."""
+        """Whether the dense way is faster; on a GPU it always is, as it starts few operations."""
         return self.dim < _FEW or tensor.device.type != "cpu"
 
     @property
@@ -160,7 +159,7 @@ class Tied(nn.Module):
         return Form(kernel[self._rows], self._pairs)
 
     def _with_turned(self, y: StackedActivations) -> Float[Tensor, "*stack batch coordinates"]:
-        """Append J^T y, for the irreps of two rotating components."""
+        """Append J^T y for the irreps of two rotating components."""
         parts = [y]
         for block in self._blocks:
             if block.turned.start < block.turned.stop:
@@ -169,7 +168,7 @@ class Tied(nn.Module):
         return y if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def _turned_back(self, sums: Float[Tensor, "*stack batch coordinates"]) -> StackedActivations:
-        """Add J times what was appended: the adjoint."""
+        """Add J times the appended coordinates, the adjoint of `_with_turned`."""
         if sums.shape[-1] == self.dim:
             return sums
         parts = []

@@ -1,8 +1,7 @@
-"""The archetypal dictionary: directions that are mixtures of data.
+"""The archetypal dictionary: directions as mixtures of data.
 
-Fel et al. 2025, "Archetypal SAE", arXiv 2502.12892, in its relaxed form: a row of the dictionary is
-a convex combination of candidates, which are data or their k-means centroids, and a small free
-part.
+The relaxed form of Fel et al. 2025, "Archetypal SAE", arXiv 2502.12892: each row is a convex
+combination of candidates (data or their k-means centroids) and a small free part.
 """
 
 from collections.abc import Mapping
@@ -23,18 +22,17 @@ class ArchetypalDictionary(Dictionary):
 
         D_i = v_i / ||v_i||,   v = W C + Lambda,   W >= 0,   W 1 = 1,   ||Lambda_i|| <= delta
 
-    C are the candidates about their mean, in the unit in which their root-mean-square norm is 1:
-    an SAE subtracts its bias before it encodes, so directions are differences from the mean, and
-    neither the unit of the activations nor the scale that `fit` trains in changes them. `weights`
-    is W: row i says which candidates direction i is a mixture of. Unit length changes no
-    reconstruction, as codes are free to grow, and gives codes the unit that they have in other
-    SAEs. Where the candidates surround their mean on all sides, every direction is that of some
-    mixture: then the form says where training starts and how it moves, and W what a direction is
-    made of, but no direction is out of reach.
+    C are the candidates minus their mean, scaled to a root-mean-square norm of 1. An SAE subtracts
+    its bias before it encodes, so directions are differences from the mean; the unit of the
+    activations does not change them. `weights` is W: row i holds the mixture of direction i. Unit
+    length limits no reconstruction, as codes are free to grow, and gives codes the unit that they
+    have in other SAEs. If the candidates surround their mean on all sides, some mixture points in
+    every direction: the form then decides how training starts and moves, and no direction is out of
+    reach.
 
-    Source: Fel et al., arXiv 2502.12892, equation 4; as in the authors' implementation, W is kept
-    row-stochastic by cutting off negative entries and dividing by the sum. There the candidates are
-    neither centred nor scaled, and one learned factor is shared by all rows.
+    Source: Fel et al., arXiv 2502.12892, equation 4. As in the authors' implementation, negative
+    entries of W are cut off and its rows divided by their sum. There the candidates are neither
+    centred nor scaled, and all rows share one learned factor.
 
     Args:
         candidates: Data or centroids, shape [candidates, dim], in any unit.
@@ -112,11 +110,6 @@ class ArchetypalDictionary(Dictionary):
         self.weights.copy_(torch.where(totals > 0, kept / totals, 1 / kept.shape[-1]))
         norms = self.relaxation.norm(dim=-1, keepdim=True)
         self.relaxation.mul_((self.delta / norms.clamp_min(1e-12)).clamp_max(1.0))
-
-    @torch.no_grad()
-    def scale_(self, factor: float) -> None:
-        """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
-        self.b_dec.mul_(factor)
 
 
 def kmeans_candidates(

@@ -15,7 +15,7 @@ from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 
 class Dictionary(nn.Module, ABC):
-    """Directions that codes are weights of, x_hat = sum_i z_i D_i + b_dec.
+    """The interface: directions D_i with a bias, x_hat = sum_i z_i D_i + b_dec.
 
     A new dictionary is one module, its export in `orbitlens.sae` and its test. `io` finds it by its
     `name`, and builds it again with `from_settings`.
@@ -81,9 +81,10 @@ class Dictionary(nn.Module, ABC):
         """Start the bias at the mean activation, given the mean of every element's."""
         self.b_dec.copy_(orbit_means.mean(0))
 
-    @abstractmethod
+    @torch.no_grad()
     def scale_(self, factor: float) -> None:
         """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
+        self.b_dec.mul_(factor)
 
     def forward(self, codes: StackedCodes) -> StackedActivations:
         """Return reconstructions, shape [batch, d_in]."""
@@ -160,8 +161,8 @@ class Dictionary(nn.Module, ABC):
     def together(
         self, per_latent: Float[Tensor, "*stack latents"]
     ) -> Float[Tensor, "*stack latents"]:
-        """Sum over the latents that live and die together, for each of them; shape [d_sae]."""
+        """Give each latent the sum over the latents that live and die with it, shape [d_sae]."""
         return per_latent
 
     def settle_(self) -> None:
-        """Bring what follows from the directions up to date; called at the start of each epoch."""
+        """Update the state that follows from the directions; called at the start of each epoch."""

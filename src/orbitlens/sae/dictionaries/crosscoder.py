@@ -22,13 +22,12 @@ class CrosscoderDictionary(Dictionary):
 
         psi(g x) ~ x_hat_g = z B_g + b_g,   z = z(psi(x)),   mean_g ||B_g,i||^2 = 1
 
-    Nothing ties the blocks: what the group does is learned, latent by latent, at |G| times the
-    parameters. Everything that takes a dictionary sees the block of the identity: `directions` is
-    B_e, `b_dec` is b_e, and decoding gives x_hat_e; `offsets` are the differences of the other
-    biases from b_e. Only the length of a latent's blocks together is fixed, which takes nothing
-    away as codes are free to grow. How it is spread over the elements is learned; it is 1 for each
-    where the network turns activations without changing their length. Source: Gorton, arXiv
-    2410.24184.
+    Nothing ties the blocks: the action of the group is learned for each latent, with |G| times the
+    parameters. As an ordinary dictionary it is the block of the identity: `directions` is B_e,
+    `b_dec` is b_e, and decoding gives x_hat_e. `offsets` are the differences of the other biases
+    from b_e. Only the length of all blocks of a latent together is fixed, which limits nothing, as
+    codes are free to grow. Its share for each element is learned; it is 1 where the network turns
+    activations without changing their length. Source: Gorton, arXiv 2410.24184.
 
     Args:
         d_sae: Number of latents.

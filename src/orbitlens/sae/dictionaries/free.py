@@ -46,8 +46,3 @@ class FreeDictionary(Dictionary):
     def project_(self) -> None:
         """Give every direction unit length again."""
         self.W_dec.div_(self.W_dec.norm(dim=-1, keepdim=True).clamp_min(1e-12))
-
-    @torch.no_grad()
-    def scale_(self, factor: float) -> None:
-        """Scale the bias, so that D_new(factor z) = factor D_old(z)."""
-        self.b_dec.mul_(factor)

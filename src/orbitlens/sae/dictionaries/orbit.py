@@ -25,19 +25,19 @@ class OrbitDictionary(Dictionary):
 
         x_hat = b + sum_{g, c} z[g, c] rho(g) d_c,   rho(g) b = b
 
-    Latent g * n_atoms + c stands for atom c in orientation g, so the first n_atoms directions are
-    the atoms. They live in isotypic coordinates, where rho is block-diagonal and orthogonal, with
-    unit length there: in activations, mean_g ||rho(g) d_c||^2 = 1. Parameters do not grow with the
-    group.
+    Latent g * n_atoms + c is atom c in orientation g, so the first n_atoms directions are the
+    atoms. They live in isotypic coordinates, where rho is block-diagonal and orthogonal, and have
+    unit length there; in activations, mean_g ||rho(g) d_c||^2 = 1. The number of parameters does
+    not grow with the group.
 
-    An atom may be left alone by some elements, its stabiliser H: rho(h) d = d. Orientations g and
-    gh are then one and the same, and only the larger of their codes is kept.
+    Some elements may leave an atom unchanged, its stabiliser H: rho(h) d = d. Orientations g and gh
+    are then the same, and only the larger of their codes is kept.
 
     Args:
         n_atoms: Number of atoms.
         basis: The isotypic basis of the transport.
-        tolerance: An element belongs to the stabiliser of an atom if it changes it by no more than
-            this, 1 - cos(rho(h) d, d), default 0.1.
+        tolerance: Largest change of an atom, 1 - cos(rho(h) d, d), by an element of its stabiliser;
+            default 0.1.
         source: Model and layer of the transport, as in "shapes-mlp:encoder".
         seed: Seed of the atoms.
 
@@ -81,7 +81,7 @@ class OrbitDictionary(Dictionary):
         self.tied = Tied(basis.group, basis.multiplicities)
         generator = torch.Generator().manual_seed(seed)
         self.atoms = nn.Parameter(torch.randn(n_atoms, self.d_in, generator=generator))
-        # The trivial irrep comes first, and a bias in it is one that the group leaves alone.
+        # The trivial irrep comes first: the group leaves a bias in it unchanged.
         self.bias = nn.Parameter(torch.zeros(basis.multiplicities[0]))
         self.register_buffer("T_inverse", basis.T_inverse.float())
         self.register_buffer("T", basis.T.float())
@@ -134,7 +134,7 @@ class OrbitDictionary(Dictionary):
 
     @property
     def b_dec(self) -> Float[Tensor, "*stack dim"]:  # type: ignore[override]  # follows from `bias`
-        """The reconstruction of an empty code, which the group leaves alone, shape [d_in]."""
+        """The reconstruction of an empty code; the group leaves it unchanged, shape [d_in]."""
         fixed = self.T[..., : self.bias.shape[-1]]
         return (fixed @ self.bias.unsqueeze(-1)).squeeze(-1)
 
@@ -163,7 +163,7 @@ class OrbitDictionary(Dictionary):
     def by_element(
         self, latents: Float[Tensor, "*axes latents"]
     ) -> Float[Tensor, "*axes group atoms"]:
-        """Lay out what there is per latent by element and atom, shape [..., |G|, n_atoms]."""
+        """Lay out one value per latent by element and atom, shape [..., |G|, n_atoms]."""
         return latents.unflatten(-1, (self.group.order, self.n_atoms))
 
     def pooled(self, codes: StackedCodes) -> Float[Tensor, "*stack batch atoms"]:
@@ -182,7 +182,7 @@ class OrbitDictionary(Dictionary):
         return by_element.sum(-2, keepdim=True).expand_as(by_element).flatten(-2)
 
     def admitted(self, pre: StackedCodes) -> StackedCodes:
-        """Of the orientations in which an atom is the same, leave the one that answers most."""
+        """Keep the largest of the equal orientations of an atom, -inf for the others."""
         if not self._any_symmetric():
             return pre
         answers = self.by_element(pre)
@@ -190,16 +190,16 @@ class OrbitDictionary(Dictionary):
         lowest = torch.full_like(answers, -torch.inf)
         most = lowest.scatter_reduce(-2, coset, answers.detach(), "amax").gather(-2, coset)
         elements = torch.arange(self.group.order, device=pre.device)[:, None].expand_as(answers)
-        # Of equal answers the first, so that a feature is never counted twice.
+        # The first of equal answers, so that a feature is never counted twice.
         tied = torch.where(answers >= most, elements, self.group.order)
         first = torch.full_like(tied, self.group.order).scatter_reduce(-2, coset, tied, "amin")
         return torch.where(first.gather(-2, coset) == elements, answers, lowest).flatten(-2)
 
     @torch.no_grad()
     def settle_(self) -> None:
-        """Find the stabilisers of the atoms as they are now, and let them leave the atoms alone.
+        """Find the stabilisers of the atoms, and make nearly symmetric atoms symmetric.
 
-        d_c <- mean_{h in H} rho(h) d_c, of unit length again: what is nearly symmetric is so.
+        d_c <- mean_{h in H} rho(h) d_c, of unit length again
         """
         alone = self.stabilisers
         self.coset = cosets(self.group, alone)
@@ -216,14 +216,14 @@ class OrbitDictionary(Dictionary):
 
     @property
     def stabilisers(self) -> Bool[Tensor, "*stack group atoms"]:
-        """Whether each element leaves each atom alone, shape [|G|, n_atoms]."""
+        """Whether each element leaves each atom unchanged, shape [|G|, n_atoms]."""
         atoms = self.atoms.detach()
         cosines = (self.tied.orbits(atoms) * atoms.unsqueeze(-3)).sum(-1)
         return stabilisers(self.group, cosines, self.tolerance)
 
     @torch.no_grad()
     def center_(self, orbit_means: Float[Tensor, "group dim"]) -> None:
-        """Start the bias at the part of the mean activation that the group leaves alone."""
+        """Start the bias at the invariant part of the mean activation."""
         mean = self.coordinates(orbit_means.mean(0, keepdim=True))
         self.bias.copy_(mean[0, : len(self.bias)])
 
