@@ -2,11 +2,11 @@
 
     python benchmarks/orbit/attribution.py --models runs/shapes-models --out runs/attribution
 
-exits 1 if Spearman's correlation of attribution and measured effects is below 0.8, over all edges
-or over those above 1e-4 of the largest. Orbit SAEs are trained on a layer inside the encoder and on
-the code; both figures are of held-out images in every orientation. Writes the strongest edges
-(JSON) and a picture of them for each network. A base model that is not in the folder
-`shapes-models` is trained there.
+Exits 1 if Spearman's correlation of attribution and measured effects is below 0.8, over all edges
+or over the edges above 1e-4 of the largest. Orbit SAEs are trained on a layer inside the encoder
+and on the code. Both figures are on held-out images in every orientation. The strongest edges of
+each network are written as JSON and as a picture. A base model that the folder `shapes-models`
+lacks is trained there.
 """
 
 import argparse

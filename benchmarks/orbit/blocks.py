@@ -1,4 +1,4 @@
-"""What block-diagonal products save: pre-activations and whole training steps, against dense ones.
+"""Block-diagonal against dense products: time of pre-activations and of whole training steps.
 
     python benchmarks/orbit/blocks.py                  # exits 1 if a target is missed; 6 GiB
     python benchmarks/orbit/blocks.py --groups C4 D4 --no-steps
@@ -6,14 +6,14 @@
 
 768 coordinates (a multiple of the regular representation), 4,096 atoms, a batch of 4,096, 2 cores,
 float32, best of several in turn. Targets: pre-activations 1.8 times faster for C4 and 3 times for
-D4 than one product with the expanded weights, both written to memory that is there already. A new
-result of this size waits until the system has made its pages, which costs both the same, and so
-costs the faster one more: "as called" has it in. With the variable above torch asks for large pages
-on Linux, and the wait is gone.
+D4 than one product with the expanded weights, both written to existing memory. A new result of
+this size waits until the system has made its pages. Both wait equally long, so the faster one loses
+more: "as called" includes the wait. With the variable above torch asks for large pages on Linux,
+and the wait is gone.
 
-A training step is forward, TopK over all pairs, decoding, loss, backward and fused Adam: of an
-orbit SAE by blocks, of the same one by dense products with weights that are expanded anew, and of
-an ordinary SAE of as many latents.
+A training step is forward, TopK over all pairs, decoding, loss, backward and fused Adam. It is
+timed for an orbit SAE by blocks, for the same SAE by dense products with weights that are expanded
+each time, and for an ordinary SAE with as many latents.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main() -> int:
     """Print seconds and ratios, and whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--groups", nargs="+", default=["C4", "D4", "D8"], help="as in C4 D4")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the best counts")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions; the best one counts")
     parser.add_argument("--step-repeats", type=int, default=2, help="likewise, of training steps")
     parser.add_argument("--no-steps", action="store_true", help="pre-activations alone")
     options = parser.parse_args()

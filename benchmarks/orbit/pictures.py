@@ -3,7 +3,7 @@
     python benchmarks/orbit/pictures.py --models runs/shapes-models --out docs/features
 
 Shapes (CNN autoencoder, `shapes_base`) and digits (CNN autoencoder, trained here), C4: the atoms of
-most energy, each with the held-out images, turned as they may be, on which it fires most.
+most energy, each with the held-out images, in any orientation, on which it fires most.
 """
 
 import argparse

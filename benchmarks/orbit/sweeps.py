@@ -1,11 +1,11 @@
-"""Where does the orbit SAE win, and where does it lose? Small sweeps on planted features.
+"""Small sweeps on planted features: the cases in which the orbit SAE wins, and in which it loses.
 
     OMP_NUM_THREADS=1 python benchmarks/orbit/sweeps.py      # exits 1 if the sane case fails
 
-The orbit SAE is held against an ordinary SAE of as many latents as it has atoms (narrow), and one
-of as many as it has pairs (wide), unless a sweep says otherwise. All have linear encoders, learning
-rate 2e-3, the same steps and batches; the transport is fitted. Writes sweeps.csv, one line for each
-sweep, value and column (mean over seeds), and sweeps.png.
+The orbit SAE is compared with an ordinary SAE that has as many latents as it has atoms (narrow),
+and with one that has as many as it has pairs (wide), unless a sweep says otherwise. All have linear
+encoders, learning rate 2e-3, the same steps and batches; the transport is fitted. Writes
+sweeps.csv, one line for each sweep, value and column (mean over seeds), and sweeps.png.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sweeps_data import Planted, planted, planted_on_circle, shuffled, told
+from sweeps_data import Planted, planted, planted_on_circle, relabel, shuffle
 from sweeps_plot import draw
 
 import orbitlens as ol
@@ -70,7 +70,7 @@ class Trial:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def compared(
+def columns(
     sweep: str,
     value: float | str,
     seed: int,
@@ -83,7 +83,7 @@ def compared(
     more: bool = False,
     **tied: Any,
 ) -> list[Trial]:
-    """The three columns of every sweep; with `more` an orbit SAE of the wide one's parameters."""
+    """Return the columns of a sweep; with `more` also an orbit SAE with the wide one's parameters."""
     dim, order = source.store.dim, tied.get("group", source.store.group).order
     built = {
         "orbit": ol.sae.orbit_sae(dim, atoms, k, source.rho, seed=seed, **tied),
@@ -101,20 +101,20 @@ def sweep_k(seed: int) -> Iterable[Trial]:
     """Codes kept: too few, as many as there are objects, too many."""
     source = Source(planted(C4, n=N, seed=seed))
     for k in (1, 2, 3, 6, 12):
-        yield from compared("k", k, seed, source, k=k)
+        yield from columns("k", k, seed, source, k=k)
 
 
 def sweep_atoms(seed: int) -> Iterable[Trial]:
     """Atoms: fewer than there are features, as many, more."""
     source = Source(planted(C4, n=N, seed=seed))
     for atoms in (8, 12, 16, 32, 64):
-        yield from compared("atoms", atoms, seed, source, atoms=atoms)
+        yield from columns("atoms", atoms, seed, source, atoms=atoms)
 
 
 def sweep_noise(seed: int) -> Iterable[Trial]:
     """Noise over signal."""
     for noise in (0.0, 0.1, 0.3, 1.0):
-        yield from compared("noise", noise, seed, Source(planted(C4, n=N, seed=seed, noise=noise)))
+        yield from columns("noise", noise, seed, Source(planted(C4, n=N, seed=seed, noise=noise)))
 
 
 def sweep_orbits(seed: int) -> Iterable[Trial]:
@@ -122,21 +122,21 @@ def sweep_orbits(seed: int) -> Iterable[Trial]:
     data = planted(C4, n=10_240, seed=seed)
     for count in (16, 32, 128, 512, 2048, 8192):
         train = ol.activations.split_samples(len(data.orbits))[0][:count]
-        yield from compared("orbits", count, seed, Source(data, train=train))
+        yield from columns("orbits", count, seed, Source(data, train=train))
 
 
 def sweep_steps(seed: int) -> Iterable[Trial]:
     """Steps of training."""
     source = Source(planted(C4, n=N, seed=seed))
     for steps in (250, 1000, 4000):
-        yield from compared("steps", steps, seed, source, steps=steps)
+        yield from columns("steps", steps, seed, source, steps=steps)
 
 
 def sweep_broken(seed: int) -> Iterable[Trial]:
     """Directions pushed off the group's: u[g, f] = rho(g) v_f + broken W_g v_f."""
     for broken in (0.0, 0.1, 0.2, 0.35, 0.5, 1.0):
         source = Source(planted(C4, n=N, seed=seed, broken=broken))
-        yield from compared("broken", broken, seed, source, more=True)
+        yield from columns("broken", broken, seed, source, more=True)
 
 
 def sweep_knob(seed: int) -> Iterable[Trial]:
@@ -148,7 +148,7 @@ def sweep_knob(seed: int) -> Iterable[Trial]:
         orbits = ol.harvest(model, layer="pool", inputs=images, action=action).orbits()
         none = torch.zeros(0, orbits.shape[-1])
         data = Planted(C4, orbits, orbits, none, none, none, none)
-        yield from compared("knob", knob, seed, Source(data), k=4, more=True)
+        yield from columns("knob", knob, seed, Source(data), k=4, more=True)
 
 
 def sweep_group(seed: int) -> Iterable[Trial]:
@@ -157,18 +157,18 @@ def sweep_group(seed: int) -> Iterable[Trial]:
     half = ol.groups.cyclic(2)
     for name, own in {
         "C4": data,
-        "half of it: C2": told(data, half, (0, 2)),
-        "wrong: D2": told(data, D2, range(4)),
-        "shuffled": shuffled(data, seed),
-        "C8, half does nothing": told(data, ol.groups.cyclic(8), (0, 1, 2, 3) * 2),
+        "half of it: C2": relabel(data, half, (0, 2)),
+        "wrong: D2": relabel(data, D2, range(4)),
+        "shuffled": shuffle(data, seed),
+        "C8, half does nothing": relabel(data, ol.groups.cyclic(8), (0, 1, 2, 3) * 2),
     }.items():
-        yield from compared("group", name, seed, Source(own), wide=4 * ATOMS)
+        yield from columns("group", name, seed, Source(own), wide=4 * ATOMS)
     flips = planted(D4, n=N, seed=seed, copies=4, fixed_by=(0, 4))
     source = Source(flips)
-    yield from compared("group", "D4, a flip does nothing", seed, source, wide=4 * ATOMS)
+    yield from columns("group", "D4, a flip does nothing", seed, source, wide=4 * ATOMS)
     sae = ol.sae.orbit_sae(source.store.dim, ATOMS, OBJECTS, source.rho, tolerance=0.2, seed=seed)
     yield Trial("group", "the same, tolerance 0.2", "orbit", seed, source, sae)
-    yield from compared("group", "its C4", seed, source, wide=4 * ATOMS, group=C4)
+    yield from columns("group", "its C4", seed, source, wide=4 * ATOMS, group=C4)
 
 
 def sweep_objects(seed: int) -> Iterable[Trial]:
@@ -176,7 +176,7 @@ def sweep_objects(seed: int) -> Iterable[Trial]:
     for objects in (1, 2, 4, 6):
         source = Source(planted(C4, n=N, seed=seed, objects=objects, upright=True))
         dim = source.store.dim
-        yield from compared("objects", objects, seed, source, k=objects)
+        yield from columns("objects", objects, seed, source, k=objects)
         pose = ol.sae.orbit_sae(dim, ATOMS, objects, source.rho, one_pose=True, seed=seed)
         yield Trial("objects", objects, "one pose", seed, source, pose)
         for name, latents in {"canonical": ATOMS, "canonical wide": 4 * ATOMS}.items():
@@ -189,7 +189,7 @@ def sweep_circle(seed: int) -> Iterable[Trial]:
     source = Source(planted_on_circle(ol.groups.cyclic(32), n=1000, seed=seed), "lie")
     for turns in (4, 8, 16, 32):
         group = ol.groups.cyclic(turns)
-        yield from compared("circle", turns, seed, source, atoms=8, k=2, group=group)
+        yield from columns("circle", turns, seed, source, atoms=8, k=2, group=group)
 
 
 def sweep_circle_k(seed: int) -> Iterable[Trial]:
@@ -197,7 +197,7 @@ def sweep_circle_k(seed: int) -> Iterable[Trial]:
     source = Source(planted_on_circle(ol.groups.cyclic(32), n=1000, seed=seed), "lie")
     for turns in (8, 16, 32):
         group = ol.groups.cyclic(turns)
-        yield from compared("circle_k", turns, seed, source, atoms=8, k=4, group=group)
+        yield from columns("circle_k", turns, seed, source, atoms=8, k=4, group=group)
 
 
 def sweep_invariant(seed: int) -> Iterable[Trial]:
@@ -205,7 +205,7 @@ def sweep_invariant(seed: int) -> Iterable[Trial]:
     for count in (0, 8, 12, 16):
         data = planted(C4, n=N, seed=seed, copies=5, trivial=12, n_invariant=count)
         wide = count + 4 * (ATOMS - count)
-        yield from compared("invariant", count, seed, Source(data), wide=wide)
+        yield from columns("invariant", count, seed, Source(data), wide=wide)
 
 
 def sweep_encoder(seed: int) -> Iterable[Trial]:
@@ -308,7 +308,7 @@ def measure(trial: Trial) -> None:
             trial.figures[f"detection_top{m}"] = metrics.feature_detection(codes, present, m=m)
 
 
-def summarised(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     """Mean and standard deviation over seeds, one record for each sweep, value and column."""
     cells: dict[tuple[str, float | str, str], list[Trial]] = {}
     for trial in trials:
@@ -362,7 +362,7 @@ def main() -> int:
         train(trials)
         for trial in trials:
             measure(trial)
-        rows += summarised(trials)
+        rows += summarise(trials)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     write_table(rows, options.out / "sweeps.csv")
     draw(rows, options.out / "sweeps.png")

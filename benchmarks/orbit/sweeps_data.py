@@ -122,7 +122,7 @@ def planted_on_circle(
     objects: int = 2,
     noise: float = 0.05,
 ) -> Planted:
-    """Draw inputs whose objects stand at any angle, harvested at the turns of a cyclic group.
+    """Draw inputs whose objects have any angle, harvested at the turns of a cyclic group.
 
     Args:
         group: C_n, the turns of the orbits.
@@ -174,13 +174,13 @@ def planted_on_circle(
     )
 
 
-def told(data: Planted, group: Group, elements: Sequence[int]) -> Planted:
-    """Give orbits another group: its element i is what the orbits have at elements[i]."""
+def relabel(data: Planted, group: Group, elements: Sequence[int]) -> Planted:
+    """Give orbits another group: its element i is the orbits' element elements[i]."""
     places = list(elements)
     return replace(data, group=group, orbits=data.orbits[:, places], clean=data.clean[:, places])
 
 
-def shuffled(data: Planted, seed: int) -> Planted:
+def shuffle(data: Planted, seed: int) -> Planted:
     """Shuffle the elements of each orbit by itself."""
     generator = _generator(seed)
     order = torch.rand(data.orbits.shape[:2], generator=generator).argsort(1)[..., None]

@@ -25,7 +25,7 @@ LABELS = {
     "steps": "steps of training",
     "broken": "broken symmetry, planted",
     "knob": "broken symmetry, GroupCNN on digits",
-    "group": "group that the SAE is told",
+    "group": "group that the SAE assumes",
     "objects": "objects, each with its orientation",
     "circle": "turns of the SAE's group; any angle, k = 2",
     "circle_k": "the same, k = 4",

@@ -46,8 +46,8 @@ def logistic_scores(
         kept: Indices of the latents that the probe sees, shape [kept].
 
     Returns:
-        Accuracy and macro-F1. A class that occurs only in the test samples, or is only predicted,
-        counts 0 in the macro-F1.
+        Accuracy and macro-F1. A class counts 0 in the macro-F1 if it occurs in the test samples
+        alone, or in the predictions alone.
 
     Raises:
         OrbitLensError: If the training samples are all of one class.

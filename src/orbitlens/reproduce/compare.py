@@ -96,14 +96,14 @@ def compare(
                 )
             found[key] = row
     return [
-        _compared({name: row[name] for name in keys}, metric, spread, row, found.get(key, {}))
+        _judge({name: row[name] for name in keys}, metric, spread, row, found.get(key, {}))
         for row in expected
         for key in [tuple(row[name] for name in keys)]
         for metric, spread in metrics.items()
     ]
 
 
-def _compared(
+def _judge(
     key: Mapping[str, Any],
     metric: str,
     spread: str,
@@ -128,11 +128,11 @@ def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
     """Format a comparison as lines of text: ours, the paper's, the difference, a verdict.
 
     Args:
-        compared: What `compare` returned.
+        compared: The result of `compare`.
 
     Returns:
-        A head, one line for each figure, and a count of the verdicts; where nothing was published,
-        one line that says so.
+        A head, one line for each figure, and a count of the verdicts; one line if nothing was
+        published.
 
     Example:
         >>> same = Comparison({"sae": "a"}, "f1", 0.5, 0.1, 0.45, 0.1, "within the spread")

@@ -1,4 +1,4 @@
-"""Where the recipes are: beside the package in a checkout, inside it in an installation."""
+"""The folder of recipes: beside the package in a checkout, inside it in an installation."""
 
 from pathlib import Path
 

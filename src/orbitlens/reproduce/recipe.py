@@ -175,7 +175,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as everywhere in OrbitLens."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> Never:
         _fail(self.prog, message)
