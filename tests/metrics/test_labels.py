@@ -173,6 +173,8 @@ def test_elements_go_by_what_they_do_or_by_their_name() -> None:
         *("e", "a third of a turn", "2/3 of a turn"),
     ]
     assert element_phrase(dihedral(1), 1) == "the flip s"
+    phrases = [element_phrase(dihedral(4), g) for g in (0, 1, 3, 6)]
+    assert phrases == ["e", "a quarter turn", "3/4 of a turn", "the flip r^2 s"]
     assert element_phrase(from_name("C2xC2"), 2) == "(r, e)"
     assert element_phrase(from_name("O"), 1) == "(x -y -z)"
 
@@ -187,6 +189,11 @@ def test_many_generators_are_counted_instead_of_named() -> None:
 
 def test_most_of_a_direction_may_be_invariant() -> None:
     assert symmetry_sentence(C4, [0], [0.7, 0.0, 0.3]) == "mostly invariant, four-fold"
+    assert symmetry_sentence(C4, [0, 2], [0.5, 0.5, 0.0]) == "two-fold: unchanged by a half turn"
+    shares = [0.05, 0.0, 0.0, 0.0, 0.95]
+    assert symmetry_sentence(dihedral(4), [0, 4], shares) == (
+        "oriented, four-fold; unchanged by the flip s; mostly turns with r"
+    )
     assert symmetry_sentence(cyclic(6), [0, 2, 4], [0.7, 0.3, 0.0, 0.0]) == (
         "mostly invariant, two-fold; unchanged by a third of a turn"
     )
@@ -259,7 +266,7 @@ def test_matrices_that_are_no_representation_are_rejected() -> None:
 def test_directions_without_a_direction_are_rejected() -> None:
     rows = torch.eye(4)
     rows[1, 1], rows[2, 2] = 0.0, torch.inf
-    with pytest.raises(OrbitLensError, match="`directions`: .* received 2 of 4 that are not"):
+    with pytest.raises(OrbitLensError, match="`directions`: .* received 2 of 4 rows with zeros"):
         symmetry_labels(rows, C4, regular(C4).matrices)
 
 

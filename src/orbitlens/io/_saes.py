@@ -28,7 +28,9 @@ from orbitlens.typing import Tensor
 def _named(kind: type) -> dict[str, Any]:
     """Return the parts of a kind that `orbitlens.sae` exports, by their names in files."""
     exports: list[Any] = [getattr(parts, name) for name in parts.__all__]
-    known = [part for part in exports if inspect.isclass(part) and issubclass(part, kind)]
+    known: list[Any] = [
+        part for part in exports if inspect.isclass(part) and issubclass(part, kind)
+    ]
     return {part.name: part for part in known if part.name}
 
 

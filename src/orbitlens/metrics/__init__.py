@@ -1,4 +1,4 @@
-"""Metrics: what an SAE gives back, what it finds, and how it moves with the group.
+"""Metrics: reconstruction, recovered features, and equivariance of an SAE.
 
     squared_error, mse                    per sample
     explained_variance, normalised_mse    over a whole set, one definition for everyone
@@ -8,7 +8,7 @@
     l0, firing_rates, dead_latents        how sparse the codes are
     invariance_error, equivariance_error  how codes and reconstructions move along orbits
     moving_share                          share of an orbit SAE's codes that move as predicted
-    lie_derivative_errors                 how layers answer to the smallest turns and shifts
+    lie_derivative_errors                 response of layers to infinitesimal turns and shifts
     symmetry_labels, SymmetryLabel        irrep shares, stabiliser and a sentence for each latent
     atom_labels                           the same for each atom of an orbit SAE
     orientation_codes                     its codes as the strength of each atom per orientation

@@ -1,4 +1,4 @@
-"""What a group does to a direction, as one short sentence."""
+"""The action of a group on a direction, as one short sentence."""
 
 import math
 from collections.abc import Sequence
@@ -17,25 +17,11 @@ _TURNS = {2: "a half turn", 3: "a third of a turn", 4: "a quarter turn"}
 
 
 def symmetry_sentence(group: Group, stabiliser: Sequence[int], shares: Sequence[float]) -> str:
-    """Say which elements leave a direction alone, and how most of it moves under the others.
+    """Say which elements leave a direction unchanged, and how most of it moves under the others.
 
-    A direction is called oriented if no turn leaves it alone; in a group that is neither cyclic nor
-    dihedral, if no element does.
-
-    Args:
-        group: The group.
-        stabiliser: The elements that leave the direction alone, a subgroup, in rising order.
-        shares: Share of the direction in each of `irreps(group)`. An irrep is named if it holds
-            two thirds, and without "mostly" from 99% on.
-
-    Returns:
-        The sentence, without a capital or a full stop.
-
-    Example:
-        >>> symmetry_sentence(dihedral(4), [0, 4], [0.05, 0.0, 0.0, 0.0, 0.95])
-        'oriented, four-fold; unchanged by the flip s; mostly turns with r'
-        >>> symmetry_sentence(cyclic(4), [0, 2], [0.5, 0.5, 0.0])
-        'two-fold: unchanged by a half turn'
+    A direction is oriented if no turn leaves it unchanged; in a group that is neither cyclic nor
+    dihedral, if no element does. An irrep is named if it holds two thirds of the direction, and
+    without "mostly" from 99% on.
     """
     if len(stabiliser) == group.order:
         return "invariant: the same in every orientation"
@@ -52,16 +38,7 @@ def symmetry_sentence(group: Group, stabiliser: Sequence[int], shares: Sequence[
 
 
 def element_phrase(group: Group, g: int) -> str:
-    """Call an element by what it does in groups of turns and flips, elsewhere by its name.
-
-    Args:
-        group: The group.
-        g: Index of the element.
-
-    Example:
-        >>> [element_phrase(dihedral(4), g) for g in (0, 1, 3, 6)]
-        ['e', 'a quarter turn', '3/4 of a turn', 'the flip r^2 s']
-    """
+    """Describe an element of a group of turns and flips; give the name of any other."""
     name, turns = group.element_names[g], _turns(group)
     if g == 0:
         return name
@@ -75,7 +52,7 @@ def element_phrase(group: Group, g: int) -> str:
 
 @lru_cache(maxsize=64)
 def _turns(group: Group) -> int | None:
-    """How many of the elements, the first ones, are turns; None unless the group is C_n or D_n."""
+    """Return the number of turns, which come first; None unless the group is C_n or D_n."""
     if group == cyclic(group.order):
         return group.order
     half = group.order // 2
@@ -87,7 +64,7 @@ def _fold(size: int) -> str:
 
 
 def _unchanged(group: Group, stabiliser: Sequence[int]) -> str:
-    """Name elements that generate the stabiliser, or their number where they are many."""
+    """Name the generators of the stabiliser, or count its elements if there are many."""
     chosen = _generators(group, stabiliser)
     if not chosen:
         return ""
@@ -98,7 +75,7 @@ def _unchanged(group: Group, stabiliser: Sequence[int]) -> str:
 
 
 def _generators(group: Group, subgroup: Sequence[int]) -> list[int]:
-    """Choose elements, first come first, that none of those before them make."""
+    """Choose generators in order: elements that the earlier ones do not generate."""
     chosen: list[int] = []
     made = {0}
     for h in subgroup:
@@ -114,7 +91,7 @@ def _generators(group: Group, subgroup: Sequence[int]) -> list[int]:
 
 
 def _moves(group: Group, shares: Sequence[float]) -> str:
-    """Say what most of the direction does, where that is to move in one way."""
+    """Name the one way in which most of the direction moves, if there is one."""
     for irrep, share in zip(irreps(group)[1:], shares[1:], strict=True):
         if share >= _MOST:
             label = irrep_label(irrep)

@@ -1,4 +1,4 @@
-"""Feature detection: can a few latents tell whether a true feature is present?
+"""Feature detection: how well a few latents show that a true feature is present.
 
 Source: the toy experiment of Erdogan & Lucic, arXiv 2511.09432 (top-m detection).
 """
@@ -20,10 +20,10 @@ def feature_detection(
 ) -> float:
     """Return the F1 with which m latents detect a feature, averaged over the features.
 
-    For each feature, one random half of the samples chooses the m latents with the largest absolute
-    difference of mean code between samples with and without the feature, and fits a logistic probe
-    on them; F1 is taken on the other half. A feature that is never or always present in one of the
-    halves cannot be scored and is left out of the average.
+    Samples are cut into two random halves. For each feature, the first half chooses the m latents
+    with the largest absolute difference of mean code between samples with and without the feature,
+    and fits a logistic probe on them. The second half gives F1. A feature that is never or always
+    present in one of the halves is left out of the average.
 
     Args:
         codes: Codes of a set of samples, shape [n, latents].

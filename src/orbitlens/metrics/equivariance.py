@@ -1,4 +1,4 @@
-"""Equivariance: how far codes drift along orbits, and what moves with the inputs."""
+"""Equivariance: the drift of codes along orbits, and the share that moves with the inputs."""
 
 import torch
 from jaxtyping import Float
@@ -19,9 +19,9 @@ def invariance_error(values: Float[Tensor, "batch group latents"]) -> Float[Tens
             [batch, group, latents]; element 0 is the identity.
 
     Returns:
-        A float64 scalar: 0 for invariant values, 1 where moving the input makes the values
-        orthogonal (disjoint sets of latents fire), 2 where it changes their sign. Values that are
-        all zero, and a group of one element, are invariant.
+        A float64 scalar: 0 for invariant values, 1 if moving the input makes the values orthogonal
+        (disjoint sets of latents fire), 2 if it changes their sign. Zeros, and a group of one
+        element, give 0.
 
     Raises:
         OrbitLensError: If there is no sample or no element.
@@ -88,9 +88,8 @@ def moving_share(
 
     #{z(hx)[hg, c] > 0 and z(x)[g, c] > 0} / #{z(x)[g, c] > 0}, over samples x and elements h != e
 
-    It counts which codes are active and not how strongly. Where an atom is the same in several
-    orientations, one of them fires, and which is chance; lay such codes out with
-    `orientation_codes` first.
+    It counts active codes, not their strength. If an atom is the same in several orientations, one
+    of them fires by chance; apply `orientation_codes` to such codes first.
 
     Args:
         codes: z(hx)[g, c] along the orbit of each sample by element and atom, shape
@@ -98,8 +97,8 @@ def moving_share(
         group: The group.
 
     Returns:
-        A float64 scalar: 1 for equivariant codes, and where no code is active or the group has one
-        element; about the share of pairs that are active for codes that do not move with the group.
+        A float64 scalar: 1 for equivariant codes, without active codes, or for a group of one
+        element. Codes that do not move with the group give about their share of active pairs.
 
     Raises:
         OrbitLensError: If there is no sample, or the codes are of another group.

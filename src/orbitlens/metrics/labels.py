@@ -1,11 +1,11 @@
-"""Symmetry-aware labels: what the group does to each latent of an SAE.
+"""Symmetry labels: the action of the group on each latent of an SAE.
 
-All of it is read from the cosines of a direction with its own orbit,
+Labels follow from the cosines of a direction with its own orbit,
 
     c(g) = <rho(g) d, d> / <d, d>,   <u, v> = u^T B v,   B = mean_g rho(g)^T rho(g)
 
-in the inner product that the group keeps. They say which elements leave the direction alone, and
-as a function on the group they hold its share in every irrep.
+in the inner product that the group keeps. They show which elements leave the direction unchanged.
+As a function on the group they hold the direction's share in every irrep.
 """
 
 from collections.abc import Sequence
@@ -28,16 +28,15 @@ _EXACT = 1e-3
 
 @dataclass(frozen=True)
 class SymmetryLabel:
-    """What the group does to one direction.
+    """The action of the group on one direction.
 
     Args:
-        irrep_shares: Share of the direction in each of `irreps(group)`, from 0 to 1; they add up
-            to 1. The first is the part that the group leaves alone.
-        stabiliser: Indices of the elements that leave the direction alone, in rising order.
+        irrep_shares: Share of the direction in each of `irreps(group)`, from 0 to 1, with sum 1.
+            The first is the invariant part.
+        stabiliser: Indices of the elements that leave the direction unchanged, in rising order.
         orbit_size: Number of its orientations, |G| / |stabiliser|.
-        firing_rates: Share of samples on which it fires, for each element; None without codes. For
-            a latent, the samples are moved by the element; for an atom of an orbit SAE, it is the
-            atom that is.
+        firing_rates: Share of samples on which it fires, for each element; None without codes. The
+            element moves the samples of a latent, but the atom of an orbit SAE.
         sentence: The same in words.
     """
 
@@ -56,7 +55,7 @@ def symmetry_labels(
     *,
     tolerance: float = TOLERANCE,
 ) -> list[SymmetryLabel]:
-    """Say of each direction how it is made of irreps, and what leaves it alone.
+    """Label each direction with its irreps and its stabiliser.
 
         share_i = <P_i d, d> / <d, d> = dim_i / (<chi_i, chi_i> |G|) sum_g chi_i(g) c(g)
         stabiliser = {h : hS = S},   S = {h : 1 - c(h) <= tolerance}
@@ -72,8 +71,8 @@ def symmetry_labels(
             need not be orthogonal.
         codes: z(gx) along the orbits of samples, shape [n, |G|, latents]; None (default) for labels
             without firing rates.
-        tolerance: By how much an element may change a direction that counts as left alone, 1 - c,
-            default 0.1.
+        tolerance: Largest change of a direction, 1 - c, by an element of its stabiliser; default
+            0.1.
 
     Returns:
         One label per direction.
@@ -101,17 +100,17 @@ def symmetry_labels(
 
 
 def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> list[SymmetryLabel]:
-    """Say the same of each atom of an orbit SAE, one label for all orientations of it.
+    """Label each atom of an orbit SAE, with one label for all its orientations.
 
     Args:
         sae: The SAE; group, transport and tolerance are those of its dictionary.
         codes: Its codes of some samples, shape [n, |G| * n_atoms]; None (default) for labels
-            without firing rates. Give samples as they are found: along whole orbits each
-            orientation comes equally often.
+            without firing rates. Give the samples of the data set: along whole orbits each
+            orientation is equally frequent.
 
     Returns:
-        One label per atom. Firing rates are those of the atom in each orientation; of orientations
-        that are the same, the rate at which any of them fires.
+        One label per atom. Firing rates are for each orientation of the atom. Equal orientations
+        share the rate at which any of them fires.
 
     Raises:
         OrbitLensError: If the SAE is no orbit SAE, the codes are of another width, or the tolerance
@@ -142,11 +141,11 @@ def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> li
 def orientation_codes(
     sae: SAE, codes: Float[Tensor, "*axes latents"]
 ) -> Float[Tensor, "*axes group atoms"]:
-    """Lay out the codes of an orbit SAE as how strong each atom is in each orientation.
+    """Return the strength of each atom of an orbit SAE in each orientation.
 
         s[g, c] = max over h in the stabiliser of atom c of z[gh, c]
 
-    Of the orientations gh, which are one and the same, only one fires, and which is chance.
+    The orientations gh are the same, and only one of them fires, by chance.
 
     Args:
         sae: The SAE.
@@ -188,7 +187,7 @@ def _labels(
         raise OrbitLensError(
             "`tolerance`",
             expected=f"below {moved:.3g}, the most by which an element changes a direction",
-            received=f"{tolerance:g}, with which every element leaves every direction alone",
+            received=f"{tolerance:g}, with which every element leaves every direction unchanged",
             remedy=f"lower it; {TOLERANCE:g} is the default",
         )
     weights = [irrep.character * irrep.dim / character_norm(irrep) for irrep in irreps(group)]
@@ -224,8 +223,8 @@ def _check_directions(directions: Tensor) -> None:
         raise OrbitLensError(
             "`directions`",
             expected="finite rows, none of them 0",
-            received=f"{bad} of {len(directions)} that are not",
-            remedy="leave those out, or check that the training has not diverged",
+            received=f"{bad} of {len(directions)} rows with zeros, NaN or infinity",
+            remedy="leave these rows out, or check that the training has not diverged",
         )
 
 

@@ -1,4 +1,4 @@
-"""Local equivariance error: how a layer answers to turns and shifts that are as small as can be.
+"""Local equivariance error: the response of a layer to infinitesimal turns and shifts.
 
 Source: Gruver, Finzi, Goldblum & Wilson 2023, "The Lie Derivative for Measuring Learned
 Equivariance", arXiv 2210.02984. There the derivative is exact and is divided by the number of
@@ -16,9 +16,9 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 
-# Bilinear interpolation has a kink where pixels lie on pixels, at t = 0: the slope to one side
-# blurs. A central difference is the mean of both slopes, in which the blurs cancel. The steps are
-# large against rounding, and no pixel of a usual image goes further than the next.
+# Bilinear interpolation has a kink at t = 0, where pixels lie on pixels, and blurs on either side.
+# The blurs cancel in a central difference. The steps are large against rounding, and move no pixel
+# of a usual image further than the next.
 _STEPS = {"rotation": 0.25, "translation": 0.25}  # degrees, pixels
 _AXES = {"rotation": ("turn",), "translation": ("x", "y")}
 _LEAST_SIDE = 3
@@ -34,25 +34,25 @@ def lie_derivative_errors(
     prefixes: Mapping[str, int] | None = None,
     batch_size: int = 16,
 ) -> dict[str, float]:
-    """Return how fast each layer departs from equivariance when images begin to turn or to shift.
+    """Return how fast each layer departs from equivariance when images turn or shift.
 
         L f(x) = d/dt T_t^-1 f(T_t x) at t = 0
         error = sqrt( mean ||L f||^2 / mean ||f - mean f||^2 )
 
     T_t turns by t degrees, or shifts by t pixels of the images along x or y, with bilinear
-    interpolation and the nearest pixel beyond the edge. It acts on the places of a map as it does
-    on the image behind them: a shift by t of s pixels is one by t w / s of w places. On vectors it
-    does nothing, and the error is one of invariance. Patches of square images are a map, the tokens
-    before them vectors. Maps of less than 3 x 3 places, and tokens that are no square grid, are
-    replaced by their mean over places, a vector.
+    interpolation and the nearest pixel beyond the edge. It moves a map with its image: a shift by t
+    of s pixels is a shift by t w / s of w places. It leaves vectors unchanged, so their error is
+    one of invariance. Patches of square images form a map; the tokens before them are vectors. Maps
+    of less than 3 x 3 places, and tokens without a square grid, are replaced by their mean, a
+    vector.
 
     The derivative is a difference over steps of 0.25 to either side, too small for a network in
     half precision. Interpolation suits smooth maps: patterns of few places have some error even in
     a layer that acts on each place by itself.
 
-    The means are over images, channels, places and both axes of a shift, and mean f is that of each
-    channel over images and places. Left out are the places at the border of a map, and for turns
-    those outside the inscribed circle, as what comes to lie there is partly unknown.
+    The means are over images, channels, places and both axes of a shift; mean f is the mean of each
+    channel over images and places. The border of a map is left out, and for turns everything
+    outside the inscribed circle, because pixels from outside the image move in there.
 
     Source: Gruver et al. 2023, arXiv 2210.02984, the local equivariance error.
 
@@ -60,29 +60,27 @@ def lie_derivative_errors(
         forward: From images to the whole outputs of the layers: vectors [n, dim], tokens
             [n, positions, dim] or maps [n, dim, height, width]; see `activations.layer_outputs`.
             It is called three times for each batch for turns, and five times for shifts.
-        images: The images x, [n, channels, height, width], before they are made ready for the
-            network.
+        images: The images x, [n, channels, height, width], without normalisation for the network.
         transformation: "rotation" or "translation".
-        prefixes: For each layer of tokens, how many of them come before the patches: class token
-            and registers; 0 by default.
+        prefixes: Number of tokens before the patches (class token and registers) for each layer; 0
+            by default.
         batch_size: Images per call of `forward`.
 
     Returns:
-        For each layer, in the order of `forward`, the change against what it should be, in standard
-        deviations of the layer per degree or per pixel. A layer that does not vary has 0 if it does
-        not move either, else infinity.
+        For each layer, in the order of `forward`, the deviation from an equivariant change, in
+        standard deviations of the layer per degree or per pixel. A constant layer has 0 if it does
+        not move, else infinity.
 
     Raises:
-        OrbitLensError: If the transformation is unknown, if there are no images or they are no
-            floating point numbers, if `batch_size` is below 1, or if an output is of another shape
-            or has fewer tokens than come before the patches.
+        OrbitLensError: If the transformation is unknown, the images are none or not of floating
+            point, `batch_size` is below 1, or an output has another shape or too few tokens.
 
     Example:
         >>> images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         >>> def forward(images):
         ...     return {"dots": 2 * images, "sum": images.sum((1, 2, 3))[:, None]}
         >>> errors = lie_derivative_errors(forward, images, transformation="translation")
-        >>> errors["dots"] < 1e-4 < errors["sum"]  # what leaves at the edge is lost to the sum
+        >>> errors["dots"] < 1e-4 < errors["sum"]  # the sum loses pixels at the edge
         True
     """
     _check(images, transformation, batch_size)
@@ -129,14 +127,14 @@ class _Sums:
         seen: Bool[Tensor, "height width"],
     ) -> None:
         self.seen = seen
-        # Values are counted from here, so that what is constant stays exactly so when it is moved.
+        # The origin of all values, so that a constant layer stays exactly constant when moved.
         self.zero = values[:1, :, seen][:, :, :1, None].clone()
         self.count = 0
         self.total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
         self.squares = self.change = 0.0
 
     def add(self, values: Float[Tensor, "batch channels height width"]) -> None:
-        """Add what was put out for images that have not moved."""
+        """Add the outputs for images that have not moved."""
         places = (values - self.zero)[:, :, self.seen].double()
         self.count += places.shape[0] * places.shape[2]
         self.total += places.sum(dim=(0, 2))
@@ -145,7 +143,7 @@ class _Sums:
     def add_change(
         self, difference: Float[Tensor, "batch channels height width"], steps: float
     ) -> None:
-        """Add the difference of what was put out for images that were moved, and moved back."""
+        """Add the difference of outputs for moved images, moved back."""
         self.change += (difference[:, :, self.seen].double() / steps).square().sum().item()
 
     @property
@@ -155,7 +153,7 @@ class _Sums:
 
 
 def _error(parts: list[_Sums], axes: int) -> float:
-    """Return the error of a layer from its parts, each of which moved along every axis."""
+    """Return the error of a layer from the sums of its parts."""
     change = sum(part.change for part in parts) / axes
     variance = sum(part.variance for part in parts)
     if variance == 0:
@@ -166,7 +164,7 @@ def _error(parts: list[_Sums], axes: int) -> float:
 def _parts(
     name: str, output: Tensor, prefix: int, *, square: bool
 ) -> list[Float[Tensor, "batch channels height width"]]:
-    """Take an output apart into vectors, as maps of one place, and a map."""
+    """Split an output into vectors, as maps of one place, and a map."""
     # Halves are too coarse for small differences.
     output = output.to(torch.promote_types(output.dtype, torch.float32))
     if output.ndim == 2:
@@ -202,7 +200,7 @@ def _seen(
     transformation: str,
     size: tuple[int, int],
 ) -> Bool[Tensor, "height width"]:
-    """Say which places are looked at: not the border, and for turns the inscribed circle only."""
+    """Return the places that count: not the border, and for turns only the inscribed circle."""
     height, width = values.shape[2:]
     seen = torch.ones(height, width, dtype=torch.bool, device=values.device)
     if (height, width) == (1, 1):
@@ -217,10 +215,7 @@ def _seen(
 
 
 def _origins(axis: str, t: float, height: int, width: int) -> Float[Tensor, "2 3"]:
-    """Return the matrix that says where each place of T_t comes from.
-
-    In units of half the image, as of half of every map, so that it is the same for all of them.
-    """
+    """Return the matrix from each place of T_t x to its origin in x, in units of half a map."""
     if axis != "turn":
         shift = (2 * t / width, 0.0) if axis == "x" else (0.0, 2 * t / height)
         return torch.tensor([[1.0, 0.0, -shift[0]], [0.0, 1.0, -shift[1]]], dtype=torch.float64)
@@ -253,7 +248,7 @@ def _check(images: Tensor, transformation: str, batch_size: int) -> None:
     if images.ndim != 4 or 0 in images.shape or not images.is_floating_point():
         raise OrbitLensError(
             "`images`",
-            expected="at least one, of floating point numbers [n, channels, height, width]",
+            expected="at least one image, in floating point, [n, channels, height, width]",
             received=f"{images.dtype} of shape {list(images.shape)}",
-            remedy="give images to look at, as floating point numbers",
+            remedy="convert the images to floating point",
         )

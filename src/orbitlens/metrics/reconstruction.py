@@ -1,8 +1,8 @@
-"""Reconstruction: how much of the activations comes back, under one definition for everyone.
+"""Reconstruction: errors and explained variance, with one definition for all parts of OrbitLens.
 
-Explained variance is a ratio of two sums over the whole set, about the mean of the whole set. It is
-neither a mean of per-sample or per-batch ratios nor taken about zero: either would make the same
-SAE read better or worse by the batch size and by the offset of the data.
+Explained variance is a ratio of two sums over the whole set, about the mean of the whole set. A
+mean of ratios per sample or per batch would depend on the batch size, and a variance about zero on
+the offset of the data.
 """
 
 from typing import final
@@ -74,8 +74,8 @@ def explained_variance(
 
     1 - sum_i ||x_i - x_hat_i||^2 / sum_i ||x_i - mean(x)||^2
 
-    Constant activations have no variance: the value is 1 where they are reconstructed exactly and
-    minus infinity where they are not.
+    Constant activations have no variance: the value is 1 for an exact reconstruction, else minus
+    infinity.
 
     Args:
         x: Activations of the whole set, shape [n, dim].
@@ -106,8 +106,8 @@ def normalised_mse(x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"]) -> 
         x_hat: Reconstructions, same shape.
 
     Returns:
-        A float64 scalar: 0 for a perfect reconstruction, 1 for the mean. For constant activations
-        0 where they are reconstructed exactly and infinity where they are not.
+        A float64 scalar: 0 for a perfect reconstruction, 1 for the mean. Constant activations give
+        0 for an exact reconstruction, else infinity.
 
     Raises:
         OrbitLensError: If the shapes differ or the set is empty.
@@ -124,9 +124,9 @@ def normalised_mse(x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"]) -> 
 class ReconstructionStats:
     """The same figures for a set larger than memory, batch by batch.
 
-    Sums run in float64 about the first sample, and the means and scatters of batches are merged by
-    the update of Chan, Golub & LeVeque (1979), so the figures depend neither on how the set is cut
-    into batches nor on how far its mean is from zero.
+    Sums run in float64 about the first sample. Means and scatters of batches are merged by the
+    update of Chan, Golub & LeVeque (1979). So the figures depend neither on the batches nor on the
+    distance of the mean from zero.
 
     Example:
         >>> stats = ReconstructionStats()

@@ -1,4 +1,4 @@
-"""Feature recovery: do the dictionary's rows point where the true features point?
+"""Feature recovery: the match between the rows of a dictionary and the true features.
 
 Source: the toy experiment of Erdogan & Lucic, arXiv 2511.09432 (MMCS after Hungarian matching).
 """
@@ -14,7 +14,7 @@ from orbitlens.errors import OrbitLensError, missing_extra
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """How well a dictionary recovers the true features.
+    """The match between a dictionary and the true features.
 
     Args:
         score: Mean of `similarities`; 1 for a dictionary that holds every feature.
@@ -37,14 +37,14 @@ def feature_recovery(
     score = max over one-to-one matchings of  (1 / features) sum_f cos(W_dec[latent(f)], v_f)
 
     With `matrices` the matching is modulo the group: cos becomes max_g cos(W_dec[j], rho(g) v_f).
-    A dictionary that is tied over the group needs this, and every dictionary that it is compared
-    with must then be given the same courtesy. The sign counts, because codes are not negative.
+    A dictionary tied over the group needs this. Give `matrices` for every dictionary in such a
+    comparison. The sign counts, because codes are not negative.
 
     Args:
         W_dec: Dictionary, one row per latent, shape [latents, dim]. Rows need no unit norm; the
             similarity of a zero row is 0.
-        features: True features, shape [features, dim]. Where there are fewer latents than
-            features, those left over count 0.
+        features: True features, shape [features, dim]. With fewer latents than features, the
+            features without a latent count 0.
         matrices: rho(g) for every g, shape [group, dim, dim]; None for no group.
 
     Returns:

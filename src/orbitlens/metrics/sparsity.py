@@ -1,4 +1,4 @@
-"""Sparsity: how many latents fire, how often, and which never do."""
+"""Sparsity: how many latents fire, how often, and how many never fire."""
 
 import torch
 from jaxtyping import Float, Int
