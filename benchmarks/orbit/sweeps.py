@@ -83,7 +83,7 @@ def columns(
     more: bool = False,
     **tied: Any,
 ) -> list[Trial]:
-    """Return the columns of a sweep; with `more` also an orbit SAE with the wide one's parameters."""
+    """Return the columns of a sweep; with `more` also an orbit SAE as large as the wide one."""
     dim, order = source.store.dim, tied.get("group", source.store.group).order
     built = {
         "orbit": ol.sae.orbit_sae(dim, atoms, k, source.rho, seed=seed, **tied),
