@@ -62,7 +62,9 @@ def _transport_of_store(
         f"{r2(record['identity_r2'])}, relation error {number(record['relation_error'])}, "
         f"condition number {number(record['condition_number'])}"
     )
-    return record, [figures, *_still(record), f"transport: {out / 'transport'}"]
+    dim, still = record["dim"], record["dim"] - record["variable"]
+    note = f"{still} of {dim} directions carry no variance and stay where they are"
+    return record, [figures, *[note] * bool(still), f"transport: {out / 'transport'}"]
 
 
 def _transport_of_network(
@@ -112,9 +114,3 @@ def _verdict(row: dict[str, Any]) -> str:
         f"{row['verdict']:<18} R^2 {r2(row['r2'])} (unconstrained {r2(row['free_r2'])}, "
         f"identity {r2(row['identity_r2'])}, shuffled {r2(row['control_r2'])})"
     )
-
-
-def _still(record: dict[str, Any]) -> list[str]:
-    """Return a line if the covariance is singular."""
-    still, dim = record["dim"] - record["variable"], record["dim"]
-    return [f"{still} of {dim} directions carry no variance and stay where they are"] * bool(still)
