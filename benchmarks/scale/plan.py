@@ -3,7 +3,7 @@
     python benchmarks/scale/plan.py --processor          # exits 1 if a target is missed
 
 Every case has two processes, one that plans as the command does and one that does the work, on a
-store on disk, with the defaults of `fit`. Latents may die on the way, so the plan says a range of
+store on disk. Latents may die on the way, so the plan says a range of
 times; the error of a time is the factor to the nearer end of it. Memory is the largest resident
 size of the process. Targets: a factor of 1.5 for time, 10 % for disk, 20 % for memory.
 
@@ -128,19 +128,22 @@ FITS: dict[str, dict[str, Any]] = {
 }
 
 
+def predict(case: dict[str, Any], folder: Path, part: str, **width: Any) -> dict[str, Any]:
+    """Plan, and measure nothing apart from the harvest but the given part."""
+    from orbitlens.pipeline import RunConfig
+    from orbitlens.plan import _measure as measure
+    from orbitlens.plan._plan import plan
+
+    apart = measure.measure_apart
+    measure.measure_apart = lambda config, dim, other: (
+        apart(config, dim, other) if other == part else {"not_measured": "another part"}
+    )
+    return plan(RunConfig.for_source(case.pop("source", ""), **case), folder / "acts", **width)
+
+
 def predict_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Plan a harvest."""
-    from orbitlens.pipeline import RunConfig
-    from orbitlens.plan import measure
-    from orbitlens.plan.estimate import Speeds, Workload, plan
-    from orbitlens.plan.machine import held_memory
-
-    library = held_memory()
-    config = RunConfig.for_source(case.pop("source"), **case)
-    passes, group, positions, dim = measure.measure_passes(config)
-    work = Workload(config, config.n_samples, group, positions, dim)
-    times = measure.measure_store(group, positions, dim, config.dtype, folder / "acts")
-    record = plan(work, Speeds(*times, library, 0.0, library, {}, {}, passes))
+    record = predict(case, folder, "harvest")
     seconds = record["harvest"]["seconds"]
     return {
         "seconds": [seconds, seconds],
@@ -163,21 +166,8 @@ def measure_harvest(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def predict_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Plan a training."""
-    from orbitlens import groups
-    from orbitlens.pipeline import RunConfig
-    from orbitlens.plan import measure
-    from orbitlens.plan.estimate import Speeds, Workload, plan
-    from orbitlens.plan.machine import held_memory
-
-    library = held_memory()
     name, dim = case.pop("name"), case.pop("dim")
-    config = RunConfig(**case)
-    group = groups.from_name(config.group)
-    work = Workload(config, config.n_samples, group, 1, dim)
-    times = measure.measure_store(group, 1, dim, config.dtype, folder / "acts")
-    start, loaded = measure.measure_start()
-    steps = {name: measure.measure_steps(config, name, dim, group)}
-    record = plan(work, Speeds(*times, library, start, library + loaded, {}, steps))
+    record = predict(case, folder, name, dim=dim)
     training = record["training"][name]
     return {
         "seconds": [training["seconds"], training["seconds_with_dead_latents"]],
@@ -190,21 +180,17 @@ def measure_fit(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train on a store that another process has written."""
     import orbitlens as ol
     from orbitlens.pipeline import RunConfig, sae_objective
-    from orbitlens.plan import measure
-    from orbitlens.plan.sizes import sae_size
+    from orbitlens.plan import _measure as measure
 
     name, dim = case.pop("name"), case.pop("dim")
     config = RunConfig(**case)
-    group = ol.groups.from_name(config.group)
     store = ol.open_store(folder / "acts.zarr")
-    latents = sae_size(config, name, dim, group).latents
-    sae = measure._build(config, name, dim, group, latents)
-    reconstruction = ol.objectives.reconstruction
+    sae = measure.build(config, dim, name)
     start = time.perf_counter()
     ol.fit(
         sae,
         store,
-        objective=sae_objective(config, name) if name == "orbit" else reconstruction,
+        objective=sae_objective(config, name),
         epochs=config.epochs,
         batch_size=config.batch_size,
         memory_gib=config.memory_gib,
@@ -239,17 +225,20 @@ WORK |= {each.__name__: each for each in (predict_fit, measure_fit, write)}
 
 def worker(name: str, case: str, folder: str, processor: bool) -> None:
     """Do one part in a process of its own, which has loaded what the command line loads."""
+    clock = "import time; time.perf_counter = time.process_time; "
     if processor:
         time.perf_counter = time.process_time
     import torch
 
-    import orbitlens.cli.commands  # noqa: F401
-    from orbitlens.plan.machine import held_memory
+    from orbitlens.pipeline import stages  # noqa: F401
+    from orbitlens.plan import _measure as measure
 
+    measure._SECONDS_APART = 600
     if processor:
         torch.set_num_threads(1)
+        measure._PROGRAM = f"{clock}import torch; torch.set_num_threads(1); {measure._PROGRAM}"
     found = WORK[name](json.loads(case), Path(folder))
-    print(json.dumps({"memory": held_memory("VmHWM"), **found}))
+    print(json.dumps({"memory": measure.held_memory("VmHWM"), **found}))
 
 
 def run(name: str, case: dict[str, Any], folder: str, processor: bool) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def command(*words: str) -> int:
 def test_a_plan_from_a_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(*DIM, "--n-samples", "1000", "--out", str(tmp_path)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "1,000 inputs under C4 (4 elements), 1 position, width 16"
+    assert lines[0] == "1,000 inputs under C4 (4 elements), positions 1, width 16"
     assert lines[1].startswith("store: 260 kB on disk")
     begins = ("harvest: ", "transport: ", "SAE, vanilla or equivariant: ", "orbit SAE: ")
     assert all(any(line.startswith(begin) for line in lines) for begin in begins)
@@ -85,7 +85,7 @@ def test_a_disk_that_is_too_small_is_a_warning(
         ([*DIM, "--memory-gib", "0"], "`memory_gib`"),
         ([*DIM, "--memory-gib", "0.0001"], "(--memory-gib) of 0.0"),
         ([*DIM, "--positions", "cls"], "`positions`: expected a number"),
-        ([*DIM, "--positions", "0"], "`positions`: expected 1 to"),
+        ([*DIM, "--positions", "0"], "`positions`: expected a number from 1 to"),
         ([*DIM, "--model", "cnn"], "`--model`: expected a SOURCE"),
         ([*SHAPES, "--dim", "3"], "`dim`: expected none"),
         ([*SHAPES, "--layer", "nope"], "`layer`"),

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from orbitlens.activations import OrbitBatches, split_samples, store_from_array
+from orbitlens.activations.store import buffer_size, count_training_samples, stored_size
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, from_name
 from orbitlens.pipeline import RunConfig
 from orbitlens.plan import _measure as measure
 from orbitlens.plan._lines import duration, find_advice, find_warnings, plan_lines, size
-from orbitlens.plan._plan import NAMES, plan, store_size, training_data
+from orbitlens.plan._plan import NAMES, plan
 from orbitlens.transport import fit_transport
 
 CONFIG = RunConfig(n_samples=1000)
@@ -25,6 +26,7 @@ APART: dict[str, Any] = {
     "seconds_per_step": 0.01,
     "seconds_per_step_with_dead_latents": 0.02,
     "memory": 3 * 10**8,
+    "memory_bytes": 10**8,
     "least_squares": [1e-5, 1.0],
     "exact": [1e-5, 2.0],
 }
@@ -40,8 +42,8 @@ COST = {
 def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speeds that are given instead of measured."""
     speeds = dict.fromkeys(("write", "read", "scale"), 1e-9)
-    monkeypatch.setattr(measure, "measure_store", lambda *_: speeds)
-    monkeypatch.setattr(measure, "measure_apart", lambda *_: APART)
+    monkeypatch.setattr(measure, "measure_store", lambda *_: (speeds, 10**12))
+    monkeypatch.setattr(measure, "measure_apart", lambda *_: dict(APART))
     monkeypatch.setattr(
         measure,
         "measure_passes",
@@ -66,7 +68,7 @@ def test_a_store_takes_the_disk_that_was_planned(
     store = store_from_array(array, group=cyclic(4), out=tmp_path / "acts", dtype=dtype)
     files = [path for path in (tmp_path / "acts").rglob("*") if path.is_file()]
     shards = [path for path in files if "activations" in str(path) and path.suffix != ".json"]
-    planned = store_size(replace(CONFIG, n_samples=n, dtype=dtype), (4, positions, dim))
+    planned = stored_size(n, (4, positions, dim), dtype=dtype)
     attributes = sum(path.stat().st_size for path in files) - sum(
         path.stat().st_size for path in shards
     )
@@ -79,10 +81,7 @@ def test_a_store_takes_the_disk_that_was_planned(
 
 
 def test_half_precision_halves_the_disk() -> None:
-    full, half = (
-        store_size(RunConfig(n_samples=10**6, dtype=dtype), (8, 1, 768))
-        for dtype in ("float32", "bfloat16")
-    )
+    full, half = (stored_size(10**6, (8, 1, 768), dtype=dtype) for dtype in ("float32", "bfloat16"))
     assert (full["shards"], round(full["on_disk"] / full["raw"], 3)) == (736, 1.0)
     assert full["raw"] == 2 * half["raw"]
     assert math.isclose(full["on_disk"], 2 * half["on_disk"], rel_tol=1e-3)
@@ -90,8 +89,7 @@ def test_half_precision_halves_the_disk() -> None:
 
 @pytest.mark.parametrize("n", [2, 10, 97, 1001])
 def test_samples_are_those_that_training_takes(n: int) -> None:
-    data = training_data(replace(CONFIG, n_samples=n), (4, 1, 8), copies=1)
-    assert data["samples"] == len(split_samples(n)[0])
+    assert count_training_samples(n) == len(split_samples(n)[0])
 
 
 @pytest.mark.parametrize("mebibytes", [1, 1.5, 2, 3, 4, 6, 8])
@@ -103,8 +101,7 @@ def test_a_budget_is_too_small_where_the_reader_says_so(
     monkeypatch.setattr("orbitlens.activations.store._on_disk._CHUNK_BYTES", 2**15)
     array = np.zeros((30_000, 4, 32), dtype=np.float32)
     store = store_from_array(array, group=cyclic(4), out=tmp_path / "acts")
-    config = RunConfig(n_samples=store.n, batch_size=64, memory_gib=mebibytes / 1024)
-    memory = int(config.memory_gib * 2**30)
+    memory = int(mebibytes * 2**20)
     refused = ""
     try:
         OrbitBatches(store, samples=store.split()[0], batch_size=64, memory=memory)
@@ -113,28 +110,28 @@ def test_a_budget_is_too_small_where_the_reader_says_so(
     assert bool(refused) == (mebibytes < 3)
     if refused:
         with pytest.raises(OrbitLensError) as planned:
-            training_data(config, (4, 1, 32), copies=1)
+            buffer_size(store.n, (4, 1, 32), batch_size=64, memory=memory)
         assert str(planned.value) == refused
     else:
-        data = training_data(config, (4, 1, 32), copies=1)
-        assert not data["held"]
-        assert data["bytes"] <= memory
+        assert buffer_size(store.n, (4, 1, 32), batch_size=64, memory=memory) <= memory
 
 
+@pytest.mark.usefixtures("known_speeds")
 def test_what_fits_is_held_and_an_orbit_sae_holds_it_twice() -> None:
-    needed = 4 * 800 * 8 * 64
-    config = replace(CONFIG, memory_gib=needed / 2**30, batch_size=32)
-    alone = training_data(config, (8, 1, 64), copies=1)
-    assert (alone["held"], alone["bytes_to_hold"]) == (True, needed)
-    large = RunConfig(n_samples=10**6, memory_gib=2.0, batch_size=32)
-    assert training_data(large, (8, 1, 64), copies=1)["held"]
-    assert not training_data(large, (8, 1, 64), copies=2)["held"]
+    needed = 4 * 80_000 * 4 * 64
+    config = replace(CONFIG, n_samples=100_000)
+    alone = plan(replace(config, memory_gib=needed / 2**30), Path(), dim=64)["training"]
+    assert (alone["vanilla"]["held"], alone["vanilla"]["bytes_to_hold"]) == (True, needed)
+    assert (alone["orbit"]["held"], alone["orbit"]["bytes_to_hold"]) == (False, 2 * needed)
+    both = plan(replace(config, memory_gib=2 * needed / 2**30), Path(), dim=64)["training"]
+    assert both["vanilla"]["held"]
+    assert both["orbit"]["held"]
 
 
 def test_a_budget_below_one_run_says_what_is_needed() -> None:
     config = RunConfig(n_samples=10**6, memory_gib=0.001, batch_size=64)
     with pytest.raises(OrbitLensError, match=r"at least \d+\.\d\d MiB, to read .* of 0\.\d{4} or"):
-        training_data(config, (8, 1, 768), copies=1)
+        buffer_size(10**6, (8, 1, 768), batch_size=64, memory=2**20)
     with pytest.raises(OrbitLensError, match="`memory_gib`"):
         plan(config, Path(), dim=64)
 
@@ -247,14 +244,14 @@ def test_measured_speeds_are_positive_and_leave_nothing(
 ) -> None:
     monkeypatch.setattr(measure, "_WRITTEN", 2**16)
     config, before = RunConfig(group="C2", dtype="float16"), sorted(tmp_path.rglob("*"))
-    speeds = measure.measure_store(config, (2, 1, 8), tmp_path / "deep" / "acts")
-    assert min(speeds.values()) > 0
+    speeds, free = measure.measure_store(config, (2, 1, 8), tmp_path / "deep" / "acts")
+    assert min(free, *speeds.values()) > 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_measured_transports_are_positive() -> None:
     found = list(measure.measure_transports(RunConfig(group="C2"), 8))
-    assert [set(each) - {"memory"} for each in found] == [{"least_squares"}, {"exact"}]
+    assert [set(each) - {"memory_bytes"} for each in found] == [{"least_squares"}, {"exact"}]
     assert min(found[0]["least_squares"] + found[1]["exact"]) > 0
 
 

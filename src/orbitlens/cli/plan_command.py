@@ -78,8 +78,6 @@ def _places(dim: int | None, positions: str) -> int:
     if not 1 <= dim <= 2**20:
         raise out_of_range("dim", f"1 to {2**20}", dim)
     places = "1" if positions == "auto" else positions
-    if not places.isdecimal():
-        raise out_of_range("positions", "a number with --dim", repr(positions))
-    if not 1 <= int(places) <= 10**6:
-        raise out_of_range("positions", "1 to 1000000", places)
+    if not places.isdecimal() or not 1 <= int(places) <= 10**6:
+        raise out_of_range("positions", "a number from 1 to 1000000 with --dim", repr(positions))
     return int(places)

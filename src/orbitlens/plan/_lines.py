@@ -8,15 +8,14 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 def find_warnings(record: dict[str, Any], place: object) -> list[str]:
     """Return a line for each thing that the disk or the machine is too small for."""
-    needed, free = record["store"]["on_disk"], record["free_disk"]
-    found = [f"the store needs {size(needed)}, and {size(free)} are free at {place}"]
+    needed, free, memory = record["store"]["on_disk"], record["free_disk"], record["machine_memory"]
     parts = {"harvesting": record["harvest"], "the transport": record["transport"]}
     parts |= {f"training {name}": each for name, each in record["training"].items()}
-    memory = record["machine_memory"]
+    found = [f"the store needs {size(needed)}, and {size(free)} are free at {place}"]
     return found[needed <= free :] + [
-        f"{name} needs {size(each['memory_bytes'])} of memory, and this machine has {size(memory)}"
+        f"{name} needs {size(taken)} of memory, and this machine has {size(memory)}"
         for name, each in parts.items()
-        if (each["memory_bytes"] or 0) > memory
+        if (taken := each["memory_bytes"] or 0) > memory
     ]
 
 
@@ -30,7 +29,7 @@ def find_advice(record: dict[str, Any]) -> list[str]:
     streamed = [each for each in record["training"].values() if not each["held"]]
     needed = min((each["bytes_to_hold"] for each in streamed), default=0)
     reading = max((each["reading_seconds_per_epoch"] for each in streamed), default=0.0)
-    fits = needed <= record["machine_memory"]
+    fits, fewer = needed <= record["machine_memory"], training * (epochs // 2) / epochs
     lines = {
         f"--dtype float16 or bfloat16 halves the disk: {size(store['on_disk'] / 2)} instead of "
         f"{size(store['on_disk'])}": store["bytes_per_number"] == 4,
@@ -42,9 +41,7 @@ def find_advice(record: dict[str, Any]) -> list[str]:
         f"forward passes are {passes / whole:.0%} of the time: take a smaller --group, or fewer "
         "--n-samples": passes > whole / 2,
         f"training is {training / whole:.0%} of the time: --epochs {epochs // 2} takes "
-        f"{duration(training * (epochs // 2) / epochs)} instead of {duration(training)}": (
-            training > whole / 2 and epochs > 1
-        ),
+        f"{duration(fewer)} instead of {duration(training)}": training > whole / 2 and epochs > 1,
     }
     return [line for line, applies in lines.items() if applies]
 
@@ -52,29 +49,27 @@ def find_advice(record: dict[str, Any]) -> list[str]:
 def plan_lines(record: dict[str, Any]) -> list[str]:
     """Return the record in lines, one or two for each part of the run."""
     store, harvest, transport = record["store"], record["harvest"], record["transport"]
-    places = record["positions"]
     methods = ", ".join(f"{name} {duration(each)}" for name, each in transport["seconds"].items())
-    parts = ("loading", "forward", "writing")
-    times = ", ".join(f"{part} {duration(harvest[f'{part}_seconds'])}" for part in parts)
+    times = [duration(harvest[f"{part}_seconds"]) for part in ("loading", "forward", "writing")]
     lines = [
         f"{record['inputs']:,} inputs under {record['group']} ({record['order']} elements), "
-        f"{places:,} position{'s' * (places != 1)}, width {record['dim']}",
+        f"positions {record['positions']:,}, width {record['dim']}",
         f"store: {size(store['on_disk'])} on disk ({record['dtype']}, not compressed), shards "
         f"{store['shards']:,}, samples in each {store['shard_samples']:,}",
-        f"harvest: {duration(harvest['seconds'])} ({times}), workers {record['workers']}, memory "
-        f"{size(harvest['memory_bytes'])}, of which inputs {size(harvest['input_bytes'])}",
+        f"harvest: {duration(harvest['seconds'])} (loading, passes, writing {', '.join(times)}), "
+        f"workers {record['workers']}, memory {size(harvest['memory_bytes'])}, of which inputs "
+        f"{size(harvest['input_bytes'])}",
         f"transport: {methods}, memory {size(transport['memory_bytes'])}{_why(transport)}",
     ]
     for name, each in record["training"].items():
         title = "orbit SAE" if name == "orbit" else "SAE, vanilla or equivariant"
         held = "kept in memory" if each["held"] else "read in every epoch"
-        activations, training = (size(value) for value in each["memory"].values())
+        kept, rest = (size(value) for value in each["memory"].values())
         lines += [
             f"{title}: {duration(each['seconds'])}, up to "
             f"{duration(each['seconds_with_dead_latents'])} while latents are dead; "
             f"{each['steps']:,} steps of {duration(each['seconds_per_step'])}{_why(each)}",
-            f"  memory {size(each['memory_bytes'])}: activations {activations} ({held}), the rest "
-            f"of training {training}",
+            f"  memory {size(each['memory_bytes'])}: activations {kept} ({held}), the rest {rest}",
         ]
     lines += [f"what would change the most: {line}" for line in record["advice"]]
     return lines + [f"warning: {line}" for line in record["warnings"]]

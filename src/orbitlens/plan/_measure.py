@@ -1,7 +1,6 @@
-"""Short measurements on this machine, of the code that will do the work.
+"""Short measurements of the code that will do the work; training has a process of its own.
 
-Steps of `fit` and transport fits run in a process of their own. Its first step and its memory are
-therefore those of a real run.
+Its first step and its memory are therefore those of a real run.
 """
 
 import inspect
@@ -9,10 +8,12 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -35,21 +36,13 @@ from orbitlens.transport import fit_transport
 from orbitlens.typing import Float, Tensor
 
 Shape = tuple[int, int, int]  # activations of one input, [|G|, positions, dim]
-
 METHODS = ("least_squares", "exact")  # the default transport, and that of an orbit SAE
 HARVEST_BATCH: int = inspect.signature(harvest).parameters["batch_size"].default
-_WRITTEN = 2**25
-_LOADED = 64
+_WRITTEN, _LOADED = 2**25, 64  # bytes of a store, inputs of a harvest
 _SECONDS, _SECONDS_APART = 1.0, 60
 # Multiplications: an epoch has several short steps, and a step that is longer has fewer orbits.
 _SHORT, _LONG = 2**28, 2**36
 _PROGRAM = "from orbitlens.plan._measure import main; main()"
-
-
-def nearest_folder(path: Path) -> Path:
-    """Return the folder itself, or the nearest folder above it that exists."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def usable_memory() -> int:
@@ -70,25 +63,22 @@ def held_memory(field: str = "VmRSS") -> int:
 
 def _seconds(work: Callable[[], object]) -> float:
     """Return the shorter time of two rounds, as other work on the machine only adds."""
-    times = [time.perf_counter()]
-    for _ in range(2):
-        work()
-        times.append(time.perf_counter())
-    return float(np.diff(times).min())
+    return min(timeit.repeat(work, number=1, repeat=2))
 
 
-def measure_store(config: RunConfig, shape: Shape, out: Path) -> dict[str, float]:
-    """Return seconds per byte of float32 to write a store beside `out`, to read and to scale it."""
+def measure_store(config: RunConfig, shape: Shape, out: Path) -> tuple[dict[str, float], int]:
+    """Return seconds per byte of float32 to write a store, to read and to scale it; free bytes."""
     array = torch.randn(max(2, _WRITTEN // (4 * math.prod(shape))), *shape)
     write = partial(store_from_array, group=from_name(config.group), dtype=config.dtype)
-    folder = nearest_folder(out)
+    folder = next(each for each in (out, *out.absolute().parents) if each.is_dir())
     with one_line_errors(out), tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as place:
         paths = [Path(place) / name for name in ("second", "first")]
         times = {"write": _seconds(lambda: write(array, out=paths.pop(), digest="plan"))}
         store = open_store(Path(place) / "first")
         times["read"] = _seconds(lambda: sum(len(part) for part in store.chunks()))
     times["scale"] = _seconds(lambda: unit_scale(array.movedim(2, 1).flatten(0, 1)))
-    return {name: each / (4 * array.numel()) for name, each in times.items()}
+    speed = {name: each / (4 * array.numel()) for name, each in times.items()}
+    return speed, shutil.disk_usage(folder).free
 
 
 def measure_passes(config: RunConfig, workers: int) -> tuple[Shape, dict[str, float]]:
@@ -98,8 +88,8 @@ def measure_passes(config: RunConfig, workers: int) -> tuple[Shape, dict[str, fl
     module, values = job.model.module.to(config.torch_device), job.source.inputs.values
     loading = _seconds(lambda: load_source(few)) / len(values)
     lazy = isinstance(values, LazyInputs)  # looked at first, and read again batch by batch
-    fixed = {"layer": job.model.layer, "action": job.action, "prepare": job.model.prepare}
-    run = partial(harvest, module, positions=config.positions, **fixed)
+    run = partial(harvest, module, layer=job.model.layer, action=job.action)
+    run = partial(run, positions=config.positions, prepare=job.model.prepare)
     threads, order = torch.get_num_threads(), job.action.group.order
     torch.set_num_threads(max(1, threads // workers))
     try:
@@ -121,7 +111,7 @@ def measure_passes(config: RunConfig, workers: int) -> tuple[Shape, dict[str, fl
 def measure_apart(config: RunConfig, dim: int, part: str) -> dict[str, Any]:
     """Return what `main` measures in a minute; "not_measured" says why something is missing."""
     words = [sys.executable, "-c", _PROGRAM, json.dumps(config.to_dict()), str(dim), part]
-    run = partial(subprocess.run, capture_output=True, check=True, timeout=_SECONDS_APART)
+    run: Any = partial(subprocess.run, capture_output=True, check=True, timeout=_SECONDS_APART)
     reason = None
     try:
         lines = run(words).stdout
@@ -136,11 +126,9 @@ def measure_apart(config: RunConfig, dim: int, part: str) -> dict[str, Any]:
 def main() -> None:
     """Measure the part that the command line names; print what is found, a record a line."""
     config, dim, part = RunConfig.from_dict(json.loads(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
-    training = part != "transport"
-    for each in (
-        measure_training(config, dim, part) if training else measure_transports(config, dim)
-    ):
-        print(json.dumps(each), flush=True)  # noqa: T201 - the process that started it reads this
+    measure = measure_transports if part == "transport" else partial(measure_training, name=part)
+    for found in measure(config, dim):
+        print(json.dumps(found), flush=True)  # noqa: T201 - the process that started it reads this
 
 
 def build(config: RunConfig, dim: int, name: str) -> SAE:
@@ -150,10 +138,9 @@ def build(config: RunConfig, dim: int, name: str) -> SAE:
     group, same = from_name(config.group), torch.eye(dim, dtype=torch.float64)
     copies, spare = divmod(dim, group.order)
     first, *others = (copies * each for each in multiplicities(regular(group)))
-    dictionary = OrbitDictionary(
-        config.atoms, IsotypicBasis(group, (first + spare, *others), same, same)
-    )
-    return compose(SPARSITY_RULES[config.sparsity](config.k), dictionary)
+    basis = IsotypicBasis(group, (first + spare, *others), same, same)
+    rule = SPARSITY_RULES[config.sparsity](config.k)
+    return compose(rule, OrbitDictionary(config.atoms, basis))
 
 
 def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[str, Any]]:
@@ -181,11 +168,11 @@ def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[st
     )
     first, *steps = (np.diff(ends) / count).tolist()
     step, dead = min(steps[:calm]), max(min(steps[:calm]), min(steps[calm:]))
-    whole = config.batch_size / batch
+    once = max(0.0, count * (first - step))
+    step, dead = (each * config.batch_size / batch for each in (step, dead))
     held = (3 if name == ORBIT else 2) * 4 * store.n * dim  # the store lies in memory, too
-    yield {"set_up_seconds": max(0.0, count * (first - step)), "batch_measured": batch}
-    yield {"seconds_per_step": whole * step, "seconds_per_step_with_dead_latents": whole * dead}
-    yield {"memory": held_memory("VmHWM") - held}
+    yield {"batch_measured": batch, "memory": held_memory("VmHWM") - held, "set_up_seconds": once}
+    yield {"seconds_per_step": step, "seconds_per_step_with_dead_latents": dead}
 
 
 def measure_transports(config: RunConfig, dim: int) -> Iterator[dict[str, Any]]:
@@ -202,7 +189,7 @@ def measure_transports(config: RunConfig, dim: int) -> Iterator[dict[str, Any]]:
         if n == few:
             per_row = max(times[1] - times[2], times[1] / 10) / (many - few)
             rates = per_row, max(times[-1] - few * per_row, times[-1] / 10)
-            yield {method: rates, "memory": held_memory("VmHWM")}
+            yield {method: rates, "memory_bytes": held_memory("VmHWM")}
 
 
 def move(n: int, group: Group, dim: int) -> Float[Tensor, "n group dim"]:
