@@ -27,17 +27,15 @@ shuffled           a control: orbits with their elements in random order
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
+import inspect
+from collections.abc import Callable
+
 from orbitlens.transport._controls import shuffled
 from orbitlens.transport._moments import CrossMoments, cross_moments
 from orbitlens.transport.base import Transport, move
 from orbitlens.transport.choose import GroupChoice, choose_group, rank_groups
 from orbitlens.transport.exact import exact
-from orbitlens.transport.fit_transport import (
-    METHODS,
-    condition_number,
-    fit_transport,
-    order_errors,
-)
+from orbitlens.transport.fit_transport import condition_number, fit_transport, order_errors
 from orbitlens.transport.for_orbit_sae import fit_exact, serves_orbit_saes
 from orbitlens.transport.gradient import gradient
 from orbitlens.transport.identity import identity
@@ -86,3 +84,12 @@ __all__ = [
     "transport_r2",
     "transport_scores",
 ]
+
+METHODS: dict[str, Callable[..., Motion]] = {
+    name: method
+    for name in __all__
+    if inspect.isfunction(method := globals().get(name))
+    and list(inspect.signature(method).parameters)[:2] == ["store", "train"]
+    and inspect.signature(method).return_annotation is Motion
+}
+"""The methods of `fit_transport` by name: the exports that fit a motion to (store, train)."""
