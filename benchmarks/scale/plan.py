@@ -1,11 +1,11 @@
-"""Whether `orbitlens plan` is right: what it predicts beside what harvests and fits then take.
+"""Is `orbitlens plan` right? Its predictions beside the figures of harvests and fits.
 
     python benchmarks/scale/plan.py --processor          # exits 1 if a target is missed
 
-Every case has two processes, one that plans as the command does and one that does the work, on a
-store on disk. Latents may die on the way, so the plan says a range of
-times; the error of a time is the factor to the nearer end of it. Memory is the largest resident
-size of the process. Targets: a factor of 1.5 for time, 10 % for disk, 20 % for memory.
+Every case has two processes. One plans as the command does, and one does the work on a store on
+disk. Latents may die on the way, so a plan gives a range of times; the error of a time is the
+factor to the nearer end of it. Memory is the largest resident size of the process. Targets: a
+factor of 1.5 for time, 10 % for disk, 20 % for memory.
 
 With --processor all clocks, the plan's too, count processor time on one thread, which other work
 on a shared machine changes less.

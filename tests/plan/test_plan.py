@@ -275,6 +275,7 @@ def test_a_long_step_is_measured_on_fewer_orbits(
     _, *parts = measure.measure_training(config, 8, name)
     found = {key: value for part in parts for key, value in part.items()}
     assert found["batch_measured"] == 2**12 // (64 * 8) == 8
+    assert found["not_measured"].startswith("a full batch; 8 of 32 orbits")
     assert found["seconds_per_step"] > 0
 
 

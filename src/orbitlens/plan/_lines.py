@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
 
 def find_warnings(record: dict[str, Any], place: object) -> list[str]:
     """Return a line for each thing that the disk or the machine is too small for."""
@@ -50,13 +48,14 @@ def plan_lines(record: dict[str, Any]) -> list[str]:
     """Return the record in lines, one or two for each part of the run."""
     store, harvest, transport = record["store"], record["harvest"], record["transport"]
     methods = ", ".join(f"{name} {duration(each)}" for name, each in transport["seconds"].items())
-    times = [duration(harvest[f"{part}_seconds"]) for part in ("loading", "forward", "writing")]
+    parts = ("loading", "forward", "writing")
+    times = ", ".join(f"{part} {duration(harvest[f'{part}_seconds'])}" for part in parts)
     lines = [
         f"{record['inputs']:,} inputs under {record['group']} ({record['order']} elements), "
         f"positions {record['positions']:,}, width {record['dim']}",
         f"store: {size(store['on_disk'])} on disk ({record['dtype']}, not compressed), shards "
         f"{store['shards']:,}, samples in each {store['shard_samples']:,}",
-        f"harvest: {duration(harvest['seconds'])} (loading, passes, writing {', '.join(times)}), "
+        f"harvest: {duration(harvest['seconds'])} ({times}), "
         f"workers {record['workers']}, memory {size(harvest['memory_bytes'])}, of which inputs "
         f"{size(harvest['input_bytes'])}",
         f"transport: {methods}, memory {size(transport['memory_bytes'])}{_why(transport)}",
@@ -83,9 +82,10 @@ def size(count: float | int | None) -> str:
     """Return bytes for a reader, as "24.6 GB"."""
     if count is None:
         return "unknown"
-    power = min(len(_UNITS) - 1, int(math.log10(max(1, count))) // 3)
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = min(len(units) - 1, int(math.log10(max(1, count))) // 3)
     value = count / 1000**power
-    return f"{value:.{1 if value < 100 and power else 0}f} {_UNITS[power]}"
+    return f"{value:.{1 if value < 100 and power else 0}f} {units[power]}"
 
 
 def duration(seconds: float | int | None) -> str:

@@ -40,7 +40,7 @@ METHODS = ("least_squares", "exact")  # the default transport, and that of an or
 HARVEST_BATCH: int = inspect.signature(harvest).parameters["batch_size"].default
 _WRITTEN, _LOADED = 2**25, 64  # bytes of a store, inputs of a harvest
 _SECONDS, _SECONDS_APART = 1.0, 60
-# Multiplications: an epoch has several short steps, and a step that is longer has fewer orbits.
+# Multiplications: an epoch has several short steps; a step that is longer is that of fewer orbits.
 _SHORT, _LONG = 2**28, 2**36
 _PROGRAM = "from orbitlens.plan._measure import main; main()"
 
@@ -173,6 +173,9 @@ def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[st
     held = (3 if name == ORBIT else 2) * 4 * store.n * dim  # the store lies in memory, too
     yield {"batch_measured": batch, "memory": held_memory("VmHWM") - held, "set_up_seconds": once}
     yield {"seconds_per_step": step, "seconds_per_step_with_dead_latents": dead}
+    if batch < config.batch_size:
+        share = f"{batch} of {config.batch_size} orbits"
+        yield {"not_measured": f"a full batch; {share} say that a step takes at most so long"}
 
 
 def measure_transports(config: RunConfig, dim: int) -> Iterator[dict[str, Any]]:

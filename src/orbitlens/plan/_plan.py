@@ -1,7 +1,4 @@
-"""The record of a plan: sizes from shapes, times from a few real steps times their number.
-
-All is in seconds and bytes. None is a figure that was not measured; "not_measured" says why.
-"""
+"""The record of a plan: seconds and bytes, or None, and then "not_measured" says why."""
 
 import math
 from pathlib import Path
@@ -27,9 +24,8 @@ def plan(
     shape, cost = (group.order, positions, dim or 1), Record()
     if dim is None:
         shape, cost = measure.measure_passes(config, workers)
-    data = {name: _data(config, shape, name) for name in NAMES}
-    batch, n = max(1, HARVEST_BATCH // shape[0]), config.n_samples
-    store = stored_size(n, shape, dtype=config.dtype, together=batch)
+    n, data = config.n_samples, {name: _data(config, shape, name) for name in NAMES}
+    store = stored_size(n, shape, dtype=config.dtype, together=max(1, HARVEST_BATCH // shape[0]))
     speed, free = measure.measure_store(config, shape, out)
     record = {
         "inputs": n,
