@@ -351,13 +351,13 @@ def test_the_single_verbs_chain(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_help_names_every_verb(capfd: pytest.CaptureFixture[str]) -> None:
-    from orbitlens.cli.commands import COMMANDS
+    from orbitlens.cli.commands import VERBS
 
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
     out = capfd.readouterr().out
-    assert all(name in out for name in COMMANDS)
+    assert all(name in out for name in VERBS)
 
 
 def test_measure_by_hand() -> None:
