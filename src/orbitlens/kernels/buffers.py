@@ -9,7 +9,6 @@ import math
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import final
 
 import numpy as np
@@ -53,12 +52,7 @@ class Memory:
     def __enter__(self) -> None:
         self._token = _present.set(self)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._token is not None:
             _present.reset(self._token)
 
