@@ -1,13 +1,27 @@
 """What the system says of a place is one line, whose remedy is about rights, room or neither."""
 
 import errno
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import TO_READ, one_line_errors, read_json, write_json
+from orbitlens.files import (
+    TO_READ,
+    cache_folder,
+    new_file,
+    new_folder,
+    one_at_a_time,
+    one_line_errors,
+    parse_json,
+    place_error,
+    read_json,
+    to_json,
+    write_json,
+)
 
 RIGHTS = "get the rights to it or choose another path"
 ROOM = "free space there or choose another path"
@@ -59,3 +73,71 @@ def test_a_record_is_written_whole_and_read_back(tmp_path: Path) -> None:
         write_json({"k": object()}, tmp_path / "a.json")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert read_json(tmp_path / "a.json")["k"] == [1, None]
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    with suppress(KeyError), new_folder(tmp_path / "lost") as folder:
+        (folder / "file").write_text("text")
+        raise KeyError
+    with new_folder(tmp_path / "deep" / "new") as folder:
+        (folder / "file").write_text("text")
+        assert not (tmp_path / "deep" / "new").exists()
+    assert (tmp_path / "deep" / "new" / "file").read_text() == "text"
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_a_folder_that_exists_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(OrbitLensError, match="expected a new folder"), new_folder(tmp_path):
+        pytest.fail("the block runs")
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with suppress(KeyError), new_file(path) as file:
+        file.write_text("half")
+        raise KeyError
+    assert path.read_text() == "before"
+    with new_file(path) as file:
+        file.write_text("after")
+    assert path.read_text() == "after"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_block_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    with one_at_a_time(tmp_path / "new"):
+        descriptor = os.open(tmp_path / "new", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+
+
+def test_the_error_of_a_place_is_one_line() -> None:
+    error = PermissionError(errno.EACCES, "Permission denied")
+    line = f"runs/a: expected {TO_READ}, received Permission denied; {RIGHTS}"
+    assert str(place_error("runs/a", error, TO_READ)) == line
+
+
+def test_json_is_indented_and_has_null_for_numbers_that_are_not_finite() -> None:
+    assert to_json({"loss": float("nan"), "k": [1]}) == (
+        '{\n  "loss": null,\n  "k": [\n    1\n  ]\n}'
+    )
+
+
+def test_only_an_object_is_a_record() -> None:
+    assert parse_json(b'{"source": "shapes"}', "config.json") == {"source": "shapes"}
+    with pytest.raises(OrbitLensError, match="config.json: expected a JSON object, received list"):
+        parse_json("[]", "config.json")
+    with pytest.raises(OrbitLensError, match="expected a JSON file, received JSONDecodeError"):
+        parse_json("{", "config.json")
+
+
+def test_the_cache_is_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORBITLENS_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("ORBITLENS_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "orbitlens"

@@ -35,18 +35,7 @@ TO_READ, _TO_WRITE = "a place that can be read", "a place that can be written"
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path`, a new one, if the block ends without an error.
-
-    Raises:
-        OrbitLensError: If the folder exists, or cannot be made there.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as parent:
-        ...     with new_folder(Path(parent) / "new") as folder:
-        ...         _ = (folder / "file").write_text("text")
-        ...     (Path(parent) / "new" / "file").read_text()
-        'text'
-    """
+    """Give a temporary folder that becomes `path`, a new one, if the block ends without error."""
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise OrbitLensError(
@@ -70,15 +59,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file that replaces `path` if the block ends without an error.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with new_file(Path(folder) / "a.txt") as file:
-        ...         _ = file.write_text("text")
-        ...     [entry.name for entry in Path(folder).iterdir()]
-        ['a.txt']
-    """
+    """Give a temporary file that replaces `path` if the block ends without an error."""
     path = Path(path)
     # Two processes that make the same file must not write into each other's.
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
@@ -91,13 +72,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(folder: str | Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for the same folder, which is made if needed.
-
-    Example:
-        >>> with tempfile.TemporaryDirectory() as folder, one_at_a_time(Path(folder) / "new"):
-        ...     print("alone")
-        alone
-    """
+    """Wait until no other process is in such a block for the same folder; make it if needed."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -111,15 +86,7 @@ def one_at_a_time(folder: str | Path) -> Iterator[None]:
 
 @contextmanager
 def one_line_errors(path: str | Path, expected: str = _TO_WRITE) -> Iterator[None]:
-    """Turn every OSError of the block into the `place_error` of a place to write, or `TO_READ`.
-
-    Example:
-        >>> with one_line_errors("runs/a"):
-        ...     raise OSError(errno.ENOSPC, "No space left on device")
-        Traceback (most recent call last):
-        orbitlens.errors.OrbitLensError: runs/a: expected a place that can be written, received No
-        space left on device; free space there or choose another path
-    """
+    """Turn every OSError of the block into the `place_error` of a place to write, or to read."""
     try:
         yield
     except OSError as error:
@@ -127,13 +94,7 @@ def one_line_errors(path: str | Path, expected: str = _TO_WRITE) -> Iterator[Non
 
 
 def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensError:
-    """Return the error for a place that the system refuses, with a remedy for rights or for room.
-
-    Example:
-        >>> print(place_error("runs/a", PermissionError(13, "Permission denied"), TO_READ))
-        runs/a: expected a place that can be read, received Permission denied; get the rights to it
-        or choose another path
-    """
+    """Return the error for a place that the system refuses, with a remedy for rights or room."""
     # Libraries in Rust keep the number in their text.
     told = re.search(r"\(os error (\d+)\)", str(error))
     number = int(told[1]) if error.errno is None and told else error.errno
@@ -153,23 +114,12 @@ def write_json(record: Mapping[str, Any], path: str | Path) -> None:
 
 
 def to_json(record: Mapping[str, Any]) -> str:
-    """Return a record as indented JSON; numbers that are not finite become null.
-
-    Example:
-        >>> print(to_json({"loss": float("nan")}))
-        {
-          "loss": null
-        }
-    """
+    """Return a record as indented JSON; numbers that are not finite become null."""
     return json.dumps(_finite(record), indent=2, allow_nan=False)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a file with a JSON object.
-
-    Raises:
-        OrbitLensError: If there is no such file or it holds no JSON object.
-    """
+    """Read a file with a JSON object; anything else is an error."""
     try:
         text = Path(path).read_bytes()
     except PermissionError as error:
@@ -180,15 +130,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
-    """Read a JSON object from the content of a file; `subject` names the file in errors.
-
-    Raises:
-        OrbitLensError: If it is no JSON object.
-
-    Example:
-        >>> parse_json('{"source": "shapes"}', "config.json")
-        {'source': 'shapes'}
-    """
+    """Read a JSON object from the content of a file; `subject` names the file in errors."""
     try:
         record = json.loads(text)
     except ValueError as error:
@@ -235,12 +177,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the absolute path of the cache: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`.
-
-    Example:
-        >>> cache_folder().is_absolute()
-        True
-    """
+    """Return the absolute path of the cache: `$ORBITLENS_CACHE`, else `~/.cache/orbitlens`."""
     chosen = os.environ.get("ORBITLENS_CACHE")
     folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "orbitlens"
     return folder.absolute()

@@ -3,10 +3,10 @@
 harvest         stores one layer
 harvest_layers  stores many layers in one pass: a LayerHarvest, with a TakenLayer for each layer
 layer_outputs   the whole outputs of many layers for one batch
-POSITIONS       the choices of tokens, or of places of a map
 
-For rooms that run a network up to a layer themselves:
+For the other rooms:
 
+POSITIONS          the choices of tokens, or of places of a map
 evaluating         evaluation mode without gradients, for the length of a block
 take_outputs       run a network up to the last of some layers and take parts of their outputs
 check_called_once  refuse a layer that a forward pass does not call exactly once

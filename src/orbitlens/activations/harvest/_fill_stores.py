@@ -63,9 +63,9 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
         # As many as the harvest began with: other sums would round otherwise.
         with _threads(threads):
             known: Mapping[str, torch.Tensor] = {}
-            if job.max_dim is not None:
+            if (most := job.max_dim) is not None:
                 job = restore_bases(job, claim.address) if claim.found else job
-                known, job = job.bases, find_bases(job)
+                known, job = job.bases, find_bases(job, most)
             writer = ShardWriter(
                 claim,
                 job.names,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,19 +21,7 @@ class _LayerReachedError(BaseException):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Keep a network in evaluation mode, without gradients; restore every submodule's mode.
-
-    Args:
-        model: Any network.
-
-    Example:
-        >>> model = nn.Dropout()
-        >>> with evaluating(model):
-        ...     model.training
-        False
-        >>> model.training
-        True
-    """
+    """Keep a network in evaluation mode, without gradients; restore every submodule's mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -87,25 +74,9 @@ def take_outputs(
 ) -> dict[str, Tensor]:
     """Run a network up to the last of some layers and take a part of each one's output.
 
-    Args:
-        model: The network, in evaluation mode.
-        layers: Some of its submodules by name, at least one.
-        inputs: A batch, ready for the network.
-        take: Returns the part, from a layer's name and its output, as soon as the layer has run. It
-            must be a copy if a later layer may write into the output in place.
-
-    Returns:
-        The part of each layer, in the order in which the network calls the layers.
-
-    Raises:
-        OrbitLensError: If the network fails before the last layer, or if an output is not one
-            tensor with a row per input.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-        >>> parts = take_outputs(model, {"0": model[0]}, torch.rand(5, 4), lambda _, x: x[:, :1])
-        >>> parts["0"].shape
-        torch.Size([5, 1])
+    `take` gets a layer's name and its output as soon as the layer has run. The part must be a copy
+    if a later layer may write into the output in place. The network is in evaluation mode. The
+    parts come in the order of the calls.
     """
     taken: dict[str, Tensor] = {}
     failures: list[OrbitLensError] = []
@@ -114,7 +85,7 @@ def take_outputs(
         if name in taken:
             return
         try:
-            taken[name] = take(name, _row_per_input(_only_tensor(output, name), name, len(inputs)))
+            taken[name] = take(name, _row_per_input(output, name, len(inputs)))
         except OrbitLensError as failure:
             failures.append(failure)
         if failures or len(taken) == len(layers):
@@ -134,20 +105,7 @@ def check_called_once(
 ) -> None:
     """Run the whole network once and check that it calls the layer exactly once.
 
-    An error after the layer does not matter.
-
-    Args:
-        model: The network, in evaluation mode.
-        layer: One of its submodules.
-        inputs: A batch, ready for the network.
-        name: The layer's name, for messages.
-
-    Raises:
-        OrbitLensError: If the layer is called twice or more, or not at all.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-        >>> check_called_once(model, model[0], torch.rand(5, 4), "0")
+    An error after the layer does not matter. The network is in evaluation mode.
     """
     calls: list[str] = []
     error = visit_calls(model, {name: layer}, inputs, lambda name, _: calls.append(name))
@@ -171,7 +129,9 @@ def visit_calls(
     """Run the network and pass every output of every layer to `visit`; return its error, if any."""
     with ExitStack() as hooks:
         for name, layer in layers.items():
-            hooks.callback(layer.register_forward_hook(partial(_show, visit, name)).remove)
+            hooks.callback(
+                layer.register_forward_hook(lambda _, __, out, name=name: visit(name, out)).remove
+            )
         try:
             model(inputs)
         except _LayerReachedError:
@@ -219,12 +179,7 @@ def no_layers() -> OrbitLensError:
 def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
     """Return the only floating tensor of a layer's output; None if there is no such tensor.
 
-    Args:
-        output: A tensor, a tuple or dictionary that begins with its only tensor, or anything else.
-
-    Example:
-        >>> only_tensor((torch.zeros(2), None)).shape
-        torch.Size([2])
+    A tuple or dictionary must begin with its only tensor.
     """
     parts = _parts(output)
     if parts is not None:
@@ -235,15 +190,7 @@ def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
 
 
 def kind_of(output: Any) -> str:
-    """Return the type of a layer's output in words.
-
-    Args:
-        output: Anything.
-
-    Example:
-        >>> kind_of((torch.zeros(2), 3))
-        'tuple of (Tensor, int)'
-    """
+    """Return the type of a layer's output in words."""
     kind = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
     parts = _parts(output)
     if parts is not None:
@@ -257,30 +204,22 @@ def _parts(output: Any) -> list[Any] | None:
     return list(output) if isinstance(output, (tuple, list)) else None
 
 
-def _only_tensor(output: Any, name: str) -> Float[Tensor, "..."]:
+def _row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *rest"]:
+    """Return the only tensor of an output, if it has a row for each input."""
     tensor = only_tensor(output)
-    if tensor is not None:
-        return tensor
-    raise OrbitLensError(
-        f"layer {name!r} whose output is not a tensor",
-        expected="one floating point tensor, alone or the only one of a tuple and its first entry",
-        received=kind_of(output),
-        remedy="choose one of its submodules, or a layer after it",
-    )
-
-
-def _row_per_input(
-    output: Float[Tensor, "..."], name: str, rows: int
-) -> Float[Tensor, "batch *rest"]:
-    if output.ndim and len(output) == rows:
-        return output
-    raise OrbitLensError(
-        f"layer {name!r}",
-        expected=f"an output with one row for each of {rows} inputs",
-        received=f"shape {list(output.shape)}",
-        remedy="choose a layer that keeps the batch as its first axis",
-    )
-
-
-def _show(visit: Visit, name: str, _: nn.Module, __: object, output: Any) -> None:
-    visit(name, output)
+    if tensor is None:
+        raise OrbitLensError(
+            f"layer {name!r} whose output is not a tensor",
+            expected="one floating point tensor, alone or the only one of a tuple and its first "
+            "entry",
+            received=kind_of(output),
+            remedy="choose one of its submodules, or a layer after it",
+        )
+    if tensor.ndim == 0 or len(tensor) != rows:
+        raise OrbitLensError(
+            f"layer {name!r}",
+            expected=f"an output with one row for each of {rows} inputs",
+            received=f"shape {list(tensor.shape)}",
+            remedy="choose a layer that keeps the batch as its first axis",
+        )
+    return tensor

@@ -70,7 +70,16 @@ class Job:
 
     def check(self) -> None:
         """Check the settings, before any work."""
-        _check_workers(self.workers, self.target)
+        if self.workers < 1:
+            raise out_of_range("workers", "at least 1", self.workers)
+        in_memory = self.target is None or str(self.target).startswith("memory://")
+        if self.workers > 1 and in_memory:
+            raise OrbitLensError(
+                "`workers`",
+                expected="1 for a store in memory",
+                received=self.workers,
+                remedy="give a folder as `out`, or leave `workers` out",
+            )
         check_dtype(self.dtype)
         if self.target is not None and not self.resume:
             check_free(self.target)
@@ -170,24 +179,9 @@ def orbit_blocks(
 def moved_batches(
     inputs: Rows, action: Action, batch_size: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Batches]:
-    """Yield whole orbits of consecutive inputs, in batches.
+    """Yield whole orbits of the inputs from `start` to `stop`, a few inputs at a time.
 
-    Args:
-        inputs: The inputs x, [n, ...].
-        action: How the group moves them.
-        batch_size: Moved inputs per batch, at most.
-        start: First input, default 0.
-        stop: End of the inputs, default n.
-
-    Yields:
-        The orbits of a few inputs: one batch, or several if an orbit is larger than a batch.
-
-    Example:
-        >>> from orbitlens.actions import images
-        >>> from orbitlens.groups import cyclic
-        >>> batches = moved_batches(torch.rand(3, 1, 8, 8), images(cyclic(4)), batch_size=8)
-        >>> [[len(batch) for batch in together] for together in batches]
-        [[8], [4]]
+    An orbit larger than `batch_size` comes in several batches.
     """
     samples = max(1, batch_size // action.group.order)
     stop = len(inputs) if stop is None else stop
@@ -197,52 +191,18 @@ def moved_batches(
 
 
 def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
-    """Check that there are inputs, that the action can move them, and the batch size.
-
-    Args:
-        inputs: The inputs x, [n, ...].
-        action: How the group moves them.
-        batch_size: Moved inputs per forward pass.
-
-    Raises:
-        OrbitLensError: If there are none, if they cannot be moved, or if `batch_size` is below 1.
-
-    Example:
-        >>> from orbitlens.actions import images
-        >>> from orbitlens.groups import cyclic
-        >>> check_inputs(torch.rand(3, 1, 8, 8), images(cyclic(4)), batch_size=256)
-    """
+    """Check that there are inputs, that the action can move them, and the batch size."""
     if inputs.ndim == 0 or len(inputs) == 0:
         raise OrbitLensError(
             "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
         )
     if batch_size < 1:
-        raise OrbitLensError(
-            "`batch_size`",
-            expected="at least 1",
-            received=batch_size,
-            remedy="choose for example 256",
-        )
+        raise out_of_range("batch_size", "at least 1", batch_size)
     action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
 
 
 def make_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
-    """Return inputs as `prepare` makes them ready for the network.
-
-    Args:
-        prepare: The user's function.
-        inputs: A batch of moved inputs.
-
-    Returns:
-        The batch, ready for the network.
-
-    Raises:
-        OrbitLensError: If `prepare` fails, or returns no tensor.
-
-    Example:
-        >>> make_ready(lambda x: x - 0.5, torch.ones(2)).tolist()
-        [0.5, 0.5]
-    """
+    """Return a batch as `prepare` makes it ready; anything but a tensor is an error."""
     try:
         ready = prepare(inputs)
         if not isinstance(ready, Tensor):
@@ -258,33 +218,9 @@ def make_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
 
 
 def device_of(model: nn.Module, inputs: Rows) -> torch.device:
-    """Return the device of a network.
-
-    Args:
-        model: The network.
-        inputs: Its inputs.
-
-    Returns:
-        The device of the parameters; that of the inputs if there are none.
-
-    Example:
-        >>> device_of(nn.Flatten(), torch.rand(3, 2))
-        device(type='cpu')
-    """
+    """Return the device of a network's parameters; that of its inputs if there are none."""
     parameter = next(model.parameters(), None)
     return inputs.device if parameter is None else parameter.device
-
-
-def _check_workers(workers: int, target: Path | str | None) -> None:
-    if workers < 1:
-        raise out_of_range("workers", "at least 1", workers)
-    if workers > 1 and (target is None or str(target).startswith("memory://")):
-        raise OrbitLensError(
-            "`workers`",
-            expected="1 for a store in memory",
-            received=workers,
-            remedy="give a folder as `out`, or leave `workers` out",
-        )
 
 
 def _digest(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import OrbitLensError
 
 POSITIONS = ("auto", "cls", "mean", "all")
 _KINDS = {2: "vectors", 3: "tokens", 4: "maps"}
@@ -29,8 +29,6 @@ class Layout:
     Args:
         kind: "vectors", "tokens" or "maps".
         positions: "cls", "mean" or "all".
-        width: Channels of the layer.
-        all_places: Positions of the layer.
         moves: `moves[g, p]` is the position to which position p moves under g; None unless
             positions are kept.
         prefix: Tokens before the patches, class token and registers, which "mean" leaves alone.
@@ -166,12 +164,6 @@ def limited_layout(
 def kind_by_shape(output: Float[Tensor, "..."]) -> str | None:
     """Return "vectors", "tokens" or "maps"; None for any other output."""
     return _KINDS.get(output.ndim)
-
-
-def check_positions(positions: str) -> None:
-    """Check the name of a choice of positions."""
-    if positions not in POSITIONS:
-        raise unknown_name("`positions`", positions, POSITIONS)
 
 
 def whole_orbits(

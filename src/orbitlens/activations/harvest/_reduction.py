@@ -25,11 +25,8 @@ _TRIAL_NUMBERS = 2**26  # of one layer: 256 MiB
 _KEPT = "kept_variance"
 
 
-def find_bases(job: Job) -> Job:
-    """Find `max_dim` principal directions for every wider layer that has none yet."""
-    most = job.max_dim
-    if most is None:
-        return job
+def find_bases(job: Job, most: int) -> Job:
+    """Find `most` principal directions for every wider layer that has none yet."""
     wide = {name: layout for name, layout in job.layouts.items() if layout.dim > most}
     if not wide:
         return job

@@ -30,13 +30,8 @@ from orbitlens.activations.harvest._hooks import evaluating
 from orbitlens.activations.harvest._job import Batches, Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._address import address_errors, inside, zarr_store
-from orbitlens.activations.store._on_disk import shards_of
-from orbitlens.activations.store._write_store import (
-    ShardWriter,
-    activations_of,
-    in_shards,
-    write_shard,
-)
+from orbitlens.activations.store._on_disk import array_of, shards_of
+from orbitlens.activations.store._write_store import ShardWriter, in_shards, write_shard
 from orbitlens.errors import OrbitLensError, one_line
 
 Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
@@ -218,7 +213,7 @@ def _fill_shards(
 
 
 def _array(address: Path | str | None) -> zarr.Array[Any]:
-    return activations_of(zarr.open_group(zarr_store(address), mode="r+"))
+    return array_of(zarr.open_group(zarr_store(address), mode="r+"))
 
 
 def _with_bases(

@@ -14,10 +14,11 @@ from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
 from orbitlens.activations.harvest._hooks import check_called_once, take_outputs
 from orbitlens.activations.harvest._job import Job
-from orbitlens.activations.harvest._positions import Layout, check_positions, chosen_layout
+from orbitlens.activations.harvest._positions import POSITIONS, Layout, chosen_layout
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.data import Indexed, as_rows
+from orbitlens.errors import unknown_name
 from orbitlens.models import Prepare, get_layer
 from orbitlens.typing import Progress
 
@@ -90,7 +91,8 @@ def harvest(
         >>> harvest(model, layer="encoder", inputs=pictures, action=images(cyclic(4)))
         ActivationStore(in memory, n=5, group=C4, positions=1, dim=16)
     """
-    check_positions(positions)
+    if positions not in POSITIONS:
+        raise unknown_name("`positions`", positions, POSITIONS)
     stores, _ = fill_stores(
         lambda job: {layer: _look(job, layer, positions)},
         {"positions": positions},

@@ -148,7 +148,9 @@ def choose_layer(place: Path, layer: str | int | None, known: Sequence[str]) -> 
 
 
 @contextmanager
-def damage_errors(path: Path, expected: str) -> Iterator[None]:
+def damage_errors(
+    path: Path, expected: str, remedy: str = "the file is missing or truncated; copy it again"
+) -> Iterator[None]:
     """Turn the errors of reading a file into one line."""
     try:
         yield
@@ -165,5 +167,5 @@ def damage_errors(path: Path, expected: str) -> Iterator[None]:
             received="no such file"
             if isinstance(error, FileNotFoundError)
             else f"damage ({one_line(error)})",
-            remedy="the file is missing or truncated; copy it again",
+            remedy=remedy,
         ) from error

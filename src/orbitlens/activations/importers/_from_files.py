@@ -5,8 +5,6 @@ number: acts-2 comes before acts-10.
 """
 
 import re
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,16 +101,6 @@ def _cache(path: Path, layer: str, shards: list[Shard], group: Group) -> Cache:
     return Cache(cache.model, cache.layer, cache.shards, whole=not flat)
 
 
-def _check_type(file: Path, dtype: str, shape: tuple[int, ...], floating: bool) -> None:
-    if not floating or len(shape) < 2:
-        raise OrbitLensError(
-            str(file),
-            expected="floating numbers with at least two axes, [rows, dim]",
-            received=f"{dtype} of shape {list(shape)}",
-            remedy="save the activations, one row for each input",
-        )
-
-
 def _npy_shard(file: Path) -> Shard:
     with damage_errors(file, _NPY):
         with file.open("rb") as stream:
@@ -124,7 +112,13 @@ def _npy_shard(file: Path) -> Shard:
             if "objects" in str(error) or start.startswith(b"\x80"):
                 raise _pickled(file) from error
             raise
-    _check_type(file, mapped.dtype.name, mapped.shape, np.issubdtype(mapped.dtype, np.floating))
+    if not np.issubdtype(mapped.dtype, np.floating) or mapped.ndim < 2:
+        raise OrbitLensError(
+            str(file),
+            expected="floating numbers with at least two axes, [rows, dim]",
+            received=f"{mapped.dtype.name} of shape {list(mapped.shape)}",
+            remedy="save the activations, one row for each input",
+        )
 
     def read(start: int, stop: int) -> Shaped[np.ndarray, "_ *row"]:
         with damage_errors(file, _NPY):
@@ -167,11 +161,10 @@ def _tensor_shard(file: Path, name: str) -> Shard:
     with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
         part = tensors.get_slice(name)
         dtype, shape = _FLOATS[part.get_dtype()], tuple(part.get_shape())
-    read: Callable[[int, int], Shaped[np.ndarray, "..."]] = partial(_read_tensor, file, name)
+
+    def read(start: int, stop: int) -> Float[np.ndarray, "_ *row"]:
+        with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
+            values = tensors.get_slice(name)[start:stop]
+            return (values if values.dtype == torch.float64 else values.float()).numpy()
+
     return Shard(file, shape[0], shape[1:], dtype, read)
-
-
-def _read_tensor(file: Path, name: str, start: int, stop: int) -> Float[np.ndarray, "_ *row"]:
-    with damage_errors(file, _SAFETENSORS), safe_open(file, framework="pt") as tensors:
-        values = tensors.get_slice(name)[start:stop]
-        return (values if values.dtype == torch.float64 else values.float()).numpy()

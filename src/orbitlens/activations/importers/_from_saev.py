@@ -7,7 +7,6 @@ pickle and is never read. Versions of the protocol (1.0.0 to 2.1) differ only in
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, damage_errors
-from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import TO_READ, place_error, read_json
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import read_json
 
 _NAMES = {
     "ckpt": ("ckpt", "vit_ckpt"),
@@ -72,20 +71,10 @@ def _field(record: Mapping[str, Any], name: str) -> Any:
 def _counts(path: Path) -> dict[str, int]:
     """Return the number of examples in each shard."""
     file = path / "shards.json"
-    try:
+    remedy = "copy the folder again, or let saev finish it"
+    with damage_errors(file, "the list of shards that saev writes", remedy):
         entries = json.loads(file.read_text())
         return {Path(entry["name"]).name: int(_field(entry, "examples")) for entry in entries}
-    except PermissionError as error:
-        raise place_error(file, error, TO_READ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OrbitLensError(
-            str(file),
-            expected="the list of shards that saev writes",
-            received="no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"damage ({one_line(error)})",
-            remedy="copy the folder again, or let saev finish it",
-        ) from None
 
 
 def _shard(file: Path, examples: int, stored: tuple[int, int, int], layer: int) -> Shard:
@@ -100,23 +89,11 @@ def _shard(file: Path, examples: int, stored: tuple[int, int, int], layer: int) 
             remedy="copy the shard again",
         )
     row = stored[1:] if stored[1] > 1 else stored[2:]
-    return Shard(file, examples, row, "float32", partial(_read, file, stored, layer, row))
 
+    def read(start: int, stop: int) -> Float32[np.ndarray, "_ *row"]:
+        offset, shape = 4 * start * int(np.prod(stored)), (stop - start, *stored)
+        with damage_errors(file, "a whole shard"):
+            mapped = np.memmap(file, dtype="<f4", mode="r", offset=offset, shape=shape)
+        return np.array(mapped[:, layer], dtype=np.float32).reshape(stop - start, *row)
 
-def _read(
-    file: Path,
-    stored: tuple[int, int, int],
-    layer: int,
-    row: tuple[int, ...],
-    start: int,
-    stop: int,
-) -> Float32[np.ndarray, "_ *row"]:
-    with damage_errors(file, "a whole shard"):
-        mapped = np.memmap(
-            file,
-            dtype="<f4",
-            mode="r",
-            offset=4 * start * int(np.prod(stored)),
-            shape=(stop - start, *stored),
-        )
-    return np.array(mapped[:, layer], dtype=np.float32).reshape(stop - start, *row)
+    return Shard(file, examples, row, "float32", read)

@@ -19,7 +19,7 @@ from orbitlens.files import TO_READ, one_line_errors
 from orbitlens.groups import Group, cyclic
 from orbitlens.typing import Progress
 
-KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
+_KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
 _REFUSED = (".pt", ".pth", ".pkl", ".pickle", ".npz")
 
 
@@ -102,8 +102,8 @@ def import_activations(
 
 
 def _open(path: Path, kind: str, layer: str | int | None, group: Group) -> Cache:
-    if kind not in KINDS:
-        raise unknown_name("`kind`", kind, KINDS)
+    if kind not in _KINDS:
+        raise unknown_name("`kind`", kind, _KINDS)
     if not path.exists():
         raise OrbitLensError(
             str(path),

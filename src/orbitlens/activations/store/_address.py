@@ -1,7 +1,7 @@
 """Where a store lies: in a folder, in memory, or at a URL that fsspec can reach."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import overload
 
@@ -21,19 +21,9 @@ def address_of(out: Path | str) -> Path | str: ...
 @overload
 def address_of(out: Path | str | None) -> Path | str | None: ...
 def address_of(out: Path | str | None) -> Path | str | None:
-    """Return a folder as a path, and the URL of an object store as it is.
+    """Return a folder as a path, and the URL of an object store without a slash at its end.
 
-    Args:
-        out: A path, a URL, or None for memory.
-
-    Returns:
-        A path, a URL without a slash at its end, or None.
-
-    Example:
-        >>> address_of("s3://bucket/acts.zarr/")
-        's3://bucket/acts.zarr'
-        >>> address_of("file:///tmp/acts.zarr").parts
-        ('/', 'tmp', 'acts.zarr')
+    None stands for memory.
     """
     if isinstance(out, str) and "://" in out:
         protocol, rest = out.split("://", 1)
@@ -46,38 +36,14 @@ def inside(address: Path | str, name: str) -> Path | str: ...
 @overload
 def inside(address: Path | str | None, name: str) -> Path | str | None: ...
 def inside(address: Path | str | None, name: str) -> Path | str | None:
-    """Return the address of something in a folder or under a URL.
-
-    Args:
-        address: The folder or URL, or None for memory.
-        name: What it is called there; empty for the place itself.
-
-    Returns:
-        A path or URL like the one given; None for memory.
-
-    Example:
-        >>> inside("s3://bucket", "acts.zarr")
-        's3://bucket/acts.zarr'
-    """
+    """Return the address of a name in a folder or under a URL; empty for the place itself."""
     if address is None or not name:
         return address
     return address / name if isinstance(address, Path) else f"{address}/{name}"
 
 
 def exists(address: Path | str, name: str = "") -> bool:
-    """Return whether anything is at an address, or under a name there.
-
-    Args:
-        address: A folder or URL.
-        name: A name in it; empty (the default) for the place itself.
-
-    Raises:
-        OrbitLensError: If the URL cannot be reached.
-
-    Example:
-        >>> exists("memory://no/such")
-        False
-    """
+    """Return whether anything is at an address, or under a name there."""
     place = inside(address, name)
     if isinstance(place, Path):
         return place.exists() or place.is_symlink()
@@ -86,21 +52,7 @@ def exists(address: Path | str, name: str = "") -> bool:
 
 
 def read_at(url: str, name: str = "") -> bytes | None:
-    """Return the content of a small file at a URL, or under a name there.
-
-    Args:
-        url: The URL.
-        name: A name under it; empty (the default) for the URL itself.
-
-    Returns:
-        The content; None if there is no such file.
-
-    Raises:
-        OrbitLensError: If the URL cannot be reached.
-
-    Example:
-        >>> read_at("memory://no/such", "file")
-    """
+    """Return the content of a small file at a URL, or under a name there; None if it is absent."""
     with address_errors(url):
         system, path = url_to_fs(inside(url, name))
         try:
@@ -122,11 +74,8 @@ def zarr_store(address: Path | str | None, *, read_only: bool = False) -> Store:
 @contextmanager
 def address_errors(address: Path | str | None) -> Iterator[None]:
     """Turn the errors of the system, or of a URL's library, into one line."""
-    if address is None:
-        yield
-        return
-    if isinstance(address, Path):
-        with one_line_errors(address):
+    if not isinstance(address, str):
+        with nullcontext() if address is None else one_line_errors(address):
             yield
         return
     try:

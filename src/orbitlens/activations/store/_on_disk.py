@@ -157,39 +157,15 @@ class Shards:
 
 
 def chunk_samples(shape: tuple[int, ...]) -> int:
-    """Return how many samples share a checksum, a power of two.
-
-    Args:
-        shape: The shape of a sample, [|G|, (positions,) dim].
-
-    Returns:
-        As many samples as half a MiB of float32 holds, rounded down to a power of two.
-
-    Example:
-        >>> chunk_samples((8, 768))
-        16
-    """
+    """Return how many samples share a checksum, a power of two: half a MiB of float32 at most."""
     return 2 ** (max(1, _CHUNK_BYTES // (4 * math.prod(shape))).bit_length() - 1)
 
 
 def plan_shards(n: int, shapes: list[tuple[int, ...]], together: int) -> Shards:
     """Choose shards of about 32 MiB, the same for several layers, of whole chunks in each.
 
-    Args:
-        n: Number of samples.
-        shapes: The shape of an orbit in each layer, [|G|, (positions,) dim].
-        together: Samples per forward pass. A shard has at least as many, so that batches, which
-            never cross from one shard to the next, are full.
-
-    Returns:
-        The cut, a record with `n`, `samples` per shard, the `count` of shards and their `span`.
-
-    Raises:
-        OrbitLensError: If an axis is empty.
-
-    Example:
-        >>> plan_shards(10**6, [(8, 768)], together=32).samples
-        1360
+    A shape is that of an orbit, [|G|, (positions,) dim]. A shard has at least the samples of a
+    forward pass, `together`: batches, which never cross from one shard to the next, are full.
     """
     if n == 0 or not all(map(math.prod, shapes)):
         raise OrbitLensError(
@@ -208,6 +184,14 @@ def plan_shards(n: int, shapes: list[tuple[int, ...]], together: int) -> Shards:
     fitting = min(_SHARD_BYTES // max(orbits), _TOGETHER_BYTES // sum(orbits))
     wanted = max(fitting, together)
     return Shards(n, max(1, wanted // step) * step if wanted < n else -(-n // step) * step)
+
+
+def array_of(root: zarr.Group, name: str = "activations") -> zarr.Array[Any]:
+    """Return an array of a store."""
+    array = root[name]
+    if not isinstance(array, zarr.Array):
+        raise KeyError(f"no array {name!r}")
+    return array
 
 
 def shards_of(array: zarr.Array[Any]) -> Shards:

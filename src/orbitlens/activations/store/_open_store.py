@@ -11,6 +11,7 @@ from orbitlens.activations.store._address import address_errors, address_of, zar
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
     REMAKE,
+    array_of,
     check_dtype,
     shards_of,
     stored_shards,
@@ -160,9 +161,7 @@ def _check_header(record: dict[str, Any], path: Path | str | None) -> None:
 
 
 def _whole_array(root: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = root[name]
-    if not isinstance(array, zarr.Array):
-        raise KeyError(f"no array {name!r}")
+    array = array_of(root, name)
     # The writer stores every shard, even one of zeros.
     there, shards = len(stored_shards(array)), shards_of(array).count
     if there != shards:

@@ -19,6 +19,7 @@ from orbitlens.activations.store._claim import Claim, claim_place
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
     Shards,
+    array_of,
     chunk_samples,
     drop_shards,
     fill_value,
@@ -105,7 +106,7 @@ class ShardWriter:
                 if "activations" not in root:
                     in_memory = claim.address is None
                     _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)
-                self.arrays[layer] = activations_of(root)
+                self.arrays[layer] = array_of(root)
         # The stored cut counts: another version may have begun the stores with other shards.
         self.shards = shards_of(next(iter(self.arrays.values())))
 
@@ -185,14 +186,6 @@ def in_shards(
         raise _wrong_number(shards, "fewer")
 
 
-def activations_of(root: zarr.Group) -> zarr.Array[Any]:
-    """Return the activations of a store."""
-    array = root["activations"]
-    if not isinstance(array, zarr.Array):
-        raise KeyError("no array 'activations'")
-    return array
-
-
 def check_labels(
     labels: Int[np.ndarray, " labels"] | None, class_names: tuple[str, ...], n: int
 ) -> None:
@@ -235,9 +228,7 @@ def _write_labels(root: zarr.Group, labels: Int[np.ndarray, " n"]) -> None:
             compressors=[Crc32cCodec()],
             config={"write_empty_chunks": True},
         )
-    array = root["labels"]
-    if isinstance(array, zarr.Array):
-        array[:] = labels
+    array_of(root, "labels")[:] = labels
 
 
 def _create(

@@ -40,18 +40,16 @@ _BATCHES = 2
 
 
 class Needs(NamedTuple):
-    """The memory that OrbitBatches needs.
+    """The memory that OrbitBatches needs, in bytes, and the samples of a `run` read at a time.
 
-    Attributes:
-        run: Samples that are read at a time.
-        batch: Bytes of a batch.
-        fixed: Bytes that do not depend on the buffers: runs being read, batches, sample numbers.
-        by_zarr: The part of `fixed` for runs being read. Shards on a disk need one chunk instead,
-            but the full amount always counts, so that the order is the same everywhere.
-        each: Bytes for each sample in a buffer, with the place of its rows in the order.
+    `fixed` does not depend on the buffers: runs being read, batches, sample numbers. `by_zarr` is
+    its part for runs being read. Shards on a disk need one chunk instead, but the full amount
+    always counts, so that the order is the same everywhere. `each` is for a sample in a buffer,
+    with the place of its rows in the order.
     """
 
     run: int
+    sample: int
     batch: int
     fixed: int
     by_zarr: int
@@ -61,45 +59,29 @@ class Needs(NamedTuple):
     def of(
         cls, *, count: int, sample: int, positions: int, chunk: int, shard: int, batch_size: int
     ) -> "Needs":
-        """Return the needs of a store.
-
-        Args:
-            count: Number of samples.
-            sample: Bytes of a sample.
-            positions: Positions of a sample.
-            chunk: Samples of a chunk.
-            shard: Samples of a shard.
-            batch_size: Orbits of a batch.
-
-        Example:
-            >>> Needs.of(
-            ...     count=9, sample=2**20, positions=1, chunk=1, shard=2, batch_size=1
-            ... ).run
-            2
-        """
+        """Return the needs of a store: `sample` in bytes, `chunk` and `shard` in samples."""
         run = min(shard, max(chunk, _RUN_BYTES // sample // chunk * chunk))
         batch = batch_size * sample // positions
         kept = min(_KEPT_BY_DECODERS, shard * sample // 2)
         by_zarr = _COPIES_OF_A_RUN * run * sample + kept
         fixed = by_zarr + _BATCHES * batch + 16 * count
-        return cls(run, batch, fixed, by_zarr, sample + 8 * positions)
+        return cls(run, sample, batch, fixed, by_zarr, sample + 8 * positions)
 
     def all(self, count: int) -> int:
         """Return the bytes needed to hold all samples."""
         return self.fixed + count * self.each
 
-    def least(self, count: int, longest: int) -> int:
-        """Return the bytes of the smallest two buffers, for a longest run of so many samples."""
-        return self.fixed + min(2 * longest, count) * self.each
+    def runs_held(self, memory: int, count: int, longest: int) -> int:
+        """Return how many runs fit into each of two buffers; too little memory is an error.
 
-    def runs_held(self, memory: int, longest: int) -> int:
-        """Return how many runs fit into each of two buffers."""
-        return (memory - self.fixed) // (2 * self.each) // longest
-
-    def too_little(self, memory: int, least: int, read: int) -> OrbitLensError:
-        """Return the error for a budget of `memory` bytes; `read` bytes are read at a time."""
+        The longest run has `longest` of the `count` samples.
+        """
+        held = (memory - self.fixed) // (2 * self.each) // longest
+        if held >= 1:
+            return held
+        least, read = self.fixed + min(2 * longest, count) * self.each, longest * self.sample
         gib = math.ceil(least / 2**30 * 1e4) / 1e4
-        return OrbitLensError(
+        raise OrbitLensError(
             "memory for activations",
             expected=f"at least {_mib(least, up=True)} MiB, to read {_mib(read)} MiB at a time for "
             f"batches of {_mib(self.batch)} MiB",
@@ -158,10 +140,9 @@ class OrbitBatches:
         self.store, self.batch_size, self.memory, self.seed = store, batch_size, memory, seed
         self._samples = _sorted_samples(store, samples)
         self.n = len(self._samples) * store.positions
-        sample = 4 * store.positions * store.group.order * store.dim
         needs = Needs.of(
             count=len(self._samples),
-            sample=sample,
+            sample=4 * store.positions * store.group.order * store.dim,
             positions=store.positions,
             chunk=int(store.array.chunks[0]),
             shard=store.shard_samples,
@@ -169,19 +150,16 @@ class OrbitBatches:
         )
         starts = np.flatnonzero(np.diff(self._samples // needs.run, prepend=-1))
         self._ends = np.append(starts, len(self._samples))  # run i is samples ends[i] : ends[i + 1]
-        self._parts = self._share_budget(sample, needs)
+        self._parts = self._share_budget(needs)
         self._resident: Float[Tensor, "rows group dim"] | None = None
         self._scale = 1.0
 
-    def _share_budget(self, sample: int, needs: Needs) -> int:
+    def _share_budget(self, needs: Needs) -> int:
         """Return the number of parts of an epoch; each part fits into a buffer."""
         count, longest = len(self._samples), int(np.diff(self._ends).max())
         if needs.all(count) <= self.memory:
             return 1
-        held = needs.runs_held(self.memory, longest)
-        if held < 1:
-            raise needs.too_little(self.memory, needs.least(count, longest), longest * sample)
-        return -(-(len(self._ends) - 1) // held)
+        return -(-(len(self._ends) - 1) // needs.runs_held(self.memory, count, longest))
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
