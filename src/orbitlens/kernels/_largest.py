@@ -41,20 +41,8 @@ def _top(values: Float[Tensor, "*rows width"], k: int) -> tuple[Tensor, Tensor]:
 class RunningLargest:
     """The `budget` largest positive numbers of a stream, and their places in it.
 
-    Numbers that can no longer be among them are dropped, so memory is a few times the budget.
-
-    Args:
-        budget: How many to keep.
-
-    Attributes:
-        floor: Only numbers above it can be among them.
-
-    Example:
-        >>> running = RunningLargest(2)
-        >>> running.add(torch.tensor([[1.0, 5.0]]), first=0, stride=2)
-        >>> running.add(torch.tensor([[-1.0, 3.0]]), first=2, stride=2)
-        >>> running.finish()
-        (tensor([5., 3.]), tensor([1, 3]))
+    Numbers that can no longer be among them are dropped, so memory is a few times the budget. Only
+    numbers above `floor` can still be among them.
     """
 
     def __init__(self, budget: int) -> None:

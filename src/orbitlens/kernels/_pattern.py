@@ -16,15 +16,8 @@ _WORTH_IT = 2**12
 class Pattern:
     """Where the entries of a sparse matrix are, row after row.
 
-    Args:
-        starts: The number of entries before each row, and in all; shape [rows + 1].
-        columns: The column of each entry, shape [entries].
-        width: Number of columns.
-
-    Example:
-        >>> pattern = Pattern(torch.tensor([0, 2, 3]), torch.tensor([4, 0, 4]), 5)
-        >>> pattern.rows.tolist(), pattern.transposed.starts.tolist()
-        ([0, 0, 1], [0, 1, 1, 1, 1, 3])
+    `starts` counts the entries before each row, and all; `columns` is the column of each entry, and
+    `width` the number of columns.
     """
 
     starts: Int[Tensor, " ends"]
@@ -44,11 +37,7 @@ class Pattern:
 
     @cached_property
     def across(self) -> tuple[Int[Tensor, " entries"], "Pattern"]:
-        """The entries column after column, in their order within each; sorted once, used often.
-
-        Returns:
-            Which entries they are, shape [entries], and the pattern of the transpose.
-        """
+        """The entries column after column, and the pattern of the transpose; sorted once."""
         if self.columns.is_cpu and len(self.columns) >= _WORTH_IT:
             kernels = kernels_on(self.columns.device)
             if kernels is not None:
@@ -65,19 +54,7 @@ class Pattern:
 
 
 def starts_of(rows: Int[Tensor, " entries"], height: int) -> Int[Tensor, " ends"]:
-    """Return the number of entries before each row, and in all; see `Pattern`.
-
-    Args:
-        rows: The row of each entry, in any order, shape [entries].
-        height: Number of rows.
-
-    Returns:
-        Shape [height + 1].
-
-    Example:
-        >>> starts_of(torch.tensor([2, 0, 2]), 3).tolist()
-        [0, 1, 1, 3]
-    """
+    """Return the number of entries before each row, and in all; see `Pattern`."""
     # Like `bincount`, which makes the host wait for a GPU.
     counts = rows.new_zeros(height).scatter_add_(0, rows, torch.ones_like(rows))
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])

@@ -59,21 +59,7 @@ def column_sums(pattern: Pattern, values: _Values) -> Float[Tensor, " columns"]:
 def entry_products(
     pattern: Pattern, left: Float[Tensor, "rows dim"], right: Float[Tensor, "columns dim"]
 ) -> _Values:
-    """Return <X_r, W_c> at every entry, X W^T where S has entries; without a gradient.
-
-    Args:
-        pattern: Where the entries are.
-        left: X, shape [rows, dim].
-        right: W, shape [columns, dim].
-
-    Returns:
-        Shape [entries].
-
-    Example:
-        >>> pattern = Pattern(torch.tensor([0, 2, 3]), torch.tensor([1, 0, 1]), 2)
-        >>> entry_products(pattern, torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.eye(2)).tolist()
-        [2.0, 1.0, 4.0]
-    """
+    """Return <X_r, W_c> at every entry, X W^T where S has entries; without a gradient."""
     if (fast := kernels_for(left, len(pattern.columns) * left.shape[1])) is not None:
         return fast.entry_products(pattern.starts, pattern.columns, left, right)
     _silence_sparse_tensors()

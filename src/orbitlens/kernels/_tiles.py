@@ -30,54 +30,19 @@ Oriented = Float[Tensor, "member batch group atoms"]
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """The constants of the trilinear form.
-
-    Args:
-        kernel: Coefficients, shape [coefficients, |G|].
-        pairs: For each coefficient the coordinates of y and those of w that it multiplies.
-    """
+    """A trilinear form: `kernel`, and the coordinates of y and w that each coefficient pairs."""
 
     kernel: Float[Tensor, "coefficients group"]
     pairs: tuple[tuple[slice, slice], ...]
 
 
 def tiled_products(form: Form, y: Rows, weights: Weights) -> Oriented:
-    """Return dT/dz, the products of y with the weights in every orientation.
-
-    Args:
-        form: The form.
-        y: Rows, shape [member, batch, coordinates].
-        weights: One row for each atom, shape [member, atoms, dim].
-
-    Returns:
-        Products, shape [member, batch, |G|, atoms].
-
-    Example:
-        >>> form = Form(torch.tensor([[1.0, -1.0]]), ((slice(0, 2), slice(0, 2)),))
-        >>> tiled_products(form, torch.ones(1, 1, 2), torch.ones(1, 1, 2)).flatten().tolist()
-        [2.0, -2.0]
-    """
+    """Return dT/dz, the products of y with the weights in every orientation."""
     return _derive(form, _Z, 0, y, weights, None)
 
 
 def tiled_sums(form: Form, z: Oriented, weights: Weights, coordinates: int) -> Rows:
-    """Return dT/dy, the sums of the weights in every orientation, weighted by z.
-
-    Args:
-        form: The form.
-        z: Coefficients of the sum, shape [member, batch, |G|, atoms].
-        weights: One row for each atom, shape [member, atoms, dim].
-        coordinates: Number of coordinates of y.
-
-    Returns:
-        Sums, shape [member, batch, coordinates].
-
-    Example:
-        >>> form = Form(torch.tensor([[1.0, -1.0]]), ((slice(0, 2), slice(0, 2)),))
-        >>> z = torch.tensor([[[[5.0], [2.0]]]])
-        >>> tiled_sums(form, z, torch.ones(1, 1, 2), 2).flatten().tolist()
-        [3.0, 3.0]
-    """
+    """Return dT/dy, the sums of the weights in every orientation, weighted by z."""
     return _derive(form, _Y, coordinates, None, weights, z)
 
 

@@ -31,17 +31,6 @@ class Memory:
 
     Inside `with memory:` the function `empty` takes its tensors from these buffers. They are freed
     with the memory. On a GPU torch keeps buffers itself.
-
-    Example:
-        >>> memory, like = Memory(), torch.zeros(())
-        >>> with memory:
-        ...     first = empty(2**19, like=like)
-        ...     place = first.data_ptr()
-        ...     another = empty(2**19, like=like).data_ptr() != place
-        ...     del first
-        ...     again = empty(2**19, like=like).data_ptr() == place
-        >>> another, again
-        (True, True)
     """
 
     def __init__(self) -> None:
@@ -101,19 +90,7 @@ _present: ContextVar[Memory | None] = ContextVar("memory", default=None)
 
 
 def empty(*shape: int, like: Tensor) -> Tensor:
-    """Return an uninitialised tensor, in a buffer of the present `Memory` if there is one.
-
-    Args:
-        shape: Its shape.
-        like: A tensor with the wanted type and device.
-
-    Returns:
-        The tensor, of this shape.
-
-    Example:
-        >>> empty(2, 3, like=torch.zeros(1)).shape
-        torch.Size([2, 3])
-    """
+    """Return an uninitialised tensor, in a buffer of the present `Memory` if there is one."""
     memory, size = _present.get(), math.prod(shape) * like.element_size()
     if memory is None or like.device.type != "cpu" or size < _SMALLEST:
         return like.new_empty(shape)

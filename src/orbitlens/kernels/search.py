@@ -16,14 +16,7 @@ Found = tuple[Float[Tensor, " entries"], Pattern]
 
 
 class Block(NamedTuple):
-    """Pre-activations of some samples for some latents.
-
-    Attributes:
-        pre: Pre-activations, shape [member, rows, columns].
-        sample: The first sample.
-        latent: The first latent.
-        biases: Biases that are not added yet, shape [member, columns]; None if they are.
-    """
+    """Pre-activations from the first sample and latent on; `biases` are not added yet, or None."""
 
     pre: Float[Tensor, "member rows columns"]
     sample: int
@@ -58,22 +51,9 @@ def per_sample(
 ) -> _Search:
     """Return a search for the k largest pre-activations of every sample, of either sign.
 
-    Args:
-        like: A tensor with the type and device of the activations.
-        shape: Members of the stack, samples and latents of each.
-        k: How many to keep.
-        width: Latents of a block.
-        ordered: Whether the entries of a sample must be in the order of their latents.
-
-    Returns:
-        An object to which blocks are added with `add`; `finish` then returns the entries.
-
-    Example:
-        >>> search = per_sample(torch.zeros(1), (1, 2, 3), k=1, width=3, ordered=True)
-        >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
-        >>> values, pattern = search.finish()
-        >>> values.tolist(), pattern.columns.tolist()
-        ([5.0, -4.0], [1, 0])
+    `shape` is that of a stack: members, samples, latents. `width` is the number of latents of a
+    block. The search takes blocks with `add` and returns the entries with `finish`; `ordered` puts
+    those of a sample in the order of their latents.
     """
     if _compiled(like, shape) and cpu.searches(width, k):
         return _PerSampleCompiled(k, shape[-1])
@@ -83,20 +63,7 @@ def per_sample(
 def per_batch(like: Tensor, shape: tuple[int, int, int], *, k: int) -> _Search:
     """Return a search for the k * batch largest positive pre-activations of each member's batch.
 
-    Args:
-        like: A tensor with the type and device of the activations.
-        shape: Members of the stack, samples and latents of each.
-        k: How many to keep per sample, on average.
-
-    Returns:
-        An object to which blocks are added with `add`; `finish` then returns the entries.
-
-    Example:
-        >>> search = per_batch(torch.zeros(1), (1, 2, 3), k=1)
-        >>> search.add(Block(torch.tensor([[[1.0, 5.0, 2.0], [-4.0, -9.0, -8.0]]]), 0, 0))
-        >>> values, pattern = search.finish()
-        >>> values.tolist(), pattern.starts.tolist()
-        ([5.0, 2.0], [0, 2, 2])
+    It takes blocks with `add` and returns the entries with `finish`, see `per_sample`.
     """
     if like.is_cuda:
         return _PerBatchSized(k, *shape)

@@ -12,21 +12,10 @@ from orbitlens.typing import Float, StackedCodes, Tensor
 
 @dataclass(frozen=True, eq=False)
 class SparseCodes:
-    """The selected codes of a stack of SAEs.
+    """The selected codes of a stack of SAEs, of `shape` (member, batch, latents).
 
-    Row m * batch + b holds the entries of sample b of member m; column m * latents + i stands for
-    latent i of member m.
-
-    Args:
-        values: The codes, shape [entries]; an entry may be zero.
-        pattern: Their places, [member * batch, member * latents].
-        shape: Shape of all codes, (member, batch, latents).
-
-    Example:
-        >>> pattern = Pattern(torch.tensor([0, 1, 2]), torch.tensor([2, 0]), 3)
-        >>> codes = SparseCodes(torch.tensor([5.0, 0.0]), pattern, (1, 2, 3))
-        >>> codes.dense().tolist(), codes.fired().tolist()
-        ([[[0.0, 0.0, 5.0], [0.0, 0.0, 0.0]]], [[0.0, 0.0, 1.0]])
+    Row m * batch + b of the pattern holds the entries of sample b of member m. Column
+    m * latents + i stands for latent i of member m. A value may be zero.
     """
 
     values: Float[Tensor, " entries"]
@@ -69,24 +58,6 @@ def selected(
     """Give the values found by a search the gradient of <features of row, vector of column> + bias.
 
     The gradient costs as much as there are entries.
-
-    Args:
-        found: The values at the entries, shape [entries].
-        features: One row for each row of the pattern, shape [rows, dim].
-        vectors: One row for each column of the pattern, shape [columns, dim].
-        biases: One for each column, shape [columns].
-        pattern: Where the entries are.
-
-    Returns:
-        `found` with gradients by features, vectors and biases, shape [entries].
-
-    Example:
-        >>> pattern, vectors = Pattern(torch.tensor([0, 1]), torch.tensor([1]), 2), torch.eye(2)
-        >>> _ = vectors.requires_grad_()
-        >>> features, found = torch.tensor([[3.0, 4.0]]), torch.tensor([4.0])
-        >>> selected(found, features, vectors, torch.zeros(2), pattern).sum().backward()
-        >>> vectors.grad.tolist()
-        [[0.0, 0.0], [3.0, 4.0]]
     """
     return _Selected.apply(found, features, vectors, biases, pattern)  # type: ignore[no-untyped-call]
 
@@ -98,19 +69,7 @@ def shifted(
 ) -> Float[Tensor, "member latents"]:
     """Give biases the gradient by the centre of <x - centre, vector> + bias.
 
-    Args:
-        biases: One for each latent, shape [member, latents].
-        vectors: One for each latent, shape [member, latents, dim].
-        centre: The origin that was subtracted from the activations, shape [member, dim].
-
-    Returns:
-        `biases`. Their gradient is g, and that of the centre -sum_i g_i vector_i.
-
-    Example:
-        >>> centre = torch.zeros(1, 2, requires_grad=True)
-        >>> shifted(torch.zeros(1, 2), 3 * torch.eye(2)[None], centre).sum().backward()
-        >>> centre.grad.tolist()
-        [[-3.0, -3.0]]
+    If their gradient is g, that of the centre is -sum_i g_i vector_i.
     """
     return _Shifted.apply(biases, vectors.detach(), centre)  # type: ignore[no-untyped-call]
 
