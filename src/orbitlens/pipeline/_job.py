@@ -68,17 +68,7 @@ class Job:
 def prepare(config: RunConfig, source: Source | None = None) -> Job:
     """Load the images, build action and model, and check that they fit together.
 
-    Args:
-        config: The settings.
-        source: The images; None loads those that the settings name.
-
-    Raises:
-        OrbitLensError: If the user named something that is wrong.
-
-    Example:
-        >>> job = prepare(RunConfig.for_source("digits", n_samples=100))
-        >>> job.model.name, job.action.group.name, job.trains_model
-        ('digits-cnn', 'C4', True)
+    `source` holds the images; None loads those that the settings name.
     """
     source = source or load_source(config)
     action = build_action(config, config.group, source.inputs)
@@ -95,15 +85,7 @@ def build_action(config: RunConfig, group: str, inputs: Inputs) -> Action:
 
 
 def load_source(config: RunConfig) -> Source:
-    """Load the images that the settings name, with their glyphs if they are Shapes.
-
-    Raises:
-        OrbitLensError: If the images cannot be read.
-
-    Example:
-        >>> load_source(RunConfig.for_source("digits", n_samples=100)).inputs.values.shape
-        torch.Size([100, 1, 32, 32])
-    """
+    """Load the images that the settings name, with their glyphs if they are Shapes."""
     size, count, seed = config.image_size, config.n_samples, config.seed
     if config.source == "shapes":
         shapes = data.shapes(count, seed=seed, size=size)

@@ -22,15 +22,7 @@ _WEIGHTED = ("equivariant_latent", "equivariant_output")
 
 
 def build_sae(config: RunConfig, d_in: int, exact: Transport | None = None) -> SAE:
-    """Build an untrained SAE of a run: the orbit SAE on `exact`, or, without it, the others.
-
-    Raises:
-        OrbitLensError: If the transport is not exact, or moves tokens by matrices of their own.
-
-    Example:
-        >>> build_sae(RunConfig(d_sae=32, k=4), d_in=16).d_sae
-        32
-    """
+    """Build an untrained SAE of a run: the orbit SAE on `exact`, or, without it, the others."""
     if exact is None:
         build = BUILDERS[config.sparsity]
         return build(d_in, config.d_sae, config.k, hidden=config.hidden or None, seed=config.seed)
@@ -42,12 +34,7 @@ def build_sae(config: RunConfig, d_in: int, exact: Transport | None = None) -> S
 
 
 def sae_objective(config: RunConfig, name: str) -> Objective:
-    """Return the objective of one of `NAMES` with its weight; a weight of 0 leaves it out.
-
-    Example:
-        >>> sae_objective(RunConfig(orbit_weight=0.0), "orbit").__name__
-        'reconstruction'
-    """
+    """Return the objective of one of `NAMES` with its weight; a weight of 0 leaves it out."""
     if name == ORBIT:
         if config.orbit_weight == 0:
             return objectives.reconstruction
@@ -57,14 +44,7 @@ def sae_objective(config: RunConfig, name: str) -> Objective:
 
 
 def check_pairs(config: RunConfig, group: Group) -> None:
-    """Check that an orbit SAE has at least `k` pairs (element, atom).
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> check_pairs(RunConfig(d_sae=8, n_atoms=1), cyclic(4))
-        Traceback (most recent call last):
-        orbitlens.errors.OrbitLensError: `k` of the orbit SAE: expected at most 4, ...
-    """
+    """Check that an orbit SAE has at least `k` pairs (element, atom)."""
     pairs = group.order * config.atoms
     if config.k > pairs:
         raise OrbitLensError(

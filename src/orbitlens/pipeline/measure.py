@@ -31,20 +31,7 @@ _MOST_NUMBERS = 50_000_000
 def measured_samples(store: ActivationStore, *, d_sae: int, seed: int) -> Int[np.ndarray, " n"]:
     """Choose the held-out samples to measure an SAE on: all of them, if they fit into memory.
 
-    Args:
-        store: Activations of orbits.
-        d_sae: Number of latents.
-        seed: Seed of a random part.
-
-    Returns:
-        Samples in rising order, shape [n].
-
-    Example:
-        >>> from orbitlens import data, store_from_array
-        >>> toy = data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
-        >>> store = store_from_array(toy.orbits, group=toy.group)
-        >>> len(measured_samples(store, d_sae=32, seed=0))
-        10
+    Otherwise `seed` draws a part. The samples are in rising order.
     """
     held_out = store.split()[1]
     per_sample = store.positions * store.group.order * max(d_sae, store.dim)
@@ -66,32 +53,18 @@ def measure_sae(
 ) -> dict[str, Any]:
     """Measure reconstruction, sparsity, invariance and equivariance of an SAE.
 
-    Args:
-        sae: The trained SAE.
-        orbits: Held-out orbits, shape [batch, |G|, dim].
-        transport: The transport of the same layer.
-        transported: Whether the transport completes the SAE, x_hat(gx) = rho(g) D(E(psi(gx))), as
-            for the paper's three; a vanilla SAE reconstructs psi(gx) itself.
-        splice: The rest of an autoencoder, from the layer to the image; it measures the base
-            model's error with the SAE spliced in.
-        inputs_moved: The images gx that belong to `splice`, shape [batch * |G|, ...].
+    If it is `transported`, the transport completes the SAE, x_hat(gx) = rho(g) D(E(psi(gx))), as
+    for the paper's three; a vanilla SAE reconstructs psi(gx) itself. `splice` is the rest of an
+    autoencoder, from the layer to the image. It measures the base model's error with the SAE
+    spliced in, on the images `inputs_moved`.
 
-    Returns:
-        JSON-ready figures: parameters; mse, normalised_mse and explained_variance of D(E(psi(gx)))
-        against psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx))) with the
-        true g, and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0; dead_latents;
-        code_invariance_error; output_invariance_error; equivariance_error of the final
-        reconstruction; orientation_accuracy, the share of g_hat that are g; spliced_mse; atoms and
-        moved_codes, see `moving_share`, of an orbit SAE. Its code_invariance_error is that of
-        pooled codes, and an atom is dead, with all its latents, if it fires in no orientation.
-
-    Example:
-        >>> from orbitlens import data, fit_transport, sae, store_from_array
-        >>> toy = data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
-        >>> rho = fit_transport(store_from_array(toy.orbits, group=toy.group))
-        >>> figures = measure_sae(sae.topk_sae(16, 32, 3), toy.orbits, rho, transported=False)
-        >>> figures["atoms"], figures["transported_mse"], figures["l0"] <= 3
-        (None, None, True)
+    The figures are JSON-ready: parameters; mse, normalised_mse and explained_variance of
+    D(E(psi(gx))) against psi(gx); the same with the prefix `transported_` for rho(g) D(E(psi(gx)))
+    with the true g, and `inferred_` with g_hat = argmin_g ||psi - rho(g) D(E(psi))||; l0;
+    dead_latents; code_invariance_error; output_invariance_error; equivariance_error of the final
+    reconstruction; orientation_accuracy, the share of g_hat that are g; spliced_mse; atoms and
+    moved_codes, see `moving_share`, of an orbit SAE. Its code_invariance_error is that of pooled
+    codes, and an atom is dead, with all its latents, if it fires in no orientation.
     """
     n, order, _ = orbits.shape
     flat = orbits.flatten(0, 1)

@@ -32,18 +32,10 @@ def line_panels(
     metrics: Mapping[str, str],
     title: str,
 ) -> None:
-    """Draw one panel for each metric, with a line and its spread for each series.
+    """Draw one panel for each metric, with a line and its spread for each series, into a PNG file.
 
-    Args:
-        rows: Rows of results.csv; each metric has NAME_mean and NAME_std or NAME_stderr.
-        path: The PNG file.
-        x: The field along the axis, and its label.
-        series: The field that tells lines apart.
-        metrics: The metrics, each with the kind of its spread.
-        title: The title of the figure.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
+    Rows are those of results.csv: each metric has NAME_mean and NAME_std or NAME_stderr, and
+    `metrics` says which. `x` is the field along the axis and its label.
     """
     columns = min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)

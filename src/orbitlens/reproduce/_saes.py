@@ -103,24 +103,10 @@ def centroids(
     seed: int,
     path: Path | None = None,
 ) -> Float[Tensor, "candidates dim"]:
-    """Compute k-means centroids of the activations in every orientation, or load them.
+    """Compute k-means centroids of the activations in every orientation, or load them from `path`.
 
-    Args:
-        store: Activations of orbits.
-        samples: Samples to look at, shape [n]; 8,192 of their activations are clustered.
-        clusters: Number of centroids; fewer if there are fewer distinct activations.
-        seed: Seed of the activations and of k-means.
-        path: File that keeps the centroids, or None.
-
-    Returns:
-        Centroids, shape [candidates, dim].
-
-    Example:
-        >>> from orbitlens import data, store_from_array
-        >>> toy = data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
-        >>> store = store_from_array(toy.orbits, group=toy.group)
-        >>> centroids(store, np.arange(40), 4, seed=0).shape
-        torch.Size([4, 16])
+    Of the activations 8,192 are clustered, drawn with `seed`. There are fewer centroids if there
+    are fewer distinct activations.
     """
     if path is not None and path.exists():
         return load_file(path)["candidates"]

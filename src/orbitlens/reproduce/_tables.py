@@ -12,17 +12,7 @@ Row = dict[str, Any]
 
 
 def read_table(path: str | Path) -> list[Row]:
-    """Read a CSV file; cells that are numbers become numbers.
-
-    Args:
-        path: The file; its first line names the columns.
-
-    Returns:
-        One record for each further line.
-
-    Raises:
-        OrbitLensError: If the file cannot be read or a line has too few or too many cells.
-    """
+    """Read a CSV file as one record per line; cells that are numbers become numbers."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restkey="", restval=None)
@@ -47,24 +37,13 @@ def read_table(path: str | Path) -> list[Row]:
 def summarise(
     records: Iterable[Mapping[str, Any]], by: Sequence[str], metrics: Mapping[str, str]
 ) -> list[Row]:
-    """Mean and spread of repeated measurements.
+    """Return mean and spread of repeated measurements, in order of first appearance.
 
     std is the standard deviation of the sample, sqrt(sum (x - mean)^2 / (n - 1)), and stderr is
-    std / sqrt(n). A single measurement has none.
-
-    Args:
-        records: Measurements.
-        by: The fields that say what was measured; records that agree in them are repetitions.
-        metrics: The fields that hold figures, each with "std" or "stderr".
-
-    Returns:
-        One row for each combination, in order of first appearance: the fields `by`, `NAME_mean` and
-        `NAME_std` or `NAME_stderr` for each metric, and `n`, the number of repetitions. A figure
-        that is None in some repetition is None.
-
-    Example:
-        >>> summarise([{"sae": "a", "f1": 1.0}, {"sae": "a", "f1": 3.0}], ["sae"], {"f1": "stderr"})
-        [{'sae': 'a', 'f1_mean': 2.0, 'f1_stderr': 1.0, 'n': 2}]
+    std / sqrt(n). A single measurement has none. Records that agree in the fields `by` are
+    repetitions; `metrics` names the figures, each with "std" or "stderr". A row has the fields
+    `by`, NAME_mean and NAME_std or NAME_stderr for each metric, and n, the number of repetitions. A
+    figure that is None in some repetition is None.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for record in records:

@@ -70,28 +70,9 @@ def build_column(
 ) -> SAE:
     """Build the untrained SAE of a column.
 
-    Args:
-        column: The column.
-        d_in: Width of the activations.
-        latents: Narrow number of latents. A wide column has four times as many, and an orbit SAE
-            has as many atoms.
-        k: Latents kept per sample.
-        hidden: Width of the encoder's hidden layer.
-        group_order: |G|; a crosscoder has a block of directions for each element.
-        candidates: Centroids of the activations for an archetypal column, shape [candidates, dim].
-        transport: An exact transport of the layer, for an orbit column.
-        seed: Seed of all weights, default 0.
-
-    Returns:
-        The SAE.
-
-    Raises:
-        OrbitLensError: If an archetypal column gets no candidates, or an orbit column no transport.
-
-    Example:
-        >>> sae = build_column(COLUMNS["vanilla_wide"], 16, 8, 3, hidden=64, group_order=4)
-        >>> sae.d_sae
-        32
+    `latents` is the narrow number: a wide column has four times as many, and an orbit SAE has as
+    many atoms. An archetypal column needs `candidates`, centroids of the activations; an orbit
+    column needs the exact `transport` of the layer.
     """
     d_sae = column.width * latents
     if column.dictionary == "free":
@@ -119,19 +100,7 @@ def _missing(argument: str, wanted: str, column: Column, maker: str) -> OrbitLen
 
 
 def column_objective(column: Column, orbit_weight: float) -> Objective:
-    """Return the objective of a column with its weight.
-
-    Args:
-        column: The column.
-        orbit_weight: lambda of the orbit SAE; 0 is plain reconstruction.
-
-    Returns:
-        The objective.
-
-    Example:
-        >>> column_objective(COLUMNS["orbit"], 0.0).__name__
-        'reconstruction'
-    """
+    """Return the objective of a column; `orbit_weight` 0 is plain reconstruction."""
     if column.objective is not objectives.orbit_invariance:
         return column.objective
     if orbit_weight == 0:
@@ -148,25 +117,6 @@ def oriented_reconstruction(
     An equivariant SAE decodes the oriented sample and moves the result, rho(g) D(E(psi(gx))). A
     crosscoder reads the canonical sample and decodes with the element's block, D_g(E(psi(x))). The
     others decode the oriented sample, D(E(psi(gx))).
-
-    Args:
-        column: The column.
-        sae: Its SAE.
-        orbits: Activations, shape [batch, |G|, dim].
-        elements: The orientation of each sample, shape [batch].
-        transport: The transport.
-
-    Returns:
-        Reconstructions, shape [batch, dim].
-
-    Example:
-        >>> import orbitlens as ol
-        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=50, seed=0)
-        >>> rho = ol.fit_transport(ol.store_from_array(toy.orbits, group=toy.group))
-        >>> column, turned = COLUMNS["equivariant_canonical"], torch.ones(50, dtype=torch.long)
-        >>> sae = build_column(column, 16, 8, 3, hidden=64, group_order=4)
-        >>> oriented_reconstruction(column, sae, toy.orbits, turned, rho).shape
-        torch.Size([50, 16])
     """
     rows = torch.arange(len(orbits))
     if sae.dictionary.orbit_order:

@@ -52,27 +52,11 @@ def compare(
     *,
     where: Mapping[str, Any],
 ) -> list[Comparison]:
-    """Join our results with a published table.
+    """Join our results with a published table; return one comparison per published figure.
 
     A published figure is a pair of columns NAME_mean and NAME_std or NAME_stderr. The other columns
-    name the measured case and are the keys of the join.
-
-    Args:
-        results: Our rows; they may have more columns than the published table.
-        expected: The published rows.
-        where: The values of our further columns in the published setting.
-
-    Returns:
-        One comparison for each published figure, row by row.
-
-    Raises:
-        OrbitLensError: If two of our rows have the same key.
-
-    Example:
-        >>> ours = [{"sae": "a", "canonical": "random", "f1_mean": 0.5, "f1_std": 0.1}]
-        >>> paper = [{"sae": "a", "f1_mean": 0.3, "f1_std": 0.05}]
-        >>> compare(ours, paper, where={"canonical": "random"})[0].verdict
-        'better'
+    name the measured case and are the keys of the join. `where` gives the values of our further
+    columns in the published setting.
     """
     if not expected:
         return []
@@ -127,17 +111,7 @@ def _judge(
 def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
     """Format a comparison as lines of text: ours, the paper's, the difference, a verdict.
 
-    Args:
-        compared: The result of `compare`.
-
-    Returns:
-        A head, one line for each figure, and a count of the verdicts; one line if nothing was
-        published.
-
-    Example:
-        >>> same = Comparison({"sae": "a"}, "f1", 0.5, 0.1, 0.45, 0.1, "within the spread")
-        >>> print(comparison_lines([same])[1])
-        a f1    0.500 +- 0.100    0.450 +- 0.100    +0.050  within the spread
+    The last line counts the verdicts. If nothing was published, there is one line.
     """
     if not compared:
         return ["nothing published to compare with"]

@@ -9,34 +9,12 @@ _PLACES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
 
 
 def names() -> list[str]:
-    """Return the names of the recipes, in alphabetical order.
-
-    Raises:
-        OrbitLensError: If there are no recipes.
-
-    Example:
-        >>> "toy" in names()
-        True
-    """
+    """Return the names of the recipes, in alphabetical order."""
     return sorted(path.parent.name for path in _folder().glob("*/run.py"))
 
 
 def locate(name: str) -> Path:
-    """Return the folder of a recipe.
-
-    Args:
-        name: Its name.
-
-    Returns:
-        The folder with its run.py, README.md, expected.csv and results.csv.
-
-    Raises:
-        OrbitLensError: If there is no such recipe.
-
-    Example:
-        >>> locate("toy").name
-        'toy'
-    """
+    """Return the folder of a recipe, with its run.py, README.md, expected.csv and results.csv."""
     if name not in names():
         raise unknown_name("recipe", name, names())
     return _folder() / name

@@ -108,20 +108,9 @@ def _stop(name: str, word: str, code: int) -> Never:
 def run_recipe(
     recipe: Recipe, budget: str, out: Path, *, jobs: int = 2, console: Console | None = None
 ) -> tuple[list[Comparison], list[Row]]:
-    """Run a recipe and write its results.
+    """Run a recipe, or continue it; return the comparison and the rows of results.csv.
 
-    Args:
-        recipe: The recipe.
-        budget: The name of its settings.
-        out: The folder to write. An interrupted run there is continued.
-        jobs: Jobs to run at once, default 2.
-        console: Shows progress; none by default.
-
-    Returns:
-        The comparison with the published table, and the rows of results.csv.
-
-    Raises:
-        OrbitLensError: If `out` holds something else.
+    `budget` names its settings, and `jobs` of its jobs run at once.
     """
     settings = recipe.budgets[budget]
     _claim(out, {"recipe": recipe.folder.name, "budget": budget, **settings})
