@@ -1,11 +1,14 @@
-"""The pages are true: their links lead somewhere, and their Python runs."""
+"""The pages are true: links lead to files, commands exist, and the Python of the README runs."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
+from orbitlens.cli.commands import commands
 from orbitlens.models import MLPAutoencoder
 
 from .house import ROOT
@@ -41,3 +44,16 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert names["codes"].shape == (3, 8 * 512)
     assert names["what"].shape == (3, 512)
     assert names["x_hat"].shape == (3, 16)
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    lines = re.findall(r"(?m)^orbitlens (.+)$", page.read_text())
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_verbs_and_options_that_exist(page: Path) -> None:
+    for verb, *words in commands_of(page):
+        command = commands.get_command(click.Context(commands), verb)
+        assert command is not None, verb
+        command.make_parser(click.Context(command)).parse_args(words)
