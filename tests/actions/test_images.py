@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens import groups
-from orbitlens.actions import Action, images
+from orbitlens.actions import Action, images, places_moved
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
@@ -253,3 +253,8 @@ def test_interpolation_rejects_integers() -> None:
 def test_an_element_outside_the_group_is_rejected(element: int) -> None:
     with pytest.raises(OrbitLensError, match=f"0 to 3, received {element}"):
         images(groups.cyclic(4))(torch.zeros(1, 1, 8, 8), element)
+
+
+def test_places_move_as_the_entries_of_a_map() -> None:
+    places = places_moved(lambda maps, g: maps.roll(g, -1), 3, 1, 3)
+    assert places.tolist() == [[0, 1, 2], [1, 2, 0], [2, 0, 1]]

@@ -72,3 +72,9 @@ def test_orientations_in_which_an_atom_is_the_same_share_its_edges() -> None:
     assert double_cosets(group, flip, flip).flatten().tolist() == [0, 1, 0, 1]
     whole = torch.ones(4, 1, dtype=torch.bool)
     assert double_cosets(group, whole, free).flatten().tolist() == [0, 0, 0, 0]
+
+
+def test_a_table_is_reduced_by_hand() -> None:
+    table = torch.tensor([[1.0, 2.0], [2.0, 1.0]]).reshape(2, 1, 2, 1)
+    relative, explained = reduce_table(table, groups.cyclic(2))
+    assert (relative.flatten().tolist(), explained) == ([1.0, 2.0], 1.0)

@@ -150,3 +150,10 @@ def test_a_folder_is_looked_at_before_any_work_and_says_what_changed(tmp_path: P
     (tmp_path / "1.png").write_bytes(b"no image")
     with pytest.raises(OrbitLensError, match=r"image .*1\.png: expected a whole PNG"):
         image_folder(tmp_path, in_memory=False)
+
+
+def test_a_tensor_stays_one_and_a_list_becomes_lazy() -> None:
+    assert as_rows(VALUES) is VALUES
+    rows = as_rows([np.zeros(3), np.ones(3)])
+    assert isinstance(rows, LazyInputs)
+    assert rows.shape == (2, 3)

@@ -291,3 +291,20 @@ def test_the_order_of_elements_is_compared_between_groups_of_one_name() -> None:
     )
     with pytest.raises(OrbitLensError, match=message):
         group.check_same_elements(other, "`store`")
+
+
+def test_the_turns_of_the_cube_come_before_its_mirror_images() -> None:
+    matrices = groups.signed_axes(inversion=True)
+    assert np.array_equal(matrices[0], np.eye(3))
+    assert np.array_equal(matrices[:24], groups.signed_axes())
+    assert np.linalg.det(matrices).round().tolist() == [1] * 24 + [-1] * 24
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("D4", (4, True)), ("C2", (2, False)), ("D1", (1, True)), ("C2xC2", (2, True)), ("S3", None)],
+)
+def test_turns_and_flips_are_known_by_their_table(
+    name: str, found: tuple[int, bool] | None
+) -> None:
+    assert groups.turns_and_flips(groups.from_name(name)) == found

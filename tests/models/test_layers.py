@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import BaseModel, get_layer, layer_names
+from orbitlens.models import BaseModel, as_they_are, get_layer, layer_names
 from orbitlens.models._layers import default_layer
 from orbitlens.models._pretrained import check_channels, image_preparation
 
@@ -90,3 +90,9 @@ def test_channels_and_normalisation_must_fit() -> None:
         check_channels("net", (3, 8, 8), 1)
     with pytest.raises(OrbitLensError, match="received 3 and 1"):
         image_preparation(size=(4, 4), channels=1, mean=(0.5, 0.5, 0.5), std=(0.5,))
+
+
+def test_images_are_left_unchanged_unless_a_network_prepares_them() -> None:
+    images = torch.ones(2, 1, 8, 8)
+    assert as_they_are(images) is images
+    assert BaseModel("tiny", nn.Sequential(nn.Flatten()), layer="0").prepare is as_they_are

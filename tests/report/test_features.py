@@ -94,3 +94,11 @@ def test_images_of_the_wrong_shape_are_rejected() -> None:
 
     with pytest.raises(OrbitLensError, match=r"`images_of`: expected .* received shape \[5, 4\]"):
         feature_cards(torch.ones(5, 1, 1), flat, sae="a", n_features=1)
+
+
+def test_rows_and_activations_of_a_latent_by_hand() -> None:
+    codes = torch.zeros(5, 2, 3)
+    codes[:, 0, 1] = torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
+    (card,) = feature_cards(codes, labelled, sae="vanilla", n_features=4, n_images=2)
+    assert (card.latent, card.firing_rates.tolist()) == (1, [1.0, 0.0])
+    assert card.activations.tolist() == [[5.0, 4.0], [0.0, 0.0]]

@@ -205,3 +205,10 @@ def test_the_page_needs_jinja2_alone(
     with pytest.raises(MissingExtraError, match=r"pip install 'orbitlens\[report\]'"):
         write_network_page(tmp_path / "other.html", network)
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_network_of_one_figure_has_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    record = {"group": {"name": "C4"}, "layers": [{"layer": "conv", "r2": 0.98}]}
+    assert write_network_page(path, record) == path
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")

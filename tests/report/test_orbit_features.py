@@ -158,3 +158,12 @@ def test_the_page_shows_atoms_with_their_orientations(
     assert "Image 1 for latent 7 under r³, activation 2.00" in page.attributes("alt")
     assert page.text.count("One row per orientation") == 1
     assert page.text.count("One row per group element") == 2
+
+
+def test_an_atom_has_a_row_for_each_orientation() -> None:
+    model = compose(TopK(1), OrbitDictionary(1, isotypic_basis(regular(C4))))
+    codes = torch.eye(4).expand(5, 4, 4)
+    (card,) = orbit_feature_cards(codes, labelled, model, sae="orbit", n_features=1)
+    assert card.orientations == (0, 1, 2, 3)
+    assert card.firing_rates.tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert card.images.shape[:2] == (4, 5)

@@ -260,3 +260,9 @@ def test_importing_the_room_loads_no_extra_and_writing_loads_no_pyplot(tmp_path:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
+
+
+def test_a_run_of_nothing_but_a_name_has_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert write_page(path, {"saes": {"vanilla": {}}}, {}, []) == path
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")

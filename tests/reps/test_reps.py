@@ -20,6 +20,7 @@ from orbitlens.reps import (
     isotypic_projections,
     multiplicities,
     permutation,
+    polar,
     real_type,
     regular,
     restrict,
@@ -301,3 +302,18 @@ def test_exactify_of_signs_is_the_character_that_most_of_them_follow() -> None:
 )
 def test_a_label_says_what_the_generators_do(group: Group, index: int, label: str) -> None:
     assert irrep_label(irreps(group)[index]) == label
+
+
+def test_the_norm_of_a_character_is_that_of_its_type() -> None:
+    assert [character_norm(irrep) for irrep in irreps(groups.cyclic(4))] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 2)])
+def test_the_polar_part_is_the_nearest_of_all_orthonormal_columns(shape: tuple[int, int]) -> None:
+    assert polar(torch.tensor([[3.0, 0.0], [0.0, -0.5]])).tolist() == [[1.0, 0.0], [0.0, -1.0]]
+    generator = torch.Generator().manual_seed(0)
+    matrix, *others = torch.randn(20, *shape, generator=generator, dtype=torch.float64)
+    found = polar(matrix)
+    torch.testing.assert_close(found.T @ found, torch.eye(shape[1], dtype=torch.float64))
+    distances = [(matrix - torch.linalg.qr(other).Q).norm() for other in others]
+    assert (matrix - found).norm() < min(distances)

@@ -12,6 +12,7 @@ from orbitlens.sae import (
     archetypal_sae,
     batch_topk_sae,
     crosscoder_sae,
+    orbit_dictionary,
     topk_sae,
 )
 from orbitlens.training._stack import stack_saes
@@ -120,3 +121,9 @@ def test_a_stacked_crosscoder_reconstructs_the_orbits_of_its_members() -> None:
     orbits = stack_saes(members).dictionary.orbit(codes)
     for orbit, member, own in zip(orbits, members, codes, strict=True):
         torch.testing.assert_close(orbit, member.dictionary.orbit(own), rtol=1e-4, atol=1e-5)
+
+
+def test_the_dictionary_of_an_sae_that_is_no_orbit_sae_is_refused_by_its_name() -> None:
+    message = "`mine`: expected an orbit SAE, .*received an SAE with a FreeDictionary"
+    with pytest.raises(OrbitLensError, match=message):
+        orbit_dictionary(topk_sae(4, 8, 2), name="`mine`")

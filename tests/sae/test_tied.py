@@ -235,3 +235,12 @@ def test_products_by_hand() -> None:
             products = layer.products(y, w)[0].tolist()
         assert products[0::2] == pytest.approx([2.0, -2.0])
         assert sorted(products[1::2]) == pytest.approx([-3.0, 3.0])
+
+
+def test_an_irrep_without_copies_takes_no_coordinates() -> None:
+    weights = Tied(groups.cyclic(4), (2, 0, 1))
+    y, w = torch.ones(3, 4), torch.ones(5, 4)
+    assert weights.dim == 4
+    assert weights.products(y, w).shape == (3, 20)
+    assert weights.sums(torch.ones(3, 20), w).shape == (3, 4)
+    assert weights.orbits(w).shape == (4, 5, 4)

@@ -207,3 +207,9 @@ def test_exact_says_how_many_orbits_it_needs() -> None:
     store = store_from_array(torch.randn(4, 2, 8), group=groups.cyclic(2))
     with pytest.raises(OrbitLensError, match=r"at least [78], two activations for each of the"):
         exact(store, np.arange(4))
+
+
+def test_cross_moments_by_hand() -> None:
+    moments = cross_moments([torch.tensor([[[1.0], [2.0]]])], groups.cyclic(2), 1)
+    assert moments.products.flatten().tolist() == [5.0, 4.0]  # 1*1 + 2*2 and 2*1 + 1*2
+    assert (moments.total.tolist(), moments.n, moments.variance) == ([3.0], 2, 0.25)

@@ -14,7 +14,16 @@ from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import direct_sum, homomorphism_errors, irreps, regular
 from orbitlens.testing import TransportContract
-from orbitlens.transport import Motion, exact, fit_transport, frequencies, lie, low_rank, spatial
+from orbitlens.transport import (
+    Motion,
+    condition_number,
+    exact,
+    fit_transport,
+    frequencies,
+    lie,
+    low_rank,
+    spatial,
+)
 from orbitlens.transport._token_kinds import mean_map, move_mean, tokens_before_places
 from orbitlens.typing import Tensor
 
@@ -319,3 +328,13 @@ def test_the_mean_map_follows_the_positions_and_back() -> None:
     moved = move_mean(mean, replace(plain, moves=swap)).squeeze(-1)
     assert moved.tolist() == [[2.0, 3.0], [3.0, 2.0]]
     assert move_mean(mean, plain).squeeze(-1).tolist() == [[2.0, 2.0], [3.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("diagonal", "number"), [([1.0, -1.0], 1.0), ([4.0, 2.0], 2.0), ([1.0, 0.0], math.inf)]
+)
+def test_the_largest_condition_number_of_all_elements_counts(
+    diagonal: list[float], number: float
+) -> None:
+    matrices = torch.stack([torch.eye(2), torch.diag(torch.tensor(diagonal))])
+    assert condition_number(matrices) == number

@@ -1,11 +1,14 @@
 """Actions: how a group moves inputs.
 
-Action               how each element moves inputs; every function below but the last returns one
+Action               how each element moves inputs; the functions here return one
 images               turns and flips of images, exact on the pixel grid or interpolated
 volumes              turns and mirror images of volumes: the symmetries of a cube
 reverse_complement   the two strands of DNA
 cyclic_shift         equal shifts along a periodic axis
 set_permutation      permutations of the elements of a set
+
+For the other rooms:
+
 places_moved         the `grid` of an action that rearranges entries
 """
 

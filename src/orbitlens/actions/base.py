@@ -120,22 +120,9 @@ class Action:
 def places_moved(
     move: _Move, order: int, height: int, width: int
 ) -> Int[np.ndarray, "group position"]:
-    """Return the place to which each place of a feature map moves, for an `Action.grid`.
+    """Return the row-major place to which each place of a map moves, for an `Action.grid`.
 
-    The function moves a map that holds the index of each place.
-
-    Args:
-        move: `move(maps, element)` rearranges the entries of maps [1, 1, height, width].
-        order: Number of elements, |G|.
-        height: Rows of the map.
-        width: Columns of the map.
-
-    Returns:
-        `places[g, p]`, the row-major place to which place p moves under g, shape [|G|, positions].
-
-    Example:
-        >>> places_moved(lambda maps, g: maps.flip(-1) if g else maps, 2, 1, 3).tolist()
-        [[0, 1, 2], [2, 1, 0]]
+    `move(maps, element)` rearranges the entries of maps [1, 1, height, width].
     """
     own = torch.arange(height * width).reshape(1, 1, height, width)
     origins = torch.stack([move(own, g).flatten() for g in range(order)])

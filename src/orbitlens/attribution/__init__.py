@@ -5,9 +5,10 @@ attribution_graph  gradient times activation between two sites -> AttributionGra
 AttributionGraph   one number for two atoms and a relative element; Edge, one of the strongest
 ablation_effects   the same by setting codes to zero -> AblationEffects
 agreement          rank correlation of the two -> Agreement
-reduce_table       from pairs (element, atom) to relative elements -> Reduction
 
 Correlations need scipy (extra "metrics"), which is loaded on first use.
+
+For the other rooms: reduce_table, from pairs (element, atom) to relative elements -> Reduction.
 """
 
 from orbitlens.attribution._relative import Reduction, reduce_table

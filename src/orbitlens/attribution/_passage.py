@@ -104,7 +104,10 @@ class Passage:
             for site in (self.earlier, self.later):
                 layer = get_layer(self.model, site.layer)
                 check_called_once(self.model, layer, trial, site.layer)
-                take_outputs(self.model, {site.layer: layer}, trial, _checked_by(site))
+                outputs = take_outputs(
+                    self.model, {site.layer: layer}, trial, lambda _, output: output
+                )
+                site.check_output(outputs[site.layer])
             self._check_order(trial)
 
     def _check_sources(self, action: Action) -> None:
@@ -145,11 +148,3 @@ class Passage:
                 received=f"{self.later.layer!r}, which does not",
                 remedy="name a layer that comes after the earlier one",
             )
-
-
-def _checked_by(site: Site) -> Callable[[str, Tensor], Tensor]:
-    def take(_: str, output: Tensor) -> Tensor:
-        site.check_output(output)
-        return output
-
-    return take

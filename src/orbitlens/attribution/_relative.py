@@ -28,24 +28,10 @@ class Reduction(NamedTuple):
 
 
 def reduce_table(table: ByElement, group: Group) -> Reduction:
-    """Reduce a table over pairs to relative elements.
+    """Reduce a table of effects of pairs (g, c) on pairs (g', c') to relative elements.
 
-        relative[h, c, c'] = mean_g table[g, c, gh, c']
-        explained = 1 - sum (table[g, c, gh, c'] - relative[h, c, c'])^2 / sum (table - mean)^2
-
-    Args:
-        table: Effect of each pair (g, c) on each pair (g', c'), shape [|G|, from, |G|, to].
-        group: The group.
-
-    Returns:
-        The reduced table, and the share of the variance that it explains.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> table = torch.tensor([[1.0, 2.0], [2.0, 1.0]]).reshape(2, 1, 2, 1)
-        >>> relative, explained = reduce_table(table, cyclic(2))
-        >>> relative.flatten().tolist(), explained
-        ([1.0, 2.0], 1.0)
+    relative[h, c, c'] = mean_g table[g, c, gh, c']
+    explained = 1 - sum (table[g, c, gh, c'] - relative[h, c, c'])^2 / sum (table - mean)^2
     """
     elements = torch.arange(group.order, device=table.device)
     products = torch.from_numpy(group.table.copy()).to(table.device)

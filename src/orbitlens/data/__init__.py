@@ -2,9 +2,6 @@
 
 Inputs         the record of a labelled set of inputs
 LazyInputs     inputs that are read when they are needed
-Indexed        the type of everything with a length and items
-Rows           the type of a tensor of inputs, or of lazy inputs
-as_rows        a tensor, or anything with a length and items -> Rows
 toy            sparse sums of known features under a known matrix      -> ToyData
 shapes         a glyph in each quadrant of an image                    -> Shapes
 shape_tasks    the 180 questions about these images                    -> Tasks
@@ -15,6 +12,12 @@ galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 MLL23_CLASSES  the names of these classes
 image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
+
+For the other rooms:
+
+Indexed        the type of everything with a length and items
+Rows           the type of a tensor of inputs, or of lazy inputs
+as_rows        a tensor, or anything with a length and items -> Rows
 """
 
 from orbitlens.data.base import Inputs

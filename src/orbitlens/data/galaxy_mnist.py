@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from orbitlens.data._download import fetch
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
+from orbitlens.errors import OrbitLensError, missing_extra, one_line, out_of_range, unknown_name
 from orbitlens.files import cache_folder, new_file, one_line_errors
 
 _CLASSES = ("smooth and round", "smooth and cigar-shaped", "edge-on disk", "unbarred spiral")
@@ -64,9 +64,7 @@ def galaxy_mnist(split: str = "train", size: int = 64, root: str | Path | None =
     if split not in _SPLITS:
         raise unknown_name("`split`", split, _SPLITS)
     if (size, "train") not in _ARCHIVES:
-        raise OrbitLensError(
-            "`size`", expected="64 or 224 pixels", received=size, remedy="choose one of these"
-        )
+        raise out_of_range("size", "64 or 224 pixels", size)
     try:
         import h5py  # noqa: F401
     except ImportError:

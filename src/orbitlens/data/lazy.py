@@ -113,21 +113,7 @@ Rows = Shaped[Tensor, "n *axes"] | LazyInputs
 
 
 def as_rows(inputs: object) -> Rows:
-    """Return a tensor unchanged, and anything else with a length and items as lazy inputs.
-
-    Args:
-        inputs: A tensor [n, *axes], `LazyInputs`, or something with a length and items.
-
-    Returns:
-        n inputs of shape [*axes].
-
-    Raises:
-        OrbitLensError: If there is no length, or the items are no numbers.
-
-    Example:
-        >>> as_rows([np.zeros(3), np.ones(3)]).shape
-        torch.Size([2, 3])
-    """
+    """Return a tensor unchanged, and anything else with a length and items as lazy inputs."""
     if isinstance(inputs, Tensor | LazyInputs):
         return inputs
     if not isinstance(inputs, Indexed):

@@ -10,6 +10,9 @@ permutation_group   the group that some permutations generate
 permutations        the permutation of every element, given those of the generators
 from_table          any group, from its product table
 from_name           a group by its name: "C4", "D4", "S3", "O", "C2xC3"
+
+For the other rooms:
+
 signed_axes         the octahedral group as matrices on the axes
 turns_and_flips     recognises C_n and D_n by their product table
 """

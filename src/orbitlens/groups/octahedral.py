@@ -47,16 +47,8 @@ def octahedral(*, inversion: bool = False) -> Group:
 def signed_axes(*, inversion: bool = False) -> Int[np.ndarray, "order 3 3"]:
     """Return the matrices of the cube's symmetries, in the order of the group's elements.
 
-    Args:
-        inversion: Whether to include the matrices of determinant -1, default False.
-
-    Returns:
-        Signed permutation matrices of the axes x, y, z, shape [24 or 48, 3, 3]; column i is the
-        image of axis i.
-
-    Example:
-        >>> signed_axes()[0].tolist()
-        [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    Signed permutation matrices of the axes x, y, z, shape [24 or 48, 3, 3]; column i is the image
+    of axis i. `inversion` adds those of determinant -1.
     """
     found = []
     for axes, signs in product(permutations(range(3)), product((1, -1), repeat=3)):

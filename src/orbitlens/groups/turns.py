@@ -73,19 +73,9 @@ def dihedral(n: int) -> Group:
 
 
 def turns_and_flips(group: Group) -> tuple[int, bool] | None:
-    """Recognise C_n and D_n by their product table.
+    """Return n and whether there are flips, for C_n and D_n by their product table, else None.
 
     C_2 and D_1 have the same table; their names tell them apart.
-
-    Args:
-        group: Any group.
-
-    Returns:
-        The number of turns n, and whether there are flips; None for any other group.
-
-    Example:
-        >>> turns_and_flips(dihedral(4)), turns_and_flips(cyclic(2)), turns_and_flips(dihedral(1))
-        ((4, True), (2, False), (1, True))
     """
     candidates = {(group.order, False): cyclic(group.order)}
     if group.order % 2 == 0:

@@ -1,6 +1,6 @@
 """Metrics: reconstruction, recovered features, and equivariance of an SAE.
 
-    squared_error, mse                    per sample
+    mse                                   per sample
     explained_variance, normalised_mse    over a whole set, one definition for everyone
     ReconstructionStats                   the same for sets larger than memory
     feature_recovery, Recovery            dictionary rows against true features (MMCS)
@@ -14,6 +14,8 @@
     orientation_codes                     its codes as the strength of each atom per orientation
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
+
+For the other rooms: squared_error, the error of each sample that the objectives train on.
 """
 
 from orbitlens.metrics.detection import feature_detection

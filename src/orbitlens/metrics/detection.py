@@ -50,7 +50,8 @@ def feature_detection(
 
     check_kept_count("`m`", m, codes.shape[1])
     codes, present = codes.detach().cpu(), present.cpu()
-    train, test = _halves(len(codes), seed)
+    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))
+    train, test = order[: len(codes) // 2], order[len(codes) // 2 :]
     ranking = rank_latents(codes[train], present[train])
     scores = []
     for feature in _scorable(present[train], present[test]).tolist():
@@ -59,12 +60,6 @@ def feature_detection(
         )
         scores.append(binary_f1(predicted == 1, present[test, feature]))
     return float(np.mean(scores))
-
-
-def _halves(n: int, seed: int) -> tuple[Int[Tensor, " train"], Int[Tensor, " test"]]:
-    """Cut 0..n-1 into two random halves."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    return order[: n // 2], order[n // 2 :]
 
 
 def _scorable(

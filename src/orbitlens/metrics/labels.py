@@ -8,7 +8,6 @@ in the inner product that the group keeps. They show which elements leave the di
 As a function on the group they hold the direction's share in every irrep.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -192,28 +191,14 @@ def _labels(
         )
     weights = [irrep.character * irrep.dim / character_norm(irrep) for irrep in irreps(group)]
     shares = (torch.stack(weights) @ cosines / group.order).T.clamp(0, 1).tolist()
-    fired: Sequence[list[float] | None] = (
-        [None] * len(shares) if rates is None else rates.T.tolist()
-    )
-    return [
-        _label(group, tuple(parts), tuple(left.nonzero().flatten().tolist()), fires)
-        for parts, left, fires in zip(shares, alone, fired, strict=True)
-    ]
-
-
-def _label(
-    group: Group,
-    shares: tuple[float, ...],
-    stabiliser: tuple[int, ...],
-    rates: list[float] | None,
-) -> SymmetryLabel:
-    return SymmetryLabel(
-        irrep_shares=shares,
-        stabiliser=stabiliser,
-        orbit_size=group.order // len(stabiliser),
-        firing_rates=None if rates is None else tuple(rates),
-        sentence=symmetry_sentence(group, stabiliser, shares),
-    )
+    labels = []
+    for i, parts in enumerate(shares):
+        left = tuple(alone[i].nonzero().flatten().tolist())
+        fired = None if rates is None else tuple(rates[:, i].tolist())
+        sentence = symmetry_sentence(group, left, parts)
+        label = SymmetryLabel(tuple(parts), left, group.order // len(left), fired, sentence)
+        labels.append(label)
+    return labels
 
 
 def _check_directions(directions: Tensor) -> None:

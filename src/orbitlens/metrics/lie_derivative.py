@@ -24,6 +24,8 @@ _AXES = {"rotation": ("turn",), "translation": ("x", "y")}
 _LEAST_SIDE = 3
 
 _Forward = Callable[[Tensor], Mapping[str, Tensor]]
+_Maps = Float[Tensor, "batch channels height width"]
+_Places = Bool[Tensor, "height width"]
 
 
 def lie_derivative_errors(
@@ -121,11 +123,7 @@ def lie_derivative_errors(
 class _Sums:
     """Sums over batches for a part of a layer, in float64."""
 
-    def __init__(
-        self,
-        values: Float[Tensor, "batch channels height width"],
-        seen: Bool[Tensor, "height width"],
-    ) -> None:
+    def __init__(self, values: _Maps, seen: _Places) -> None:
         self.seen = seen
         # The origin of all values, so that a constant layer stays exactly constant when moved.
         self.zero = values[:1, :, seen][:, :, :1, None].clone()
@@ -133,16 +131,14 @@ class _Sums:
         self.total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
         self.squares = self.change = 0.0
 
-    def add(self, values: Float[Tensor, "batch channels height width"]) -> None:
+    def add(self, values: _Maps) -> None:
         """Add the outputs for images that have not moved."""
         places = (values - self.zero)[:, :, self.seen].double()
         self.count += places.shape[0] * places.shape[2]
         self.total += places.sum(dim=(0, 2))
         self.squares += places.square().sum().item()
 
-    def add_change(
-        self, difference: Float[Tensor, "batch channels height width"], steps: float
-    ) -> None:
+    def add_change(self, difference: _Maps, steps: float) -> None:
         """Add the difference of outputs for moved images, moved back."""
         self.change += (difference[:, :, self.seen].double() / steps).square().sum().item()
 
@@ -161,9 +157,7 @@ def _error(parts: list[_Sums], axes: int) -> float:
     return math.sqrt(change / variance)
 
 
-def _parts(
-    name: str, output: Tensor, prefix: int, *, square: bool
-) -> list[Float[Tensor, "batch channels height width"]]:
+def _parts(name: str, output: Tensor, prefix: int, *, square: bool) -> list[_Maps]:
     """Split an output into vectors, as maps of one place, and a map."""
     # Halves are too coarse for small differences.
     output = output.to(torch.promote_types(output.dtype, torch.float32))
@@ -188,18 +182,12 @@ def _parts(
     return parts
 
 
-def _map_or_mean(
-    values: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch channels height2 width2"]:
+def _map_or_mean(values: _Maps) -> Float[Tensor, "batch channels height2 width2"]:
     large = min(values.shape[2:]) >= _LEAST_SIDE
     return values if large else values.mean(dim=(2, 3), keepdim=True)
 
 
-def _seen(
-    values: Float[Tensor, "batch channels height width"],
-    transformation: str,
-    size: tuple[int, int],
-) -> Bool[Tensor, "height width"]:
+def _seen(values: _Maps, transformation: str, size: tuple[int, int]) -> _Places:
     """Return the places that count: not the border, and for turns only the inscribed circle."""
     height, width = values.shape[2:]
     seen = torch.ones(height, width, dtype=torch.bool, device=values.device)
@@ -224,9 +212,7 @@ def _origins(axis: str, t: float, height: int, width: int) -> Float[Tensor, "2 3
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _moved(
-    values: Float[Tensor, "batch channels height width"], origins: Float[Tensor, "2 3"]
-) -> Float[Tensor, "batch channels height width"]:
+def _moved(values: _Maps, origins: Float[Tensor, "2 3"]) -> _Maps:
     """Move images or maps; a map of one place stays."""
     if values.shape[2:] == (1, 1):
         return values

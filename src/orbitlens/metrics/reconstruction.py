@@ -20,24 +20,7 @@ _ROWS_AT_ONCE = 8192
 def squared_error(
     x: Float[Tensor, "batch dim"], x_hat: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, " batch"]:
-    """Return the squared distance of each sample from its reconstruction.
-
-    error[i] = ||x_i - x_hat_i||^2, summed over the dimensions
-
-    Args:
-        x: Activations, shape [batch, dim].
-        x_hat: Reconstructions, same shape.
-
-    Returns:
-        One value per sample, shape [batch].
-
-    Raises:
-        OrbitLensError: If the shapes differ; nothing is broadcast.
-
-    Example:
-        >>> squared_error(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)).item()
-        25.0
-    """
+    """Return ||x_i - x_hat_i||^2 of each sample; nothing is broadcast."""
     _check_same_shape(x, x_hat)
     # One pass, and one for the gradient, where a difference and its square take six.
     return mse_loss(x_hat, x, reduction="none").sum(dim=-1)

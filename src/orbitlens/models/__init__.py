@@ -8,9 +8,12 @@ GroupCNN           equivariant by construction, or broken by degrees: a known an
 train_autoencoder  trains an autoencoder on images that the group moves at random -> AutoencoderFit
 resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION" -> BaseModel
 layer_names        the names of a network's layers
+Prepare            the type of functions that prepare images for a network
+
+For the other rooms:
+
 get_layer          the layer with a name
 ALL_LAYERS         the name that stands for every layer
-Prepare            the type of functions that prepare images for a network
 as_they_are        the preparation that returns images unchanged
 """
 

@@ -25,19 +25,7 @@ def layer_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def get_layer(module: nn.Module, name: str) -> nn.Module:
-    """Return the submodule called `name`.
-
-    Args:
-        module: Any network.
-        name: A dotted name out of `layer_names(module)`.
-
-    Raises:
-        OrbitLensError: If there is no such layer; it lists the most similar names.
-
-    Example:
-        >>> get_layer(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), "1")
-        ReLU()
-    """
+    """Return the submodule with a dotted name; the error lists the most similar names."""
     layers: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
     if name and name in layers:
         return layers[name]

@@ -16,6 +16,8 @@ from torch.nn.functional import linear
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models._building import check_sizes, seeded_weights
 
+_Images = Float[Tensor, "batch channels height width"]
+
 _CNN_WIDTHS = (16, 32)
 _SHRINKAGE = 4  # of the CNN's two layers of stride 2
 _VIT_WIDTH = 128
@@ -58,9 +60,7 @@ class MLPAutoencoder(nn.Module):
             )
             self.decoder = _mlp_decoder(size, channels, dim)
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, images: _Images) -> _Images:
         """Return the reconstruction of the images."""
         reconstruction: Tensor = self.decoder(self.encoder(images))
         return reconstruction
@@ -126,9 +126,7 @@ class CNNAutoencoder(nn.Module):
                 nn.ConvTranspose2d(narrow, channels, 3, stride=2, padding=1, output_padding=1),
             )
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, images: _Images) -> _Images:
         """Return the reconstruction of the images."""
         reconstruction: Tensor = self.decoder(self.encoder(images))
         return reconstruction
@@ -215,9 +213,7 @@ class ViTAutoencoder(nn.Module):
             self.encoder = _ViTEncoder((size // patch) ** 2, channels, dim, patch, depth, heads)
             self.decoder = _mlp_decoder(size, channels, dim)
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, images: _Images) -> _Images:
         """Return the reconstruction of the images."""
         reconstruction: Tensor = self.decoder(self.encoder(images))
         return reconstruction
@@ -252,9 +248,7 @@ class _ViTEncoder(nn.Module):
         self.norm = nn.LayerNorm(_VIT_WIDTH)
         self.head = nn.Linear(_VIT_WIDTH, dim)
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch dim"]:
+    def forward(self, images: _Images) -> Float[Tensor, "batch dim"]:
         patches = self.embedding(images).flatten(2).mT
         tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1)
         code: Tensor = self.head(self.norm(self.blocks(tokens + self.positions)[:, 0]))

@@ -11,16 +11,7 @@ Prepare = Callable[[Tensor], Tensor]
 
 
 def as_they_are(images: Tensor) -> Tensor:
-    """Return the images unchanged: the preparation for networks that need none.
-
-    Args:
-        images: Any images, [n, channels, height, width].
-
-    Example:
-        >>> import torch
-        >>> as_they_are(torch.ones(2, 1, 8, 8)).shape
-        torch.Size([2, 1, 8, 8])
-    """
+    """Return the images unchanged: the preparation for networks that need none."""
     return images
 
 

@@ -1,11 +1,14 @@
 """Pages and pictures of results. Each page is one HTML file that loads nothing.
 
+    draw_attribution     edges between the features of two layers -> a PNG
+
+For the other rooms:
+
     write_page           metrics, training curves and features -> the page of a run
     write_network_page   the figures of every layer -> the page of a network
     feature_cards        codes -> the latents to show, with top images per element
     orbit_feature_cards  the same for the atoms of an orbit SAE, with top images per orientation
     FeatureCard          one latent of an SAE, or one atom
-    draw_attribution     edges between the features of two layers -> a PNG
 
 They need jinja2, matplotlib and pillow (extra "report"), which are loaded on first use.
 """

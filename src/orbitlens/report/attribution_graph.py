@@ -64,8 +64,8 @@ def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -
         axes.set_axis_off()
         heights = [_heights(atoms, rows) for atoms in (left, right)]
         _draw_edges(axes, graph, edges, *heights)
-        for side, (places, name) in enumerate(zip(heights, _titles(graph), strict=True)):
-            _draw_atoms(axes, side, places, name)
+        for side, name in enumerate((graph.earlier, graph.later)):
+            _draw_atoms(axes, side, heights[side], name.rpartition(":")[2])
         axes.set_xlim(-0.2, 1.2)
         axes.set_ylim(rows - 0.4, -1.3)
         with new_file(out) as file:
@@ -75,11 +75,6 @@ def draw_attribution(graph: AttributionGraph, out: Path | str, *, n: int = 16) -
 def _heights(atoms: list[int], rows: int) -> dict[int, float]:
     step = rows / len(atoms)
     return {atom: (place + 0.5) * step - 0.5 for place, atom in enumerate(atoms)}
-
-
-def _titles(graph: AttributionGraph) -> tuple[str, str]:
-    earlier, later = (name.rpartition(":")[2] for name in (graph.earlier, graph.later))
-    return earlier, later
 
 
 def _draw_edges(

@@ -60,31 +60,9 @@ def feature_cards(
 
     equal ones by their index. For every group element the images are those of the distinct samples
     with the largest z_i(gx). Where a latent fires on fewer samples, the rest have activation 0.
-
-    Args:
-        codes: z(gx) of held-out samples along their orbits, shape [n, group, latents].
-        images_of: Returns the images of some samples, moved by one group element, values in [0, 1].
-        sae: Name of the SAE.
-        n_features: Maximum number of latents; fewer are shown where fewer fire.
-        n_images: Images per orientation, default 6; fewer where there are fewer samples.
-        labels: The effect of the group on each latent, in words, such as the sentences of
-            `orbitlens.metrics.symmetry_labels`, shape [latents]; None (default) for none.
-
-    Returns:
-        One card per latent, largest energy first.
-
-    Raises:
-        OrbitLensError: If `n_images` is below 1, `n_features` is below 0, the number of labels is
-            not that of the latents, or `images_of` does not return one image
-            [channels, height, width] per sample.
-
-    Example:
-        >>> codes = torch.zeros(5, 2, 3)
-        >>> codes[:, 0, 1] = torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
-        >>> picture_of = lambda samples, element: torch.rand(len(samples), 1, 8, 8)
-        >>> card, = feature_cards(codes, picture_of, sae="vanilla", n_features=4, n_images=2)
-        >>> card.latent, card.firing_rates.tolist(), card.activations.tolist()
-        (1, [1.0, 0.0], [[5.0, 4.0], [0.0, 0.0]])
+    `codes` are z(gx) of held-out samples along their orbits. `images_of(samples, element)` returns
+    the images of some samples, moved by one element, with values in [0, 1]. `labels` says in words
+    what the group does to each latent.
     """
     _check_counts(n_features, n_images)
     if labels is not None and len(labels) != codes.shape[-1]:
@@ -134,36 +112,10 @@ def orbit_feature_cards(
     Atoms and samples are chosen from these strengths [n, element, atom] as `feature_cards` chooses
     from codes. A picture in row g is the sample moved by the m of its maximum, as the network saw
     it, so the rows show the same content in different orientations: row g is row e moved by g, as
-    far as the network is equivariant. Orientations of an atom that are the same share a row.
-
-    Args:
-        codes: z(mx) of held-out samples x moved by elements m = 0, 1, ..., shape
-            [n, moved, |G| * n_atoms]. Give whole orbits, as to `feature_cards`, so that every
-            orientation is seen; `codes[:, :1]` shows only unmoved samples.
-        images_of: Returns the images of some samples, moved by one group element, values in [0, 1].
-        model: The orbit SAE; the label of each atom is read from its dictionary.
-        sae: Name of the SAE.
-        n_features: Maximum number of atoms; fewer are shown where fewer fire.
-        n_images: Images per orientation, default 6; fewer where there are fewer samples.
-
-    Returns:
-        One card per atom, largest energy first. Firing rates are those of unmoved samples.
-
-    Raises:
-        OrbitLensError: If the model is no orbit SAE, `n_images` is below 1, `n_features` is below
-            0, or `images_of` does not return one image per sample.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> from orbitlens.reps import isotypic_basis, regular
-        >>> from orbitlens.sae import OrbitDictionary, TopK, compose
-        >>> atoms = OrbitDictionary(1, isotypic_basis(regular(cyclic(4))))
-        >>> model = compose(TopK(1), atoms)
-        >>> picture_of = lambda samples, element: torch.rand(len(samples), 1, 8, 8)
-        >>> codes = torch.eye(4).expand(5, 4, 4)
-        >>> card, = orbit_feature_cards(codes, picture_of, model, sae="orbit", n_features=1)
-        >>> card.orientations, card.firing_rates.tolist(), card.images.shape[:2]
-        ((0, 1, 2, 3), [1.0, 0.0, 0.0, 0.0], torch.Size([4, 5]))
+    far as the network is equivariant. Orientations of an atom that are the same share a row. Firing
+    rates are those of unmoved samples. `codes` are z(mx) of held-out samples x moved by elements m
+    = 0, 1, ...; give whole orbits, so that every orientation is seen. `codes[:, :1]` shows only
+    unmoved samples.
     """
     _check_counts(n_features, n_images)
     strongest, moves = orientation_codes(model, codes).max(dim=1)

@@ -28,32 +28,14 @@ def write_page(
     histories: _Histories,
     cards: Sequence[FeatureCard],
 ) -> Path:
-    """Write the page of a run.
+    """Write the page of a run to an HTML file, and return its path.
 
     The file is self-contained: it holds its pictures, charts, style and script, loads nothing from
     a network, and is complete without the script. It is written under a temporary name and renamed.
-    The same input gives the same bytes. Parts of `metrics` that are missing or None are left out or
-    shown as a dash; figures that are not finite are called so.
-
-    Args:
-        path: The HTML file; replaced if it exists.
-        metrics: The record of the run, as in its metrics.json.
-        histories: For each SAE "loss", "explained_variance" and "dead_latents", one value per
-            epoch; may be empty.
-        cards: Features to show, see `feature_cards`; may be empty.
-
-    Returns:
-        The path.
-
-    Raises:
-        MissingExtraError: If jinja2, matplotlib or pillow is not installed.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     page = write_page(Path(folder) / "page.html", {"saes": {"vanilla": {}}}, {}, [])
-        ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
-        True
+    The same input gives the same bytes. `metrics` is the record in metrics.json; parts that are
+    missing or None are left out or shown as a dash, and figures that are not finite are called so.
+    `histories` has for each SAE "loss", "explained_variance" and "dead_latents", one value per
+    epoch.
     """
     return write_html(path, "page.html.j2", _view(metrics, histories, cards))
 

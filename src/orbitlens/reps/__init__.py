@@ -5,7 +5,6 @@ regular               the group permutes its own elements
 permutation           the group permutes points
 irreps                all real irreducible representations
 real_type             the type of an irrep: "real", "complex" or "quaternionic"
-character_norm        the same as a number: 1, 2 or 4
 irrep_label           an irrep in words, such as "turns with r"
 direct_sum            a block-diagonal sum of representations
 tensor_product        a representation on pairs of coordinates
@@ -15,8 +14,12 @@ multiplicities        the number of copies of each irrep
 isotypic_projections  projections onto the copies of each irrep
 isotypic_basis        coordinates in which a representation is block-diagonal -> IsotypicBasis
 exactify              the orthogonal representation near a family of matrices
-polar                 the nearest orthogonal matrix
 homomorphism_errors   the distance of a family of matrices from a representation
+
+For the other rooms:
+
+character_norm        the type of an irrep as a number: 1, 2 or 4
+polar                 the nearest orthogonal matrix
 """
 
 from orbitlens.reps.base import Representation, homomorphism_errors, permutation, regular

@@ -9,13 +9,15 @@ from orbitlens.groups import Group
 from orbitlens.reps.base import Representation
 from orbitlens.reps.irreps import irreps
 
+_Family = Float[Tensor, "order dim dim"]
+
 _ROUNDS = 100
 _AT_REST = 1e-4
 _INDEPENDENT = 0.5
 _UNCLEAR = 0.5
 
 
-def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Representation:
+def exactify(group: Group, matrices: _Family) -> Representation:
     """Return an orthogonal representation near a family of matrices.
 
     Step 1 finds the irreps and their places. Each irrep has matrix units in the family,
@@ -70,24 +72,13 @@ def exactify(group: Group, matrices: Float[Tensor, "order dim dim"]) -> Represen
 
 
 def polar(matrices: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows columns"]:
-    """Return the nearest matrix with orthonormal columns, U V^T of U S V^T.
-
-    Args:
-        matrices: Matrices with at least as many rows as columns, shape [..., rows, columns].
-
-    Returns:
-        Matrices of the same shape.
-
-    Example:
-        >>> polar(torch.tensor([[3.0, 0.0], [0.0, -0.5]])).tolist()
-        [[1.0, 0.0], [0.0, -1.0]]
-    """
+    """Return the nearest matrix with orthonormal columns, U V^T of U S V^T, if rows >= columns."""
     U, _, Vh = torch.linalg.svd(matrices, full_matrices=False)
     return U @ Vh
 
 
 def _irreducible_copies(
-    group: Group, family: Float[Tensor, "order dim dim"]
+    group: Group, family: _Family
 ) -> tuple[Float[Tensor, "dim filled"], list[int]]:
     """Find orthonormal columns of irreps in a family, the clearest first, and the irrep of each.
 
@@ -116,9 +107,7 @@ def _irreducible_copies(
     return basis, kinds
 
 
-def _matrix_units(
-    irrep: Representation, family: Float[Tensor, "order dim dim"]
-) -> Float[Tensor, "component dim dim"]:
+def _matrix_units(irrep: Representation, family: _Family) -> Float[Tensor, "component dim dim"]:
     """Return p_11, p_21, ... of an irrep in the family."""
     units = torch.einsum("ga,gij->aij", irrep.matrices[:, :, 0], family)
     return units * irrep.dim / len(family)
@@ -141,7 +130,7 @@ def _candidates(
     return sorted(found, key=lambda candidate: -candidate[0])
 
 
-def _copies(group: Group, family: Float[Tensor, "order dim dim"]) -> Float[Tensor, "order dim dim"]:
+def _copies(group: Group, family: _Family) -> _Family:
     """Fill the space with copies of irreps, the clearest in the family first."""
     basis, kinds = _irreducible_copies(group, family)
     # The identity acts on the rest of the space, where no irrep is clear.

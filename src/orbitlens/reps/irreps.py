@@ -63,19 +63,7 @@ def irreps(group: Group) -> tuple[Representation, ...]:
 
 
 def character_norm(irrep: Representation) -> int:
-    """Return <chi, chi> = mean_g chi(g)^2: 1 for real, 2 for complex, 4 for quaternionic type.
-
-    Args:
-        irrep: A real irreducible representation.
-
-    Returns:
-        1, 2 or 4.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> [character_norm(irrep) for irrep in irreps(cyclic(4))]
-        [1, 1, 2]
-    """
+    """Return <chi, chi> = mean_g chi(g)^2: 1 for real, 2 for complex, 4 for quaternionic type."""
     return round(irrep.character.square().mean().item())
 
 

@@ -8,19 +8,22 @@ archetypal_sae      TopK with mixtures of data as directions, a baseline
 crosscoder_sae      TopK with one block of directions per group element, a baseline
 orbit_sae           a dictionary tied over the group, codes over (element, atom)
 compose             an SAE of a sparsity rule and a dictionary, with the encoder that fits
-orbit_dictionary    the dictionary of an orbit SAE, or an error; its former name is orbits_of
 dense               an orbit SAE written out as an ordinary one
 encode_maps         codes of an orbit SAE at every position of feature maps or tokens
 decode_maps         maps from such codes
 move_codes          the codes of a moved input from such codes
-BUILDERS            topk_sae and batch_topk_sae by their names in files
-SPARSITY_RULES      TopK and BatchTopK by their names in files
 encoders            Encoder, LinearEncoder, MLPEncoder, OrbitLinearEncoder, OrbitMLPEncoder
 sparsity rules      Sparsity, TopK, BatchTopK, OnePose
 dictionaries        Dictionary, FreeDictionary, ArchetypalDictionary, CrosscoderDictionary,
                     OrbitDictionary
-Tied                products with every orientation of weights, in isotypic coordinates
 kmeans_candidates   centroids of data, the candidates of an archetypal dictionary
+
+For the other rooms:
+
+orbit_dictionary    the dictionary of an orbit SAE, or an error; its former name is orbits_of
+BUILDERS            topk_sae and batch_topk_sae by their names in files
+SPARSITY_RULES      TopK and BatchTopK by their names in files
+Tied                products with every orientation of weights, in isotypic coordinates
 """
 
 from orbitlens.sae.builders import (

@@ -4,7 +4,7 @@ from typing import NamedTuple, final
 
 from torch import nn
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.encoders import Encoder
@@ -68,12 +68,7 @@ class SAE(nn.Module):
                 remedy="build both parts with the same widths",
             )
         if sparsity.k > encoder.d_sae:
-            raise OrbitLensError(
-                "`k`",
-                expected=f"at most the number of latents, {encoder.d_sae}",
-                received=sparsity.k,
-                remedy="lower k or take more latents",
-            )
+            raise out_of_range("k", f"at most the number of latents, {encoder.d_sae}", sparsity.k)
         self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
 
     @property
@@ -142,21 +137,7 @@ class SAE(nn.Module):
 
 
 def orbit_dictionary(sae: SAE, *, name: str = "`sae`") -> OrbitDictionary:
-    """Return the dictionary of an orbit SAE.
-
-    Args:
-        sae: The SAE, or a stack.
-        name: The SAE's name in the error.
-
-    Raises:
-        OrbitLensError: If the SAE has another dictionary.
-
-    Example:
-        >>> from orbitlens.sae import topk_sae
-        >>> orbit_dictionary(topk_sae(4, 8, 2))
-        Traceback (most recent call last):
-        orbitlens.errors.OrbitLensError: `sae`: expected an orbit SAE, whose codes are over ...
-    """
+    """Return the dictionary of an orbit SAE or a stack; refuse another SAE, called `name`."""
     if not isinstance(sae.dictionary, OrbitDictionary):
         raise OrbitLensError(
             name,

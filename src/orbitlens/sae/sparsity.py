@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import out_of_range
 from orbitlens.kernels import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
@@ -201,7 +201,5 @@ SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {
 
 def _checked(k: int) -> int:
     if k < 1:
-        raise OrbitLensError(
-            "`k`", expected="at least 1", received=k, remedy="keep at least one latent"
-        )
+        raise out_of_range("k", "at least 1", k)
     return k

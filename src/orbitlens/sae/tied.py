@@ -40,16 +40,8 @@ class Tied(nn.Module):
     """Inner products with every orientation of some weights, and their adjoint sums.
 
     Both follow from one trilinear form, T(y, w, z) = sum_{g, c} z[g, c] <rho(g) w_c, y>.
-
-    Args:
-        group: The group.
-        multiplicities: How often each of `irreps(group)` occurs, as in `IsotypicBasis`.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> tied = Tied(cyclic(4), (2, 0, 1))
-        >>> tied.products(torch.ones(3, 4), torch.ones(5, 4)).shape
-        torch.Size([3, 20])
+    Activations y and weights w are in isotypic coordinates; z has all atoms of the first element,
+    then of the next. `multiplicities` are those of `IsotypicBasis`.
     """
 
     kernel: Tensor
@@ -82,20 +74,13 @@ class Tied(nn.Module):
     def products(
         self, y: StackedActivations, weights: Float[Tensor, "*stack atoms dim"]
     ) -> StackedCodes:
-        """Return <rho(g) w_c, y> for every element g and atom c.
+        """Return <rho(g) w_c, y> for every element g and atom c, shape [batch, |G| * atoms].
 
             F_i[a, e, c] = sum_j y[i, a, j] w_c[i, e, j]
             product[g, c] = sum_i sum_{a, e} irrep_i(g)[a, e] F_i[a, e, c]
 
         An irrep of two rotating components, irrep_i(g) = cos I + sin J, has two coefficients
         instead of four, <y, w_c> and <J^T y, w_c>.
-
-        Args:
-            y: Activations in isotypic coordinates, shape [batch, dim].
-            weights: One vector per atom, in the same coordinates, shape [atoms, dim].
-
-        Returns:
-            Products, element after element, shape [batch, |G| * atoms].
         """
         if self._dense(y):
             return y @ self.orbits(weights).flatten(-3, -2).mT
@@ -106,17 +91,10 @@ class Tied(nn.Module):
     def sums(
         self, codes: StackedCodes, weights: Float[Tensor, "*stack atoms dim"]
     ) -> StackedActivations:
-        """Return sum_{g, c} z[g, c] rho(g) w_c.
+        """Return sum_{g, c} z[g, c] rho(g) w_c, shape [batch, dim].
 
-            Z_i[a, e, c] = sum_g irrep_i(g)[a, e] z[g, c]
-            y[i, a, j] = sum_{e, c} Z_i[a, e, c] w_c[i, e, j]
-
-        Args:
-            codes: z, element after element, shape [batch, |G| * atoms].
-            weights: One vector per atom, in isotypic coordinates, shape [atoms, dim].
-
-        Returns:
-            Sums in the same coordinates, shape [batch, dim].
+        Z_i[a, e, c] = sum_g irrep_i(g)[a, e] z[g, c]
+        y[i, a, j] = sum_{e, c} Z_i[a, e, c] w_c[i, e, j]
         """
         if self._dense(codes):
             return codes @ self.orbits(weights).flatten(-3, -2)
@@ -128,14 +106,7 @@ class Tied(nn.Module):
     def orbits(
         self, weights: Float[Tensor, "*stack atoms dim"]
     ) -> Float[Tensor, "*stack group atoms dim"]:
-        """Return rho(g) w_c for every element and atom.
-
-        Args:
-            weights: One vector per atom, in isotypic coordinates, shape [atoms, dim].
-
-        Returns:
-            Moved vectors in the same coordinates, shape [|G|, atoms, dim].
-        """
+        """Return rho(g) w_c for every element and atom, in the same coordinates."""
         return torch.cat(
             [
                 torch.einsum(

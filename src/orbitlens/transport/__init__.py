@@ -10,20 +10,23 @@ exact              a representation: whitened, orthogonal, made of irreps
 spatial            maps and token grids: places move, one matrix acts on the channels
 low_rank           exact on the leading directions of wide activations
 fit_exact          the exact transport of a layer that an orbit SAE can be built on
-serves_orbit_saes  whether an orbit SAE can be built on a transport
 lie                any angle, from a generator; frequencies counts its planes
 move               rho(g_i) x_i: moves each sample by its own element
 transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk: ScoreSums
 transport_r2       R^2 of given matrices on given orbits
-order_errors       ||M^n - I|| of each generator
-condition_number   max over g of the ratio of singular values
 measure_layer      every figure of one layer -> LayerEquivariance
 measure_network    the figures of every layer of a network -> NetworkEquivariance
 choose_group       ranks candidate groups against their controls -> GroupChoice
-rank_groups        ranks groups by figures measured before
 symmetry_spectrum  share of the variance in each irrep
 canonical_scores   equivariance and invariance by canonical correlations
 shuffled           a control: orbits with their elements in random order
+
+For the other rooms:
+
+serves_orbit_saes  whether an orbit SAE can be built on a transport
+order_errors       ||M^n - I|| of each generator
+condition_number   max over g of the ratio of singular values
+rank_groups        ranks groups by figures measured before
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 

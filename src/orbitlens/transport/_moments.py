@@ -97,23 +97,6 @@ def cross_moments(
 
     The sum takes every pair of samples of an orbit with relative element g, not only the pairs that
     start at the canonical sample. C(e) is n times the second moment of the whole set.
-
-    Args:
-        chunks: Orbits, each of shape [batch, |G|, dim].
-        group: The group.
-        dim: Width of the activations.
-
-    Returns:
-        The sums.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> orbit = torch.tensor([[[1.0], [2.0]]])
-        >>> moments = cross_moments([orbit], cyclic(2), 1)
-        >>> moments.products.flatten().tolist()  # 1*1 + 2*2 and 2*1 + 1*2
-        [5.0, 4.0]
-        >>> moments.variance
-        0.25
     """
     sums = MomentSums(group, dim)
     for chunk in chunks:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group, turns_and_flips
 from orbitlens.reps import Representation, restrict
 from orbitlens.transport.motion import Motion
@@ -128,9 +128,7 @@ class Transport:
             OrbitLensError: If the transport does not have this angle.
         """
         if not math.isfinite(degrees):
-            raise OrbitLensError(
-                "`degrees`", expected="a number", received=degrees, remedy="give an angle"
-            )
+            raise out_of_range("degrees", "a number", degrees)
         if self.motion.generator is not None:
             angle = math.radians(degrees)
             return torch.linalg.matrix_exp(angle * self.motion.generator).float()

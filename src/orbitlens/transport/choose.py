@@ -53,14 +53,7 @@ def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupCh
 
 
 def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
-    """Rank groups by figures measured before, as `choose_group` does.
-
-    Args:
-        measured: The figures of one layer, one record for each group.
-
-    Returns:
-        The ranking and the chosen group.
-    """
+    """Rank groups by the figures of one layer under each, as `choose_group` does."""
     acting = [figures for figures in measured if figures.verdict != "none"]
     ranked: list[LayerEquivariance] = []
     while acting:

@@ -89,20 +89,7 @@ def fit_transport(
 
 
 def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
-    """Measure ||M^n - I||_F / ||I||_F for each generator, with n its order in the group.
-
-    Args:
-        group: The group.
-        matrices: rho(g) for every element, shape [|G|, dim, dim].
-
-    Returns:
-        One error per generator, under the name of the generator.
-
-    Example:
-        >>> from orbitlens.groups import cyclic
-        >>> order_errors(cyclic(2), torch.tensor([[[1.0]], [[3.0]]]))
-        {'r': 8.0}
-    """
+    """Measure ||M^n - I||_F / ||I||_F for each generator by name, with n its order in the group."""
     eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype)
     errors = {}
     for g in group.generators:
@@ -114,15 +101,7 @@ def order_errors(group: Group, matrices: Matrices) -> dict[str, float]:
 def condition_number(matrices: Matrices) -> float:
     """Return the largest ratio of singular values, max over g of s_max(g) / s_min(g).
 
-    Args:
-        matrices: rho(g) for every element, shape [|G|, dim, dim].
-
-    Returns:
-        1 for orthogonal matrices, infinity if a matrix has no inverse.
-
-    Example:
-        >>> condition_number(torch.diag(torch.tensor([4.0, 2.0]))[None])
-        2.0
+    It is 1 for orthogonal matrices, and infinite if a matrix has no inverse.
     """
     values = torch.linalg.svdvals(matrices)
     return float((values[:, 0] / values[:, -1]).max())

@@ -22,19 +22,6 @@ def serves_orbit_saes(transport: Transport) -> bool:
     It can if rho(gh) = rho(g) rho(h) by construction, and if one rho(g) moves every row of a store.
     Identity, gradient and least-squares transports fail the first condition. A transport "spatial"
     of a token grid with a class token fails the second.
-
-    Args:
-        transport: A fitted transport.
-
-    Returns:
-        True for "exact", "low_rank" and "lie", and for "spatial" without tokens of its own.
-
-    Example:
-        >>> import orbitlens as ol
-        >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
-        >>> store = ol.store_from_array(toy.orbits, group=toy.group)
-        >>> [serves_orbit_saes(ol.fit_transport(store, m)) for m in ("least_squares", "exact")]
-        [False, True]
     """
     return transport.method in _REPRESENTATIONS and transport.motion.tokens is None
 

@@ -9,6 +9,8 @@ from numpy import ndarray
 
 from orbitlens.typing import Float, Matrices, Tensor
 
+_Rows = Float[Tensor, "n *position dim"]
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,7 @@ class Motion:
         core = self.core.to(dtype)
         return Motion(core, self.variable, basis, tokens, self.moves, mean, self.generator)
 
-    def __call__(
-        self, x: Float[Tensor, "n *position dim"], g: int
-    ) -> Float[Tensor, "n *position dim"]:
+    def __call__(self, x: _Rows, g: int) -> _Rows:
         """Return rho(g) x without moving positions: entry p of the result belongs at `moves[g, p]`.
 
         Rows [n, dim] move without the mean; [n, positions, dim] move about it.
@@ -77,7 +77,7 @@ class Motion:
         there = self.mean if self.moves is None else self.mean[torch.from_numpy(self.moves[g])]
         return there + self._of_deviations(x - self.mean, g)
 
-    def move(self, x: Float[Tensor, "n *position dim"], g: int) -> Float[Tensor, "n *position dim"]:
+    def move(self, x: _Rows, g: int) -> _Rows:
         """Return rho(g) x, with every position of [n, positions, dim] moved by g as well."""
         if self.moves is None:
             return self(x, g)
@@ -85,18 +85,14 @@ class Motion:
         moved[:, torch.from_numpy(self.moves[g]).to(x.device)] = self(x, g)
         return moved
 
-    def _of_deviations(
-        self, x: Float[Tensor, "n *position dim"], g: int
-    ) -> Float[Tensor, "n *position dim"]:
+    def _of_deviations(self, x: _Rows, g: int) -> _Rows:
         if self.tokens is None or x.ndim == 2:
             return self._along_channels(x, g)
         first = len(self.tokens)
         stay = torch.einsum("npi,pji->npj", x[:, :first], self.tokens[:, g])
         return torch.cat([stay, self._along_channels(x[:, first:], g)], dim=1)
 
-    def _along_channels(
-        self, x: Float[Tensor, "n *position dim"], g: int
-    ) -> Float[Tensor, "n *position dim"]:
+    def _along_channels(self, x: _Rows, g: int) -> _Rows:
         if self.basis is None:
             return x @ self.core[g].T
         inside = x @ self.basis

@@ -39,10 +39,8 @@ class Scores:
 class ScoreSums:
     """The sums behind `Scores`, chunk by chunk: two numbers for each input and element.
 
-    Sums run in float64 about the first sample, so that a large mean costs no precision.
-
-    Args:
-        motion: The motion that predicts psi(gx) from psi(x).
+    Sums run in float64 about the first sample, so that a large mean costs no precision. `motion`
+    predicts psi(gx) from psi(x).
     """
 
     def __init__(self, motion: Motion) -> None:

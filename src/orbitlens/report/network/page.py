@@ -14,31 +14,14 @@ from orbitlens.report.network._table import network_table
 
 
 def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
-    """Write the page of the equivariance report of a network.
+    """Write the page of the equivariance report of a network to an HTML file, and return its path.
 
     The file is self-contained and needs no script. It is written under a temporary name and
-    renamed. The same record gives the same bytes. Entries that are missing or None are left out or
-    shown as a dash; figures that are not finite are called so.
-
-    Args:
-        path: The HTML file; replaced if it exists.
-        record: JSON-ready. "layers" has the figures of each layer, in the order in which the
-            network calls them; "skipped" has the reason for each layer that was not measured.
-            "model", "inputs", "group", "action", "config" and "seconds" describe the measurement.
-
-    Returns:
-        The path.
-
-    Raises:
-        MissingExtraError: If jinja2 is not installed.
-
-    Example:
-        >>> import tempfile
-        >>> record = {"group": {"name": "C4"}, "layers": [{"layer": "conv", "r2": 0.98}]}
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     page = write_network_page(Path(folder) / "page.html", record)
-        ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
-        True
+    renamed. The same record gives the same bytes. "layers" of the record has the figures of each
+    layer, in the order in which the network calls them, and "skipped" the reason for each layer
+    that was not measured; "model", "inputs", "group", "action", "config" and "seconds" describe the
+    measurement. Entries that are missing or None are left out or shown as a dash; figures that are
+    not finite are called so.
     """
     return write_html(path, "network.html.j2", _view(record))
 

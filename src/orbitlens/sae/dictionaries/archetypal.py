@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize, one_hot
 
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.typing import Float, Tensor
 
@@ -66,12 +66,7 @@ class ArchetypalDictionary(Dictionary):
     ) -> None:
         super().__init__()
         if not delta >= 0:
-            raise OrbitLensError(
-                "`delta`",
-                expected="at least 0",
-                received=delta,
-                remedy="0 leaves mixtures of data alone",
-            )
+            raise out_of_range("delta", "at least 0, which leaves mixtures of data alone", delta)
         count, self.d_in = candidates.shape
         self.d_sae, self.delta = d_sae, delta
         self.register_buffer("candidates", _standardised(candidates))
@@ -155,12 +150,7 @@ def kmeans_candidates(
         )
     distinct = len(data.unique(dim=0))
     if not 1 <= n <= distinct:
-        raise OrbitLensError(
-            "`n`",
-            expected=f"1 to {distinct} clusters, the number of distinct samples",
-            received=n,
-            remedy="ask for fewer clusters or give more samples",
-        )
+        raise out_of_range("n", f"1 to {distinct} clusters, the number of distinct samples", n)
     kmeans = KMeans(n, n_init=1, max_iter=100, random_state=seed)
     # Several threads add up in the order in which they finish: not the same bits every time.
     with threadpool_limits(1):
