@@ -74,16 +74,16 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
     )
 
 
-def out_of_range(name: str, expected: str, received: object) -> OrbitLensError:
+def out_of_range(
+    name: str, expected: str, received: object, remedy: str = "give a number in range"
+) -> OrbitLensError:
     """Return the error for a number outside its range.
 
     Example:
         >>> print(out_of_range("k", "at least 1", 0))
         `k`: expected at least 1, received 0; give a number in range
     """
-    return OrbitLensError(
-        f"`{name}`", expected=expected, received=received, remedy="give a number in range"
-    )
+    return OrbitLensError(f"`{name}`", expected=expected, received=received, remedy=remedy)
 
 
 def one_line(error: BaseException) -> str:

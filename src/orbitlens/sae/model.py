@@ -68,7 +68,12 @@ class SAE(nn.Module):
                 remedy="build both parts with the same widths",
             )
         if sparsity.k > encoder.d_sae:
-            raise out_of_range("k", f"at most the number of latents, {encoder.d_sae}", sparsity.k)
+            raise out_of_range(
+                "k",
+                f"at most the number of latents, {encoder.d_sae}",
+                sparsity.k,
+                "lower k or take more latents",
+            )
         self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
 
     @property

@@ -128,7 +128,7 @@ class Transport:
             OrbitLensError: If the transport does not have this angle.
         """
         if not math.isfinite(degrees):
-            raise out_of_range("degrees", "a number", degrees)
+            raise out_of_range("degrees", "a number", degrees, "give an angle")
         if self.motion.generator is not None:
             angle = math.radians(degrees)
             return torch.linalg.matrix_exp(angle * self.motion.generator).float()

@@ -150,7 +150,12 @@ def kmeans_candidates(
         )
     distinct = len(data.unique(dim=0))
     if not 1 <= n <= distinct:
-        raise out_of_range("n", f"1 to {distinct} clusters, the number of distinct samples", n)
+        raise out_of_range(
+            "n",
+            f"1 to {distinct} clusters, the number of distinct samples",
+            n,
+            "ask for fewer clusters or give more samples",
+        )
     kmeans = KMeans(n, n_init=1, max_iter=100, random_state=seed)
     # Several threads add up in the order in which they finish: not the same bits every time.
     with threadpool_limits(1):
