@@ -201,5 +201,5 @@ SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {
 
 def _checked(k: int) -> int:
     if k < 1:
-        raise out_of_range("k", "at least 1", k)
+        raise out_of_range("k", "at least 1", k, "keep at least one latent")
     return k

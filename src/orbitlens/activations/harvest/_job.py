@@ -197,7 +197,7 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
             "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
         )
     if batch_size < 1:
-        raise out_of_range("batch_size", "at least 1", batch_size)
+        raise out_of_range("batch_size", "at least 1", batch_size, "choose for example 256")
     action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
 
 
