@@ -90,7 +90,7 @@ CASES = {
 
 @dataclass
 class Tally:
-    """What happened to the trainings of one case."""
+    """Counts of the trainings of one case, and of their faults."""
 
     kills: int = 0
     in_writing: int = 0

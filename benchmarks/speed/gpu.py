@@ -156,7 +156,7 @@ def fit(
     revival_weight: float,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> None:
-    """Our `fit`, of which an epoch is a pass over the data."""
+    """Our `fit`; an epoch is a pass over the data."""
     store = ol.store_from_array(data[:, None].numpy(), group=ol.groups.cyclic(1))
     ol.fit(
         sae.to(DEVICE),
@@ -271,7 +271,7 @@ def dictionary_learning(settings: Settings) -> Train:
 
 
 def sparsify(settings: Settings) -> Train:
-    """What its `Trainer` does with a batch, with its Triton kernel where that can be imported."""
+    """Its `Trainer` on one batch, with its Triton kernel if that can be imported."""
     from sparsify import SparseCoder, SparseCoderConfig
 
     config = SparseCoderConfig(num_latents=settings.d_sae, k=settings.k)

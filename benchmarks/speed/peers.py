@@ -106,7 +106,7 @@ def dictionary_learning(settings: Settings) -> Peer:
 
 
 def sparsify(settings: Settings) -> Peer:
-    """What its `Trainer` does with a batch of activations, which it takes from language models."""
+    """Its `Trainer` on one batch of activations, which it takes from language models."""
     from sparsify import SparseCoder, SparseCoderConfig
 
     torch.manual_seed(settings.seed)

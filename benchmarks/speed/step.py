@@ -128,7 +128,7 @@ def bare_product(settings: Settings, clock: Clock) -> float:
 
 @dataclass
 class Figures:
-    """What is known of a contestant: seconds of a step and bytes, in all and before training."""
+    """Figures of a contestant: seconds of a step, and bytes in all and before training."""
 
     seconds: float = float("inf")
     peak: float = 0.0

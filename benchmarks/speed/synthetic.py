@@ -9,7 +9,7 @@ def mixtures(settings: Settings, n: int, *, seed: int = 0) -> Tensor:
     """Sparse mixtures of unit vectors with noise, of mean square one.
 
     Args:
-        settings: d_sae vectors of width d_in, of which k are in each mixture.
+        settings: d_sae vectors of width d_in; each mixture has k of them.
         n: Number of mixtures.
         seed: Seed of the mixtures; the vectors are the same for all.
 

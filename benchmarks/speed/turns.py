@@ -1,4 +1,4 @@
-"""Contestants that take turns: one process for each, which works only when it is told to.
+"""Contestants that take turns: one process for each, which works only when it is called.
 
 A machine that others use is fast and slow by turns. So every contestant is started and warmed up,
 and then each does a piece of work at its turn, in rounds; the best of each counts.
