@@ -1,4 +1,4 @@
-"""What the room hands on, on numbers that are worked out by hand."""
+"""The exports of the room, on numbers that are worked out by hand."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What recipes share, on small cases."""
+"""The code that recipes share, on small cases."""
 
 import numpy as np
 import torch

@@ -56,8 +56,8 @@ def plan_lines(record: dict[str, Any]) -> list[str]:
         f"store: {size(store['on_disk'])} on disk ({record['dtype']}, not compressed), shards "
         f"{store['shards']:,}, samples in each {store['shard_samples']:,}",
         f"harvest: {duration(harvest['seconds'])} ({times}), "
-        f"workers {record['workers']}, memory {size(harvest['memory_bytes'])}, of which inputs "
-        f"{size(harvest['input_bytes'])}",
+        f"workers {record['workers']}, memory {size(harvest['memory_bytes'])} "
+        f"(inputs: {size(harvest['input_bytes'])})",
         f"transport: {methods}, memory {size(transport['memory_bytes'])}{_why(transport)}",
     ]
     for name, each in record["training"].items():

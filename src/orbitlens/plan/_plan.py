@@ -19,7 +19,7 @@ _LEARNED = 20  # bytes per parameter: weights, a copy in training, gradient, two
 def plan(
     config: RunConfig, out: Path, *, dim: int | None = None, positions: int = 1, workers: int = 1
 ) -> Record:
-    """Plan a run of activations of width `dim`, or of the source, of which a few are harvested."""
+    """Plan a run on activations of width `dim`, or on the source; then a few are harvested."""
     check_pairs(config, group := from_name(config.group))
     shape, cost = (group.order, positions, dim or 1), Record()
     if dim is None:

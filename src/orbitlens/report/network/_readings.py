@@ -42,7 +42,7 @@ def title(record: Record) -> str:
 
 
 def lead(record: Record) -> str:
-    """Describe the findings in a few sentences, without those that are unknown."""
+    """Describe the known findings in a few sentences."""
     sentences = (_verdicts(record), _growth(record), _fall_sentence(record), _inputs(record))
     return " ".join(filter(None, sentences))
 
