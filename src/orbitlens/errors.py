@@ -1,6 +1,7 @@
-"""One family of errors: what was expected, what was received, what to do."""
+"""One family of errors and one of warnings: what was expected, what was received, what to do."""
 
 import copyreg
+import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 __all__ = [
     "MissingExtraError",
     "OrbitLensError",
+    "OrbitLensWarning",
     "missing_extra",
     "one_line",
     "out_of_range",
     "unknown_name",
+    "warn",
 ]
 
 
@@ -38,8 +41,24 @@ class OrbitLensError(ValueError):
         return copyreg.__newobj__, (type(self), str(self))  # type: ignore[attr-defined]
 
 
+class OrbitLensWarning(UserWarning):
+    """A result may be wrong or mean nothing; a run prints it, and shows it on its page."""
+
+
 class MissingExtraError(OrbitLensError):
     """An optional library is needed and is not installed."""
+
+
+def warn(subject: str, *, found: str, remedy: str) -> None:
+    """Warn that a result is doubtful: what was found, and what to do.
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as seen:
+        ...     warn("layer '3'", found="it is constant", remedy="choose another layer")
+        >>> print(seen[0].message)
+        layer '3': it is constant; choose another layer
+    """
+    warnings.warn(OrbitLensWarning(f"{subject}: {found}; {remedy}"), stacklevel=3)
 
 
 def missing_extra(library: str, *, extra: str) -> MissingExtraError:

@@ -13,19 +13,21 @@ from_name           a group by its name: "C4", "D4", "S3", "O", "C2xC3"
 
 For the other rooms:
 
+as_group            a group that is given as such or by its name
 signed_axes         the octahedral group as matrices on the axes
 turns_and_flips     recognises C_n and D_n by their product table
 """
 
 from orbitlens.groups.base import Group
 from orbitlens.groups.from_table import from_table
-from orbitlens.groups.names import from_name, product
+from orbitlens.groups.names import as_group, from_name, product
 from orbitlens.groups.octahedral import octahedral, signed_axes
 from orbitlens.groups.permutation import permutation_group, permutations, symmetric
 from orbitlens.groups.turns import cyclic, dihedral, turns_and_flips
 
 __all__ = [
     "Group",
+    "as_group",
     "cyclic",
     "dihedral",
     "from_name",

@@ -42,6 +42,24 @@ def from_name(name: str) -> Group:
     return reduce(product, factors)
 
 
+def as_group(group: Group | str) -> Group:
+    """Return a group that is given as such or by its name.
+
+    Raises:
+        OrbitLensError: If it is neither.
+    """
+    if isinstance(group, Group):
+        return group
+    if isinstance(group, str):
+        return from_name(group)
+    raise OrbitLensError(
+        "`group`",
+        expected='a group, or its name such as "C4"',
+        received=type(group).__name__,
+        remedy="see orbitlens.groups",
+    )
+
+
 def product(left: Group, right: Group) -> Group:
     """Return the direct product, (g, h)(g', h') = (gg', hh').
 

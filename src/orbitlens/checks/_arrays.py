@@ -1,0 +1,125 @@
+"""Arrays at the door: lists, NumPy arrays and tensors, as one kind."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from orbitlens.errors import OrbitLensError, one_line
+
+
+def as_tensor(
+    name: str, value: object, *, dtype: torch.dtype | None = torch.float32, finite: bool = True
+) -> Shaped[Tensor, "..."]:
+    """Return numbers as a tensor of a type; None keeps a floating type, and makes others float32.
+
+    A tensor of the right type is returned as it is. Masked entries, NaN and infinity are errors, as
+    are complex numbers, objects and text.
+    """
+    tensor = _plain_tensor(name, value)
+    if dtype is None:
+        dtype = tensor.dtype if tensor.is_floating_point() else torch.float32
+    converted = tensor.to(dtype)
+    if finite and not bool(torch.isfinite(converted).all()):
+        bad = int((~torch.isfinite(converted)).sum())
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"finite numbers that fit {str(dtype).removeprefix('torch.')}",
+            received=f"{bad} NaN or infinite values",
+            remedy="repair or leave out these samples",
+        )
+    return converted
+
+
+def as_labels(labels: object, n: int, class_names: tuple[str, ...] = ()) -> Int64[np.ndarray, " n"]:
+    """Return one class index per sample, from whole numbers of any type, or from booleans."""
+    array = _plain_array("labels", labels)
+    if array.ndim != 1 or len(array) != n:
+        raise OrbitLensError(
+            "`labels`",
+            expected=f"one per sample, shape [{n}]",
+            received=f"shape {list(array.shape)}",
+            remedy="give one class index per sample (argmax of one-hot labels, a column flattened)",
+        )
+    if array.dtype.kind not in "iub":
+        raise OrbitLensError(
+            "`labels`",
+            expected="class indices, whole numbers from 0",
+            received=f"{array.dtype} such as {array[:1].tolist()[0] if len(array) else None!r}",
+            remedy="number the classes, for example with numpy.unique(names, return_inverse=True)",
+        )
+    array = array.astype(np.int64)
+    most = len(class_names) - 1 if class_names else None
+    if len(array) and (array.min() < 0 or (most is not None and array.max() > most)):
+        raise OrbitLensError(
+            "`labels`",
+            expected="0 or more" if most is None else f"indices into the {most + 1} class names",
+            received=f"labels in {array.min()}..{array.max()}",
+            remedy="number the classes from 0" if most is None else "name every class",
+        )
+    return array
+
+
+def as_samples(samples: object, n: int, name: str = "samples") -> Int64[np.ndarray, " chosen"]:
+    """Return the indices of samples, 0 to n - 1, given as such or as a boolean mask of length n."""
+    array = _plain_array(name, samples)
+    if array.dtype.kind == "b" and array.shape == (n,):
+        return np.flatnonzero(array)
+    if array.size == 0 and array.ndim == 1:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"a list of indices, or a boolean mask of shape [{n}]",
+            received=f"{array.dtype} of shape {list(array.shape)}",
+            remedy="give for example numpy.flatnonzero(mask)",
+        )
+    if len(array) and not (array.min() >= 0 and array.max() < n):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"indices in 0..{n - 1}",
+            received=f"indices in {array.min()}..{array.max()}",
+            remedy="choose samples of the store",
+        )
+    return array.astype(np.int64)
+
+
+def _plain_array(name: str, value: object) -> Shaped[np.ndarray, "..."]:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise _not_numbers(name, f"a masked array with {int(value.mask.sum())} masked entries")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise _not_numbers(name, one_line(error)) from None
+    if array.dtype.kind == "O":
+        raise _not_numbers(name, f"{type(value).__name__} of objects")
+    return array
+
+
+def _plain_tensor(name: str, value: Any) -> Shaped[Tensor, "..."]:
+    if not isinstance(value, Tensor):
+        array = _plain_array(name, value)
+        if array.dtype.kind not in "fiub":
+            raise _not_numbers(name, f"{type(value).__name__} of type {array.dtype}")
+        try:
+            value = torch.from_numpy(
+                np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
+            )
+        except TypeError:
+            value = torch.from_numpy(array.astype(np.float64))
+    if value.is_complex():
+        raise _not_numbers(name, f"complex numbers, {value.dtype}")
+    return value
+
+
+def _not_numbers(name: str, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"`{name}`",
+        expected="numbers: a tensor, an array or nested lists of one length",
+        received=received,
+        remedy="convert them first",
+    )
