@@ -12,6 +12,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import (
     TO_READ,
     cache_folder,
+    digest_of,
     new_file,
     new_folder,
     one_at_a_time,
@@ -131,6 +132,40 @@ def test_only_an_object_is_a_record() -> None:
         parse_json("[]", "config.json")
     with pytest.raises(OrbitLensError, match="expected a JSON file, received JSONDecodeError"):
         parse_json("{", "config.json")
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """Whatever is changed, even by hand; a file of an earlier version has no checksum."""
+    path = tmp_path / "config.json"
+    write_json({"seed": 1, "lr": 0.5}, path)
+    whole = path.read_text()
+    for damaged in (whole.replace("0.5", "0.6"), whole.replace("seed", "seee")):
+        path.write_text(damaged)
+        with pytest.raises(OrbitLensError, match="config.json: expected what was written"):
+            read_json(path)
+    path.write_text('{"lr": 0.6}')
+    assert read_json(path) == {"lr": 0.6}
+    path.write_text('{"lr": 0.6, "checksum": 7}')
+    with pytest.raises(OrbitLensError, match="with checksum 7"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 800 + "1" + "}" * 800])
+def test_records_that_are_nested_too_deep_are_refused(text: str) -> None:
+    with pytest.raises(OrbitLensError, match="config.json: expected a JSON file"):
+        parse_json(text, "config.json")
+
+
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(OrbitLensError, match="expected a regular file"):
+        read_json(tmp_path / "config.json")
+
+
+def test_a_digest_is_of_the_record_as_it_is_read_back() -> None:
+    first, again = {"a": {10: 0, 9: (1, float("nan"))}}, {"a": {"9": [1, None], "10": 0}}
+    assert digest_of(first) == digest_of(again)
+    assert digest_of({"a": 1}) != digest_of({"a": 1.5}) != digest_of({"b": 1.5})
 
 
 def test_the_cache_is_where_the_environment_says(

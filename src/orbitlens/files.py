@@ -1,8 +1,14 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are whole or absent: written under a temporary name, then renamed.
+
+A JSON file has a checksum of the rest among its fields. A file that was damaged, or changed by
+hand, is refused when it is read. Files without the field, of earlier versions, are taken as they
+are.
+"""
 
 import csv
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -18,6 +24,8 @@ from orbitlens.errors import OrbitLensError, one_line
 __all__ = [
     "TO_READ",
     "cache_folder",
+    "check_regular",
+    "digest_of",
     "new_file",
     "new_folder",
     "one_at_a_time",
@@ -31,6 +39,7 @@ __all__ = [
 ]
 
 TO_READ, _TO_WRITE = "a place that can be read", "a place that can be written"
+_CHECKSUM = "checksum"
 
 
 @contextmanager
@@ -108,9 +117,15 @@ def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensErr
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:
-    """Write the `to_json` of a record to a file, whole or not at all."""
+    """Write the `to_json` of a record and its checksum to a file, whole or not at all."""
     with new_file(path) as file:
-        file.write_text(to_json(record) + "\n")
+        file.write_text(to_json({**record, _CHECKSUM: digest_of(record)}) + "\n")
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """Return sixteen hexadecimal digits that change with any field of a JSON-ready record."""
+    plain = json.loads(to_json(record))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def to_json(record: Mapping[str, Any]) -> str:
@@ -119,7 +134,8 @@ def to_json(record: Mapping[str, Any]) -> str:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a file with a JSON object; anything else is an error."""
+    """Read a file with a JSON object that has its checksum, if any; anything else is an error."""
+    check_regular(path)
     try:
         text = Path(path).read_bytes()
     except PermissionError as error:
@@ -129,11 +145,23 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return parse_json(text, str(path))
 
 
+def check_regular(path: str | Path) -> None:
+    """Refuse a pipe or a device in the place of a file, which might never answer."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OrbitLensError(
+            str(path),
+            expected="a regular file",
+            received="a pipe, a socket or a device",
+            remedy="put a copy of the file there",
+        )
+
+
 def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
     """Read a JSON object from the content of a file; `subject` names the file in errors."""
     try:
         record = json.loads(text)
-    except ValueError as error:
+        to_json(record if isinstance(record, dict) else {})  # not nested too deep
+    except (ValueError, RecursionError) as error:
         raise _no_json(subject, error) from None
     if not isinstance(record, dict):
         raise OrbitLensError(
@@ -142,6 +170,15 @@ def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
             received=type(record).__name__,
             remedy="the file is not one that OrbitLens wrote",
         )
+    if _CHECKSUM in record:
+        written, found = record.pop(_CHECKSUM), digest_of(record)
+        if written != found:
+            raise OrbitLensError(
+                subject,
+                expected=f"what was written, with checksum {str(written)[:16]}",
+                received=f"checksum {found}, the file was changed or damaged since",
+                remedy="restore it from a copy, or write it again",
+            )
     return record
 
 
