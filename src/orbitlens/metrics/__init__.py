@@ -12,12 +12,14 @@
     symmetry_labels, SymmetryLabel        irrep shares, stabiliser and a sentence for each latent
     atom_labels                           the same for each atom of an orbit SAE
     orientation_codes                     its codes as the strength of each atom per orientation
+    alike_atoms                           pairs of atoms that the group moves into one another
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
 
 For the other rooms: squared_error, the error of each sample that the objectives train on.
 """
 
+from orbitlens.metrics.alike import alike_atoms
 from orbitlens.metrics.detection import feature_detection
 from orbitlens.metrics.equivariance import equivariance_error, invariance_error, moving_share
 from orbitlens.metrics.labels import (
@@ -41,6 +43,7 @@ __all__ = [
     "ReconstructionStats",
     "Recovery",
     "SymmetryLabel",
+    "alike_atoms",
     "atom_labels",
     "dead_latents",
     "equivariance_error",

@@ -8,6 +8,11 @@ PRECISIONS             the names of the precisions of the search for the largest
 unit_scale             the factor that brings activations to unit variance
 choose_orbit_weight    choose the weight of invariance on held-out orbits
 WeightChoice           its choice, with the figures of every weight
+
+For the other rooms:
+
+still_falling          whether more epochs would make the loss clearly smaller
+blew_up                whether training ended in numbers that mean nothing
 """
 
 from orbitlens.training._encode import PRECISIONS
@@ -15,6 +20,7 @@ from orbitlens.training._member import History
 from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import unit_scale
 from orbitlens.training._views import VIEWS, Objective
+from orbitlens.training.curves import blew_up, still_falling
 from orbitlens.training.fit import FitResult, fit
 from orbitlens.training.orbit_weight import WeightChoice, choose_orbit_weight
 
@@ -26,7 +32,9 @@ __all__ = [
     "History",
     "Objective",
     "WeightChoice",
+    "blew_up",
     "choose_orbit_weight",
     "fit",
+    "still_falling",
     "unit_scale",
 ]
