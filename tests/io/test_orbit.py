@@ -128,7 +128,7 @@ def test_what_is_stored_does_not_grow_with_the_group(tmp_path: Path) -> None:
 def test_a_file_whose_multiplicities_do_not_fit_is_refused(tmp_path: Path) -> None:
     folder = save(orbit_sae(8, 6, 3, rho(cyclic(4))), tmp_path / "sae")
     config = read_json(folder / "cfg.json")
-    for wrong, message in (([2, 2], "every field"), ([2, 2, 3], "not of the same SAE")):
+    for wrong, message in (([2, 2], "every field"), ([2, 2, 3], "settings that it was written")):
         write_json({**config, "multiplicities": wrong}, folder / "cfg.json")
         with pytest.raises(OrbitLensError, match=message):
             load(folder)

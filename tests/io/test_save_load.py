@@ -118,7 +118,7 @@ def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
     (small / "sae_weights.safetensors").write_bytes(
         (large / "sae_weights.safetensors").read_bytes()
     )
-    with pytest.raises(OrbitLensError, match="not of the same SAE"):
+    with pytest.raises(OrbitLensError, match="settings that it was written with, received others"):
         load(small)
 
 

@@ -14,10 +14,12 @@ from_name           a group by its name: "C4", "D4", "S3", "O", "C2xC3"
 For the other rooms:
 
 as_group            a group that is given as such or by its name
+check_moves         checks that places move by permutations that multiply as the group
 signed_axes         the octahedral group as matrices on the axes
 turns_and_flips     recognises C_n and D_n by their product table
 """
 
+from orbitlens.groups._moves import check_moves
 from orbitlens.groups.base import Group
 from orbitlens.groups.from_table import from_table
 from orbitlens.groups.names import as_group, from_name, product
@@ -28,6 +30,7 @@ from orbitlens.groups.turns import cyclic, dihedral, turns_and_flips
 __all__ = [
     "Group",
     "as_group",
+    "check_moves",
     "cyclic",
     "dihedral",
     "from_name",

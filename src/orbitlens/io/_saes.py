@@ -8,6 +8,8 @@ An orbit SAE is stored as it was trained, not |G| times larger: one vector per a
 in isotypic coordinates, with T and T_inverse. Its group, multiplicities and transport are in
 `cfg.json`. `orbitlens.sae.dense` writes it out as an SAE that SAELens reads.
 
+An SAE of SAELens with TopK is read as well, see `_from_saelens`.
+
 The parts say their settings and build themselves from them. They are found by their names among the
 exports of `orbitlens.sae`.
 """
@@ -20,7 +22,8 @@ from typing import Any
 from orbitlens import sae as parts
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
-from orbitlens.io._tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
+from orbitlens.io._from_saelens import as_ours, is_foreign
+from orbitlens.io._sealed import SCHEMA, check_schema, complete, read_tensors, write_tensors
 from orbitlens.sae import SAE, Dictionary, OnePose, Sparsity, compose
 from orbitlens.typing import Tensor
 
@@ -56,32 +59,35 @@ def check_known_parts(sae: SAE) -> None:
             )
 
 
-def write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Write `cfg.json` and `sae_weights.safetensors` into a folder."""
-    write_json(
-        {
-            "schema": SCHEMA,
-            **sae.sparsity.settings(),
-            **sae.dictionary.settings(),
-            "d_in": sae.d_in,
-            "d_sae": sae.d_sae,
-            "k": sae.sparsity.k,
-            **sae.encoder.settings(),
-            "dtype": "float32",
-            "device": "cpu",
-            "apply_b_dec_to_input": True,
-            "normalize_activations": "none",
-            "rescale_acts_by_decoder_norm": False,
-            "metadata": {"library": "orbitlens", **metadata},
-        },
-        folder / "cfg.json",
-    )
-    write_tensors(_flat(sae), folder / "sae_weights.safetensors")
+def write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any], *, finite: bool = True) -> None:
+    """Write `cfg.json` and `sae_weights.safetensors` into a folder.
+
+    Without `finite` the numbers may be NaN, as those of a training that diverged.
+    """
+    record = {
+        "schema": SCHEMA,
+        **sae.sparsity.settings(),
+        **sae.dictionary.settings(),
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "k": sae.sparsity.k,
+        **sae.encoder.settings(),
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "rescale_acts_by_decoder_norm": False,
+        "metadata": {"library": "orbitlens", **metadata},
+    }
+    loose = () if finite else None
+    write_tensors(_flat(sae), folder / "sae_weights.safetensors", record, loose=loose)
+    write_json(record, folder / "cfg.json")
 
 
-def read_sae(folder: Path) -> SAE:
-    """Read the SAE that `write_sae` wrote."""
-    config = {"dictionary": "free", **read_json(folder / "cfg.json")}
+def read_sae(folder: Path, *, finite: bool = True) -> SAE:
+    """Read the SAE that `write_sae` wrote, or an SAE of SAELens; see `write_sae` for `finite`."""
+    record = read_json(folder / "cfg.json")
+    config = {"dictionary": "free", **record}
     check_schema(folder, config)
     rule = _find(folder, config, "architecture", Sparsity)
     kind = _find(folder, config, "dictionary", Dictionary)
@@ -90,9 +96,12 @@ def read_sae(folder: Path) -> SAE:
         posed = config.get("one_pose") and dictionary.group is not None
         sparsity = (OnePose if posed else rule).from_settings(config)
         sae = compose(sparsity, dictionary, hidden=config.get("hidden"))
-    tensors = read_tensors(folder / "sae_weights.safetensors")
+    loose = () if finite else None
+    tensors = read_tensors(folder / "sae_weights.safetensors", record, loose=loose)
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
     _check_shapes(folder, tensors, _flat(sae))
+    if is_foreign(record):
+        tensors = as_ours(folder / "cfg.json", record, tensors)
     sae.load_state_dict({full_names[name]: tensor for name, tensor in tensors.items()})
     sae.dictionary.settle_()
     return sae.eval()
@@ -100,7 +109,7 @@ def read_sae(folder: Path) -> SAE:
 
 def _find(folder: Path, config: Mapping[str, Any], key: str, kind: type) -> Any:
     known = _named(kind)
-    if config.get(key) not in known:
+    if not isinstance(config.get(key), str) or config[key] not in known:
         raise OrbitLensError(
             str(folder / "cfg.json"),
             expected=f"`{key}` among {', '.join(known)}",

@@ -1,6 +1,7 @@
 """Transports as files: figures in JSON, matrices and structure in safetensors."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
-from orbitlens.groups import Group
-from orbitlens.io._tensors import SCHEMA, check_schema, complete, read_tensors, write_tensors
+from orbitlens.groups import Group, check_moves
+from orbitlens.io._sealed import SCHEMA, check_schema, complete, read_tensors, write_tensors
 from orbitlens.sae import SAE, OrbitDictionary, orbit_dictionary
 from orbitlens.transport import Motion, Transport
 from orbitlens.typing import Matrices
@@ -17,26 +18,26 @@ from orbitlens.typing import Matrices
 _AGREES = 1e-3
 """Relative; float32 leaves 1e-6, and a fit to other orbits of the same layer 1e-2 and more."""
 _STRUCTURE = ("basis", "tokens", "mean", "generator")
+_FIGURES = ("r2_per_element", "identity_r2_per_element")
+"""They may be infinite: an R^2 about no variance."""
 
 
-def write_transport(transport: Transport, folder: Path) -> None:
+def write_transport(transport: Transport, folder: Path, metadata: Mapping[str, Any]) -> None:
     """Write `transport.json` and `transport.safetensors` into a folder."""
-    write_json(
-        {
-            "schema": SCHEMA,
-            "group": transport.group.to_dict(),
-            "method": transport.method,
-            "r2": transport.r2,
-            "r2_interval": list(transport.r2_interval),
-            "identity_r2": transport.identity_r2,
-            "relation_error": transport.relation_error,
-            "order_errors": transport.order_errors,
-            "condition_number": transport.condition_number,
-            "variable": transport.motion.variable,
-            "source": transport.source,
-        },
-        folder / "transport.json",
-    )
+    record = {
+        "schema": SCHEMA,
+        "group": transport.group.to_dict(),
+        "method": transport.method,
+        "r2": transport.r2,
+        "r2_interval": list(transport.r2_interval),
+        "identity_r2": transport.identity_r2,
+        "relation_error": transport.relation_error,
+        "order_errors": transport.order_errors,
+        "condition_number": transport.condition_number,
+        "variable": transport.motion.variable,
+        "source": transport.source,
+        **({"metadata": dict(metadata)} if metadata else {}),
+    }
     motion = transport.motion
     structure = {name: getattr(motion, name) for name in _STRUCTURE}
     moves = {} if motion.moves is None else {"moves": torch.from_numpy(motion.moves)}
@@ -44,18 +45,20 @@ def write_transport(transport: Transport, folder: Path) -> None:
         "matrices": motion.core,
         **{name: tensor for name, tensor in structure.items() if tensor is not None},
         **moves,
-        "r2_per_element": transport.r2_per_element,
-        "identity_r2_per_element": transport.identity_r2_per_element,
+        **{name: getattr(transport, name) for name in _FIGURES},
     }
-    write_tensors(tensors, folder / "transport.safetensors")
+    write_tensors(tensors, folder / "transport.safetensors", record, loose=_FIGURES)
+    write_json(record, folder / "transport.json")
 
 
 def read_transport(folder: Path) -> Transport:
     """Read the transport that `write_transport` wrote."""
     record = read_json(folder / "transport.json")
     check_schema(folder, record)
-    tensors = read_tensors(folder / "transport.safetensors")
+    tensors = read_tensors(folder / "transport.safetensors", record, loose=_FIGURES)
+    record.pop("metadata", None)
     with complete(folder / "transport.json"):
+        group = Group.from_dict(record["group"])
         moves = tensors.pop("moves", None)
         motion = Motion(
             tensors.pop("matrices"),
@@ -63,17 +66,27 @@ def read_transport(folder: Path) -> Transport:
             moves=None if moves is None else moves.numpy(),
             **{name: tensors.pop(name, None) for name in _STRUCTURE},
         )
+        _check_motion(motion, group)
         # JSON has no infinity: a figure that is not finite is null there.
         infinite = {"condition_number": math.inf, "r2": -math.inf, "identity_r2": -math.inf}
         fields: dict[str, Any] = {
             **{k: infinite.get(k) if v is None else v for k, v in record.items()},
             **tensors,
-            "group": Group.from_dict(record["group"]),
+            "group": group,
             "motion": motion,
             "r2_interval": tuple(-math.inf if v is None else v for v in record["r2_interval"]),
         }
         del fields["schema"]
         return Transport(**fields)
+
+
+def _check_motion(motion: Motion, group: Group) -> None:
+    """Check the shapes of a motion, which files of earlier versions have no seal for."""
+    order, rank = group.order, motion.core.shape[-1]
+    if motion.core.shape != (order, rank, rank):
+        raise ValueError(f"matrices of shape {list(motion.core.shape)} for {group}")
+    if motion.moves is not None:
+        check_moves(motion.moves, group)
 
 
 def check_built_on(sae: SAE, transport: Transport) -> None:

@@ -1,7 +1,8 @@
 """Save and load SAEs and transports: JSON beside safetensors, never pickle.
 
 An SAE folder holds `cfg.json` and `sae_weights.safetensors`, a transport folder `transport.json`
-and `transport.safetensors`. A folder is written under a temporary name and renamed.
+and `transport.safetensors`. A folder is written under a temporary name and renamed. Both files are
+sealed together: what was damaged, changed by hand or put beside another's file is refused.
 """
 
 from collections.abc import Mapping
@@ -24,13 +25,14 @@ def save(
     Args:
         thing: The SAE or the transport.
         path: The folder; must not exist yet.
-        metadata: JSON-ready notes to keep beside an SAE, such as the model and layer it is of.
+        metadata: JSON-ready notes to keep beside it, such as the model and layer it is of.
 
     Returns:
         The folder.
 
     Raises:
-        OrbitLensError: If the folder exists, or the SAE has parts that this format does not know.
+        OrbitLensError: If the folder exists, a weight is NaN or infinite, or the SAE has parts that
+            this format does not know.
 
     Example:
         >>> import orbitlens as ol
@@ -47,12 +49,15 @@ def save(
         if isinstance(thing, SAE):
             write_sae(thing, folder, metadata or {})
         else:
-            write_transport(thing, folder)
+            write_transport(thing, folder, metadata or {})
     return Path(path)
 
 
 def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:
-    """Read an SAE or a transport that `save` wrote.
+    """Read an SAE or a transport that `save` wrote, or a TopK SAE that SAELens wrote.
+
+    The settings of SAELens that change numbers (apply_b_dec_to_input, rescale_acts_by_decoder_norm)
+    are folded into the weights; others, such as normalize_activations, are refused by name.
 
     Args:
         path: The folder.
@@ -63,8 +68,9 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
         The SAE, in evaluation mode, or the transport.
 
     Raises:
-        OrbitLensError: If the folder holds neither, a file in it is damaged, or the SAE was not
-            built on the transport.
+        OrbitLensError: If the folder holds neither, a file in it is damaged or was changed, it
+            needs a setting of another program that is not known, or the SAE was not built on the
+            transport.
     """
     folder = Path(path)
     if (folder / "cfg.json").is_file():
