@@ -10,8 +10,11 @@ set_permutation      permutations of the elements of a set
 For the other rooms:
 
 places_moved         the `grid` of an action that rearranges entries
+check_action         refuse a group, or anything else, where an action is meant
+check_is_action      compare g(hx) and (gh)x on a few inputs
 """
 
+from orbitlens.actions._checks import check_action, check_is_action
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.actions.images import images
 from orbitlens.actions.sequences_and_sets import (
@@ -23,6 +26,8 @@ from orbitlens.actions.volumes import volumes
 
 __all__ = [
     "Action",
+    "check_action",
+    "check_is_action",
     "cyclic_shift",
     "images",
     "places_moved",

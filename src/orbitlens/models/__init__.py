@@ -13,11 +13,14 @@ Prepare            the type of functions that prepare images for a network
 For the other rooms:
 
 get_layer          the layer with a name
+check_network      refuse what is no network, or cannot be looked into
+evaluating         evaluation mode without gradients, for the length of a block
 ALL_LAYERS         the name that stands for every layer
 as_they_are        the preparation that returns images unchanged
 """
 
-from orbitlens.models._layers import ALL_LAYERS, get_layer, layer_names
+from orbitlens.models._layers import ALL_LAYERS, check_network, get_layer, layer_names
+from orbitlens.models._state import evaluating
 from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
 from orbitlens.models.group_cnn import GroupCNN
@@ -34,6 +37,8 @@ __all__ = [
     "Prepare",
     "ViTAutoencoder",
     "as_they_are",
+    "check_network",
+    "evaluating",
     "get_layer",
     "layer_names",
     "resolve_model",

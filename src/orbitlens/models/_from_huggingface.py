@@ -1,6 +1,5 @@
 """Loader of "hf:NAME": vision models of transformers, from the Hub or a local folder."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,19 +9,12 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line
 from orbitlens.models._building import seeded_weights
+from orbitlens.models._image_processor import default_preparation, image_processor
 from orbitlens.models._layers import default_layer
-from orbitlens.models._pretrained import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_channels,
-    check_hub,
-    hub_file,
-    image_preparation,
-)
-from orbitlens.models.base import BaseModel, Prepare
+from orbitlens.models._pretrained import check_channels, check_hub
+from orbitlens.models.base import BaseModel
 
 _DEFAULT_LAYERS = ("layernorm", "norm", "post_layernorm", "encoder")
-_DEFAULT_SIZE = 224
 
 
 def from_huggingface(
@@ -58,7 +50,11 @@ def from_huggingface(
             remedy="choose a vision model, such as hf:facebook/dinov2-small",
         )
     check_channels(subject, image_shape, config.num_channels)
-    prepare = _preparation({} if bare else _settings(name, subject), config)
+    if bare:
+        prepare = default_preparation(config, subject)
+    else:
+        with _quiet():
+            prepare = image_processor(name, config, subject=subject, trained=not random_weights)
     with seeded_weights(seed):
         if random_weights:
             module = transformers.AutoModel.from_config(config)
@@ -118,46 +114,6 @@ def _check_weights(module: nn.Module, missing: list[str], layer: str, subject: s
             received=f"none for {len(unloaded)} of them, such as {unloaded[0]!r}",
             remedy="choose another layer or another model, or random weights (--random-weights)",
         )
-
-
-def _settings(name: str, subject: str) -> dict[str, Any]:
-    """Read preprocessor_config.json; empty if the model has none."""
-    filename, folder = "preprocessor_config.json", Path(name)
-    path = folder / filename if folder.exists() else hub_file(name, filename, subject=subject)
-    if path is None or not path.exists():
-        return {}
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _unusable(subject, error) from error
-    return settings
-
-
-def _preparation(settings: dict[str, Any], config: Any) -> Prepare:
-    """Follow the model's settings; without settings, use its size and ImageNet's normalisation."""
-    grey = config.num_channels == 1
-    return image_preparation(
-        size=_size(settings.get("crop_size"))
-        or _size(settings.get("size"))
-        or _size(getattr(config, "image_size", None))
-        or (_DEFAULT_SIZE, _DEFAULT_SIZE),
-        channels=config.num_channels,
-        mean=settings.get("image_mean", (0.5,) if grey else IMAGENET_MEAN),
-        std=settings.get("image_std", (0.5,) if grey else IMAGENET_STD),
-    )
-
-
-def _size(setting: Any) -> tuple[int, int] | None:
-    """Read a size as transformers writes it: 224, [224, 224], or a dict of its sides."""
-    if isinstance(setting, dict):
-        edge = setting.get("shortest_edge")
-        setting = [setting.get("height", edge), setting.get("width", edge)]
-    if isinstance(setting, int):
-        setting = [setting, setting]
-    if isinstance(setting, (list, tuple)) and all(isinstance(side, int) for side in setting):
-        height, width = setting
-        return height, width
-    return None
 
 
 @contextmanager

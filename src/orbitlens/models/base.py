@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from orbitlens.models._layers import ALL_LAYERS, get_layer
+from orbitlens.models._layers import ALL_LAYERS, check_network, get_layer
 
 Prepare = Callable[[Tensor], Tensor]
 
@@ -27,7 +27,7 @@ class BaseModel:
             channels, normalisation. It is applied after the group has moved the images.
 
     Raises:
-        OrbitLensError: If the network has no such layer.
+        OrbitLensError: If it is no network that can be looked into, or has no such layer.
 
     Example:
         >>> BaseModel("tiny", nn.Sequential(nn.Flatten(), nn.Linear(64, 8)), layer="1").layer
@@ -40,6 +40,7 @@ class BaseModel:
     prepare: Prepare = as_they_are
 
     def __post_init__(self) -> None:
+        check_network(self.module, f"`module` of {self.name}")
         if self.layer != ALL_LAYERS:
             get_layer(self.module, self.layer)
         self.module.eval()
