@@ -1,6 +1,7 @@
 """One family of errors and one of warnings: what was expected, what was received, what to do."""
 
 import copyreg
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -13,9 +14,24 @@ __all__ = [
     "missing_extra",
     "one_line",
     "out_of_range",
+    "printable",
     "unknown_name",
     "warn",
+    "without_credentials",
 ]
+
+# A path that was made of a URL has one slash.
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:/{1,2}\S+", re.IGNORECASE)
+# A name and a password before the host; a port and an @ further on in a path are neither.
+_USER = re.compile(r"(:/{1,2})[^\s/@:]+:(?!\d+(?:/|$))(?:[^\s/]*|[^\s@]*)@")
+# A token alone before the host. Elsewhere, as in abfs://container@account, this is an address.
+_TOKEN = re.compile(r"((?:https?|git|webdavs?):/{1,2})[^\s/@:]+@", re.IGNORECASE)
+_FIELD = re.compile(
+    r"([?&;#](?:[^=&;#\s]*[-_.])?"
+    r"(?:token|sig|signature|secret|password|passwd|pwd|key|apikey|keyid|accesskeyid|credentials?"
+    r"|auth|session)=)[^&;#\s'\"]*",
+    re.IGNORECASE,
+)
 
 
 class OrbitLensError(ValueError):
@@ -34,7 +50,8 @@ class OrbitLensError(ValueError):
     """
 
     def __init__(self, subject: str, *, expected: str, received: object, remedy: str) -> None:
-        super().__init__(f"{subject}: expected {expected}, received {received}; {remedy}")
+        message = f"{subject}: expected {expected}, received {received}; {remedy}"
+        super().__init__(without_credentials(message))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Rebuild the error of a worker process from its message alone."""
@@ -54,11 +71,13 @@ def warn(subject: str, *, found: str, remedy: str) -> None:
 
     Example:
         >>> with warnings.catch_warnings(record=True) as seen:
+        ...     warnings.simplefilter("always")
         ...     warn("layer '3'", found="it is constant", remedy="choose another layer")
         >>> print(seen[0].message)
         layer '3': it is constant; choose another layer
     """
-    warnings.warn(OrbitLensWarning(f"{subject}: {found}; {remedy}"), stacklevel=3)
+    message = " ".join(without_credentials(f"{subject}: {found}; {remedy}").split())
+    warnings.warn(OrbitLensWarning(printable(message)), stacklevel=3)
 
 
 def missing_extra(library: str, *, extra: str) -> MissingExtraError:
@@ -84,7 +103,7 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
         `group`: expected one of C4, D4, received 'C44'; did you mean 'C4'?
     """
     names = list(known)
-    nearest = get_close_matches(name, names, n=1, cutoff=0.4)
+    nearest = get_close_matches(str(name), names, n=1, cutoff=0.4)
     return OrbitLensError(
         subject,
         expected=f"one of {', '.join(names)}",
@@ -118,5 +137,44 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         key = error.args[0]
         message = key if isinstance(key, str) and " " in key else f"no {key!r}"
-    text = " ".join(message.split()) or type(error).__name__
+    text = " ".join(without_credentials(message).split()) or type(error).__name__
+    text = printable(text)
     return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def printable(text: str) -> str:
+    r"""Return a line in which every character that could steer a terminal is written as an escape.
+
+    These are control characters, line breaks, marks that reverse the direction of writing, and
+    halves of characters that no terminal can show. Names of files, layers and classes may come from
+    strangers.
+
+    Example:
+        >>> print(printable("layer\x1b[2J of \u202egnp.exe"))
+        layer\x1b[2J of \u202egnp.exe
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with the passwords, tokens and keys of its URLs written as three stars.
+
+    Example:
+        >>> without_credentials("s3://AKIA12:wJalr/XUt@bucket/acts.zarr")
+        's3://***@bucket/acts.zarr'
+        >>> without_credentials("https://host/acts.zarr?part=1&X-Amz-Signature=f00")
+        'https://host/acts.zarr?part=1&X-Amz-Signature=***'
+    """
+    if ":/" not in text:
+        return text
+    return _URL.sub(lambda url: _masked(url[0]), text)
+
+
+def _masked(url: str) -> str:
+    url = _TOKEN.sub(r"\1***@", _USER.sub(r"\1***@", url))
+    return _FIELD.sub(r"\1***", url)
