@@ -19,6 +19,7 @@ from orbitlens.activations.harvest import (
     moved_batches,
     only_tensor,
     take_outputs,
+    with_tensor,
 )
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution._site import Site
@@ -53,15 +54,11 @@ class Passage:
             if tensor is None:
                 raise TypeError(f"layer {layer!r} puts out {kind_of(output)}")
             # A copy: later layers may write into it in place.
-            new = replace(tensor).clone()
-            return new if isinstance(output, Tensor) else (new, *output[1:])
+            return with_tensor(output, replace(tensor).clone(), layer)
 
-        handle = get_layer(self.model, layer).register_forward_hook(hook)
-        try:
-            modules = {later: get_layer(self.model, later)}
+        modules = {later: get_layer(self.model, later)}
+        with get_layer(self.model, layer).register_forward_hook(hook):
             return take_outputs(self.model, modules, ready, lambda _, output: output)[later]
-        finally:
-            handle.remove()
 
     def batches(
         self, inputs: Tensor, action: Action, batch_size: int

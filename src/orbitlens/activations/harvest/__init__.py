@@ -11,6 +11,7 @@ evaluating         evaluation mode without gradients, for the length of a block
 take_outputs       run a network up to the last of some layers and take parts of their outputs
 check_called_once  refuse a layer that a forward pass does not call exactly once
 only_tensor        the only tensor in an output; kind_of names the type of an output
+with_tensor        an output with this tensor replaced
 check_inputs       refuse inputs that the group cannot move
 moved_batches      whole orbits of inputs, in batches
 make_ready         apply the user's `prepare` to inputs
@@ -19,16 +20,15 @@ device_of          the device of a network
 
 from orbitlens.activations.harvest._hooks import (
     check_called_once,
-    evaluating,
-    kind_of,
     layer_outputs,
-    only_tensor,
     take_outputs,
 )
 from orbitlens.activations.harvest._job import check_inputs, device_of, make_ready, moved_batches
+from orbitlens.activations.harvest._outputs import kind_of, only_tensor, with_tensor
 from orbitlens.activations.harvest._positions import POSITIONS
 from orbitlens.activations.harvest.many_layers import LayerHarvest, TakenLayer, harvest_layers
 from orbitlens.activations.harvest.one_layer import harvest
+from orbitlens.models import evaluating
 
 __all__ = [
     "POSITIONS",
@@ -46,4 +46,5 @@ __all__ = [
     "moved_batches",
     "only_tensor",
     "take_outputs",
+    "with_tensor",
 ]

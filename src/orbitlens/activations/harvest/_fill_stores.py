@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from orbitlens.activations.harvest._hooks import evaluating
 from orbitlens.activations.harvest._job import Blocks, Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.harvest._reduction import find_bases, restore_bases, save_basis
@@ -26,6 +25,7 @@ from orbitlens.activations.store._open_store import open_root, open_store
 from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._write_store import ShardWriter, begin, in_shards, open_written
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.models import evaluating
 
 Stores = dict[str, ActivationStore]
 

@@ -8,13 +8,12 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from orbitlens.activations.harvest._hooks import (
-    kind_of,
     network_failed,
     no_layers,
     not_reached,
-    only_tensor,
     visit_calls,
 )
+from orbitlens.activations.harvest._outputs import kind_of, only_tensor
 from orbitlens.activations.harvest._positions import kind_by_shape
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import get_layer, layer_names

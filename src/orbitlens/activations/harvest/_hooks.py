@@ -1,15 +1,15 @@
 """Read the outputs of layers; the network stops after the last of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from orbitlens.activations.harvest._outputs import row_per_input
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.models import get_layer
+from orbitlens.models import evaluating, get_layer
 
 Visit = Callable[[str, Any], None]
 Take = Callable[[str, Tensor], Tensor]
@@ -17,20 +17,6 @@ Take = Callable[[str, Tensor], Tensor]
 
 class _LayerReachedError(BaseException):
     """Ends a forward pass; no `except Exception` in a network can swallow it."""
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Keep a network in evaluation mode, without gradients; restore every submodule's mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        # Not inference mode: its tensors do not count writes in place.
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def layer_outputs(
@@ -85,7 +71,7 @@ def take_outputs(
         if name in taken:
             return
         try:
-            taken[name] = take(name, _row_per_input(output, name, len(inputs)))
+            taken[name] = take(name, row_per_input(output, name, len(inputs)))
         except OrbitLensError as failure:
             failures.append(failure)
         if failures or len(taken) == len(layers):
@@ -129,8 +115,8 @@ def visit_calls(
     """Run the network and pass every output of every layer to `visit`; return its error, if any."""
     with ExitStack() as hooks:
         for name, layer in layers.items():
-            hooks.callback(
-                layer.register_forward_hook(lambda _, __, out, name=name: visit(name, out)).remove
+            hooks.enter_context(
+                layer.register_forward_hook(lambda _, __, out, name=name: visit(name, out))
             )
         try:
             model(inputs)
@@ -145,6 +131,8 @@ def not_reached(
     name: str, inputs: Shaped[Tensor, "batch *axes"], error: Exception | None
 ) -> OrbitLensError:
     """Return the error for a layer that was not called; `error` is that of the network, if any."""
+    if isinstance(error, OrbitLensError):
+        return error
     if error is not None:
         return network_failed(inputs, error, f"to run as far as layer {name!r}")
     return OrbitLensError(
@@ -174,52 +162,3 @@ def no_layers() -> OrbitLensError:
     return OrbitLensError(
         "`layers`", expected="at least one", received="none", remedy="name the layers to look at"
     )
-
-
-def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
-    """Return the only floating tensor of a layer's output; None if there is no such tensor.
-
-    A tuple or dictionary must begin with its only tensor.
-    """
-    parts = _parts(output)
-    if parts is not None:
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        if len(tensors) == 1 and parts[0] is tensors[0]:
-            output = tensors[0]
-    return output if isinstance(output, Tensor) and output.is_floating_point() else None
-
-
-def kind_of(output: Any) -> str:
-    """Return the type of a layer's output in words."""
-    kind = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
-    parts = _parts(output)
-    if parts is not None:
-        kind += f" of ({', '.join(type(part).__name__ for part in parts)})"
-    return kind
-
-
-def _parts(output: Any) -> list[Any] | None:
-    if isinstance(output, Mapping):
-        return list(output.values())
-    return list(output) if isinstance(output, (tuple, list)) else None
-
-
-def _row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *rest"]:
-    """Return the only tensor of an output, if it has a row for each input."""
-    tensor = only_tensor(output)
-    if tensor is None:
-        raise OrbitLensError(
-            f"layer {name!r} whose output is not a tensor",
-            expected="one floating point tensor, alone or the only one of a tuple and its first "
-            "entry",
-            received=kind_of(output),
-            remedy="choose one of its submodules, or a layer after it",
-        )
-    if tensor.ndim == 0 or len(tensor) != rows:
-        raise OrbitLensError(
-            f"layer {name!r}",
-            expected=f"an output with one row for each of {rows} inputs",
-            received=f"shape {list(tensor.shape)}",
-            remedy="choose a layer that keeps the batch as its first axis",
-        )
-    return tensor

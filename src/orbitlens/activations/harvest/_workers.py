@@ -26,13 +26,19 @@ import zarr
 from jaxtyping import Shaped, UInt8
 from torch import Tensor, nn
 
-from orbitlens.activations.harvest._hooks import evaluating
 from orbitlens.activations.harvest._job import Batches, Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._address import address_errors, inside, zarr_store
-from orbitlens.activations.store._on_disk import array_of, shards_of
-from orbitlens.activations.store._write_store import ShardWriter, in_shards, write_shard
+from orbitlens.activations.store._on_disk import shards_of
+from orbitlens.activations.store._write_store import (
+    Arrays,
+    ShardWriter,
+    arrays_of,
+    in_shards,
+    write_shard,
+)
 from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.models import evaluating
 
 Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
 Place = tuple[str, str, str]
@@ -198,8 +204,8 @@ def _fill_shards(
     bases = {layer: unpack(basis).to(device) for layer, basis in connection.recv().items()}
     layouts = _with_bases(job.layouts, bases)
     with address_errors(job.target):
-        arrays = {layer: _array(inside(address, name)) for layer, name in job.names.items()}
-    first = next(iter(arrays.values()))
+        arrays = {layer: _arrays(inside(address, name)) for layer, name in job.names.items()}
+    first = next(iter(arrays.values())).activations
     shards, order = shards_of(first), int(first.shape[1])
     with evaluating(job.model):
         while True:
@@ -207,13 +213,13 @@ def _fill_shards(
             batches, start = _batches(connection, device), shards.span(shard)[0]
             blocks = orbit_blocks(job.model, layouts, batches, order, start)
             for number, block in in_shards(blocks, shards, [shard]):
-                for layer, array in arrays.items():
-                    write_shard(array, job.dtype, number, block[layer], layer, job.target)
+                for layer, written in arrays.items():
+                    write_shard(written, job.dtype, number, block[layer], layer, job.target)
             connection.send((_WRITTEN, None))
 
 
-def _array(address: Path | str | None) -> zarr.Array[Any]:
-    return array_of(zarr.open_group(zarr_store(address), mode="r+"))
+def _arrays(address: Path | str | None) -> Arrays:
+    return arrays_of(zarr.open_group(zarr_store(address), mode="r+"))
 
 
 def _with_bases(
