@@ -57,8 +57,14 @@ def from_timm(
     settings = timm.data.resolve_model_data_config(module)
     channels, height, width = settings["input_size"]
     check_channels(subject, image_shape, channels)
+    filter = settings.get("interpolation", "bicubic")
     prepare = image_preparation(
-        size=(height, width), channels=channels, mean=settings["mean"], std=settings["std"]
+        size=(height, width),
+        channels=channels,
+        mean=settings["mean"],
+        std=settings["std"],
+        name=subject,
+        filter="bilinear" if filter == "random" else filter,
     )
     if layer is None:
         features = module.get_classifier()

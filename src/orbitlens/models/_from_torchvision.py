@@ -1,17 +1,13 @@
 """Loader of "torchvision:NAME": models of torchvision."""
 
 from difflib import get_close_matches
+from typing import Any
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 from orbitlens.models._building import seeded_weights
 from orbitlens.models._layers import default_layer
-from orbitlens.models._pretrained import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_channels,
-    image_preparation,
-)
-from orbitlens.models.base import BaseModel
+from orbitlens.models._pretrained import check_channels, image_preparation
+from orbitlens.models.base import BaseModel, Prepare
 
 _DEFAULT_LAYERS = ("encoder.ln", "avgpool", "features")
 _DEFAULT_SIZE = 224
@@ -39,6 +35,7 @@ def from_torchvision(
         nearest = get_close_matches(name, models.list_models(), 5, 0.0)
         raise unknown_name("torchvision model", name, nearest)
     check_channels(subject, image_shape, _CHANNELS)
+    prepare = _preparation(models, name, subject)
     weights = models.get_model_weights(name).DEFAULT
     try:
         with seeded_weights(seed):
@@ -52,13 +49,26 @@ def from_torchvision(
             received=f"{type(error).__name__}: {one_line(error)}",
             remedy="check the network, or use random weights (--random-weights)",
         ) from error
-    transform = weights.transforms()
-    (side,) = getattr(transform, "crop_size", [_DEFAULT_SIZE])
-    prepare = image_preparation(
-        size=(side, side),
-        channels=_CHANNELS,
-        mean=getattr(transform, "mean", IMAGENET_MEAN),
-        std=getattr(transform, "std", IMAGENET_STD),
-    )
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
     return BaseModel(subject, module, layer, prepare)
+
+
+def _preparation(models: Any, name: str, subject: str) -> Prepare:
+    """Return the preparation of the best weights; the whole image is shown, nothing is cut off."""
+    transform = models.get_model_weights(name).DEFAULT.transforms()
+    kind = type(transform).__name__
+    normalised = ("ImageClassification", "SemanticSegmentation")
+    # Networks that detect objects normalise images themselves.
+    if kind not in (*normalised, "ObjectDetection"):
+        raise OrbitLensError(
+            subject,
+            expected="a network of single images",
+            received=f"one whose weights come with {kind}",
+            remedy="choose another network",
+        )
+    side, *_ = getattr(transform, "crop_size", [_DEFAULT_SIZE])
+    settings: dict[str, Any] = {}
+    if kind in normalised:
+        filter = transform.interpolation.value
+        settings = {"mean": transform.mean, "std": transform.std, "filter": filter}
+    return image_preparation(size=(side, side), channels=_CHANNELS, name=subject, **settings)

@@ -5,7 +5,7 @@ picture of noise, and the result must be the same here. A field that is not unde
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,18 @@ def image_processor(name: str, config: Any, *, subject: str, trained: bool) -> P
                 remedy="add the file that it was trained with",
             )
         return default_preparation(config, subject)
-    subject = f"{file.name} of {subject}"
+    name, subject = subject, f"{file.name} of {subject}"
     _check_types(fields, subject)
     processor = _load(file.parent, fields, subject)
-    if processor is not None:
-        fields = {**fields, **processor.to_dict()}
     _check_understood(fields, processor, subject)
-    how = _interpret(fields, config, subject)
-    prepare = image_preparation(**how, channels=config.num_channels, name=subject)
+    given = {each for each in (_SWITCHES | _VALUES) & fields.keys() if fields[each]}
     if processor is not None:
-        _compare(processor, prepare, how, config, subject)
+        complete = processor.to_dict()
+        fields = {**fields, **{each: complete.get(each) for each in _SWITCHES | _VALUES}}
+    how = _interpret(fields, config, subject)
+    prepare = image_preparation(**how, channels=config.num_channels, name=name)
+    if processor is not None:
+        _compare(processor, prepare, how, given, config, subject)
     return prepare
 
 
@@ -179,8 +181,10 @@ def _interpret(fields: Mapping[str, Any], config: Any, subject: str) -> dict[str
     if fields.get("include_top"):
         std = [first * second for first, second in zip(*_alike(std, fields, subject), strict=True)]
     resample = fields.get("resample")
+    sides = fields.get("size")
     return {
         "size": size,
+        "oblong": not isinstance(sides, Mapping) or sides.get("longest_edge") is None,
         "crop": crop,
         "filter": _FILTERS[2 if resample is None else int(resample)],
         "factor": factor,
@@ -226,7 +230,12 @@ def _geometry(
 
 
 def _compare(
-    processor: Any, prepare: Prepare, how: Mapping[str, Any], config: Any, subject: str
+    processor: Any,
+    prepare: Prepare,
+    how: Mapping[str, Any],
+    given: Iterable[str],
+    config: Any,
+    subject: str,
 ) -> None:
     """Prepare a picture of noise here and with transformers, and compare the numbers."""
     size = how["size"] or how["crop"] or _own_size(config)
@@ -235,15 +244,19 @@ def _compare(
     here = prepare(torch.from_numpy(noise)[None])[0].numpy()
     try:
         there = np.asarray(processor(noise, input_data_format="channels_first")["pixel_values"][0])
-        found = f"{list(there.shape)}"
-        same = here.shape == there.shape and np.allclose(here, there, rtol=1e-4, atol=1e-4)
-        found = f"others, {here.flat[0]:.4g} and {there.flat[0]:.4g}" if not same else found
+        alike = here.shape == there.shape
+        same = alike and np.allclose(here, there, rtol=1e-4, atol=1e-4)
+        received, due = (here.flat[0], there.flat[0]) if alike else (here.shape, there.shape)
+        found = f"{received} in the place of {due}"
     except Exception as error:
         same, found = False, f"{type(error).__name__}: {one_line(error)}"
     if not same:
+        kind = type(processor).__name__
+        unknown = [each for each in sorted(given) if not hasattr(type(processor), each)]
+        found += f", and it does not know {', '.join(unknown)}" if unknown else ""
         raise OrbitLensError(
             subject,
-            expected=f"pixels as {type(processor).__name__} of transformers prepares them",
+            expected=f"pixels as {kind} of transformers prepares them",
             received=found,
             remedy="give the network with its own preparation, as python:file.py:function",
         )

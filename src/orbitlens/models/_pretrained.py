@@ -1,6 +1,7 @@
 """Shared by the loaders of pretrained networks: preparation of images, files of the Hub."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ def image_preparation(
     std: Sequence[float] = (1.0,),
     name: str = "the network",
     filter: str = "bilinear",
+    oblong: bool = True,
     crop: Size | None = None,
     factor: float = 1.0,
     offset: float = 0.0,
@@ -35,12 +37,13 @@ def image_preparation(
     """Return the function that prepares images in [0, 1] for a network.
 
     It repeats grey images to `channels` and resizes the whole image with antialiasing: to `size` =
-    (height, width), or so that the shorter side has `size` pixels; None leaves the size. It cuts
-    the centre of size `crop` out, or surrounds a smaller image with zeros. It returns
-    (factor image + offset - mean) / std, with one value or one per channel; `flip` exchanges red
-    and blue at the end. All this moves with turns and flips of the image, if the margins of the
-    crop are even. Whole numbers of 8 bits are divided by 255; other values beyond [0, 1] are an
-    error.
+    (height, width), or so that the shorter side has `size` pixels; None leaves the size. Without
+    `oblong` it refuses images that are not square. It cuts the centre of size `crop` out, or
+    surrounds a smaller image with zeros. It returns (factor image + offset - mean) / std, with one
+    value or one per channel; `flip` exchanges red and blue at the end. All this moves with turns
+    and flips of the image, if the margins of the crop are even.
+
+    Whole numbers of 8 bits are divided by 255. Other values beyond [0, 1] are an error.
     """
     if {len(mean), len(std)} - {1, channels}:
         raise OrbitLensError(
@@ -56,6 +59,13 @@ def image_preparation(
         images: Shaped[Tensor, "n channels height width"],
     ) -> Float[Tensor, "n out_channels out_height out_width"]:
         images = _within_range(images, name)
+        if not oblong and images.shape[-2] != images.shape[-1]:
+            raise OrbitLensError(
+                f"images for {name}",
+                expected="squares, as it would fill others up",
+                received=f"{images.shape[-2]} x {images.shape[-1]}",
+                remedy="cut or fill them up to squares",
+            )
         if images.shape[1] == 1:
             images = images.expand(-1, channels, -1, -1)
         images = _resized(images, size, filter, name)
@@ -113,7 +123,8 @@ def _resized(
     if size is None or size == (height, width):
         return images
     if filter == "nearest":
-        return interpolate(images, size, mode="nearest-exact")
+        rows, columns = (_nearest(a, b) for a, b in zip((height, width), size, strict=True))
+        return images[..., rows, :][..., columns]
     if filter not in ("bilinear", "bicubic"):
         raise OrbitLensError(
             f"images for {name}",
@@ -125,6 +136,13 @@ def _resized(
     resized = interpolate(images, size, mode=filter, antialias=True, align_corners=False)
     # Bicubic interpolation swings beyond black and white; image libraries cut this off.
     return resized.clamp(0, 1) if filter == "bicubic" else resized
+
+
+def _nearest(length: int, wanted: int) -> list[int]:
+    """Return the pixels that Pillow takes; its sums of steps decide between equally near ones."""
+    step = length / wanted
+    places = accumulate([step / 2] + [step] * (wanted - 1))
+    return [min(length - 1, int(place)) for place in places]
 
 
 def _cut(

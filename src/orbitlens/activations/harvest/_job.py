@@ -1,4 +1,4 @@
-"""A harvest as one record, and its inputs: checked, moved by the group, made ready, in batches."""
+"""A harvest as one record: what a user asked for, and the passes through the network."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,27 @@ from jaxtyping import Float32, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
+from orbitlens.activations.harvest._function import SHOWN, check_function, dtype_of
 from orbitlens.activations.harvest._hooks import take_outputs
+from orbitlens.activations.harvest._inputs import (
+    Batches,
+    check_inputs,
+    check_prepares_the_same,
+    device_of,
+    make_ready,
+    moved_batches,
+)
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._claim import check_free
 from orbitlens.activations.store._on_disk import check_dtype, check_finite
 from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
-from orbitlens.activations.store._write_store import check_labels
+from orbitlens.checks import as_count
 from orbitlens.data import Inputs, Rows
-from orbitlens.errors import OrbitLensError, one_line, out_of_range
-from orbitlens.models import Prepare, as_they_are, get_layer
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.models import Prepare, as_they_are, check_network, get_layer
 from orbitlens.typing import Progress
 
-Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
 Blocks = Iterator[dict[str, Float32[np.ndarray, "_ group *rest"]]]
 # A worker process gets no inputs, and no functions of the user, which may be closures.
 _STAY_WITH_PARENT = ("inputs", "action", "labels", "prepare", "progress", "settings")
@@ -62,6 +70,7 @@ class Job:
     progress: Progress | None
     settings: Mapping[str, Any]
     max_dim: int | None = None
+    seed_forward: int | None = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,6 +79,9 @@ class Job:
 
     def check(self) -> None:
         """Check the settings, before any work."""
+        check_network(self.model)
+        if self.seed_forward is not None:
+            as_count("seed_forward", self.seed_forward, least=0, most=2**63 - 1)
         if self.workers < 1:
             raise out_of_range("workers", "at least 1", self.workers)
         in_memory = self.target is None or str(self.target).startswith("memory://")
@@ -84,7 +96,24 @@ class Job:
         if self.target is not None and not self.resume:
             check_free(self.target)
         check_inputs(self.inputs, self.action, self.batch_size)
-        check_labels(self.labels, self.class_names, len(self.inputs))
+
+    def check_function(self) -> None:
+        """Check that the network, once its layers are known, is a function of its input."""
+        few = self.inputs[:SHOWN].clone()
+        ready = self.ready(few)
+        if self.prepare is not None:
+            check_prepares_the_same(ready, self.ready(few))
+        check_function(
+            self.model,
+            self.run,
+            ready,
+            seeded=self.seed_forward is not None,
+            alone=self.batch_size == 1 or self.seed_forward is not None,
+        )
+
+    def run(self, ready: Tensor) -> dict[str, Tensor]:
+        """Return the activations of all layers for inputs that are ready."""
+        return run_to_layers(self.model, self.layouts, ready, self.seed_forward)
 
     @property
     def order(self) -> int:
@@ -110,8 +139,7 @@ class Job:
 
     def ready(self, moved: Shaped[Tensor, "moved *axes"]) -> Tensor:
         """Return moved inputs, ready for the network and on its device."""
-        moved = moved.to(self.device)
-        return moved if self.prepare is None else make_ready(self.prepare, moved)
+        return make_ready(self.prepare, moved.to(self.device), dtype_of(self.model))
 
     def batches(self, start: int, stop: int) -> Iterator[Batches]:
         """Yield some inputs, moved and made ready; whole orbits together."""
@@ -145,16 +173,31 @@ class Job:
             "batch_size": self.batch_size,
             "prepare": name_of(self.prepare or as_they_are),
             "weights digest": weights_digest(self.model),
+            **({} if self.seed_forward is None else {"seed_forward": self.seed_forward}),
             **self.settings,
         }
 
 
 def run_to_layers(
-    model: nn.Module, layouts: Mapping[str, Layout], ready: Tensor
+    model: nn.Module, layouts: Mapping[str, Layout], ready: Tensor, seed: int | None = None
 ) -> dict[str, Tensor]:
-    """Run a network on a batch up to the last of some layers; return their activations."""
+    """Run a network on a batch up to the last of some layers; return their activations.
+
+    With a seed every input goes through the network by itself, after torch's random numbers were
+    seeded: all inputs meet the same random numbers, whatever batch they are in.
+    """
     modules = {layer: get_layer(model, layer) for layer in layouts}
-    return take_outputs(model, modules, ready, lambda layer, output: layouts[layer].take(output))
+
+    def run(batch: Tensor) -> dict[str, Tensor]:
+        return take_outputs(model, modules, batch, lambda layer, out: layouts[layer].take(out))
+
+    if seed is None:
+        return run(ready)
+    parts = []
+    for one in ready.split(1):
+        torch.manual_seed(seed)
+        parts.append(run(one))
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
 
 
 def orbit_blocks(
@@ -163,10 +206,11 @@ def orbit_blocks(
     batches: Iterable[Batches],
     order: int,
     start: int,
+    seed: int | None = None,
 ) -> Blocks:
     """Yield the activations of whole orbits, each layer's [batch, |G|, ...], from `start` on."""
     for together in batches:
-        outputs = [run_to_layers(model, layouts, ready) for ready in together]
+        outputs = [run_to_layers(model, layouts, ready, seed) for ready in together]
         block = {}
         for name in outputs[0]:
             rows = torch.cat([output[name] for output in outputs])
@@ -174,53 +218,6 @@ def orbit_blocks(
             check_finite(block[name], start, f"activations of layer {name!r}")
         start += sum(map(len, together)) // order
         yield block
-
-
-def moved_batches(
-    inputs: Rows, action: Action, batch_size: int, start: int = 0, stop: int | None = None
-) -> Iterator[Batches]:
-    """Yield whole orbits of the inputs from `start` to `stop`, a few inputs at a time.
-
-    An orbit larger than `batch_size` comes in several batches.
-    """
-    samples = max(1, batch_size // action.group.order)
-    stop = len(inputs) if stop is None else stop
-    for first in range(start, stop, samples):
-        part = inputs[first : min(first + samples, stop)]
-        yield action.orbit(part).flatten(0, 1).split(batch_size)
-
-
-def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
-    """Check that there are inputs, that the action can move them, and the batch size."""
-    if inputs.ndim == 0 or len(inputs) == 0:
-        raise OrbitLensError(
-            "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
-        )
-    if batch_size < 1:
-        raise out_of_range("batch_size", "at least 1", batch_size, "choose for example 256")
-    action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
-
-
-def make_ready(prepare: Prepare, inputs: Shaped[Tensor, "n *axes"]) -> Tensor:
-    """Return a batch as `prepare` makes it ready; anything but a tensor is an error."""
-    try:
-        ready = prepare(inputs)
-        if not isinstance(ready, Tensor):
-            raise TypeError(f"it returned {type(ready).__name__}, not a tensor")
-        return ready
-    except Exception as error:
-        raise OrbitLensError(
-            f"`prepare` on inputs of shape {list(inputs.shape)}",
-            expected="a function that makes them ready for the network",
-            received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="correct it, or give inputs that it accepts",
-        ) from error
-
-
-def device_of(model: nn.Module, inputs: Rows) -> torch.device:
-    """Return the device of a network's parameters; that of its inputs if there are none."""
-    parameter = next(model.parameters(), None)
-    return inputs.device if parameter is None else parameter.device
 
 
 def _digest(
