@@ -11,15 +11,19 @@ Block, Found                    input and result of a search
 RunningLargest                  the largest numbers of a stream
 tiled_products, tiled_sums      products with weights in every orientation, tile by tile
 Form                            the trilinear form that these two compute
+matrix_product, multiply        dense products in pieces that threads share
+steady, team, team_size, spread threads whose number changes no bit
 Memory, empty                   reusable buffers for the large tensors of a step
 
 On a CPU the loops are compiled from `kernels.c`; on a GPU Triton runs them. Where neither is
 available, torch does the same work.
 """
 
+from orbitlens.kernels._dense import matrix_product, multiply
 from orbitlens.kernels._largest import RunningLargest
 from orbitlens.kernels._pattern import Pattern, starts_of
 from orbitlens.kernels._products import entry_products
+from orbitlens.kernels._threads import spread, steady, team, team_size
 from orbitlens.kernels._tiles import Form, tiled_products, tiled_sums
 from orbitlens.kernels.buffers import Memory, empty
 from orbitlens.kernels.search import Block, Found, per_batch, per_sample
@@ -35,11 +39,17 @@ __all__ = [
     "SparseCodes",
     "empty",
     "entry_products",
+    "matrix_product",
+    "multiply",
     "per_batch",
     "per_sample",
     "selected",
     "shifted",
+    "spread",
     "starts_of",
+    "steady",
+    "team",
+    "team_size",
     "tiled_products",
     "tiled_sums",
 ]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from orbitlens.files import cache_folder
+from orbitlens.kernels._threads import team_size
 from orbitlens.typing import Tensor
 
 _SOURCE = Path(__file__).with_name("kernels.c")
@@ -52,7 +53,7 @@ def runtime() -> ctypes.CDLL | None:
 
 
 def run(kernel: str, *arguments: Tensor | int) -> None:
-    """Run a function of `kernels.c` in every thread of torch, each on a share of the rows.
+    """Run a function of `kernels.c` in every thread of the team, each on a share of the rows.
 
     Its arguments after the pool are whole numbers and contiguous tensors on the CPU. It raises a
     RuntimeError if the kernels cannot be compiled here.
@@ -60,7 +61,7 @@ def run(kernel: str, *arguments: Tensor | int) -> None:
     start, pool = _pool()
     numbers = [a if isinstance(a, int) else a.data_ptr() for a in arguments]
     packed = np.array([*pool, *numbers], dtype=np.int64)
-    threads = ctypes.c_uint(torch.get_num_threads())
+    threads = ctypes.c_uint(team_size())
     address = ctypes.c_void_p(packed.ctypes.data)
     start(getattr(_library(), kernel), address, threads, ctypes.c_uint(0))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from orbitlens.kernels._dense import multiply
 from orbitlens.typing import Float, Tensor
 
 _TILE = 2**22
@@ -79,7 +80,8 @@ def _by_y(form: Form, width: int, y: None, weights: Weights, z: Oriented) -> Row
     out = z.new_zeros(*z.shape[:2], width)
     for members, rows, Z in _fold(form, z):
         for k, (left, right) in enumerate(form.pairs):
-            out[members, rows, left].baddbmm_(Z[:, :, k], weights[members, :, right])
+            own = out[members, rows, left]
+            multiply(Z[:, :, k], weights[members, :, right], own, plus=own)
     return out
 
 
@@ -87,7 +89,8 @@ def _by_weights(form: Form, width: int, y: Rows, weights: None, z: Oriented) -> 
     out = y.new_zeros(len(y), z.shape[-1], width)
     for members, rows, Z in _fold(form, z):
         for k, (left, right) in enumerate(form.pairs):
-            out[members, :, right].baddbmm_(Z[:, :, k].mT, y[members, rows, left])
+            own = out[members, :, right]
+            multiply(Z[:, :, k].mT, y[members, rows, left], own, plus=own)
     return out
 
 
@@ -101,7 +104,7 @@ def write_products(form: Form, y: Rows, weights: Weights, out: Oriented) -> None
     """Write dT/dz to `out`, which is contiguous, without gradients."""
     for members, rows, F in _tiles(form, out):
         for k, (left, right) in enumerate(form.pairs):
-            torch.bmm(y[members, rows, left], weights[members, :, right].mT, out=F[:, :, k])
+            multiply(y[members, rows, left], weights[members, :, right].mT, F[:, :, k])
         here = out[members, rows].flatten(0, 1)
         torch.bmm(form.kernel.T.expand(len(here), -1, -1), F.flatten(0, 1), out=here)
 

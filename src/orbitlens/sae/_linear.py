@@ -2,6 +2,7 @@
 
 import torch
 
+from orbitlens.kernels import matrix_product
 from orbitlens.typing import Float, Tensor
 
 
@@ -11,9 +12,7 @@ def affine(
     bias: Float[Tensor, "*stack to"],
 ) -> Float[Tensor, "*stack batch to"]:
     """Return x W + b in one pass over memory."""
-    if x.ndim == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
+    return matrix_product(x, weight, bias)
 
 
 def uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from orbitlens.groups import Group
-from orbitlens.kernels import Form, tiled_products, tiled_sums
+from orbitlens.kernels import Form, matrix_product, tiled_products, tiled_sums
 from orbitlens.reps import character_norm, irreps
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
@@ -83,7 +83,7 @@ class Tied(nn.Module):
         instead of four, <y, w_c> and <J^T y, w_c>.
         """
         if self._dense(y):
-            return y @ self.orbits(weights).flatten(-3, -2).mT
+            return matrix_product(y, self.orbits(weights).flatten(-3, -2).mT)
         y_turned = _stacked(self._with_turned(y))
         products = tiled_products(self._form, y_turned, _stacked(weights))
         return products.view(*y.shape[:-1], self.group.order * weights.shape[-2])
@@ -97,7 +97,7 @@ class Tied(nn.Module):
         y[i, a, j] = sum_{e, c} Z_i[a, e, c] w_c[i, e, j]
         """
         if self._dense(codes):
-            return codes @ self.orbits(weights).flatten(-3, -2)
+            return matrix_product(codes, self.orbits(weights).flatten(-3, -2))
         z = _stacked(codes).unflatten(-1, (self.group.order, weights.shape[-2]))
         width = self._blocks[-1].turned.stop
         sums = tiled_sums(self._form, z, _stacked(weights), width)

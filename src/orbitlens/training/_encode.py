@@ -21,6 +21,7 @@ from orbitlens.kernels import (
     SparseCodes,
     empty,
     entry_products,
+    multiply,
     per_batch,
     per_sample,
     selected,
@@ -148,14 +149,8 @@ def _blocks(sae: SAE, layer: _LastLayer, *, bare: bool, half: bool) -> Iterator[
             shape = (members, seen.shape[1], min(width, latents - latent))
             pre = room[: math.prod(shape)].view(shape)
             weights, bias = vectors[:, own].mT, biases[:, own]
-            if bare and members == 1:
-                torch.mm(seen[0], weights[0], out=pre[0])
-            elif bare:
-                torch.bmm(seen, weights, out=pre)
-            elif members == 1:
-                torch.addmm(bias[0].to(kind), seen[0], weights[0], out=pre[0])
-            else:
-                torch.baddbmm(bias.to(kind).unsqueeze(-2), seen, weights, out=pre)
+            plus = None if bare else bias.to(kind).unsqueeze(-2)
+            multiply(seen, weights, pre, plus=plus)
             yield Block(pre, sample, latent, bias.contiguous() if bare else None)
 
 

@@ -11,9 +11,14 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize, one_hot
 
+from orbitlens.checks import as_axes, as_count, as_number, as_seed, usual_torch
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
+from orbitlens.kernels import matrix_product
 from orbitlens.sae.dictionaries.base import Dictionary
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Numbers, Tensor
+
+_LARGEST_SEED = 2**32 - 1
+"""The largest that scikit-learn takes."""
 
 
 @final
@@ -56,21 +61,24 @@ class ArchetypalDictionary(Dictionary):
     name = "archetypal"
     candidates: Tensor
 
+    @usual_torch()
     def __init__(
         self,
-        candidates: Float[Tensor, "candidates dim"],
+        candidates: Numbers,
         d_sae: int,
         *,
         delta: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not delta >= 0:
+        if not as_number("delta", delta) >= 0:
             raise out_of_range("delta", "at least 0, which leaves mixtures of data alone", delta)
-        count, self.d_in = candidates.shape
-        self.d_sae, self.delta = d_sae, delta
-        self.register_buffer("candidates", _standardised(candidates))
-        generator = torch.Generator().manual_seed(seed)
+        rows = as_axes("candidates", candidates, "candidates dim", least=1)
+        count, self.d_in = rows.shape
+        d_sae = self.d_sae = as_count("d_sae", d_sae)
+        self.delta = delta
+        self.register_buffer("candidates", _standardised(rows))
+        generator = torch.Generator().manual_seed(as_seed(seed))
         order, row = torch.randperm(count, generator=generator), torch.arange(d_sae)
         # Equal rows would stay equal: each further round mixes other pairs.
         first, second = order[row % count], order[(row + row // count) % count]
@@ -94,7 +102,8 @@ class ArchetypalDictionary(Dictionary):
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """The rows of W C + Lambda at unit length, shape [d_sae, d_in]."""
-        return normalize(self.weights @ self.candidates + self.relaxation, dim=-1)
+        mixtures = matrix_product(self.weights, self.candidates) + self.relaxation
+        return normalize(mixtures, dim=-1)
 
     @torch.no_grad()
     def project_(self) -> None:
@@ -107,9 +116,8 @@ class ArchetypalDictionary(Dictionary):
         self.relaxation.mul_((self.delta / norms.clamp_min(1e-12)).clamp_max(1.0))
 
 
-def kmeans_candidates(
-    x: Float[Tensor, "batch dim"], n: int, *, seed: int = 0
-) -> Float[Tensor, "candidates dim"]:
+@usual_torch()
+def kmeans_candidates(x: Numbers, n: int, *, seed: int = 0) -> Float[Tensor, "candidates dim"]:
     """Return k-means centroids of activations, the candidates of an archetypal dictionary.
 
     They minimise sum_j min_i ||x_j - c_i||^2, from one start by k-means++, in at most 100 rounds of
@@ -140,14 +148,8 @@ def kmeans_candidates(
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
         raise missing_extra("scikit-learn", extra="metrics") from None
-    data = x.detach().float().cpu()
-    if not data.isfinite().all():
-        raise OrbitLensError(
-            "`x`",
-            expected="finite activations",
-            received="NaN or infinity",
-            remedy="leave these samples out",
-        )
+    data = as_axes("x", x, "batch dim", dtype=torch.float32).detach().cpu()
+    n, seed = as_count("n", n, least=0), as_seed(seed, most=_LARGEST_SEED)
     distinct = len(data.unique(dim=0))
     if not 1 <= n <= distinct:
         raise out_of_range(
