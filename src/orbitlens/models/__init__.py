@@ -13,13 +13,20 @@ Prepare            the type of functions that prepare images for a network
 For the other rooms:
 
 get_layer          the layer with a name
+name_of_layer      the name of a layer that is given as such or by its name
 check_network      refuse what is no network, or cannot be looked into
 evaluating         evaluation mode without gradients, for the length of a block
 ALL_LAYERS         the name that stands for every layer
 as_they_are        the preparation that returns images unchanged
 """
 
-from orbitlens.models._layers import ALL_LAYERS, check_network, get_layer, layer_names
+from orbitlens.models._layers import (
+    ALL_LAYERS,
+    check_network,
+    get_layer,
+    layer_names,
+    name_of_layer,
+)
 from orbitlens.models._state import evaluating
 from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
@@ -41,6 +48,7 @@ __all__ = [
     "evaluating",
     "get_layer",
     "layer_names",
+    "name_of_layer",
     "resolve_model",
     "train_autoencoder",
 ]

@@ -72,6 +72,22 @@ def get_layer(module: nn.Module, name: str) -> nn.Module:
     )
 
 
+def name_of_layer(module: nn.Module, layer: str | nn.Module) -> str:
+    """Return the dotted name of a layer that is given as such or by its name."""
+    if not isinstance(layer, nn.Module):
+        return layer
+    for name, submodule in _check_kind(module).named_modules():
+        if submodule is layer and name:
+            return name
+    raise OrbitLensError(
+        "`layer`",
+        expected=f"a submodule of {type(module).__name__}, or its dotted name",
+        received=f"a {type(layer).__name__} that is "
+        + ("the network itself" if layer is module else "not in it"),
+        remedy="give one of its submodules, or wrap it in nn.Sequential, where it is layer '0'",
+    )
+
+
 def default_layer(module: nn.Module, preferred: Iterable[str], subject: str) -> str:
     """Return the first of the preferred layers that a network has; `subject` names it in errors."""
     names = layer_names(_check_kind(module, subject))

@@ -1,6 +1,7 @@
-"""Find the layers of a network that can be harvested, in one forward pass."""
+"""Find the layers of a network that can be harvested, and the layouts of their outputs."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,10 +14,53 @@ from orbitlens.activations.harvest._hooks import (
     not_reached,
     visit_calls,
 )
+from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._outputs import kind_of, only_tensor
-from orbitlens.activations.harvest._positions import kind_by_shape
+from orbitlens.activations.layout import (
+    Layouts,
+    OutputAxes,
+    Unclear,
+    find_layouts,
+    layouts_of,
+)
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import get_layer, layer_names
+
+_FEW = 3  # no axis of a network is likely to have this size, which tells rows from other axes
+
+
+def few_moved(job: Job) -> Shaped[Tensor, "3 *axes"]:
+    """Return three moved inputs of a job, the same ones again if there are no more."""
+    moved = job.action.orbit(job.inputs[:_FEW].clone()).flatten(0, 1)[:_FEW]
+    return moved.repeat(_FEW, *[1] * (moved.ndim - 1))[:_FEW]
+
+
+def find_axes(job: Job, layers: Iterable[str], layout: Layouts) -> dict[str, OutputAxes | Unclear]:
+    """Find the layouts of the outputs of layers, which the network calls once."""
+    modules = {name: get_layer(job.model, name) for name in layers}
+
+    def run(ready: Tensor) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = {}
+
+        def visit(name: str, output: Any) -> None:
+            tensor = only_tensor(output)
+            if tensor is not None and name not in outputs:
+                outputs[name] = tensor
+
+        error = visit_calls(job.model, modules, ready, visit)
+        missing = [name for name in modules if name not in outputs]
+        if missing:
+            raise not_reached(missing[0], ready, error)
+        return {name: outputs[name] for name in modules}
+
+    return find_layouts(
+        run,
+        few_moved(job),
+        action=job.action,
+        ready=job.ready,
+        model=job.model,
+        layout=layout,
+    )
 
 
 def find_layers(
@@ -85,12 +129,8 @@ def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
     shape = list(tensor.shape)
     if not shape or shape[0] != inputs[0]:
         return f"no row per input, but shape {shape} for {inputs[0]} inputs"
-    if kind_by_shape(tensor) is None or 0 in shape:
+    if not layouts_of(tuple(shape)) or 0 in shape:
         return f"no vectors, tokens or maps, but shape {shape}"
-    # Square images have square maps: here the channels are where the width should be.
-    of_squares = len(inputs) == 4 and inputs[2] == inputs[3]
-    if of_squares and len(shape) == 4 and shape[1] == shape[2] != shape[3]:
-        return f"channels last, shape {shape}"
     return None
 
 

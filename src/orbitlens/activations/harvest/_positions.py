@@ -1,23 +1,20 @@
-"""From the output of a layer to activations: which positions and which directions are stored.
-
-Outputs are vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width].
-"""
+"""From the output of a layer to activations: which positions and which directions are stored."""
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import reduce
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from orbitlens.actions import Action
+from orbitlens.activations.layout import OutputAxes, grid_of
 from orbitlens.errors import OrbitLensError
 
 POSITIONS = ("auto", "cls", "mean", "all")
-_KINDS = {2: "vectors", 3: "tokens", 4: "maps"}
 _ALLOWED = {"vectors": ("mean",), "tokens": ("cls", "mean", "all"), "maps": ("mean", "all")}
 
 
@@ -27,7 +24,8 @@ class Layout:
     """How activations are taken out of a layer's output.
 
     Args:
-        kind: "vectors", "tokens" or "maps".
+        axes: The meaning of the output's axes.
+        shape_of_output: The shape of the output, without the axis of inputs.
         positions: "cls", "mean" or "all".
         moves: `moves[g, p]` is the position to which position p moves under g; None unless
             positions are kept.
@@ -37,15 +35,34 @@ class Layout:
         kept_variance: Share of the power of the trial that lies in these directions.
     """
 
-    kind: str
+    axes: OutputAxes
+    shape_of_output: tuple[int, ...]
     positions: str
-    width: int
-    all_places: int
     moves: Int[np.ndarray, "group position"] | None = None
     prefix: int = 0
     kept: Int[np.ndarray, " kept"] | None = None
     basis: Float[Tensor, "dim channels"] | None = None
     kept_variance: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        """The kind of the output: "vectors", "tokens" [n, positions, dim], or "maps"."""
+        return {("c",): "vectors", ("l", "c"): "tokens"}.get(self.axes.letters, "maps")
+
+    @property
+    def width(self) -> int:
+        """Channels of the output."""
+        return self.axes.channels((1, *self.shape_of_output))
+
+    @property
+    def all_places(self) -> int:
+        """Positions of the output, first tokens among them."""
+        return math.prod(self.axes.places((1, *self.shape_of_output)))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """A JSON-ready record of the axes."""
+        return self.axes.record((1, *self.shape_of_output))
 
     @property
     def places(self) -> int:
@@ -72,10 +89,9 @@ class Layout:
         return rows.clone() if self.basis is None else rows @ self.basis.T
 
     def _rows(self, output: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *_"]:
-        if self.kind == "vectors":
+        if self.kind == "vectors" and self.positions != "all":
             return output.flatten(1)  # of a map with one place too
-        if self.kind == "maps":
-            output = rearrange(output, "batch dim height width -> batch (height width) dim")
+        output = self.axes.rows(output)
         if self.positions == "cls":
             return output[:, 0]
         if self.positions == "mean":
@@ -87,52 +103,36 @@ class Layout:
 
 
 def chosen_layout(
-    output: Float[Tensor, "batch *rest"],
-    *,
-    positions: str,
-    layer: str,
-    action: Action,
-    model: nn.Module,
-    square: bool,
+    axes: OutputAxes, shape: tuple[int, ...], *, positions: str, layer: str, action: Action
 ) -> Layout:
-    """Return the layout for a user's choice of positions, see `harvest`.
-
-    The model may state how many of its tokens are not patches. The patches of `square` inputs may
-    be a square grid.
-    """
-    kind = kind_by_shape(output)
-    if kind is None:
+    """Return the layout for a user's choice of positions, see `harvest`."""
+    whole = Layout(axes, shape[1:], "mean")
+    kind = whole.kind
+    allowed = _ALLOWED[kind]
+    if kind == "vectors" and len(shape) > 2:  # tokens or a map of one place
+        allowed = _ALLOWED["tokens" if len(shape) == 3 else "maps"]
+    if positions == "auto" and axes.first is None:
         raise OrbitLensError(
-            f"layer {layer!r}",
-            expected="vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width]",
-            received=f"shape {list(output.shape)}",
-            remedy="choose another layer, or wrap the network so that it returns one of these",
+            f"`positions` of layer {layer!r}",
+            expected=f"{' or '.join(allowed)}, because it is not known which tokens come first",
+            received=f"'auto' for shape {list(shape)}",
+            remedy="choose one of these, or give `layout`, such as 'n 1+l c' for a class token",
         )
-    images = action.name == "images"
-    prefix = _prefix(model, output.shape[1]) if kind == "tokens" and images else 0
     if positions == "auto":
-        positions = "mean" if prefix == 0 else "cls"
-    if positions not in _ALLOWED[kind]:
+        positions = "cls" if axes.first else "mean"
+    if positions not in allowed:
         raise OrbitLensError(
-            f"`positions` for the {kind} of layer {layer!r}, shape {list(output.shape)}",
-            expected=f"auto or {' or '.join(_ALLOWED[kind])}",
+            f"`positions` for the {kind} of layer {layer!r}, shape {list(shape)}",
+            expected=f"auto or {' or '.join(allowed)}",
             received=repr(positions),
             remedy="leave `positions` out",
         )
-    moves = None
-    if positions == "all":
-        moves = _moves(output, kind, layer, action, prefix if square else None)
-    return Layout(kind, positions, *_sizes(output, kind), moves)
+    moves = _moves(axes, shape, layer, action, allowed) if positions == "all" else None
+    return Layout(axes, shape[1:], positions, moves)
 
 
 def limited_layout(
-    output: Float[Tensor, "batch *rest"],
-    *,
-    most: int,
-    layer: str,
-    action: Action,
-    model: nn.Module,
-    square: bool,
+    axes: OutputAxes, shape: tuple[int, ...], *, most: int, layer: str, action: Action
 ) -> Layout:
     """Return the layout that keeps class token, registers and at most `most` places.
 
@@ -140,30 +140,20 @@ def limited_layout(
     move, or if every orbit of places is larger, the layout keeps their mean. A map of one place is
     a vector.
     """
-    kind = kind_by_shape(output) or ""
-    sizes = _sizes(output, kind)
-    if kind == "vectors" or output.shape[2:] == (1, 1):
-        return Layout("vectors", "mean", *sizes)
-    prefix: int | None = 0
-    if kind == "tokens" and action.name == "images":
-        prefix = _prefix(model, output.shape[1]) if square else None
+    if axes.letters == ("c",):
+        return Layout(axes, shape[1:], "mean")
+    start = axes.first or 0
     try:
-        moves = _moves(output, kind, layer, action, prefix)
+        moves = _moves(axes, shape, layer, action, _ALLOWED["maps"])
     except OrbitLensError:  # it is not known how places move
-        return Layout(kind, "mean", *sizes, prefix=prefix or 0)
-    start = prefix or 0
+        return Layout(axes, shape[1:], "mean", prefix=start)
     places = whole_orbits(moves[:, start:] - start, most)
     if len(places) == 0:
-        return Layout(kind, "mean", *sizes, prefix=start)
+        return Layout(axes, shape[1:], "mean", prefix=start)
     if start + len(places) == moves.shape[1]:
-        return Layout(kind, "all", *sizes, moves, start)
+        return Layout(axes, shape[1:], "all", moves, start)
     kept = np.concatenate([np.arange(start), start + places])
-    return Layout(kind, "all", *sizes, np.searchsorted(kept, moves[:, kept]), start, kept)
-
-
-def kind_by_shape(output: Float[Tensor, "..."]) -> str | None:
-    """Return "vectors", "tokens" or "maps"; None for any other output."""
-    return _KINDS.get(output.ndim)
+    return Layout(axes, shape[1:], "all", np.searchsorted(kept, moves[:, kept]), start, kept)
 
 
 def whole_orbits(
@@ -191,60 +181,36 @@ def whole_orbits(
     return np.flatnonzero(np.isin(first, np.concatenate(chosen)))
 
 
-def _sizes(output: Float[Tensor, "batch *rest"], kind: str) -> tuple[int, int]:
-    """Return channels and positions of an output."""
-    if kind == "tokens":
-        return output.shape[2], output.shape[1]
-    return output.shape[1], math.prod(output.shape[2:])
-
-
 def _moves(
-    output: Float[Tensor, "batch *rest"],
-    kind: str,
+    axes: OutputAxes,
+    shape: tuple[int, ...],
     layer: str,
     action: Action,
-    prefix: int | None,
+    allowed: tuple[str, ...],
 ) -> Int[np.ndarray, "group position"]:
     """Return where positions move: places by the grid; class token and registers stay."""
+    instead = " or ".join(choice for choice in allowed if choice != "all")
     if action.grid is None:
         raise OrbitLensError(
             f"`positions` under {action.name} of {action.group.name}",
-            expected=_instead(kind),
+            expected=instead,
             received="'all', but it is not known where positions move under this action",
-            remedy=f"choose {_instead(kind)}",
+            remedy=f"choose {instead}",
         )
-    if kind == "maps":
-        return action.grid(output.shape[2], output.shape[3])
-    tokens = output.shape[1]
-    if action.name != "images":
-        return action.grid(1, tokens)
-    if prefix is None:
+    if axes.letters == ("c",):  # one place
+        return np.zeros((action.group.order, 1), dtype=np.int64)
+    places = axes.places(shape)
+    if "l" not in axes.letters:
+        return grid_of(action, places)
+    first, grid = axes.first, axes.grid
+    if action.name not in ("images", "volumes") and grid is None and first is not None:
+        grid = (places[0] - first,)
+    if first is None or not grid:
         raise OrbitLensError(
             f"layer {layer!r}",
-            expected="patches of a square grid, alone or after a class token and stated registers",
-            received=f"{tokens} tokens",
-            remedy=f"choose `positions` {_instead(kind)}, or give square images",
+            expected="places of a grid that is known, alone or after first tokens that are known",
+            received=f"{places[0]} tokens",
+            remedy=f"choose `positions` {instead}, or give `layout`, such as 'n 1+l c'",
         )
-    side = math.isqrt(tokens - prefix)
-    stay = np.tile(np.arange(prefix), (action.group.order, 1))
-    return np.concatenate([stay, prefix + action.grid(side, side)], axis=1)
-
-
-def _prefix(model: nn.Module, tokens: int) -> int | None:
-    """Return the number of tokens before a square grid of patches; None if there is no such grid.
-
-    A network of timm or transformers may state its class token and registers.
-    """
-    stated = getattr(model, "num_prefix_tokens", None)
-    registers = getattr(getattr(model, "config", None), "num_register_tokens", None)
-    if isinstance(registers, int):
-        stated = 1 + registers
-    for prefix in (stated, 0) if isinstance(stated, int) else (0, 1):
-        patches = tokens - prefix
-        if patches > 0 and math.isqrt(patches) ** 2 == patches:
-            return prefix
-    return None
-
-
-def _instead(kind: str) -> str:
-    return " or ".join(choice for choice in _ALLOWED[kind] if choice != "all")
+    stay = np.tile(np.arange(first), (action.group.order, 1))
+    return np.concatenate([stay, first + grid_of(action, grid)], axis=1)

@@ -4,10 +4,10 @@ Of each layer only a part is stored: some places of a map, and the directions in
 vary most.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
-from orbitlens.activations.harvest._find_layers import find_layers
+from orbitlens.activations.harvest._find_layers import few_moved, find_axes, find_layers
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import Layout, limited_layout
+from orbitlens.activations.layout import Layouts, Unclear
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import out_of_range
-from orbitlens.models import Prepare
+from orbitlens.models import Prepare, name_of_layer
 from orbitlens.typing import Progress
-
-_SURVEYED = 3
 
 
 @final
@@ -35,6 +34,7 @@ class TakenLayer:
 
     Args:
         kind: "vectors", "tokens" or "maps"; a map of one place is a vector.
+        layout: The axes of its output, such as "n c h w" or "n 1+l c".
         width: Channels of the layer.
         dim: Numbers stored for each position: the width, or `max_dim` if that is less.
         places: Positions stored of each input, including class token and registers.
@@ -52,6 +52,7 @@ class TakenLayer:
     prefix: int
     kept_variance: float
     basis: Float[Tensor, "dim width"] | None
+    layout: str = ""
 
 
 @final
@@ -74,7 +75,7 @@ class LayerHarvest:
 def harvest_layers(
     model: nn.Module,
     *,
-    layers: Iterable[str] | None = None,
+    layers: Iterable[str | nn.Module] | None = None,
     inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     out: Path | str | None = None,
@@ -82,6 +83,7 @@ def harvest_layers(
     class_names: tuple[str, ...] = (),
     max_positions: int = 16,
     max_dim: int = 256,
+    layout: str | Mapping[str, str] | None = None,
     batch_size: int = 256,
     dtype: str = "float32",
     workers: int = 1,
@@ -92,8 +94,8 @@ def harvest_layers(
 ) -> LayerHarvest:
     """Store psi(g x) of many layers psi, for every input x and every group element g.
 
-    The network runs once for each moved input, after a first look at three of them and a trial for
-    the layers wider than `max_dim`. Maps must be [n, channels, height, width].
+    The network runs once for each moved input, after a few looks at three of them and a trial for
+    the layers wider than `max_dim`.
 
     Maps and tokens keep class token and registers, then at most `max_positions` places that the
     group moves among themselves, so that it still acts by a permutation of places. If it is not
@@ -102,8 +104,8 @@ def harvest_layers(
 
     Args:
         model: Any network; it runs in evaluation mode, and its mode is restored.
-        layers: Dotted names of submodules, each called once; None (the default) takes all usable
-            ones, and only the first of several with the same output tensor.
+        layers: Submodules or their dotted names, each called once; None (the default) takes all
+            usable ones, and only the first of several with the same output tensor.
         inputs: The inputs x, [n, ...], or anything with a length and such items, as in `harvest`.
         action: How the group moves the inputs.
         out: Folder or URL to write, which must not exist, with LAYER.zarr for each layer; None (the
@@ -112,6 +114,8 @@ def harvest_layers(
         class_names: The names of the classes.
         max_positions: Places kept of each input, at most; default 16.
         max_dim: Width of the activations stored, at most; default 256.
+        layout: The axes of the outputs in letters, as in `harvest`: one layout for all outputs with
+            so many axes, or one for each of some layers. None (the default) finds them.
         batch_size: Moved inputs per forward pass, default 256.
         dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
         workers: Processes that run the network, as in `harvest`; the first look and the trial use
@@ -147,16 +151,20 @@ def harvest_layers(
     for limit, value in {"max_positions": max_positions, "max_dim": max_dim}.items():
         if value < 1:
             raise out_of_range(limit, "at least 1", value)
+    names = None if layers is None else tuple(name_of_layer(model, each) for each in layers)
     skipped: dict[str, str] = {}
 
     def look(job: Job) -> dict[str, Layout]:
         nonlocal skipped
-        layouts, skipped = _look(job, None if layers is None else tuple(layers), max_positions)
+        layouts, skipped = _look(job, names, max_positions, layout)
         return layouts
 
+    settings: dict[str, Any] = {"max_positions": max_positions, "max_dim": max_dim}
+    if layout is not None:
+        settings["layout"] = layout if isinstance(layout, str) else dict(layout)
     stores, layouts = fill_stores(
         look,
-        {"max_positions": max_positions, "max_dim": max_dim},
+        settings,
         max_dim=max_dim,
         model=model,
         inputs=as_rows(inputs),
@@ -178,24 +186,23 @@ def harvest_layers(
 
 
 def _look(
-    job: Job, layers: tuple[str, ...] | None, most: int
+    job: Job, layers: tuple[str, ...] | None, most: int, layout: Layouts
 ) -> tuple[dict[str, Layout], dict[str, str]]:
     """Run the network on a few inputs; return the layouts of usable layers, and the others."""
-    few = job.action.orbit(job.inputs[:_SURVEYED]).flatten(0, 1)[:_SURVEYED]
-    ready = job.ready(few)
-    outputs, skipped = find_layers(job.model, layers, ready)
-    layouts = {
-        layer: limited_layout(
-            output,
-            most=most,
-            layer=layer,
-            action=job.action,
-            model=job.model,
-            square=ready.shape[-2:-1] == ready.shape[-1:],
+    outputs, skipped = find_layers(job.model, layers, job.ready(few_moved(job)))
+    shapes = {layer: tuple(output.shape) for layer, output in outputs.items()}
+    layouts: dict[str, Layout] = {}
+    unclear: list[Unclear] = []
+    for layer, axes in find_axes(job, shapes, layout).items():
+        if isinstance(axes, Unclear):
+            unclear.append(axes)
+            continue
+        layouts[layer] = limited_layout(
+            axes, shapes[layer], most=most, layer=layer, action=job.action
         )
-        for layer, output in outputs.items()
-    }
-    return layouts, skipped
+    if unclear and (layers is not None or not layouts):
+        raise unclear[0].error()
+    return layouts, skipped | {each.layer: each.reason for each in unclear}
 
 
 def _taken_layer(layout: Layout) -> TakenLayer:
@@ -208,4 +215,5 @@ def _taken_layer(layout: Layout) -> TakenLayer:
         prefix=layout.prefix,
         kept_variance=layout.kept_variance,
         basis=None if layout.basis is None else layout.basis.cpu(),
+        layout=str(layout.axes),
     )

@@ -12,27 +12,30 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
+from orbitlens.activations.harvest._find_layers import find_axes
 from orbitlens.activations.harvest._hooks import check_called_once, take_outputs
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import POSITIONS, Layout, chosen_layout
+from orbitlens.activations.layout import Unclear, layouts_of
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.data import Indexed, as_rows
-from orbitlens.errors import unknown_name
-from orbitlens.models import Prepare, get_layer
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.models import Prepare, get_layer, name_of_layer
 from orbitlens.typing import Progress
 
 
 def harvest(
     model: nn.Module,
     *,
-    layer: str,
+    layer: str | nn.Module,
     inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     out: Path | str | None = None,
     labels: Int[np.ndarray, " labels"] | None = None,
     class_names: tuple[str, ...] = (),
     positions: str = "auto",
+    layout: str | None = None,
     batch_size: int = 256,
     dtype: str = "float32",
     workers: int = 1,
@@ -49,8 +52,8 @@ def harvest(
 
     Args:
         model: Any network; it runs in evaluation mode, and its mode is restored.
-        layer: Dotted name of the submodule whose output is psi: a tensor, alone or first in a
-            tuple, of vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width].
+        layer: The submodule whose output is psi, or its dotted name. The output is a tensor, alone
+            or first in a tuple: a vector for each input, tokens, or a map of one to three axes.
         inputs: The inputs x, [n, ...]; or anything with a length and such items, such as a list, a
             numpy.memmap, a data set of torch or `LazyInputs`. Memory holds one batch of these.
         action: How the group moves the inputs.
@@ -61,6 +64,9 @@ def harvest(
         positions: "cls", the first token; "mean", pooled over tokens or places; "all", one row per
             token or place, aligned over the group; "auto" (the default), cls if there is a class
             token and mean for other tokens and maps.
+        layout: The axes of the output in letters: n for inputs, c for channels, l for tokens or
+            places in a row, h and w (d, h, w) for those of a map; "n 1+l c" has a class token
+            first. None (the default) finds them: by following the inputs through the network.
         batch_size: Moved inputs per forward pass, default 256.
         dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
         workers: Processes that run the network, default 1; they share the threads of torch. More
@@ -79,8 +85,9 @@ def harvest(
         OrbitLensError: If `out` exists, is being written by another process or cannot be written;
             if a harvest there has other settings (says which); if inputs or labels do not fit; if
             the layer does not exist, is not called exactly once or has another kind of output; if
-            the positions do not exist or move in an unknown way; or if an activation is NaN,
-            infinite or too large for `dtype`. Without `resume` nothing is left on disk then.
+            its layout is not clear (lists the choices) or not the one given; if the positions do
+            not exist or move in an unknown way; or if an activation is NaN, infinite or too large
+            for `dtype`. Without `resume` nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -93,9 +100,11 @@ def harvest(
     """
     if positions not in POSITIONS:
         raise unknown_name("`positions`", positions, POSITIONS)
+    layer = name_of_layer(model, layer)
+    settings = {"positions": positions} | ({} if layout is None else {"layout": layout})
     stores, _ = fill_stores(
-        lambda job: {layer: _look(job, layer, positions)},
-        {"positions": positions},
+        lambda job: {layer: _look(job, layer, positions, layout)},
+        settings,
         model=model,
         inputs=as_rows(inputs),
         action=action,
@@ -113,18 +122,22 @@ def harvest(
     return stores[layer]
 
 
-def _look(job: Job, layer: str, positions: str) -> Layout:
-    """Run the network on one input and return the layout of the layer's activations."""
+def _look(job: Job, layer: str, positions: str, layout: str | None) -> Layout:
+    """Run the network on a few inputs and return the layout of the layer's activations."""
     submodule = get_layer(job.model, layer)
     # A copy: a network that begins in place must not write into the user's inputs.
     trial = job.ready(job.inputs[:1].clone())
     check_called_once(job.model, submodule, trial, layer)
-    modules = {layer: submodule}
-    return chosen_layout(
-        take_outputs(job.model, modules, trial, lambda _, output: output.float())[layer],
-        positions=positions,
-        layer=layer,
-        action=job.action,
-        model=job.model,
-        square=trial.shape[-2:-1] == trial.shape[-1:],
-    )
+    output = take_outputs(job.model, {layer: submodule}, trial, lambda _, output: output)[layer]
+    shape = tuple(output.shape)
+    if not layouts_of(shape):
+        raise OrbitLensError(
+            f"layer {layer!r}",
+            expected="vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width]",
+            received=f"shape {list(shape)}",
+            remedy="choose another layer, or wrap the network so that it returns one of these",
+        )
+    axes = find_axes(job, [layer], layout)[layer]
+    if isinstance(axes, Unclear):
+        raise axes.error()
+    return chosen_layout(axes, shape, positions=positions, layer=layer, action=job.action)
