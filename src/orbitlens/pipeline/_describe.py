@@ -7,6 +7,8 @@ import torch
 
 from orbitlens.activations import ActivationStore
 from orbitlens.pipeline._job import Job
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
 from orbitlens.typing import Int
 
@@ -30,14 +32,21 @@ def describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
         "digest": inputs.digest,
         "classes": list(inputs.class_names),
         "skipped": list(inputs.skipped),
+        "passed_over": list(inputs.passed_over),
     }
+
+
+def log_data(job: Job, folder: RunFolder) -> None:
+    """Write what was passed over among the images to the log."""
+    for sentence in job.source.inputs.passed_over:
+        folder.log(sentence)
 
 
 @torch.no_grad()
 def describe_model(
     job: Job, store: ActivationStore, samples: Int[np.ndarray, " n"]
 ) -> dict[str, Any]:
-    """Return name, layer and widths of the model, and the error of an autoencoder on samples."""
+    """Return name, layer, widths and variation of the model, and an autoencoder's error."""
     mse = None
     if job.trains_model:
         moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
@@ -47,6 +56,7 @@ def describe_model(
         "layer": job.model.layer,
         "dim": store.dim,
         "positions": store.positions,
+        "variation": variation(store.orbits(samples)),
         "mse": mse,
     }
 

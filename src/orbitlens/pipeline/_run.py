@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
@@ -18,16 +19,23 @@ from orbitlens.pipeline._describe import (
     describe_data,
     describe_model,
     describe_transport,
+    log_data,
 )
-from orbitlens.pipeline._job import Job, check_images, prepare
+from orbitlens.pipeline._job import Job, Source, check_images, prepare
 from orbitlens.pipeline._loading import check_one_motion, load_fit, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._saes import NAMES, OBJECTIVES, ORBIT, build_sae
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.measure import measure_sae, measured_samples
-from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards, write_page
+from orbitlens.pipeline.measure import measure_sae, measured_samples, training_figures
+from orbitlens.report import (
+    FeatureCard,
+    feature_cards,
+    orbit_feature_cards,
+    run_doubts,
+    write_page,
+)
 from orbitlens.training import FitResult
 from orbitlens.transport import Transport, serves_orbit_saes
 from orbitlens.typing import Float, Int, Tensor
@@ -49,10 +57,10 @@ def run(
             acts.zarr, transport/, saes/NAME/ and report/index.html; exact/ holds the transport of
             the orbit SAE if transport/ cannot serve.
         resume: Continue an interrupted run with the same settings.
-        console: Shows progress; silent by default.
+        console: Shows progress and warnings; silent by default.
 
     Returns:
-        The metrics, as written to metrics.json.
+        The metrics, as written to metrics.json. "warnings" lists what may be wrong.
 
     Raises:
         OrbitLensError: If the user gave something wrong. Early on nothing stays behind. Later the
@@ -70,25 +78,29 @@ def run(
             remedy="give --positions all, or --transport exact",
         )
     folder = RunFolder(out, config.to_dict(), resume=resume)
-    with console.stage("load images"):
-        job = prepare(config)
-    with folder.writing():
-        metrics = _Run(job, folder, console).metrics()
-        write_json(metrics, folder / "metrics.json")
-        with console.stage("draw the page"):
-            render(job, folder)
-        folder.log("page drawn")
+    with console.hearing():
+        with console.stage("load images"):
+            job = prepare(config)
+        with folder.writing():
+            console.keep_warnings_in(folder)
+            metrics = _Run(job, folder, console).metrics()
+            write_json(metrics, folder / "metrics.json")
+            with console.stage("draw the page"):
+                render(config, job.source, job.action, folder)
+            folder.log("page drawn")
     return metrics
 
 
-def render(job: Job, folder: RunFolder) -> Path:
+def render(config: RunConfig, source: Source, action: Action, folder: RunFolder) -> Path:
     """Draw the page of a finished run from its folder, and return its path.
+
+    The images show what the features fire on; the network is not needed.
 
     Raises:
         OrbitLensError: If part of the run is missing or damaged.
     """
     store = open_store(folder / "acts.zarr")
-    check_images(store, job.source.inputs)
+    check_images(store, source.inputs)
     exact = _load_exact(folder, store)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
@@ -97,9 +109,8 @@ def render(job: Job, folder: RunFolder) -> Path:
             continue
         result = load_fit(folder / "saes" / name, store)
         histories[name] = asdict(result.history)
-        if job.config.features and result.status == "completed":
-            cards += _feature_cards(job, name, result, store, exact)
-    (folder / "report").mkdir(exist_ok=True)
+        if config.features and result.status == "completed":
+            cards += _feature_cards(config, source, action, name, result, store, exact)
     metrics = read_json(folder / "metrics.json")
     return write_page(folder / "report" / "index.html", metrics, histories, cards)
 
@@ -115,6 +126,7 @@ class _Run:
     def metrics(self) -> dict[str, Any]:
         """Do the stages, unless they are done, and return metrics.json."""
         job, folder, config = self.job, self.folder, self.job.config
+        log_data(job, folder)
         if job.trains_model:
             with self.console.stage("train the base model") as tick:
                 stages.train_model(job, folder / "model.safetensors", tick)
@@ -130,7 +142,7 @@ class _Run:
         transports = dict.fromkeys(OBJECTIVES, transport)
         transports |= {} if exact is None else {ORBIT: exact}
         saes = {name: self._sae(name, store, its) for name, its in transports.items()}
-        return {
+        record = {
             "config": config.to_dict(),
             "group": {"name": store.group.name, "elements": list(store.group.element_names)},
             "action": describe_action(job),
@@ -141,6 +153,7 @@ class _Run:
             "seconds": self._seconds(),
             "notes": [*_notes(job, store), *notes],
         }
+        return self.console.with_warnings(record, run_doubts(record))
 
     def _exact(
         self, store: ActivationStore, transport: Transport
@@ -220,6 +233,7 @@ def _measure(
         "k": job.config.k,
         "status": result.status,
         **figures,
+        **training_figures(result, transport if transported else None),
         "transport": describe_transport(transport) if name == ORBIT else None,
         "probe": probe,
     }
@@ -251,20 +265,26 @@ def _notes(job: Job, store: ActivationStore) -> list[str]:
 
 @torch.no_grad()
 def _feature_cards(
-    job: Job, name: str, result: FitResult, store: ActivationStore, exact: Transport | None
+    config: RunConfig,
+    source: Source,
+    action: Action,
+    name: str,
+    result: FitResult,
+    store: ActivationStore,
+    exact: Transport | None,
 ) -> list[FeatureCard]:
-    samples = _measured(job.config, store)
+    samples = _measured(config, store)
     orbits = store.orbits(samples)
     shape = (len(samples), store.positions, store.group.order)
     codes = result.sae.encode(orbits.flatten(0, 1)).unflatten(0, shape).amax(1)
-    images = job.source.inputs.values[samples]
+    images = source.inputs.values[samples]
 
     def images_of(
         indices: Int[Tensor, " k"], element: int
     ) -> Float[Tensor, "k channels height width"]:
-        return job.action.apply(images[indices], element)
+        return action.apply(images[indices], element)
 
-    count = job.config.features
+    count = config.features
     if name == ORBIT:
         return orbit_feature_cards(codes, images_of, result.sae, sae=name, n_features=count)
     labels = None if exact is None else _labels(result, store, exact)

@@ -1,20 +1,20 @@
 """The folder of a run: every finished stage has its final name, and nothing else is there."""
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.files import one_line_errors, read_json, write_json
+from orbitlens.errors import OrbitLensError, printable, without_credentials
+from orbitlens.files import alone_in, one_line_errors, read_json, write_json
 from orbitlens.pipeline.config import with_current_names
-from orbitlens.pipeline.stopping import TERMINATED, Terminated
+from orbitlens.processes import STOPPED, Terminated
 
-_RECORDS = ("config.json", "log.txt")
+_WARNINGS = "warnings.json"
+_RECORDS = ("config.json", "log.txt", _WARNINGS)
 _GO_ON = "continue with --resume"
 
 
@@ -39,13 +39,10 @@ class RunFolder:
     def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
         # Resolved at once: a failure must remove this very folder, wherever ".." leads later.
         self._named, self.path = path, Path(path).resolve()
-        self.config = with_current_names(config)
+        self.config = _shown(with_current_names(config))
         self._resume = resume
         with one_line_errors(path):
-            if resume:
-                self._check_same_run()
-            elif self.path.exists():
-                self._check_empty()
+            self._check()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -60,72 +57,98 @@ class RunFolder:
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with one_line_errors(self._named):
             self.path.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with alone_in(self.path, f"`--out` {self.path}"):
+            # Another run may have come and gone since the first look.
+            with one_line_errors(self._named):
+                self._check()
             yield from self._begun(made)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep a second run out until this process ends, in whatever way."""
-        with one_line_errors(self._named):
-            descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise OrbitLensError(
-                f"`--out` {self.path}",
-                expected="one run at a time",
-                received="another process that is writing there",
-                remedy="wait for that one, or choose another folder",
-            ) from None
-        except OSError:
-            pass  # Some network file systems have no locks.
-        try:
-            yield
-        finally:
-            os.close(descriptor)
-
     def _begun(self, made: list[Path]) -> Iterator[None]:
-        with one_line_errors(self._named):
-            if self._resume:
-                self._remove_left_overs()
-            if not (self / "config.json").exists():
-                write_json(self.config, self / "config.json")
         try:
+            with one_line_errors(self._named):
+                if self._resume:
+                    self._remove_left_overs()
+                self.refuse_links()
+                if not (self / "config.json").exists():
+                    write_json(self.config, self / "config.json")
             yield
-        except OrbitLensError:
+        except OrbitLensError as error:
+            # What the system refused, such as room on a disk, can be continued.
+            if not isinstance(error.__cause__, OSError):
+                self._remove_records(made)
+            raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_GO_ON) from None
+        except Terminated as error:
+            raise Terminated(error.number, _GO_ON) from None
+        except SystemExit as error:
+            # A training ends in this way on a signal, after it has written its checkpoint.
+            if error.code in STOPPED:
+                raise Terminated(STOPPED[error.code], _GO_ON) from None
+            raise
+
+    def _remove_records(self, made: list[Path]) -> None:
+        """Remove the folder again if nothing was done in it."""
+        with suppress(OSError):
             if all(entry.name in _RECORDS for entry in self.path.iterdir()):
                 for name in _RECORDS:
                     (self / name).unlink(missing_ok=True)
                 for folder in made:
                     folder.rmdir()
-            raise
-        except (KeyboardInterrupt, Terminated) as error:
-            raise type(error)(_GO_ON) from None
-        except SystemExit as error:
-            # A training ends in this way on SIGTERM, after it has written its checkpoint.
-            if error.code == TERMINATED:
-                raise Terminated(_GO_ON) from None
-            raise
 
     def log(self, message: str) -> None:
         """Add a line with the time to log.txt."""
-        with (self / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
+        line = printable(without_credentials(message))
+        with open(self / "log.txt", "a", encoding="utf-8", opener=_open_no_link) as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+
+    def warnings(self) -> list[str]:
+        """Return the warnings of the stages that are done."""
+        file = self / _WARNINGS
+        return [str(each) for each in read_json(file)["warnings"]] if file.exists() else []
+
+    def keep_warnings(self, messages: Sequence[str]) -> None:
+        """Keep all warnings so far, and log the last of them; it is new."""
+        write_json({"warnings": list(messages)}, self / _WARNINGS)
+        self.log(f"warning: {messages[-1]}")
+
+    def refuse_links(self) -> None:
+        """Raise if a link in the folder leads elsewhere: nothing is written through it.
+
+        The store alone may lie on another disk.
+        """
+        for entry in sorted([*self.path.glob("*"), *self.path.glob("saes/*")]):
+            if entry.is_symlink() and not (entry.name == "acts.zarr" and entry.exists()):
+                raise OrbitLensError(
+                    str(entry),
+                    expected="a part of the run",
+                    received=f"a link to {entry.readlink()}",
+                    remedy="remove the link, or move what it leads to into the folder",
+                )
 
     def _remove_left_overs(self) -> None:
         for left_over in list(self.path.rglob(".*.partial*")):
-            if left_over.is_dir():
+            if left_over.is_dir() and not left_over.is_symlink():
                 shutil.rmtree(left_over)
             else:
                 left_over.unlink(missing_ok=True)
 
+    def _check(self) -> None:
+        if self._is_empty():
+            return
+        if self._resume:
+            self._check_same_run()
+        elif self.path.exists():
+            self._check_empty()
+
+    def _is_empty(self) -> bool:
+        """Return whether nothing was written here, perhaps since a run was killed at its start."""
+        if not self.path.is_dir():
+            return False
+        names = [entry.name for entry in self.path.iterdir()]
+        return all(name.startswith(".config.json.partial") for name in names)
+
     def _check_empty(self) -> None:
-        if self.path.is_dir():
-            names = sorted(entry.name for entry in self.path.iterdir())
-            names = [name for name in names if not name.startswith(".config.json.partial")]
-            if not names:
-                return
         is_run = (self / "config.json").is_file()
         received = "one that already holds a run" if is_run else "one that holds other files"
         raise OrbitLensError(
@@ -145,7 +168,7 @@ class RunFolder:
                 received="no config.json there",
                 remedy="start the run without --resume",
             )
-        before = with_current_names(read_json(self / "config.json"))
+        before = _shown(with_current_names(read_json(self / "config.json")))
         for name in sorted({*before, *self.config}):
             if before.get(name) != self.config.get(name):
                 raise OrbitLensError(
@@ -154,3 +177,16 @@ class RunFolder:
                     received=f"{self.config.get(name)!r}",
                     remedy="give the same settings, or another --out",
                 )
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file to write, unless it is a link, which could lead to any file of the user."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are kept and compared: without the credentials of URLs."""
+    return {
+        name: without_credentials(value) if isinstance(value, str) else value
+        for name, value in config.items()
+    }

@@ -9,6 +9,7 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.metrics import (
     ReconstructionStats,
+    alike_atoms,
     dead_latents,
     equivariance_error,
     invariance_error,
@@ -18,10 +19,11 @@ from orbitlens.metrics import (
 )
 from orbitlens.probe.orientation import infer_orientation
 from orbitlens.sae import SAE
+from orbitlens.training import FitResult, blew_up, still_falling
 from orbitlens.transport import Transport, move
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
-__all__ = ["measure_sae", "measured_samples"]
+__all__ = ["measure_sae", "measured_samples", "training_figures", "variation"]
 
 # Codes and activations of held-out orbits are in memory at once. With more numbers than this, a
 # random part of the orbits is measured.
@@ -98,6 +100,31 @@ def measure_sae(
     if splice is not None and inputs_moved is not None:
         figures["spliced_mse"] = (splice(final) - inputs_moved).square().mean().item()
     return figures
+
+
+def training_figures(result: FitResult, transport: Transport | None) -> dict[str, Any]:
+    """Return what the training of an SAE left to doubt, JSON-ready.
+
+    These are loss_still_falls and loss_blew_up, see `still_falling` and `blew_up`; and alike_atoms,
+    the pairs of atoms that are nearly one, see `alike_atoms`. Latents of an SAE that `transport`
+    completes are compared up to its moves.
+    """
+    history = result.history
+    return {
+        "loss_still_falls": still_falling(history.loss),
+        "loss_blew_up": blew_up(history.loss, history.explained_variance),
+        "alike_atoms": alike_atoms(result.sae, transport),
+    }
+
+
+def variation(orbits: Orbits) -> float:
+    """Return the share of the activations' energy about their mean: 0 for a constant layer.
+
+    sum ||psi - mean||^2 / sum ||psi||^2
+    """
+    rows = orbits.flatten(0, 1).double()
+    energy = rows.square().sum().item()
+    return 0.0 if energy == 0 else (rows - rows.mean(0)).square().sum().item() / energy
 
 
 def _of_codes(

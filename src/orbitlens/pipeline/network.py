@@ -1,27 +1,32 @@
 """`orbitlens transport MODEL INPUTS`: the transport of every layer of a network, on a page."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from orbitlens import groups
+from orbitlens.actions import Action
 from orbitlens.activations import split_samples
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
-from orbitlens.files import write_json, write_table
+from orbitlens.files import read_json, write_json, write_table
 from orbitlens.models import ALL_LAYERS, get_layer
-from orbitlens.pipeline._describe import describe_action
+from orbitlens.pipeline._describe import describe_action, log_data
 from orbitlens.pipeline._job import Job, build_action, prepare
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.console import Console, hears_warnings
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.stages import train_model
-from orbitlens.report import write_network_page
+from orbitlens.report import network_doubts, write_network_page
 from orbitlens.reps import irrep_label, irreps
 from orbitlens.transport import LayerEquivariance, NetworkEquivariance, measure_network, rank_groups
 
 __all__ = ["NetworkConfig", "choose", "report"]
+
+_RECORD, _MEASURED = "metrics.json", ".measured"
 
 
 @dataclass(frozen=True)
@@ -67,28 +72,33 @@ class NetworkConfig:
         return {**self.run.to_dict(), **own}
 
 
+@hears_warnings
 def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
     """Measure every layer under one group, and write a page, a table and a record.
 
-    `out` gets config.json, metrics.json, layers.csv, report/index.html and log.txt. With `resume` a
-    trained base model is kept. Returns the record in metrics.json.
+    `out` gets config.json, metrics.json, layers.csv, report/index.html and log.txt. With `resume`
+    what was trained, harvested and measured is kept. Returns the record in metrics.json.
     """
     if find_spec("jinja2") is None:
         raise missing_extra("jinja2", extra="report")
     folder = RunFolder(out, config.to_dict(), resume=resume)
     job = _prepare(config, console)
-    with folder.writing():
-        _train(job, folder, console)
-        found = _measure(config, job, folder, console)
-        record = _record(config, job, found, console)
-        write_table([_flat(row, found) for row in found.table], folder / "layers.csv")
-        write_json(record, folder / "metrics.json")
+    with _writing(folder, console):
+        if not (folder / _RECORD).exists():
+            _train(job, folder, console)
+            found = _measure(config, job, folder, console)
+            write_table([_flat(row, found) for row in found.table], folder / "layers.csv")
+            record = _record(config, job, found, console)
+            record = console.with_warnings(record, network_doubts(record))
+            write_json(record, folder / _RECORD)
+            folder.log(f"{len(found.layers)} layers measured")
+        record = read_json(folder / _RECORD)
         with console.stage("draw the page"):
             write_network_page(folder / "report" / "index.html", record)
-        folder.log(f"{len(found.layers)} layers measured")
     return record
 
 
+@hears_warnings
 def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
     """Rank the candidate groups on each layer, and write the ranking.
 
@@ -100,31 +110,59 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     candidates = {
         name: build_action(config.run, name, base.source.inputs) for name in config.candidates
     }
+    with _writing(folder, console):
+        if not (folder / _RECORD).exists():
+            # A network that is trained here is the same for all candidates.
+            _train(base, folder, console)
+            record = _rank(config, base, candidates, folder, console)
+            record = console.with_warnings(record, network_doubts(record))
+            write_table(record["ranking"], folder / "groups.csv")
+            write_json(record, folder / _RECORD)
+            folder.log("groups ranked")
+    return read_json(folder / _RECORD)
+
+
+def _rank(
+    config: NetworkConfig,
+    base: Job,
+    candidates: Mapping[str, Action],
+    folder: RunFolder,
+    console: Console,
+) -> dict[str, Any]:
     measured: dict[str, list[LayerEquivariance]] = {}
+    for name, action in candidates.items():
+        job = replace(base, action=action)
+        found = _measure(replace(config, lie_inputs=0), job, folder, console, name)
+        for figures in found.layers:
+            measured.setdefault(figures.layer, []).append(figures)
+    choices = {layer: rank_groups(figures) for layer, figures in measured.items()}
+    rows = [
+        # A negative R^2 is that of a group that explains nothing: it has no place.
+        {"layer": layer, "place": place if figures.r2 >= 0 else None, **_figures(figures)}
+        for layer, choice in choices.items()
+        for place, figures in enumerate(choice.ranking, start=1)
+    ]
+    return {
+        "config": config.to_dict(),
+        "inputs": _describe_inputs(base),
+        "chosen": {layer: choice.chosen for layer, choice in choices.items()},
+        "ranking": rows,
+        "seconds": dict(console.seconds),
+    }
+
+
+@contextmanager
+def _writing(folder: RunFolder, console: Console) -> Iterator[None]:
+    """Write a folder; what has been measured in it is kept until everything is done."""
     with folder.writing():
-        # A network that is trained here is the same for all candidates.
-        _train(base, folder, console)
-        for name, action in candidates.items():
-            job = replace(base, action=action)
-            found = _measure(replace(config, lie_inputs=0), job, folder, console, f"{name}: ")
-            for figures in found.layers:
-                measured.setdefault(figures.layer, []).append(figures)
-        choices = {layer: rank_groups(figures) for layer, figures in measured.items()}
-        rows = [
-            {"layer": layer, "place": place, **_figures(figures)}
-            for layer, choice in choices.items()
-            for place, figures in enumerate(choice.ranking, start=1)
-        ]
-        record = {
-            "config": config.to_dict(),
-            "chosen": {layer: choice.chosen for layer, choice in choices.items()},
-            "ranking": rows,
-            "seconds": dict(console.seconds),
-        }
-        write_table(rows, folder / "groups.csv")
-        write_json(record, folder / "metrics.json")
-        folder.log("groups ranked")
-    return record
+        console.keep_warnings_in(folder)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                (folder / _MEASURED).rmdir()  # nothing was kept
+            raise
+        shutil.rmtree(folder / _MEASURED, ignore_errors=True)
 
 
 def _prepare(config: NetworkConfig, console: Console) -> Job:
@@ -138,14 +176,16 @@ def _prepare(config: NetworkConfig, console: Console) -> Job:
 
 def _train(job: Job, folder: RunFolder, console: Console) -> None:
     """Train the network or load it; most networks come trained."""
+    log_data(job, folder)
     if job.trains_model:
         with console.stage("train the base model") as tick:
             train_model(job, folder / "model.safetensors", tick)
 
 
 def _measure(
-    config: NetworkConfig, job: Job, folder: RunFolder, console: Console, prefix: str = ""
+    config: NetworkConfig, job: Job, folder: RunFolder, console: Console, candidate: str = ""
 ) -> NetworkEquivariance:
+    prefix = f"{candidate}: " if candidate else ""
     found = measure_network(
         job.model.module.to(config.run.torch_device),
         inputs=job.source.inputs.values,
@@ -157,7 +197,8 @@ def _measure(
         name=job.model.name,
         lie_inputs=config.lie_inputs,
         seed=config.run.seed,
-        scratch=folder.path,
+        scratch=folder / _MEASURED / candidate,
+        resume=True,
         stage=lambda name: console.stage(prefix + name),
     )
     job.model.module.cpu()
@@ -167,16 +208,10 @@ def _measure(
 def _record(
     config: NetworkConfig, job: Job, found: NetworkEquivariance, console: Console
 ) -> dict[str, Any]:
-    values, group = job.source.inputs.values, found.group
-    _, held_out = split_samples(len(values))
+    group = found.group
     return {
         "model": {"name": job.model.name, "trained_here": job.trains_model},
-        "inputs": {
-            "name": job.source.inputs.name,
-            "n": len(values),
-            "held_out": len(held_out),
-            "image_size": values.shape[-1],
-        },
+        "inputs": _describe_inputs(job),
         "group": {
             "name": group.name,
             "order": group.order,
@@ -191,6 +226,17 @@ def _record(
         "skipped": found.skipped,
         "config": config.to_dict(),
         "seconds": {name: round(value, 2) for name, value in console.seconds.items()},
+    }
+
+
+def _describe_inputs(job: Job) -> dict[str, Any]:
+    values = job.source.inputs.values
+    return {
+        "name": job.source.inputs.name,
+        "n": len(values),
+        "held_out": len(split_samples(len(values))[1]),
+        "image_size": values.shape[-1],
+        "passed_over": list(job.source.inputs.passed_over),
     }
 
 

@@ -16,21 +16,28 @@ from orbitlens.activations.store import address_of, exists, inside, read_at
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
-from orbitlens.pipeline._describe import describe_transport
-from orbitlens.pipeline._job import check_images, load_source, prepare
+from orbitlens.pipeline._describe import describe_transport, log_data
+from orbitlens.pipeline._job import build_action, check_images, load_source, prepare
 from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._run import render
 from orbitlens.pipeline._saes import ORBIT, build_sae, check_pairs
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
-from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.console import Console, hears_warnings
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.pipeline.measure import measure_sae, measured_samples
+from orbitlens.pipeline.measure import (
+    measure_sae,
+    measured_samples,
+    training_figures,
+    variation,
+)
+from orbitlens.report import layer_doubts, sae_doubts, split_doubts, transport_doubts
 from orbitlens.transport import Transport, fit_transport
 
 __all__ = ["harvest", "locate", "locate_store", "probe", "report", "train", "transport"]
 
 
+@hears_warnings
 def harvest(
     config: RunConfig, out: Path, *, resume: bool, console: Console, workers: int = 1
 ) -> dict[str, Any]:
@@ -42,25 +49,35 @@ def harvest(
     with console.stage("load images"):
         job = prepare(config)
     with folder.writing():
+        console.keep_warnings_in(folder)
+        log_data(job, folder)
         if job.trains_model:
             with console.stage("train the base model") as tick:
                 stages.train_model(job, folder / "model.safetensors", tick)
         with console.stage("harvest orbits") as tick:
             store = stages.harvest_orbits(job, folder / "acts.zarr", tick, workers=workers)
-        return _finish(folder, store.to_dict())
+        samples = measured_samples(store, d_sae=store.dim, seed=config.seed)
+        doubts = layer_doubts(store.layer, variation(store.orbits(samples)))
+        record = {**store.to_dict(), "passed_over": list(job.source.inputs.passed_over)}
+        return _finish(folder, record, console, [*_few(store), *doubts])
 
 
+@hears_warnings
 def transport(
     config: RunConfig, activations: Path | str, out: Path, *, resume: bool, console: Console
 ) -> dict[str, Any]:
     """Fit a transport, measure it on held-out orbits, and return its figures."""
     store = locate_store(activations)
     folder = RunFolder(out, _config(config, ("transport", "seed"), activations), resume=resume)
-    with folder.writing(), console.stage("fit the transport") as tick:
-        rho = stages.learn_transport(config, store, folder / "transport", tick)
-        return _finish(folder, describe_transport(rho))
+    with folder.writing():
+        console.keep_warnings_in(folder)
+        with console.stage("fit the transport") as tick:
+            rho = stages.learn_transport(config, store, folder / "transport", tick)
+        record = describe_transport(rho)
+        return _finish(folder, record, console, [*_few(store), *transport_doubts(record)])
 
 
+@hears_warnings
 def train(
     config: RunConfig,
     activations: Path | str,
@@ -85,6 +102,7 @@ def train(
     settings = _config(config, TRAINING, activations, transport=transport)
     folder = RunFolder(out, {**settings, "objective": objective}, resume=resume)
     with folder.writing():
+        console.keep_warnings_in(folder)
         if objective == ORBIT and exact is None:
             with console.stage("fit the exact transport"):
                 exact = stages.learn_exact(store, folder / "exact")
@@ -97,14 +115,17 @@ def train(
             with console.stage("fit the transport"):
                 rho = fit_transport(store)
         samples = measured_samples(store, d_sae=result.sae.d_sae, seed=config.seed)
-        figures = measure_sae(
-            result.sae,
-            store.orbits(samples),
-            rho,
-            transported=objective not in ("vanilla", ORBIT),
-        )
+        transported = objective not in ("vanilla", ORBIT)
+        figures = measure_sae(result.sae, store.orbits(samples), rho, transported=transported)
         last = {name: values[-1] for name, values in asdict(result.history).items()}
-        return _finish(folder, {"status": result.status, **figures, "last_epoch": last})
+        record = {
+            "status": result.status,
+            "d_sae": result.sae.d_sae,
+            **figures,
+            **training_figures(result, rho if transported else None),
+            "last_epoch": last,
+        }
+        return _finish(folder, record, console, [*_few(store), *sae_doubts(objective, record)])
 
 
 def _given_transport(
@@ -129,6 +150,7 @@ def _given_transport(
     return transport
 
 
+@hears_warnings
 def probe(
     config: RunConfig,
     activations: Path | str,
@@ -173,11 +195,14 @@ def probe(
     folder = RunFolder(
         out, _config(config, PROBING, activations, sae=sae, transport=transport), resume=resume
     )
-    with folder.writing(), console.stage("probe") as tick:
-        scores = probe_sae(config, truth, store, model, rho, tick)
-        return _finish(folder, scores or {})
+    with folder.writing():
+        console.keep_warnings_in(folder)
+        with console.stage("probe") as tick:
+            scores = probe_sae(config, truth, store, model, rho, tick)
+        return _finish(folder, scores or {}, console, _few(store))
 
 
+@hears_warnings
 def report(run: Path, *, console: Console) -> dict[str, Any]:
     """Draw the page of the finished run in the folder `run` again, and return its path."""
     has_metrics = (run / "metrics.json").is_file()
@@ -190,10 +215,15 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
             remedy="give the --out of `orbitlens run`, or continue it with --resume",
         )
     record = read_json(run / "config.json")
-    job = prepare(RunConfig.from_dict(record))
+    folder = RunFolder(run, record, resume=True)
+    folder.refuse_links()
+    # The network that the settings name is not needed, and may be code of a stranger.
+    config = RunConfig.from_dict({**record, "device": "cpu"})
+    source = load_source(config)
+    action = build_action(config, config.group, source.inputs)
     with console.stage("draw the page"):
-        render(job, RunFolder(run, record, resume=True))
-    return {"page": str(run / "report" / "index.html")}
+        page = render(config, source, action, folder)
+    return {"page": str(page), "warnings": list(console.warnings)}
 
 
 def locate_store(activations: Path | str) -> ActivationStore:
@@ -252,7 +282,14 @@ def _config(
     }
 
 
-def _finish(folder: RunFolder, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    write_json(metrics, folder / "metrics.json")
+def _few(store: ActivationStore) -> list[str]:
+    return split_doubts(len(store.split()[1]))
+
+
+def _finish(
+    folder: RunFolder, metrics: Mapping[str, Any], console: Console, doubts: Sequence[str] = ()
+) -> dict[str, Any]:
+    record = console.with_warnings(metrics, doubts)
+    write_json(record, folder / "metrics.json")
     folder.log("done")
-    return dict(metrics)
+    return record

@@ -9,10 +9,21 @@ For the other rooms:
     feature_cards        codes -> the latents to show, with top images per element
     orbit_feature_cards  the same for the atoms of an orbit SAE, with top images per orientation
     FeatureCard          one latent of an SAE, or one atom
+    run_doubts           what is doubtful about the figures of a run, with what to do
+    network_doubts       the same for the layers of a network
+    layer_doubts, sae_doubts, split_doubts, transport_doubts    the same for one part of a run
 
 They need jinja2, matplotlib and pillow (extra "report"), which are loaded on first use.
 """
 
+from orbitlens.report._doubts import (
+    layer_doubts,
+    network_doubts,
+    run_doubts,
+    sae_doubts,
+    split_doubts,
+    transport_doubts,
+)
 from orbitlens.report.attribution_graph import draw_attribution
 from orbitlens.report.features import FeatureCard, feature_cards, orbit_feature_cards
 from orbitlens.report.network.page import write_network_page
@@ -22,7 +33,13 @@ __all__ = [
     "FeatureCard",
     "draw_attribution",
     "feature_cards",
+    "layer_doubts",
+    "network_doubts",
     "orbit_feature_cards",
+    "run_doubts",
+    "sae_doubts",
+    "split_doubts",
+    "transport_doubts",
     "write_network_page",
     "write_page",
 ]

@@ -1,6 +1,6 @@
-"""The figures of a run in plain words: title, summary, headlines, notices."""
+"""The figures of a run in plain words: title, summary, headlines, warnings, notices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, percent, score
@@ -76,7 +76,7 @@ def _best_share(
     shares = {
         name: share
         for name, sae in saes.items()
-        if sae and is_completed(sae) and (share := finite(sae.get(key))) is not None
+        if sae and competes(sae) and (share := finite(sae.get(key))) is not None
     }
     if not shares:
         return []
@@ -92,12 +92,21 @@ def final_error(sae: Record) -> tuple[float | None, str]:
     return None, "normalised_mse"
 
 
+def competes(sae: Record) -> bool:
+    """Say whether the figures of an SAE compete: it was trained to the end and explains something.
+
+    An SAE with a `final_error` above 1, an R^2 below 0, is no better or worse than another.
+    """
+    error, _ = final_error(sae)
+    return is_completed(sae) and not sae.get("loss_blew_up") and (error is None or error <= 1)
+
+
 def best_sae(saes: Record) -> str | None:
-    """Return the completed SAE with the lowest finite `final_error`, None if there is none."""
+    """Return the competing SAE with the lowest finite `final_error`, None if there is none."""
     errors = {
         name: error
         for name, sae in saes.items()
-        if sae and is_completed(sae) and (error := final_error(sae)[0]) is not None
+        if sae and competes(sae) and (error := final_error(sae)[0]) is not None
     }
     return min(errors, key=lambda name: errors[name], default=None)
 
@@ -115,6 +124,11 @@ def transport_readings(transport: Record) -> list[str]:
 
 
 def _read_r2(r2: float, identity_r2: float) -> str:
+    if r2 < 0:
+        return (
+            f"Fixed matrices, one per element, explain nothing of how these activations move: R² "
+            f"is {score(r2)}. Do not read the results of the equivariant SAEs."
+        )
     if r2 < 0.5:
         return (
             f"Fixed matrices, one per element, do not predict well how these activations move: R² "
@@ -155,21 +169,25 @@ def _read_relation_error(error: float) -> str:
     )
 
 
-def notices(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[str]:
-    """Return warnings about the figures of a run."""
+def warnings(record: Record, doubts: Sequence[str]) -> list[str]:
+    """Return the warnings that a record holds, and those doubts about it that it lacks."""
+    return list(dict.fromkeys([*map(str, record.get("warnings") or ()), *doubts]))
+
+
+def notices(metrics: Record) -> list[str]:
+    """Return what a reader of the figures of a run should know."""
     lines = [str(note) for note in metrics.get("notes") or ()]
-    for name, sae in part(metrics, "saes").items():
-        if not is_completed(sae or {}):
-            lines.append(
-                f"{styles[name].label}: training {sae['status']}. Its figures mean little and are "
-                f"never marked as best."
-            )
     lines += action_notices(part(metrics, "action"))
-    skipped = part(metrics, "data").get("skipped") or ()
-    if skipped:
-        shown = ", ".join(map(str, skipped[:5])) + (", …" if len(skipped) > 5 else "")
-        lines.append(f"{len(skipped)} of the files could not be read and were left out: {shown}")
-    return lines
+    return lines + passed_over(part(metrics, "data"))
+
+
+def passed_over(inputs: Record) -> list[str]:
+    """Return what was passed over among the inputs; older records list the files alone."""
+    skipped = inputs.get("skipped") or ()
+    if "passed_over" in inputs or not skipped:
+        return [str(sentence) for sentence in inputs.get("passed_over") or ()]
+    shown = ", ".join(map(str, skipped[:5])) + (", …" if len(skipped) > 5 else "")
+    return [f"{len(skipped)} of the files could not be read and were left out: {shown}"]
 
 
 def action_notices(action: Record) -> list[str]:

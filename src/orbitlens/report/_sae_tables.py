@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orbitlens.report._notation import SaeStyle, figure, percent, score
+from orbitlens.report._notation import SaeStyle, figure, finite, percent, score
+from orbitlens.report._readings import competes
 from orbitlens.report._table import (
     Column,
     Heading,
@@ -102,14 +103,18 @@ _SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
 def sae_table(saes: Record, styles: _Styles) -> Table:
     """Lay out the figures of all SAEs, one row each, without the figures that no SAE has.
 
-    The best finite value of each column is marked, among the SAEs whose training was completed.
+    The best finite value of each column is marked, among the SAEs that compete, see `competes`.
     """
     records = {name: sae or {} for name, sae in saes.items()}
     shown = recorded_columns(_SAE_COLUMNS, list(records.values()))
     spans, headings = make_headings(shown, _MEANINGS)
-    competing = [is_completed(record) for record in records.values()]
     cells = [
-        mark_best([record.get(c.key) for record in records.values()], c.write, c.better, competing)
+        mark_best(
+            [record.get(c.key) for record in records.values()],
+            c.write,
+            c.better,
+            [competes(record) and _explains(record, c.key) for record in records.values()],
+        )
         for group in shown.values()
         for c in group
     ]
@@ -128,6 +133,15 @@ def sae_table(saes: Record, styles: _Styles) -> Table:
             for i, (name, record) in enumerate(records.items())
         ),
     )
+
+
+def _explains(record: Record, key: str) -> bool:
+    """Say whether the reconstruction of a column explains anything, an R^2 from 0."""
+    prefix = next((p for p in ("transported_", "inferred_") if key.startswith(p)), "")
+    if key.removeprefix(prefix) not in ("mse", "normalised_mse", "explained_variance"):
+        return True
+    error = finite(record.get(f"{prefix}normalised_mse"))
+    return error is None or error <= 1
 
 
 def _size(record: Record) -> tuple[str, ...]:
@@ -275,7 +289,7 @@ def _grid(
         values = [column.values.get(key) for column in columns]
         cells = mark_best(values, score, None, [False] * len(values))
         for contest in {column.contest for column in columns} - {None}:
-            competing = [c.contest == contest and is_completed(records[c.sae]) for c in columns]
+            competing = [c.contest == contest and competes(records[c.sae]) for c in columns]
             judged = mark_best(values, score, "high", competing)
             cells = [new if new.best else old for new, old in zip(judged, cells, strict=True)]
         rows.append(Row(heading=heading, details=details, slot=None, cells=tuple(cells)))

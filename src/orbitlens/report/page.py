@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.report import _readings as readings
+from orbitlens.report._doubts import run_doubts
 from orbitlens.report._gallery import galleries
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, sae_styles, score
 from orbitlens.report._plots import training_chart, transport_chart
@@ -48,7 +49,8 @@ def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) 
         "title": readings.title(metrics),
         "summary": readings.summary(metrics),
         "headlines": readings.headlines(metrics, styles),
-        "notices": readings.notices(metrics, styles),
+        "warnings": readings.warnings(metrics, run_doubts(metrics)),
+        "notices": readings.notices(metrics),
         "styles": styles,
         "transport": _transport(part(metrics, "transport"), elements),
         "table": sae_table(saes, styles),

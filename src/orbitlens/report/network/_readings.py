@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, short_name
-from orbitlens.report._readings import Headline, action_notices, part
+from orbitlens.report._readings import Headline, action_notices, part, passed_over
 from orbitlens.report._table import Record
 
 _COST = 0.02
@@ -87,6 +87,7 @@ def notices(record: Record) -> list[str]:
     )
     return [
         *action_notices(part(record, "action")),
+        *passed_over(part(record, "inputs")),
         *_notice(
             "the exact transport loses more than 0.02 of R² to the unconstrained one",
             [f"{name} ({score(cost)})" for name, cost in costs],

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orbitlens.report._doubts import network_doubts
 from orbitlens.report._notation import irrep_styles
-from orbitlens.report._readings import part
+from orbitlens.report._readings import part, warnings
 from orbitlens.report._render import list_settings, write_html
 from orbitlens.report._table import Record
 from orbitlens.report.network import _readings as readings
@@ -35,6 +36,7 @@ def _view(record: Record) -> dict[str, Any]:
         "title": readings.title(record),
         "summary": readings.lead(record),
         "headlines": readings.headlines(record),
+        "warnings": warnings(record, network_doubts(record)),
         "notices": readings.notices(record),
         "chart": network_chart(layers, irreps),
         "table": network_table(layers, irreps),
