@@ -23,6 +23,7 @@ from orbitlens.errors import OrbitLensError, one_line
 
 __all__ = [
     "TO_READ",
+    "alone_in",
     "cache_folder",
     "check_regular",
     "digest_of",
@@ -91,6 +92,41 @@ def one_at_a_time(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: str | Path, subject: str) -> Iterator[None]:
+    """Keep every other process out of such a block for the same folder, or raise if one is in it.
+
+    The system takes the lock away when the process ends, in whatever way. `subject` is that of
+    errors.
+    """
+    with one_line_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(subject) from None
+        except OSError:
+            pass  # Some network file systems have no locks.
+        # The process that held the lock before may have removed the folder.
+        if not os.path.exists(folder) or not os.path.samestat(
+            os.fstat(descriptor), os.stat(folder)
+        ):
+            raise _busy(subject)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _busy(subject: str) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected="one run at a time",
+        received="another process that is writing there",
+        remedy="wait for that one, or choose another folder",
+    )
 
 
 @contextmanager

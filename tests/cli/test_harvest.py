@@ -1,6 +1,7 @@
 """`orbitlens harvest`: types on disk, workers, and what an interruption or a full disk leaves."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from orbitlens.activations import open_store
 from orbitlens.activations.store._write_store import ShardWriter
 from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
-from orbitlens.pipeline.stopping import Terminated
+from orbitlens.processes import Terminated
 
 WORDS = ["harvest", "shapes", "--n-samples", "300", "--image-size", "16", "--model-epochs", "1"]
 WORDS += ["--model-samples", "16"]
@@ -76,7 +77,7 @@ FULL = OrbitLensError("x", expected="space", received="No space left on device",
     [
         (FULL, 2, "No space left on device"),
         (KeyboardInterrupt(), 130, "orbitlens: interrupted; continue with --resume"),
-        (Terminated(), 143, "orbitlens: terminated; continue with --resume"),
+        (Terminated(signal.SIGTERM), 143, "orbitlens: terminated; continue with --resume"),
     ],
 )
 def test_what_stopped_goes_on_with_resume(

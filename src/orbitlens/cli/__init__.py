@@ -3,6 +3,6 @@
 main    run `orbitlens` on the arguments of the process
 """
 
-from orbitlens.cli.commands import main
+from orbitlens.cli._start import main
 
 __all__ = ["main"]

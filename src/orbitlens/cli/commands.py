@@ -4,6 +4,7 @@ Bad input ends in one line on standard error and exit code 2. Standard output ho
 --json it holds the record and nothing else.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,12 +16,13 @@ except ImportError:
     sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
 
 from orbitlens import __version__
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import place_error
-from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
+from orbitlens.processes import Terminated, listening_to_signals
 
 VERBS = ["run", "plan", "harvest", "import", "transport", "train", "probe", "report", "reproduce"]
 # The folder of an unfinished run tells another way to continue, see `RunFolder`.
+_NO_READER = 128 + signal.SIGPIPE
 _NOTHING = "nothing was kept, give the same command again"
 
 
@@ -46,7 +48,7 @@ def commands() -> None:
     """Hold the verbs."""
 
 
-@listening_to_sigterm()
+@listening_to_signals()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command; those of the process by default.
 
     Raises:
-        SystemExit: With 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: With 0 for success, 2 for bad input, a full disk or too little memory, 130 after
+            Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 if nobody reads the result.
     """
     try:
         code = commands.main(arguments, prog_name="orbitlens", standalone_mode=False)
@@ -65,17 +68,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(error.format_message())
     except OrbitLensError as error:
         _end(str(error))
+    except BrokenPipeError:
+        # The reader of the result has left, as `head` does; everything is in its files.
+        sys.exit(_NO_READER)
     except OSError as error:
         _end(str(place_error(error.filename or "the system", error, "a place to read and write")))
-    except MemoryError as error:
-        received = error or "too little"
-        remedy = "lower --n-samples, --image-size or --d-sae"
-        _end(f"memory: expected enough for the work, received {received}; {remedy}")
     except (KeyboardInterrupt, click.Abort) as error:
         _end(f"interrupted; {str(error.__cause__ or error) or _NOTHING}", 130)
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        received = one_line(error) if str(error) else "too little"
+        remedy = "lower --n-samples, --image-size or --d-sae"
+        _end(f"memory: expected enough for the work, received {received}; {remedy}")
     except Terminated as error:
-        _end(f"terminated; {str(error) or _NOTHING}", TERMINATED)
+        word = "terminated" if error.number == signal.SIGTERM else "hung up"
+        _end(f"{word}; {str(error) or _NOTHING}", error.code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # torch raises RuntimeErrors, of the CPU and of other devices.
+    words = ("allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
 
 
 def _end(message: str, code: int = 2) -> Never:

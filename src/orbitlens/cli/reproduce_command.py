@@ -1,5 +1,6 @@
 """The command `orbitlens reproduce`: an experiment of the paper."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from orbitlens.cli import options as cli
 from orbitlens.cli.options import option
 from orbitlens.pipeline import Console
-from orbitlens.pipeline.stopping import Terminated
+from orbitlens.processes import Terminated, child_environment
 
 
 @click.command("reproduce", cls=cli.Verb, renamed={"--workers": "--jobs"})
@@ -33,12 +34,14 @@ def reproduce_command(
     words = ["--budget", budget, "--jobs", str(jobs)]
     words += [] if out is None else ["--out", str(out)]
     words += ["--json"] if console.quiet else []
-    with subprocess.Popen([sys.executable, str(script), *words]) as recipe:
+    program = [sys.executable, "-m", "orbitlens.processes._script", str(script), *words]
+    with subprocess.Popen(program, env=child_environment()) as recipe:
         while True:
             try:
-                sys.exit(recipe.wait())
+                code = recipe.wait()
+                sys.exit(code if code >= 0 else 128 - code)
             except KeyboardInterrupt:
-                # The recipe got the signal too; it stops its workers and says how to continue.
-                continue
-            except Terminated:
-                recipe.terminate()  # Perhaps nobody else told it.
+                # The recipe stops its workers and says how to continue.
+                recipe.send_signal(signal.SIGINT)
+            except Terminated as error:
+                recipe.send_signal(error.number)

@@ -15,7 +15,7 @@
     Tick            the type of functions that take progress
 
 Its modules `stages` (one stage each), `verbs` and `network` (the single verbs of the command line)
-and `stopping` (SIGTERM) are public, too. The room needs the extras "data", "probe" and "report",
+are public, too. The room needs the extras "data", "probe" and "report",
 and "cli" to show progress.
 """
 

@@ -1,9 +1,7 @@
 """Jobs: the parts of a recipe. Each is done or not, so that an interrupted run can go on."""
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +15,7 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
+from orbitlens.processes import end_with_parent
 
 Record = dict[str, Any]
 Compute = Callable[[Mapping[str, Any], Path], list[Record]]
@@ -101,14 +100,8 @@ def _begin_worker() -> None:
     """Take one thread, end at once on Ctrl-C, and do not outlive the recipe."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent(None if parent is None else parent.pid)
 
 
 def _do(compute: Compute, folder: Path, job: Job) -> None:

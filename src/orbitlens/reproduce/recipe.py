@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +10,24 @@ from pathlib import Path
 from typing import Any, Never
 
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.files import read_json, to_json, write_json, write_table
+from orbitlens.files import (
+    alone_in,
+    one_line_errors,
+    place_error,
+    read_json,
+    to_json,
+    write_json,
+    write_table,
+)
 from orbitlens.pipeline.console import Console
-from orbitlens.pipeline.stopping import TERMINATED, Terminated, listening_to_sigterm
+from orbitlens.processes import Terminated, listening_to_signals, run_program
 from orbitlens.reproduce._jobs import Compute, Job, Record, run_jobs
 from orbitlens.reproduce._tables import Row, read_table
 from orbitlens.reproduce.compare import Comparison, compare, comparison_lines
 
 BUDGETS = ("smoke", "small", "medium", "full")
 _SETTINGS = "settings.json"
+_NO_READER = 128 + signal.SIGPIPE
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,6 @@ class Recipe:
     plot: Callable[[Mapping[str, list[Row]], Path], None] | None = None
 
 
-@listening_to_sigterm()
 def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
     """Run a recipe from the command line and leave its results in a folder.
 
@@ -58,8 +67,17 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
         arguments: Words of the command line; those of the process by default.
 
     Raises:
-        SystemExit: With 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: With 0 for success, 2 for bad input or a full disk, 130 after Ctrl-C, 143 after
+            SIGTERM, 129 after SIGHUP, 141 if nobody reads the result.
     """
+    if arguments is None:
+        run_program(lambda: _main(recipe, sys.argv[1:]))
+    else:
+        _main(recipe, arguments)
+
+
+@listening_to_signals()
+def _main(recipe: Recipe, arguments: Sequence[str]) -> None:
     name = recipe.folder.name
     parser = _Parser(prog=name, description=f"Run the recipe {name}.")
     parser.add_argument("--budget", default="small", help=f"one of {', '.join(BUDGETS)}")
@@ -85,18 +103,23 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:
         compared, rows = run_recipe(
             recipe, options.budget, out, jobs=options.jobs, console=Console(quiet=options.json)
         )
+        if options.json:
+            record = {"rows": rows, "comparison": [each.to_dict() for each in compared]}
+            print(to_json(record), flush=True)  # noqa: T201
+        else:
+            lines = [*comparison_lines(compared), f"results: {out / 'results.csv'}"]
+            print("\n".join(lines), flush=True)  # noqa: T201
     except OrbitLensError as error:
         _fail(name, error)
+    except BrokenPipeError:
+        sys.exit(_NO_READER)
+    except OSError as error:
+        _fail(name, place_error(error.filename or "the system", error, "a place to write"))
     except KeyboardInterrupt:
-        _stop(name, "interrupted", 130)
-    except Terminated:
-        _stop(name, "terminated", TERMINATED)
-    if options.json:
-        record = {"rows": rows, "comparison": [each.to_dict() for each in compared]}
-        print(to_json(record))  # noqa: T201
-    else:
-        print("\n".join(comparison_lines(compared)))  # noqa: T201
-        print(f"results: {out / 'results.csv'}")  # noqa: T201
+        _stop(name, "interrupted", 128 + signal.SIGINT)
+    except Terminated as error:
+        word = "terminated" if error.number == signal.SIGTERM else "hung up"
+        _stop(name, word, error.code)
     sys.exit(0)
 
 
@@ -113,7 +136,19 @@ def run_recipe(
     `budget` names its settings, and `jobs` of its jobs run at once.
     """
     settings = recipe.budgets[budget]
-    _claim(out, {"recipe": recipe.folder.name, "budget": budget, **settings})
+    claimed = {"recipe": recipe.folder.name, "budget": budget, **settings}
+    _check_claim(out, claimed)
+    with one_line_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out, f"`--out` {out}"):
+        if not _check_claim(out, claimed):
+            write_json(claimed, out / _SETTINGS)
+        return _run(recipe, settings, out, jobs, console)
+
+
+def _run(
+    recipe: Recipe, settings: Mapping[str, Any], out: Path, jobs: int, console: Console | None
+) -> tuple[list[Comparison], list[Row]]:
     with (console or Console(quiet=True)).stage(recipe.folder.name) as tick:
         records = run_jobs(recipe.jobs(settings), recipe.compute, out, at_once=jobs, progress=tick)
     tables = {file: table(records) for file, table in recipe.tables.items()}
@@ -129,8 +164,8 @@ def run_recipe(
     return compared, rows
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Begin a folder, or raise unless it holds a run of the same settings."""
+def _check_claim(out: Path, settings: dict[str, Any]) -> bool:
+    """Return whether a folder holds a run of the same settings; raise if it holds anything else."""
     path = out / _SETTINGS
     if path.exists():
         # JSON has no tuples.
@@ -143,24 +178,20 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 received={name: found.get(name) for name in differing},
                 remedy="choose another --out",
             )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return True
+    if out.exists() and (not out.is_dir() or any(map(_is_other, out.iterdir()))):
         raise OrbitLensError(
             str(out),
             expected="a new folder, or one that this recipe began",
             received="something else",
             remedy="choose another --out",
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OrbitLensError(
-            str(out),
-            expected="a place that can be written",
-            received=error.strerror,
-            remedy="choose another --out",
-        ) from None
-    write_json(settings, path)
+    return False
+
+
+def _is_other(entry: Path) -> bool:
+    # A run that was killed at its start leaves no more.
+    return not entry.name.startswith(f".{_SETTINGS}.partial")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import one_line_errors
+from orbitlens.processes import SAME_REQUEST, stopping_signals
 from orbitlens.sae import SAE
 from orbitlens.training._views import Objective
 from orbitlens.typing import Int, Tensor
@@ -46,7 +47,7 @@ class Checkpoint:
         self.path, self.seconds = path, seconds
         self._settings = json.loads(json.dumps(settings))
         self._written = time.monotonic()
-        self._signal = 0
+        self._signal, self._told = 0, 0.0
         # The next training clears what a kill leaves here.
         self._room = path.with_name(f".{path.name}.writing")
         with one_line_errors(path):
@@ -120,7 +121,7 @@ class Checkpoint:
         return bool(self._signal) or time.monotonic() - self._written >= self.seconds
 
     def stop_after_signal(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C and SystemExit 143 after SIGTERM."""
+        """Raise KeyboardInterrupt after Ctrl-C; SystemExit 143 after SIGTERM, 129 after SIGHUP."""
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt
         if self._signal:
@@ -128,17 +129,23 @@ class Checkpoint:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note SIGTERM and Ctrl-C instead of stopping at once; a second one stops at once."""
+        """Note Ctrl-C, SIGTERM and SIGHUP instead of stopping at once; a second one stops at once.
+
+        Signals that this process ignores, such as SIGHUP under `nohup`, stay ignored.
+        """
         # Only the main thread may set handlers; in others the interval alone counts.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+        before = {name: signal.getsignal(name) for name in stopping_signals()}
 
         def note(number: int, frame: FrameType | None) -> None:
             del frame
-            self._signal = number
-            signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+            if not self._signal:
+                self._signal, self._told = number, time.monotonic()
+            elif time.monotonic() - self._told > SAME_REQUEST:
+                signal.signal(number, before[signal.Signals(number)])
+                signal.raise_signal(number)
 
         for name in before:
             signal.signal(name, note)
@@ -146,7 +153,7 @@ class Checkpoint:
             yield
         finally:
             for name, handler in before.items():
-                signal.signal(name, handler or signal.SIG_DFL)
+                signal.signal(name, handler)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

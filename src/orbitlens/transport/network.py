@@ -1,9 +1,10 @@
 """The equivariance report of a network: the figures of each layer under a group."""
 
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.activations import LayerHarvest, harvest_layers, layer_outputs, split_samples
+from orbitlens.activations import (
+    TakenLayer,
+    harvest_layers,
+    layer_outputs,
+    open_store,
+    split_samples,
+)
+from orbitlens.activations.store._resume_settings import name_of, weights_digest
+from orbitlens.data import Inputs
 from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError
+from orbitlens.files import one_line_errors
 from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.transport._kept import Kept
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _Tick = Callable[..., None]
@@ -25,6 +36,7 @@ _Stage = Callable[[str], AbstractContextManager[_Tick]]
 
 _LIE_INPUTS = 64
 _FEWEST = 50
+_STORES = "layers"
 _BATCH = 64  # moved inputs; few, so that progress shows often
 
 
@@ -61,12 +73,14 @@ def measure_network(
     lie_inputs: int = _LIE_INPUTS,
     seed: int = 0,
     scratch: Path | str | None = None,
+    resume: bool = False,
     stage: _Stage | None = None,
 ) -> NetworkEquivariance:
     """Measure every layer of a network, with one forward pass for each moved input.
 
-    Activations go to a temporary folder, so memory does not grow with the number of inputs. The
-    Lie-derivative errors need a few more passes over some of the held-out inputs.
+    Activations go to a temporary folder, so memory does not grow with the number of inputs. Those
+    of a layer are removed once it has been measured. The Lie-derivative errors need a few more
+    passes over some of the held-out inputs.
 
     Args:
         model: Any network.
@@ -82,7 +96,12 @@ def measure_network(
         lie_inputs: Number of held-out images for the Lie-derivative errors, default 64; 0 skips
             these.
         seed: Seed of controls and intervals.
-        scratch: Folder for the temporary folder; default that of the system.
+        scratch: Folder for the temporary folder; default that of the system. With `resume`, the
+            folder of this measurement.
+        resume: Keep the figures of every layer in `scratch`, and continue an interrupted
+            measurement of the same network, inputs and settings there, to the same bits. The
+            activations are removed at the end. The figures stay; remove `scratch` once the result
+            is saved. Default False.
         stage: For progress: called with the name of each stage, returns a context that yields a
             function of (done, total).
 
@@ -91,7 +110,8 @@ def measure_network(
 
     Raises:
         OrbitLensError: If there are fewer than 50 inputs; if the group has only the identity; or if
-            a named layer, or every layer, cannot be measured or has too few inputs.
+            a named layer, or every layer, cannot be measured or has too few inputs; or if there is
+            a measurement of something else in `scratch`.
 
     Example:
         >>> from orbitlens import actions, groups, models
@@ -110,37 +130,109 @@ def measure_network(
     _check(inputs, action)
     show = stage or (lambda _: nullcontext(lambda *_: None))
     named = (layers,) if isinstance(layers, str) else layers and tuple(layers)
-    with tempfile.TemporaryDirectory(prefix=".layers.partial", dir=scratch) as folder:
-        with show("harvest every layer") as tick:
-            found = harvest_layers(
-                model,
-                layers=named,
-                inputs=inputs,
-                action=action,
-                out=Path(folder) / "layers",
-                max_positions=max_positions,
-                max_dim=max_dim,
-                batch_size=_BATCH,
-                prepare=prepare,
-                name=name,
-                progress=tick,
-            )
-        with show("measure the layers") as tick:
-            measured, skipped = _measure(found, named is None, seed, tick)
-    lie: dict[str, Mapping[str, float]] = {}
-    if action.name == "images" and lie_inputs > 0:
-        held_out = inputs[split_samples(len(inputs))[1][:lie_inputs]]
-        prefixes = {layer: found.taken[layer].prefix for layer in measured}
-        for kind in ("rotation", "translation"):
-            with show(f"Lie derivative, {kind}"):
-                lie[f"lie_{kind}"] = lie_derivative_errors(
-                    _forward(model, measured, prepare or as_they_are),
-                    held_out,
-                    transformation=kind,
-                    prefixes=prefixes,
+    settings = {
+        "layers": None if named is None else list(named),
+        "max_positions": max_positions,
+        "max_dim": max_dim,
+        "lie_inputs": lie_inputs,
+        "seed": seed,
+    }
+    with _place(scratch, resume) as folder:
+        if resume:
+            settings |= _origin(model, inputs, action, prepare, name)
+        kept = Kept(folder if resume else None, settings)
+
+        def harvest() -> dict[str, Any]:
+            with show("harvest every layer") as tick:
+                found = harvest_layers(
+                    model,
+                    layers=named,
+                    inputs=inputs,
+                    action=action,
+                    out=folder / _STORES,
+                    max_positions=max_positions,
+                    max_dim=max_dim,
+                    batch_size=_BATCH,
+                    resume=resume,
+                    prepare=prepare,
+                    name=name,
+                    progress=tick,
                 )
-    table = tuple(_row(measured[layer], found, lie) for layer in measured)
+            stores = {layer: Path(str(store.path)).name for layer, store in found.stores.items()}
+            taken = {layer: _without_basis(part) for layer, part in found.taken.items()}
+            return {"stores": stores, "taken": taken, "skipped": found.skipped}
+
+        record = kept.once("harvest", harvest)
+        taken = {layer: TakenLayer(**part, basis=None) for layer, part in record["taken"].items()}
+        stores = {layer: folder / _STORES / store for layer, store in record["stores"].items()}
+        with show("measure the layers") as tick:
+            measured, failed = _measure(stores, kept, named is None, seed, tick)
+        lie: dict[str, Mapping[str, float]] = {}
+        if action.name == "images" and lie_inputs > 0:
+            held_out = inputs[split_samples(len(inputs))[1][:lie_inputs]]
+            for kind in ("rotation", "translation"):
+                with show(f"Lie derivative, {kind}"):
+                    lie[f"lie_{kind}"] = kept.once(
+                        f"lie-{kind}",
+                        lambda kind=kind: lie_derivative_errors(
+                            _forward(model, measured, prepare or as_they_are),
+                            held_out,
+                            transformation=kind,
+                            prefixes={layer: taken[layer].prefix for layer in measured},
+                        ),
+                    )
+        shutil.rmtree(folder / _STORES, ignore_errors=True)
+    table = tuple(_row(figures, taken[layer], lie) for layer, figures in measured.items())
+    skipped = {**record["skipped"], **failed}
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
+
+
+@contextmanager
+def _place(scratch: Path | str | None, resume: bool) -> Iterator[Path]:
+    """Give a temporary folder, or the one that is kept."""
+    if not resume:
+        with one_line_errors(scratch or tempfile.gettempdir()):
+            folder = tempfile.mkdtemp(prefix=".layers.partial", dir=scratch)
+        try:
+            yield Path(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    if scratch is None:
+        raise OrbitLensError(
+            "`scratch`",
+            expected="a folder, with `resume`",
+            received="none",
+            remedy="name the folder in which the figures are kept until the end",
+        )
+    try:
+        yield Path(scratch)
+    finally:
+        with suppress(OSError):
+            Path(scratch).rmdir()  # nothing was kept
+
+
+def _origin(
+    model: nn.Module,
+    inputs: Tensor | LazyInputs,
+    action: Action,
+    prepare: Prepare | None,
+    name: str | None,
+) -> dict[str, Any]:
+    """Return what tells networks, inputs and groups apart, JSON-ready."""
+    return {
+        "model": name or type(model).__name__,
+        "weights digest": weights_digest(model),
+        "inputs digest": Inputs("inputs", inputs).digest,
+        "group": action.group.to_dict(),
+        "action": action.name,
+        "action_config": action.config,
+        "prepare": name_of(prepare or as_they_are),
+    }
+
+
+def _without_basis(part: TakenLayer) -> dict[str, Any]:
+    return {each.name: getattr(part, each.name) for each in fields(part) if each.name != "basis"}
 
 
 def _check(inputs: Tensor | LazyInputs, action: Action) -> None:
@@ -161,22 +253,33 @@ def _check(inputs: Tensor | LazyInputs, action: Action) -> None:
 
 
 def _measure(
-    found: LayerHarvest, all_layers: bool, seed: int, tick: _Tick
+    stores: Mapping[str, Path], kept: Kept, all_layers: bool, seed: int, tick: _Tick
 ) -> tuple[dict[str, LayerEquivariance], dict[str, str]]:
-    measured, skipped = {}, dict(found.skipped)
-    failure: OrbitLensError | None = None
-    for done, (layer, store) in enumerate(found.stores.items(), start=1):
-        try:
-            measured[layer] = measure_layer(store, seed=seed)
-        except OrbitLensError as error:
-            if not all_layers:
-                raise
-            failure = error
-            skipped[layer] = str(error)
-        tick(done, len(found.stores))
-    if failure is not None and not measured:
-        raise failure
-    return measured, skipped
+    """Measure layer by layer; return the figures, and why other layers have none."""
+    measured: dict[str, LayerEquivariance] = {}
+    failed: dict[str, str] = {}
+    for number, (layer, store) in enumerate(stores.items()):
+
+        def figures(store: Path = store) -> dict[str, Any]:
+            try:
+                return {"figures": asdict(measure_layer(open_store(store), seed=seed))}
+            except OrbitLensError as error:
+                if not all_layers:
+                    raise
+                return {"failure": str(error)}
+
+        found = kept.once(f"layer-{number}", figures)
+        if "failure" in found:
+            failed[layer] = found["failure"]
+        else:
+            spectrum = tuple(found["figures"].pop("spectrum"))
+            measured[layer] = LayerEquivariance(**found["figures"], spectrum=spectrum)
+            # Its figures are kept: its part of the disk is free again.
+            shutil.rmtree(store, ignore_errors=True)
+        tick(number + 1, len(stores))
+    if failed and not measured:
+        measure_layer(open_store(stores[next(reversed(failed))]), seed=seed)  # says why
+    return measured, failed
 
 
 def _forward(
@@ -192,9 +295,8 @@ def _forward(
 
 
 def _row(
-    figures: LayerEquivariance, found: LayerHarvest, lie: Mapping[str, Mapping[str, float]]
+    figures: LayerEquivariance, taken: TakenLayer, lie: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    taken = found.taken[figures.layer]
     return {
         "layer": figures.layer,
         "verdict": figures.verdict,

@@ -1,0 +1,121 @@
+"""Signals that end a program in good order: its files are whole, and a line says how to go on."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import final
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = {128 + number: number for number in _SIGNALS}
+SAME_REQUEST = 1.0
+"""A supervisor may signal a process and then its whole group: both mean the same."""
+
+
+@final
+class Terminated(BaseException):
+    """Stands for SIGTERM or SIGHUP as KeyboardInterrupt stands for Ctrl-C.
+
+    Args:
+        number: The signal.
+        advice: How to go on.
+    """
+
+    def __init__(self, number: int, advice: str = "") -> None:
+        super().__init__(advice)
+        self.number = number
+
+    @property
+    def code(self) -> int:
+        """The exit code: 143 after SIGTERM, 129 after SIGHUP."""
+        return 128 + self.number
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End the process at once and without a word; this is a handler of signals."""
+    del frame
+    os._exit(128 + number)
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Return the signals that stop this process; `nohup` and `&` make it ignore some."""
+    ours = (signal.SIG_IGN, None)
+    return [number for number in _SIGNALS if signal.getsignal(number) not in ours]
+
+
+@contextmanager
+def listening_to_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt or `Terminated` in the block on the first signal that stops it.
+
+    The next one ends the process at once, with its children: the first may have been swallowed by a
+    library, or the process may hang. This holds only in the main thread, and only for signals that
+    would end the process.
+
+    Example:
+        >>> with listening_to_signals():
+        ...     try:
+        ...         signal.raise_signal(signal.SIGTERM)
+        ...     except Terminated as error:
+        ...         print(error.code)
+        143
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ends = (signal.SIG_DFL, signal.default_int_handler, leave)
+    before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in ends}
+    told = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        nonlocal told
+        if told:
+            return  # the other thread decides
+        told = True
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    with _ending_at_the_second(before):
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _ending_at_the_second(numbers: Collection[int]) -> Iterator[None]:
+    """End the process at the second signal, even if its main thread never comes back.
+
+    Handlers run between two steps of Python in the main thread. The numbers of signals, however,
+    are written to a pipe the moment they arrive.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_watch, args=(reading, numbers), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        thread.join()
+        os.close(reading)
+
+
+def _watch(pipe: int, numbers: Collection[int]) -> None:
+    first = None
+    while told := os.read(pipe, 64):
+        for number in told:
+            now = time.monotonic()
+            if number not in numbers:
+                continue
+            if first is None:
+                first = now
+            elif now - first > SAME_REQUEST:
+                leave(number, None)
