@@ -4,10 +4,15 @@ This file imports nothing heavy, so that the command line shows its options at o
 values loads when a record is built.
 """
 
+import numbers
+import operator
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args
 
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 
@@ -33,12 +38,22 @@ _MODELS = (
     "python:MODULE:FUNCTION",
 )
 _SOURCES = ("shapes", "digits", "photographs", "cells")
+_BUILTIN = "builtin:"
+_TYPES: dict[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    tuple[int, ...]: "a list of whole numbers",
+}
+_LONGEST = 80
 _RENAMED = {"workers": "probe_threads"}
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
 _LARGEST = {
     "seed": 2**31 - 2,
     "image_size": 4096,
     "n_samples": 10**8,
+    "white": 65535,
     **dict.fromkeys(("d_sae", "n_atoms"), 2**22),
 }
 
@@ -106,7 +121,7 @@ class RunConfig:
     """All settings that determine the result of `orbitlens run`; each field has a help text.
 
     Raises:
-        OrbitLensError: If a value is out of range or an unknown name.
+        OrbitLensError: If a value is of another type, out of range or an unknown name.
 
     Example:
         >>> RunConfig.for_source("shapes", group="D4").model
@@ -115,8 +130,8 @@ class RunConfig:
 
     source: str = _setting(
         "",
-        "Shapes, digits, photographs, cells or a folder of images. Empty where activations are "
-        "given.",
+        "Shapes, digits, photographs, cells or a folder of images. Where both exist, builtin:cells "
+        "or ./cells. Empty where activations are given.",
     )
     group: str = _setting("C4", "Group that acts on the images, e.g. C4, D4 or C8.")
     interpolation: str | None = _setting(
@@ -147,6 +162,11 @@ class RunConfig:
         "float32", "Number format of stored activations: float32, float16 or bfloat16."
     )
     unreadable: str = _setting("stop", "On images that cannot be read: stop, or skip them.")
+    white: int | None = _setting(
+        None,
+        "Number that is white in the image files, e.g. 4095 for 12 bits. By default the largest of "
+        "their type.",
+    )
     model_samples: int = _setting(10_000, "Shapes drawn to train the autoencoder.")
     model_epochs: int = _setting(50, "Training epochs of the autoencoder.")
     transport: str = _setting(
@@ -197,6 +217,9 @@ class RunConfig:
 
         from orbitlens import groups
 
+        for entry in fields(self):
+            value = _of_type(entry.name, getattr(self, entry.name), entry.type)
+            object.__setattr__(self, entry.name, value)
         groups.from_name(self.group)
         for name, known in known_names().items():
             if getattr(self, name) not in known:
@@ -244,12 +267,11 @@ class RunConfig:
         if self.source in ("", *_SOURCES) or Path(self.source).is_dir():
             return
         if Path(self.source).exists():
-            raise OrbitLensError(
-                "`source`",
-                expected="a folder of images",
-                received=f"the file {self.source}",
-                remedy="give the folder that holds it",
-            )
+            raise _no_folder(f"the file {self.source}", "give the folder that holds its images")
+        if "://" in self.source:
+            raise _no_folder(f"the URL {self.source}", "download the images, and give their folder")
+        if "*" in self.source or "?" in self.source:
+            raise _no_folder(f"the pattern {self.source}", "give the folder that holds the files")
         raise unknown_name("`source`", self.source, [*_SOURCES, "or an existing folder of images"])
 
     @classmethod
@@ -257,10 +279,15 @@ class RunConfig:
         """Return the defaults of a source, overridden by the given settings.
 
         Pretrained models take images of 224 pixels unless `image_size` is given. The path of a
-        folder becomes absolute, so that config.json rebuilds the run from anywhere.
+        folder becomes absolute, so that config.json rebuilds the run from anywhere. A source may be
+        written "builtin:cells", and must be if there is a folder of that name.
+
+        Raises:
+            OrbitLensError: If a value is wrong, or the source is both a name and a folder.
         """
+        source = _named_source(source)
         defaults = dict(_BY_SOURCE.get(source, {}))
-        if settings.get("model", "").startswith(_PRETRAINED):
+        if str(settings.get("model", "")).startswith(_PRETRAINED):
             defaults["image_size"] = 224
         if source not in ("", *_SOURCES) and Path(source).is_dir():
             source = str(Path(source).resolve())
@@ -299,9 +326,60 @@ class RunConfig:
         for name in values:
             if name not in known:
                 raise unknown_name("config.json", name, known)
-        if "probe_latents" in values:
-            values["probe_latents"] = tuple(values["probe_latents"])
         return cls(**values)
+
+
+def _of_type(name: str, value: Any, kind: Any) -> Any:
+    """Return a value as the annotated type of its field, or raise if it has no such meaning."""
+    if isinstance(kind, UnionType):
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if kind in (str, bool) and isinstance(value, kind):
+        return value
+    with suppress(TypeError, OverflowError):
+        if kind is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+        if kind is int and not isinstance(value, bool):
+            return operator.index(value)
+        if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+            real = float(value)
+            return value if isinstance(value, int) else real
+        if kind == tuple[int, ...] and not isinstance(value, str | bytes | Mapping):
+            return tuple(_of_type(name, entry, int) for entry in value)
+    received = " ".join(repr(value).split())
+    raise out_of_range(
+        name,
+        _TYPES[kind],
+        received if len(received) <= _LONGEST else f"one of type {type(value).__name__}",
+        "give a value of this type",
+    )
+
+
+def _named_source(source: str) -> str:
+    """Return the name of a built-in source or the path of a folder, if it is clear which."""
+    source = _of_type("source", source, str)
+    prefix, _, name = source.partition(_BUILTIN)
+    if not prefix and name:
+        if name not in _SOURCES:
+            raise unknown_name("`source`", name, _SOURCES)
+        return name
+    if source in _SOURCES and Path(source).is_dir():
+        raise OrbitLensError(
+            "`source`",
+            expected="a folder, or the name of a built-in source",
+            received=f"{source!r}, which is both",
+            remedy=f"write ./{source} for the folder, {_BUILTIN}{source} for the other",
+        )
+    return os.path.expanduser(source)
+
+
+def _no_folder(received: str, remedy: str) -> OrbitLensError:
+    return OrbitLensError(
+        "`source`", expected="a folder of images", received=received, remedy=remedy
+    )
 
 
 def _check_real(name: str, value: float, *, above_zero: bool) -> None:

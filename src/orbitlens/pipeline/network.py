@@ -11,7 +11,8 @@ from typing import Any
 from orbitlens import groups
 from orbitlens.actions import Action
 from orbitlens.activations import split_samples
-from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
+from orbitlens.checks import as_count
+from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json, write_table
 from orbitlens.models import ALL_LAYERS, get_layer
 from orbitlens.pipeline._describe import describe_action, log_data
@@ -54,8 +55,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("max_positions", 1), ("max_dim", 1), ("lie_inputs", 0)):
-            if getattr(self, name) < least:
-                raise out_of_range(name, f"at least {least}", getattr(self, name))
+            as_count(name, getattr(self, name), least=least)
         found = [groups.from_name(name).name for name in self.candidates]
         if len(set(found)) < len(found):
             raise OrbitLensError(
