@@ -2,7 +2,7 @@
 
 The parent moves the inputs and makes them ready, batch by batch, as a worker asks for them; the
 worker runs the network and writes. Batches never cross the border of a shard, so the split of work
-changes no bit of the result. A worker ends when its parent dies, because its pipe closes.
+changes no bit of the result. A worker ends when its parent dies.
 
 Tensors travel as bytes through the pipe. Torch would use shared memory and a file descriptor for
 every tensor; a container may have 64 MiB of the first, and a process a thousand of the second. A
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -39,6 +39,7 @@ from orbitlens.activations.store._write_store import (
 )
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating
+from orbitlens.processes import end_with_parent
 
 Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
 Place = tuple[str, str, str]
@@ -185,6 +186,8 @@ def _work(
     job: Job, address: Path | str, threads: int, device: torch.device, connection: Connection
 ) -> None:
     """Fill one shard after the other, until the parent closes the pipe."""
+    parent = parent_process()
+    end_with_parent(None if parent is None else parent.pid)
     torch.set_num_threads(threads)
     with suppress(EOFError, OSError):
         try:
@@ -211,7 +214,7 @@ def _fill_shards(
         while True:
             shard = connection.recv()
             batches, start = _batches(connection, device), shards.span(shard)[0]
-            blocks = orbit_blocks(job.model, layouts, batches, order, start)
+            blocks = orbit_blocks(job.model, layouts, batches, order, start, job.seed_forward)
             for number, block in in_shards(blocks, shards, [shard]):
                 for layer, written in arrays.items():
                     write_shard(written, job.dtype, number, block[layer], layer, job.target)

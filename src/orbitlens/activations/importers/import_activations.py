@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int
-
 from orbitlens.activations.importers._cache import Cache
 from orbitlens.activations.importers._from_files import read_npy, read_safetensors
 from orbitlens.activations.importers._from_saelens import read_saelens
 from orbitlens.activations.importers._from_saev import read_saev
 from orbitlens.activations.store._claim import check_free
-from orbitlens.activations.store._on_disk import check_dtype
+from orbitlens.activations.store._on_disk import Labels, check_dtype
 from orbitlens.activations.store._open_store import describe
-from orbitlens.activations.store._write_store import check_labels, write_store
+from orbitlens.activations.store._write_store import write_store
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.checks import as_labels
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.files import TO_READ, one_line_errors
-from orbitlens.groups import Group, cyclic
+from orbitlens.groups import Group, as_group, cyclic
 from orbitlens.typing import Progress
 
 _KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
@@ -27,10 +25,10 @@ def import_activations(
     path: Path | str,
     *,
     out: Path | str | None = None,
-    group: Group | None = None,
+    group: Group | str | None = None,
     kind: str = "auto",
     layer: str | int | None = None,
-    labels: Int[np.ndarray, " labels"] | None = None,
+    labels: Labels | None = None,
     class_names: tuple[str, ...] = (),
     model: str | None = None,
     digest: str | None = None,
@@ -49,8 +47,8 @@ def import_activations(
             files, which are joined in the order of their names.
         out: Folder or URL to write, which must not exist; None (the default) keeps the store in
             memory.
-        group: The group that moved the inputs. None (the default) for activations without orbits:
-            every row is an input by itself, under the group of one element.
+        group: The group that moved the inputs, or its name. None (the default) for activations
+            without orbits: every row is an input by itself, under the group of one element.
         kind: "saelens", "saev", "npy" or "safetensors"; "auto" (the default) looks at the files.
         layer: The layer, if there are several: hook (SAELens), block (saev), tensor (safetensors).
         labels: One class index per sample.
@@ -67,28 +65,28 @@ def import_activations(
         OrbitLensError: If `out` exists; if the path is no cache, needs unpickling, lacks files or
             holds damaged ones; if files differ in type or shape; if the layer does not exist, is
             not named, or is named for a .npy file; if the rows are not a multiple of |G|; if labels
-            do not fit; or if an activation is NaN, infinite or too large for `dtype`. Nothing is
-            left on disk then.
+            do not fit; or if activations are NaN, infinite, or too large or small for `dtype`.
+            Nothing is left on disk then.
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(f"{folder}/acts.npy", np.ones((12, 5), dtype=np.float16))
         ...     import_activations(f"{folder}/acts.npy", group=cyclic(4))
         ActivationStore(in memory, n=3, group=C4, positions=1, dim=5)
     """
-    path, group = Path(path), cyclic(1) if group is None else group
+    path, group = Path(path), cyclic(1) if group is None else as_group(group)
     check_dtype(dtype)
     check_free(out)
     with one_line_errors(path, TO_READ):
         cache = _open(path, kind, layer, group)
     n = _samples(path, cache, group)
-    check_labels(labels, class_names, n)
     return write_store(
         cache.orbits(group, progress),
         n=n,
         out=out,
-        labels=None if labels is None else labels.astype(np.int64),
+        labels=None if labels is None else as_labels(labels, n, class_names),
         attributes=describe(
             group=group,
             action="given",

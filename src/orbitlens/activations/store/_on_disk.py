@@ -6,7 +6,8 @@ Numbers are finite; readers get float32 for every type.
 """
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -17,12 +18,17 @@ from jaxtyping import Bool, Float16, Float32, Shaped
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.core.sync import sync
 
+from orbitlens.activations.store._checksums import Checksums, read_samples, read_span
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
 
 # Zarr has no bfloat16: its bits are stored as whole numbers.
 ON_DISK = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
 DTYPES = tuple(ON_DISK)
 _LARGEST = {"float32": 3.4e38, "float16": 65504, "bfloat16": 3.38e38}
+# The smallest number with all of its digits.
+_SMALLEST = {"float32": 1.18e-38, "float16": 6.1e-5, "bfloat16": 1.18e-38}
+_MOST_LOST = 0.01
+"""Relative error of a block, in norm; rounding to bfloat16 leaves 0.002, to float16 0.0003."""
 _INSTEAD = {
     "float32": "scale them down, or leave out these samples",
     "float16": "choose dtype bfloat16",
@@ -31,7 +37,10 @@ _INSTEAD = {
 _BFLOAT16_NAN = 0x7FC0
 _PIECE = 2**15
 # The errors of reading a truncated or altered shard; a disk or a network raises others.
-DAMAGE = (ValueError, RuntimeError, TypeError, IndexError, KeyError)
+DAMAGE = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError),
+    *(RuntimeError, TypeError, ValueError),
+)
 REMAKE = "remove it and harvest the activations again"
 _MIB = 2**20
 _SHARD_BYTES = 32 * _MIB
@@ -39,12 +48,15 @@ _CHUNK_BYTES = _MIB // 2
 # Shards of many layers are filled at the same time.
 _TOGETHER_BYTES = 256 * _MIB
 _AT_ONCE = 64
+Samples = Shaped[np.ndarray, "..."] | Shaped[torch.Tensor, "..."] | Sequence[int] | Sequence[bool]
+"""Samples by their numbers, or as a boolean mask."""
+Labels = Shaped[np.ndarray, "..."] | Shaped[torch.Tensor, "..."] | Sequence[int]
 
 
 def check_dtype(dtype: str) -> None:
     """Check the name of a type on disk."""
-    if dtype not in ON_DISK:
-        raise unknown_name("`dtype`", dtype, ON_DISK)
+    if not isinstance(dtype, str) or dtype not in ON_DISK:
+        raise unknown_name("`dtype`", str(dtype), ON_DISK)
 
 
 def fill_value(dtype: str) -> float | int:
@@ -80,7 +92,9 @@ def to_disk(
             stored = block.astype(np.float16)
     else:
         stored = torch.from_numpy(block).bfloat16().view(torch.int16).numpy().view(np.uint16)
-    _check_overflow(np.isinf(from_disk(stored, dtype)), block, dtype, start, subject)
+    back = from_disk(stored, dtype)
+    _check_overflow(np.isinf(back), block, dtype, start, subject)
+    _check_underflow(back, block, dtype, start, subject)
     return stored
 
 
@@ -100,6 +114,8 @@ def to_float32(
     infinite = np.isinf(stored)
     if infinite.any():
         _check_overflow(infinite & np.isfinite(block), block, "float32", start, "activations")
+    elif stored.dtype != block.dtype:
+        _check_underflow(stored, block, "float32", start, "activations")
     return stored
 
 
@@ -119,6 +135,41 @@ def _check_overflow(
         received=f"{block[tuple(first)]:g} at {_place(first, start)}",
         remedy=_INSTEAD[dtype],
     )
+
+
+def _check_underflow(
+    stored: Float32[np.ndarray, "batch group *rest"],
+    block: Shaped[np.ndarray, "batch group *rest"],
+    dtype: str,
+    start: int,
+    subject: str,
+) -> None:
+    """Check that a block is what it was, up to rounding: small numbers lose digits, or all."""
+    size = _norm(block)
+    lost = _norm(stored.astype(block.dtype) - block)
+    if not lost > _MOST_LOST * size:
+        return
+    zeros = float(np.mean((stored == 0) & (block != 0)))
+    raise OrbitLensError(
+        f"{subject} as {dtype}",
+        expected=f"numbers of about {_SMALLEST[dtype]:g} or more, which it can hold",
+        received=f"numbers up to {np.abs(block).max():.2g} in samples "
+        f"{start}..{start + len(block) - 1}: {zeros:.0%} become zero, relative error "
+        f"{lost / size:.2g}",
+        remedy="scale them up"
+        if dtype == "float32"
+        else "choose dtype float32" + (" or bfloat16" if dtype == "float16" else ""),
+    )
+
+
+def _norm(block: Shaped[np.ndarray, "*axes"]) -> float:
+    """Return the norm in float64: the squares of small numbers are zero in float32."""
+    wide = np.float64 if block.dtype.itemsize > 4 else np.float32
+    values = block.astype(wide, copy=False)
+    largest = float(np.abs(values).max())
+    if largest == 0 or not np.isfinite(largest):
+        return largest
+    return largest * float(np.linalg.norm((values / values.dtype.type(largest)).reshape(-1)))
 
 
 def _place(index: list[int], start: int) -> str:
@@ -201,12 +252,15 @@ def shards_of(array: zarr.Array[Any]) -> Shards:
 
 def stored_shards(array: zarr.Array[Any]) -> set[int]:
     """Return the shards for which something is stored, whole or damaged."""
-    keys = {_key(array, shard): shard for shard in range(shards_of(array).count)}
-    return {keys[key] for key in sync(_list_keys(array)) if key in keys}
+    # The keys are few; the shards of a record that was changed may be very many.
+    numbers = [re.search(r"\bc[./](\d+)", key) for key in sync(_list_keys(array))]
+    count = shards_of(array).count
+    found = {int(number[1]) for number in numbers if number is not None}
+    return {shard for shard in found if shard < count}
 
 
-def incomplete_shards(array: zarr.Array[Any]) -> set[int]:
-    """Return the stored shards that are damaged.
+def incomplete_shards(array: zarr.Array[Any], checksums: Checksums | None = None) -> set[int]:
+    """Return the stored shards that are damaged, or not the ones that were written there.
 
     A shard ends in the index of its chunks, which has a checksum: one sample of each is read.
     """
@@ -214,10 +268,13 @@ def incomplete_shards(array: zarr.Array[Any]) -> set[int]:
     incomplete = set()
     for first in range(0, len(stored), _AT_ONCE):
         together = stored[first : first + _AT_ONCE]
+        starts = np.array([shards.span(shard)[0] for shard in together])
         try:
-            array.oindex[np.array([shards.span(shard)[0] for shard in together])]
+            read_samples(array, checksums, starts)
         except DAMAGE:
-            incomplete |= {shard for shard in together if _damage(array, shard, one_sample=True)}
+            incomplete |= {
+                shard for shard in together if _damage(array, shard, checksums, one_sample=True)
+            }
     return incomplete
 
 
@@ -235,11 +292,13 @@ def never_written(stored: Any) -> bool:
     return bool(np.isnan(from_disk(first, dtype)).any())
 
 
-def describe_damage(array: zarr.Array[Any], shards: Iterable[int]) -> str:
+def describe_damage(
+    array: zarr.Array[Any], shards: Iterable[int], checksums: Checksums | None = None
+) -> str:
     """Return which of some shards are damaged, with their samples and a reason; empty if none."""
     plan, reasons = shards_of(array), {}
     for shard in shards:
-        reason = _damage(array, shard)
+        reason = _damage(array, shard, checksums)
         if reason:
             reasons[shard] = reason
     if not reasons:
@@ -250,11 +309,14 @@ def describe_damage(array: zarr.Array[Any], shards: Iterable[int]) -> str:
     return f"damaged shard{'s'[: len(named) - 1]} {listed}: {next(iter(reasons.values()))}"
 
 
-def _damage(array: zarr.Array[Any], shard: int, *, one_sample: bool = False) -> str:
+def _damage(
+    array: zarr.Array[Any], shard: int, checksums: Checksums | None, *, one_sample: bool = False
+) -> str:
     """Read a shard, or its index and first sample, and return what is wrong; empty if nothing."""
     start, stop = shards_of(array).span(shard)
     try:
-        return "missing" if never_written(array[start : start + 1 if one_sample else stop]) else ""
+        stored = read_span(array, checksums, start, start + 1 if one_sample else stop)
+        return "missing" if never_written(stored) else ""
     except DAMAGE as error:
         return one_line(error)
 

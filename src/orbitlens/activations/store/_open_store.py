@@ -8,6 +8,7 @@ import zarr
 from jaxtyping import Int
 
 from orbitlens.activations.store._address import address_errors, address_of, zarr_store
+from orbitlens.activations.store._checksums import checksums_in
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
     REMAKE,
@@ -16,10 +17,12 @@ from orbitlens.activations.store._on_disk import (
     shards_of,
     stored_shards,
 )
+from orbitlens.activations.store._seal import FINGERPRINT, check_seal
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.checks import as_labels
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import TO_READ, one_line_errors
-from orbitlens.groups import Group
+from orbitlens.files import TO_READ, check_regular, one_line_errors
+from orbitlens.groups import Group, check_moves
 
 _FORMAT = "orbitlens-activations"
 # 1: float32, chunks of 4 MiB. 2: other types as well, shards.
@@ -103,11 +106,12 @@ def _local_group(path: Path) -> zarr.Group:
             received="a file" if path.exists() else "no such path",
             remedy="give the path that the store was written to",
         )
+    check_regular(path / "zarr.json")
     try:
         return zarr.open_group(path, mode="r", zarr_format=3)
     except PermissionError:
         raise
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:  # a record that was changed can raise almost anything
         raise _no_store(path, f"no Zarr group ({one_line(error)})") from error
 
 
@@ -117,8 +121,12 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
     _check_header(record, path)
     try:
         moves, labels = record["moves"], None
+        array, names = _whole_array(root, "activations"), tuple(record["class_names"])
         if record["labelled"]:
             labels = np.asarray(_whole_array(root, "labels")[:], dtype=np.int64)
+            labels = as_labels(labels, int(array.shape[0]), names)
+        check_seal(root, record)
+        fingerprint = record.get(FINGERPRINT, "")
         store = ActivationStore(
             path=path,
             group=Group.from_dict(record["group"]),
@@ -128,23 +136,40 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
             layer=record["layer"],
             digest=record["digest"],
             labels=labels,
-            class_names=tuple(record["class_names"]),
-            moves=None if moves is None else np.array(moves, dtype=np.int64),
-            array=_whole_array(root, "activations"),
+            class_names=names,
+            moves=None if moves is None else np.array(moves),
+            array=array,
             dtype=record.get("dtype", "float32"),
+            checksums=checksums_in(root, fingerprint),
+            fingerprint=fingerprint,
         )
+        _check_types(record)
+        _check_shapes(store)
     except PermissionError:
         raise
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except OrbitLensError as error:
+        raise error if str(error).startswith("store ") else _damaged(path, str(error)) from error
+    except Exception as error:  # a record that was changed can raise almost anything
         raise _damaged(path, one_line(error)) from error
-    _check_shapes(store)
     return store
+
+
+def _check_types(record: dict[str, Any]) -> None:
+    """Check the types of names, which would be taken as they are."""
+    named = ("action", "model", "layer", "digest")
+    wrong = [name for name in named if not isinstance(record[name], str)]
+    if not isinstance(record["action_config"], dict):
+        wrong.append("action_config")
+    if not all(isinstance(name, str) for name in record["class_names"]):
+        wrong.append("class_names")
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} of another type")
 
 
 def _check_header(record: dict[str, Any], path: Path | str | None) -> None:
     if record.get("format") != _FORMAT:
         raise _no_store(path, f"a Zarr group of format {record.get('format')!r}")
-    if record.get("schema") not in range(1, _SCHEMA + 1):
+    if record.get("schema") not in list(range(1, _SCHEMA + 1)):
         raise OrbitLensError(
             f"store {path}",
             expected=f"schema 1 to {_SCHEMA}",
@@ -177,10 +202,10 @@ def _check_shapes(store: ActivationStore) -> None:
         raise _damaged(store.path, f"orbits of {array.shape[1:]} in pieces of {array.chunks[1:]}")
     if array.dtype != ON_DISK.get(store.dtype):
         raise _damaged(store.path, f"activations of {array.dtype} that are called {store.dtype}")
-    if store.moves is not None and store.moves.shape != (store.group.order, store.positions):
-        raise _damaged(store.path, f"moves of shape {store.moves.shape} for {array.shape}")
-    if store.labels is not None and len(store.labels) != store.n:
-        raise _damaged(store.path, f"{len(store.labels)} labels for {store.n} samples")
+    if store.moves is not None:
+        if store.moves.shape != (store.group.order, store.positions):
+            raise _damaged(store.path, f"moves of shape {store.moves.shape} for {array.shape}")
+        check_moves(store.moves, store.group)
 
 
 def _damaged(path: Path | str | None, received: str) -> OrbitLensError:

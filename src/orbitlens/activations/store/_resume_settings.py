@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from orbitlens.activations.store._seal import FINGERPRINT, SEAL
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare
 
 # Known only at the end; taken over by a run that resumes; covered by the digest of the inputs.
-_FREE = ("complete", "threads", "labelled")
+_FREE = ("complete", "threads", "labelled", SEAL, FINGERPRINT)
 
 
 def weights_digest(model: nn.Module) -> str:

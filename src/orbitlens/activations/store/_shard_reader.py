@@ -27,6 +27,9 @@ from zarr.codecs.sharding import ShardingCodecIndexLocation
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import LocalStore
 
+from orbitlens.activations.store._checksums import Checksums
+from orbitlens.files import check_regular
+
 _CHECKSUM = 4
 _ENTRY = 16
 """Bytes of the index for each chunk: where it begins, and how long it is."""
@@ -37,20 +40,27 @@ _PLAIN = (BytesCodec(), Crc32cCodec())
 class ShardFiles:
     """The shards of an array, each a file; `of` makes it for arrays that it can read."""
 
-    def __init__(self, array: zarr.Array[Any], metadata: ArrayV3Metadata, folder: Path) -> None:
+    def __init__(
+        self,
+        array: zarr.Array[Any],
+        metadata: ArrayV3Metadata,
+        folder: Path,
+        checksums: Checksums | None,
+    ) -> None:
         self._array, self._metadata, self._folder = array, metadata, folder
+        self._checksums = checksums
         self._chunk, self._shard = int(array.chunks[0]), int((array.shards or array.chunks)[0])
         self._sample = array.dtype.itemsize * int(np.prod(array.shape[1:]))
 
     @classmethod
-    def of(cls, array: zarr.Array[Any]) -> "ShardFiles | None":
+    def of(cls, array: zarr.Array[Any], checksums: Checksums | None = None) -> "ShardFiles | None":
         """Return the files of an array; None if Zarr must read it."""
         metadata, store = array.metadata, array.store_path.store
         if not isinstance(metadata, ArrayV3Metadata) or not isinstance(store, LocalStore):
             return None
         if sys.byteorder != "little" or not _is_plain(metadata, array.shape[1:]):
             return None
-        return cls(array, metadata, store.root / array.path)
+        return cls(array, metadata, store.root / array.path, checksums)
 
     def read(self, samples: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
         """Return samples, in the order given, as they are stored; each chunk is read once."""
@@ -73,8 +83,11 @@ class ShardFiles:
         for shard, of_shard in _runs(samples, self._shard):
             with _open(self._path(shard)) as file:
                 places = self._index(file)
+                before = shard * len(places)
                 for chunk, wanted in _runs(of_shard, self._chunk):
-                    self._load(file, places[chunk], buffer)
+                    computed = self._load(file, places[chunk], buffer)
+                    if self._checksums is not None:
+                        self._checksums.check(before + chunk, computed)
                     yield begin, stored, wanted
                     begin += len(wanted)
 
@@ -87,16 +100,18 @@ class ShardFiles:
         index = np.empty(self._shard // self._chunk * _ENTRY + _CHECKSUM, np.uint8)
         end = file.seek(0, 2)
         _read(file, end - len(index), index)
-        return _check(index).view(np.uint64).reshape(-1, 2)
+        _check(index)
+        return index[:-_CHECKSUM].view(np.uint64).reshape(-1, 2)
 
     def _load(
         self, file: FileIO, place: UInt64[np.ndarray, "2"], buffer: UInt8[np.ndarray, " bytes"]
-    ) -> None:
+    ) -> int:
+        """Read a chunk and return its checksum, which was checked."""
         begin, length = place.tolist()
         if length != len(buffer):
             raise ValueError(f"a chunk of {length} bytes, not {len(buffer)}")
         _read(file, begin, buffer)
-        _check(buffer)
+        return _check(buffer)
 
 
 def as_slice(indices: slice | Int[np.ndarray, " n"]) -> slice | Int[np.ndarray, " n"]:
@@ -129,6 +144,7 @@ def _runs(samples: Int[np.ndarray, " n"], size: int) -> Iterator[tuple[int, Int[
 
 
 def _open(path: Path) -> FileIO:
+    check_regular(path)
     try:
         return FileIO(path)
     except FileNotFoundError as error:
@@ -143,10 +159,10 @@ def _read(file: FileIO, begin: int, buffer: UInt8[np.ndarray, " bytes"]) -> None
         raise ValueError("the file is too short")
 
 
-def _check(buffer: UInt8[np.ndarray, " bytes"]) -> UInt8[np.ndarray, " _"]:
-    """Return the bytes before the checksum at the end, if it fits them."""
-    content, stored = buffer[:-_CHECKSUM], int(buffer[-_CHECKSUM:].view(np.uint32)[0])
-    computed = google_crc32c.value(content)
+def _check(buffer: UInt8[np.ndarray, " bytes"]) -> int:
+    """Return the checksum of the bytes before the one at the end, which must be the same."""
+    stored = int(buffer[-_CHECKSUM:].view(np.uint32)[0])
+    computed: int = google_crc32c.value(buffer[:-_CHECKSUM])
     if computed != stored:
         raise ValueError(f"checksum {computed:08x} where {stored:08x} was written")
-    return content
+    return computed

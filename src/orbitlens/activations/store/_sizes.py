@@ -26,7 +26,8 @@ def stored_size(
     per_shard = -(-shards.samples // chunk)
     chunks = (shards.count - 1) * per_shard + -(-(stop - start) // chunk)
     padded = chunks * (chunk * math.prod(shape) * width + _CHECKSUM)
-    places = shards.count * (per_shard * _PLACE + _CHECKSUM)
+    # A place for each chunk, and another checksum in the list of the store.
+    places = shards.count * (per_shard * (_PLACE + _CHECKSUM) + 2 * _CHECKSUM)
     return {
         "raw": n * math.prod(shape) * width,
         "on_disk": padded + places + _ATTRIBUTES,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import zarr
@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int
 from zarr.codecs import Crc32cCodec
 
 from orbitlens.activations.store._address import address_errors, address_of, inside, zarr_store
+from orbitlens.activations.store._checksums import Checksums, checksums_in, create_checksums
 from orbitlens.activations.store._claim import Claim, claim_place
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
@@ -31,6 +32,7 @@ from orbitlens.activations.store._on_disk import (
 )
 from orbitlens.activations.store._open_store import open_store, read_store
 from orbitlens.activations.store._resume_settings import check_same
+from orbitlens.activations.store._seal import seal_store
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.errors import OrbitLensError
 
@@ -106,16 +108,16 @@ class ShardWriter:
                 if "activations" not in root:
                     in_memory = claim.address is None
                     _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)
-                self.arrays[layer] = array_of(root)
+                self.arrays[layer] = arrays_of(root)
         # The stored cut counts: another version may have begun the stores with other shards.
-        self.shards = shards_of(next(iter(self.arrays.values())))
+        self.shards = shards_of(next(iter(self.arrays.values())).activations)
 
     def drop_incomplete(self) -> None:
         """Delete the damaged shards of an earlier run."""
         if self.claim.found:
             with address_errors(self.claim.target):
-                for array in self.arrays.values():
-                    drop_shards(array, incomplete_shards(array))
+                for array, checksums in self.arrays.values():
+                    drop_shards(array, incomplete_shards(array, checksums))
 
     def missing(self) -> list[int]:
         """Return the shards that some layer lacks."""
@@ -123,28 +125,41 @@ class ShardWriter:
         if not self.claim.found:
             return list(everything)
         with address_errors(self.claim.target):
-            there = set.intersection(*map(stored_shards, self.arrays.values()))
+            stored = [stored_shards(arrays.activations) for arrays in self.arrays.values()]
+            there = set.intersection(*stored)
         return [shard for shard in everything if shard not in there]
 
     def write(self, shard: int, block: Block) -> None:
         """Write a shard of every layer."""
-        for layer, array in self.arrays.items():
-            write_shard(array, self._dtypes[layer], shard, block[layer], layer, self.claim.target)
+        for layer, arrays in self.arrays.items():
+            write_shard(arrays, self._dtypes[layer], shard, block[layer], layer, self.claim.target)
         self.claim.keep = True
 
     def finish(self) -> dict[str, zarr.Group]:
         """Mark the stores as complete, the very last step, and return their groups."""
         with address_errors(self.claim.target):
             for root in self.roots.values():
-                root.attrs["complete"] = True
+                seal_store(root)
             if self._of_many:
                 whole = zarr.open_group(zarr_store(self.claim.address), mode="r+", zarr_format=3)
                 whole.attrs["complete"] = True
         return self.roots
 
 
+class Arrays(NamedTuple):
+    """The arrays of a store that are written shard by shard."""
+
+    activations: zarr.Array[Any]
+    checksums: Checksums | None
+
+
+def arrays_of(root: zarr.Group) -> Arrays:
+    """Return the arrays of a store that takes shards."""
+    return Arrays(array_of(root), checksums_in(root))
+
+
 def write_shard(
-    array: zarr.Array[Any],
+    arrays: Arrays,
     dtype: str,
     shard: int,
     block: Float32[np.ndarray, "_ group *_"],
@@ -152,11 +167,14 @@ def write_shard(
     target: Path | str | None,
 ) -> None:
     """Write one shard of one store; the block may change afterwards."""
+    array, checksums = arrays
     start, stop = shards_of(array).span(shard)
     stored = to_disk(block, dtype, start, _subject(layer))
     if target is None:
         stored = stored.copy()  # a store in memory would keep the buffer itself
     with address_errors(target):
+        if checksums is not None:
+            checksums.write(shard, stored, array)
         array[start:stop] = stored
 
 
@@ -186,28 +204,6 @@ def in_shards(
         raise _wrong_number(shards, "fewer")
 
 
-def check_labels(
-    labels: Int[np.ndarray, " labels"] | None, class_names: tuple[str, ...], n: int
-) -> None:
-    """Check that there is one label per sample, and a name for each."""
-    if labels is None:
-        return
-    if len(labels) != n:
-        raise OrbitLensError(
-            "`labels`",
-            expected=f"one per sample, {n}",
-            received=len(labels),
-            remedy="give one label per sample",
-        )
-    if class_names and not (labels.min() >= 0 and labels.max() < len(class_names)):
-        raise OrbitLensError(
-            "`labels`",
-            expected=f"indices into the {len(class_names)} class names",
-            received=f"labels in {labels.min()}..{labels.max()}",
-            remedy="name every class",
-        )
-
-
 def _root(address: Path | str | None, attributes: dict[str, Any]) -> zarr.Group:
     """Open a group that was begun with the same settings, or create it."""
     if address is not None:
@@ -225,8 +221,9 @@ def _write_labels(root: zarr.Group, labels: Int[np.ndarray, " n"]) -> None:
             shape=labels.shape,
             chunks=labels.shape,
             dtype="int64",
+            # No label is negative, so that labels that are all zero are written as well.
+            fill_value=-1,
             compressors=[Crc32cCodec()],
-            config={"write_empty_chunks": True},
         )
     array_of(root, "labels")[:] = labels
 
@@ -248,6 +245,8 @@ def _create(
         config={"write_empty_chunks": True},
         chunk_key_encoding={"name": "default", "separator": "."},
     )
+    if not in_memory:
+        create_checksums(root, shards.count, together[0] // chunk[0])
 
 
 def _check_float32(block: Mapping[str, np.ndarray]) -> None:

@@ -19,15 +19,18 @@ import zarr
 from jaxtyping import Float, Float32, Int, Shaped
 from torch import Tensor
 
+from orbitlens.activations.store._checksums import Checksums, read_samples, read_span
 from orbitlens.activations.store._on_disk import (
     DAMAGE,
     REMAKE,
+    Samples,
     describe_damage,
     from_disk,
     never_written,
     shards_of,
 )
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
+from orbitlens.checks import as_samples
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group
 
@@ -56,6 +59,9 @@ class ActivationStore:
         dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
         mean: Mean map that is subtracted when activations are read, shape [positions, dim]; None
             (the default) for nothing. See `about`.
+        checksums: The checksum of every chunk as it was written; None in memory, and for stores of
+            earlier versions.
+        fingerprint: Digits that change with any stored number; empty where there are no checksums.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -80,6 +86,8 @@ class ActivationStore:
     array: zarr.Array[Any]
     dtype: str = "float32"
     mean: Float[Tensor, "position dim"] | None = None
+    checksums: Checksums | None = None
+    fingerprint: str = ""
 
     @property
     def n(self) -> int:
@@ -101,16 +109,14 @@ class ActivationStore:
         """Samples per shard; a disk reads them together at full speed."""
         return shards_of(self.array).samples
 
-    def orbits(
-        self, indices: Int[np.ndarray, " n"] | None = None
-    ) -> Float[Tensor, "rows group dim"]:
+    def orbits(self, indices: Samples | None = None) -> Float[Tensor, "rows group dim"]:
         """Return the orbits of the given samples, positions aligned.
 
         Row i * positions + p holds, for each g, the activation at the place to which p moves under
         g, so that psi(gx) at gp stands beside psi(x) at p.
 
         Args:
-            indices: Samples, in any order; all of them by default.
+            indices: Samples, in any order, or a boolean mask; all of them by default.
 
         Returns:
             One row per sample and position, shape [rows, |G|, dim], float32.
@@ -120,16 +126,15 @@ class ActivationStore:
         """
         if indices is None:
             return self._read(slice(None))
-        self._check_indices(indices)
-        return self._read(indices)
+        return self._read(as_samples(indices, self.n, "indices"))
 
     def chunks(
-        self, indices: Int[np.ndarray, " n"] | None = None, size: int = 4096
+        self, indices: Samples | None = None, size: int = 4096
     ) -> Iterator[Float[Tensor, "rows group dim"]]:
         """Yield the rows of `orbits` in order, about `size` at a time.
 
         Args:
-            indices: Samples, in any order; all of them by default.
+            indices: Samples, in any order, or a boolean mask; all of them by default.
             size: Rows per piece, default 4096; a piece holds whole samples, at least one.
 
         Raises:
@@ -138,9 +143,9 @@ class ActivationStore:
         samples = max(1, size // self.positions)
         stored = int(self.array.chunks[0])
         if indices is not None:
-            self._check_indices(indices)
-            for start in range(0, len(indices), samples):
-                yield self._read(indices[start : start + samples])
+            chosen = as_samples(indices, self.n, "indices")
+            for start in range(0, len(chosen), samples):
+                yield self._read(chosen[start : start + samples])
             return
         if samples > stored:
             samples -= samples % stored  # read each stored chunk once
@@ -241,15 +246,6 @@ class ActivationStore:
             f"positions={self.positions}, dim={self.dim})"
         )
 
-    def _check_indices(self, indices: Int[np.ndarray, " n"]) -> None:
-        if len(indices) and not (indices.min() >= 0 and indices.max() < self.n):
-            raise OrbitLensError(
-                "`indices`",
-                expected=f"samples in 0..{self.n - 1}",
-                received=f"indices in {indices.min()}..{indices.max()}",
-                remedy="choose among the samples of this store",
-            )
-
     def _read(self, samples: slice | Int[np.ndarray, " n"]) -> Float[Tensor, "rows group dim"]:
         with self._naming_damage(samples):
             found = self._stored(as_slice(samples))
@@ -291,7 +287,7 @@ class ActivationStore:
 
     @cached_property
     def _files(self) -> ShardFiles | None:
-        return ShardFiles.of(self.array)
+        return ShardFiles.of(self.array, self.checksums)
 
     def _stored(self, samples: slice | Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n group *_"]:
         if self._files is not None:
@@ -299,13 +295,14 @@ class ActivationStore:
                 samples = np.arange(*samples.indices(self.n))
             return self._files.read(samples)
         if isinstance(samples, slice):
-            return np.asarray(self.array[samples])
+            start, stop, _ = samples.indices(self.n)
+            return read_span(self.array, self.checksums, start, max(start, stop))
         if len(samples) and (np.diff(samples) > 0).all():
             first, end = int(samples[0]), int(samples[-1]) + 1
             if end - first <= _DENSE * len(samples):
                 # Reading all and dropping some is several times faster than picking.
-                return np.asarray(self.array[first:end])[samples - first]
-        return np.asarray(self.array.oindex[samples])
+                return read_span(self.array, self.checksums, first, end)[samples - first]
+        return read_samples(self.array, self.checksums, samples)
 
     @contextmanager
     def _naming_damage(self, samples: slice | Int[np.ndarray, " n"]) -> Iterator[None]:
@@ -314,7 +311,7 @@ class ActivationStore:
             yield
         except DAMAGE as error:
             touched = np.arange(self.n)[samples] // self.shard_samples
-            damaged = describe_damage(self.array, np.unique(touched).tolist())
+            damaged = describe_damage(self.array, np.unique(touched).tolist(), self.checksums)
             raise OrbitLensError(
                 f"store {self.path}",
                 expected="shards as they were written",

@@ -1,28 +1,36 @@
 """A store from activations that exist already."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 from orbitlens.activations.store._claim import check_free
-from orbitlens.activations.store._on_disk import check_dtype, check_finite, to_float32
+from orbitlens.activations.store._on_disk import (
+    Labels,
+    check_dtype,
+    check_finite,
+    to_float32,
+)
 from orbitlens.activations.store._open_store import describe
-from orbitlens.activations.store._write_store import check_labels, write_store
+from orbitlens.activations.store._write_store import write_store
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.checks import as_labels, as_tensor
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
 
 
 def store_from_array(
-    array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."],
+    array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."] | Sequence[Any],
     *,
-    group: Group,
+    group: Group | str,
     out: Path | str | None = None,
-    labels: Int[np.ndarray, " n"] | None = None,
+    labels: Labels | None = None,
     class_names: tuple[str, ...] = (),
     model: str = "array",
     layer: str = "array",
@@ -34,8 +42,8 @@ def store_from_array(
 
     Args:
         array: [n, |G|, dim], or [n, |G|, positions, dim] with positions already aligned over the
-            group; numpy or torch, any floating type.
-        group: The group; element g of the array's second axis is its element g.
+            group; numpy, torch or nested lists, of any type of number.
+        group: The group, or its name; element g of the array's second axis is its element g.
         out: Folder or URL to write; None (the default) keeps the store in memory.
         labels: One class index per sample.
         class_names: The names of the classes.
@@ -49,9 +57,9 @@ def store_from_array(
         The store.
 
     Raises:
-        OrbitLensError: If the array has another shape, is not floating or is empty; if it holds
-            NaN, infinity or a number too large for `dtype` (says where); if labels do not fit; if
-            `out` exists.
+        OrbitLensError: If the array has another shape, is empty or not of numbers; if it holds
+            masked entries, NaN, infinity or a number too large for `dtype` (says where); if its
+            numbers are too small for `dtype`; if labels do not fit; if `out` exists.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -59,11 +67,13 @@ def store_from_array(
         >>> store.n, store.dim, store.orbits().dtype
         (2, 3, torch.float32)
     """
-    _check_shape(array, group)
+    group, held = as_group(group), _as_array(array)
+    _check_shape(held.shape, group)
     check_dtype(dtype)
     check_free(out)
-    check_labels(labels, class_names, len(array))
-    values = _as_float32(array)
+    if labels is not None:
+        labels = as_labels(labels, len(held), class_names)
+    values = to_float32(held, 0)
     check_finite(values, start=0)
     return write_store(
         [values],
@@ -82,8 +92,18 @@ def store_from_array(
     )
 
 
-def _check_shape(array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."], group: Group) -> None:
-    shape = tuple(array.shape)
+def _as_array(
+    array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."] | Sequence[Any],
+) -> Shaped[np.ndarray, "..."]:
+    """Return numbers of any kind as a floating array, without a copy if they are one."""
+    plain = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+    if plain and np.issubdtype(array.dtype, np.floating):
+        return np.asarray(array)
+    values = as_tensor("array", array, dtype=None, finite=False).detach().cpu()
+    return (values if values.dtype == torch.float64 else values.float()).numpy()
+
+
+def _check_shape(shape: tuple[int, ...], group: Group) -> None:
     if len(shape) not in (3, 4) or shape[1] != group.order or 0 in shape:
         raise OrbitLensError(
             "`array`",
@@ -92,24 +112,3 @@ def _check_shape(array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."], group
             received=f"shape {list(shape)}",
             remedy="put the activation of g applied to sample i at [i, g]",
         )
-    floating = (
-        array.is_floating_point()
-        if isinstance(array, Tensor)
-        else np.issubdtype(array.dtype, np.floating)
-    )
-    if not floating:
-        raise OrbitLensError(
-            "`array`",
-            expected="floating numbers",
-            received=str(array.dtype),
-            remedy="convert it to float32",
-        )
-
-
-def _as_float32(
-    array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."],
-) -> Float32[np.ndarray, "n group *rest"]:
-    if isinstance(array, Tensor):
-        held = array.detach().cpu()
-        array = (held if held.dtype == torch.float64 else held.float()).numpy()
-    return to_float32(array, 0)

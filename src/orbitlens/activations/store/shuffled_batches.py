@@ -21,7 +21,9 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 
+from orbitlens.activations.store._on_disk import Samples
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.checks import as_samples
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.typing import Float, Int, Orbits, Tensor
 
@@ -104,7 +106,8 @@ class OrbitBatches:
         store: The store, or a view of it about a mean.
         batch_size: Orbits per batch; the last batch of an epoch may be smaller.
         memory: Budget in bytes for the buffers, for filling them and for two batches.
-        samples: Samples to visit, shape [n], in any order; default all of the store.
+        samples: Samples to visit, shape [n], in any order, or a boolean mask; default all of the
+            store.
         seed: Seed of the order, default 0.
 
     Raises:
@@ -130,7 +133,7 @@ class OrbitBatches:
         *,
         batch_size: int,
         memory: int,
-        samples: Int[np.ndarray, " n"] | None = None,
+        samples: Samples | None = None,
         seed: int = 0,
     ) -> None:
         if batch_size < 1:
@@ -341,18 +344,16 @@ class _Joined:
         return orbits
 
 
-def _sorted_samples(
-    store: ActivationStore, samples: Int[np.ndarray, " n"] | None
-) -> Int[np.ndarray, " n"]:
+def _sorted_samples(store: ActivationStore, samples: Samples | None) -> Int[np.ndarray, " n"]:
     """Return the samples in rising order, the order on disk."""
     if samples is None:
         return np.arange(store.n)
-    if len(samples) == 0:
+    chosen = as_samples(samples, store.n)
+    if len(chosen) == 0:
         raise OrbitLensError(
             "`samples`", expected="at least one", received="none", remedy="choose some"
         )
-    store._check_indices(samples)
-    return np.sort(samples).astype(np.int64, copy=False)
+    return np.sort(chosen)
 
 
 def _mib(size: int, *, up: bool = False) -> str:
