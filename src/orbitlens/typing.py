@@ -11,6 +11,7 @@ Every public signature spells its shapes with these words. The tests check them 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -24,6 +25,7 @@ Elements = Int[Tensor, " batch"]
 StackedActivations = Float[Tensor, "*stack batch dim"]
 StackedCodes = Float[Tensor, "*stack batch latents"]
 Progress = Callable[[int, int], None]  # takes (done, total)
+Numbers = Any  # a tensor, an array or nested lists; the function checks and converts them
 
 __all__ = [
     "Activations",
@@ -33,6 +35,7 @@ __all__ = [
     "Float",
     "Int",
     "Matrices",
+    "Numbers",
     "Orbits",
     "PerSample",
     "Progress",

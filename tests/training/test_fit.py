@@ -135,7 +135,7 @@ def test_training_again_goes_on_from_where_it_was() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("batch_size", 0), ("lr", -1.0)])
 def test_numbers_out_of_range_are_rejected(name: str, value: float) -> None:
-    with pytest.raises(OrbitLensError, match=f"`{name}`: expected above 0"):
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected (above 0|at least 1)"):
         fit(topk_sae(16, 8, 2), STORE, **{name: value})
 
 

@@ -3,12 +3,37 @@
 For the other rooms:
 
 as_tensor        numbers of any kind (list, array, tensor) as a tensor of finite numbers
+as_axes          the same, with axes of given names and sizes
+as_indices       whole numbers from 0 to a largest one, as int64
+as_flags         booleans, given as such or as zeros and ones
 as_labels        one class index per sample, as int64
 as_samples       samples by index or by a boolean mask, as int64 indices
 as_count         a whole number in a range
+as_number        a finite number
+as_seed          a seed, a whole number from 0
+usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
 
-from orbitlens.checks._arrays import as_labels, as_samples, as_tensor
-from orbitlens.checks._numbers import as_count
+from orbitlens.checks._arrays import (
+    as_axes,
+    as_flags,
+    as_indices,
+    as_labels,
+    as_samples,
+    as_tensor,
+)
+from orbitlens.checks._numbers import as_count, as_number, as_seed
+from orbitlens.checks._torch import usual_torch
 
-__all__ = ["as_count", "as_labels", "as_samples", "as_tensor"]
+__all__ = [
+    "as_axes",
+    "as_count",
+    "as_flags",
+    "as_indices",
+    "as_labels",
+    "as_number",
+    "as_samples",
+    "as_seed",
+    "as_tensor",
+    "usual_torch",
+]

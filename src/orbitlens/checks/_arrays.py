@@ -1,10 +1,11 @@
 """Arrays at the door: lists, NumPy arrays and tensors, as one kind."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from orbitlens.errors import OrbitLensError, one_line
@@ -31,6 +32,81 @@ def as_tensor(
             remedy="repair or leave out these samples",
         )
     return converted
+
+
+def as_axes(
+    name: str,
+    value: object,
+    axes: str,
+    *,
+    dtype: torch.dtype | None = None,
+    sizes: Mapping[str, int] | None = None,
+    least: int = 0,
+    finite: bool = True,
+) -> Shaped[Tensor, "..."]:
+    """Return numbers as a tensor with the axes that a text names, such as "batch dim".
+
+    `sizes` are those that some axes must have; the first axis has at least `least` entries. By
+    default floating types are kept, and whole numbers become float32. Axes that begin with "..."
+    stand for any number of them.
+    """
+    tensor = as_tensor(name, value, dtype=dtype, finite=finite)
+    words, known = axes.split(), sizes or {}
+    named = [word for word in words if word != "..."]
+    enough = len(named) <= tensor.ndim if "..." in words else len(named) == tensor.ndim
+    shape = dict(zip(reversed(named), reversed(tensor.shape), strict=False))
+    if (
+        not enough
+        or any(shape[word] != size for word, size in known.items())
+        or (least and len(tensor) < least)
+    ):
+        raise _other_shape(name, words, known, least, tensor)
+    return tensor
+
+
+def as_indices(
+    name: str, value: object, axes: str, *, most: int, size: int | None = None
+) -> Int64[Tensor, "..."]:
+    """Return whole numbers from 0 to `most`, as a tensor with the axes that a text names.
+
+    Booleans and fractions are errors. The first axis has `size` entries, if that is given.
+    """
+    tensor, words = _plain_tensor(name, value), axes.split()
+    if tensor.ndim != len(words) or (size is not None and len(tensor) != size):
+        raise _other_shape(name, words, {} if size is None else {words[0]: size}, 0, tensor)
+    if tensor.numel() == 0:
+        return tensor.long()
+    if tensor.is_floating_point() or tensor.dtype == torch.bool:
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"whole numbers in 0..{most}",
+            received=str(tensor.dtype).removeprefix("torch."),
+            remedy="give integers",
+        )
+    tensor = tensor.long()
+    if not (int(tensor.min()) >= 0 and int(tensor.max()) <= most):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"whole numbers in 0..{most}",
+            received=f"numbers in {int(tensor.min())}..{int(tensor.max())}",
+            remedy="count from 0",
+        )
+    return tensor
+
+
+def as_flags(name: str, value: object, axes: str, *, size: int) -> Bool[Tensor, "..."]:
+    """Return booleans, given as such or as zeros and ones; the first axis has `size` entries."""
+    tensor, words = _plain_tensor(name, value), axes.split()
+    if tensor.ndim != len(words) or len(tensor) != size:
+        raise _other_shape(name, words, {words[0]: size}, 0, tensor)
+    if tensor.dtype != torch.bool and not bool(((tensor == 0) | (tensor == 1)).all()):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="booleans, or zeros and ones",
+            received=f"{str(tensor.dtype).removeprefix('torch.')} of other values",
+            remedy="compare with a threshold or a class first",
+        )
+    return tensor.bool()
 
 
 def as_labels(labels: object, n: int, class_names: tuple[str, ...] = ()) -> Int64[np.ndarray, " n"]:
@@ -114,6 +190,18 @@ def _plain_tensor(name: str, value: Any) -> Shaped[Tensor, "..."]:
     if value.is_complex():
         raise _not_numbers(name, f"complex numbers, {value.dtype}")
     return value
+
+
+def _other_shape(
+    name: str, words: list[str], sizes: Mapping[str, int], least: int, tensor: Tensor
+) -> OrbitLensError:
+    axes = ", ".join(f"{word} = {sizes[word]}" if word in sizes else word for word in words)
+    return OrbitLensError(
+        f"`{name}`",
+        expected=f"shape [{axes}]" + (f" with {words[0]} at least {least}" if least else ""),
+        received=f"shape {list(tensor.shape)}",
+        remedy="bring its axes into this order",
+    )
 
 
 def _not_numbers(name: str, received: str) -> OrbitLensError:

@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from orbitlens.checks import as_count, as_seed, usual_torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae._linear import affine, uniform
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
@@ -83,12 +84,13 @@ class LinearEncoder(Encoder):
         torch.Size([2, 8])
     """
 
+    @usual_torch()
     def __init__(self, d_in: int, d_sae: int, *, seed: int = 0) -> None:
         super().__init__()
-        self.d_in, self.d_sae = d_in, d_sae
-        generator = torch.Generator().manual_seed(seed)
-        self.W_enc = nn.Parameter(uniform(d_in, d_sae, generator))
-        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+        self.d_in, self.d_sae = as_count("d_in", d_in), as_count("d_sae", d_sae)
+        generator = torch.Generator().manual_seed(as_seed(seed))
+        self.W_enc = nn.Parameter(uniform(self.d_in, self.d_sae, generator))
+        self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
@@ -115,14 +117,16 @@ class MLPEncoder(Encoder):
 
     hidden: int
 
+    @usual_torch()
     def __init__(self, d_in: int, hidden: int, d_sae: int, *, seed: int = 0) -> None:
         super().__init__()
-        self.d_in, self.hidden, self.d_sae = d_in, hidden, d_sae
-        generator = torch.Generator().manual_seed(seed)
-        self.W_hidden = nn.Parameter(uniform(d_in, hidden, generator))
-        self.b_hidden = nn.Parameter(torch.zeros(hidden))
-        self.W_enc = nn.Parameter(uniform(hidden, d_sae, generator))
-        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+        self.d_in, self.d_sae = as_count("d_in", d_in), as_count("d_sae", d_sae)
+        self.hidden = as_count("hidden", hidden)
+        generator = torch.Generator().manual_seed(as_seed(seed))
+        self.W_hidden = nn.Parameter(uniform(self.d_in, self.hidden, generator))
+        self.b_hidden = nn.Parameter(torch.zeros(self.hidden))
+        self.W_enc = nn.Parameter(uniform(self.hidden, self.d_sae, generator))
+        self.b_enc = nn.Parameter(torch.zeros(self.d_sae))
 
     def features(self, x: StackedActivations) -> Float[Tensor, "*stack batch hidden"]:
         """Return the hidden layer, shape [batch, hidden]."""

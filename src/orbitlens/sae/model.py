@@ -1,22 +1,21 @@
 """A sparse autoencoder is an encoder, a sparsity rule and a dictionary."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, final
 
+import numpy as np
+import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
+from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_number, as_tensor
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.encoders import Encoder
 from orbitlens.sae.sparsity import Sparsity
-from orbitlens.typing import (
-    Activations,
-    Codes,
-    Float,
-    StackedActivations,
-    StackedCodes,
-    Tensor,
-)
+from orbitlens.typing import Float, Numbers, StackedActivations, StackedCodes, Tensor
 
 
 class SAEOutput(NamedTuple):
@@ -96,16 +95,26 @@ class SAE(nn.Module):
         """The reconstruction of an empty code, shape [d_in]."""
         return self.dictionary.b_dec
 
-    def forward(self, x: StackedActivations) -> SAEOutput:
+    def forward(self, x: Numbers) -> SAEOutput:
         """Encode and decode.
 
         Args:
-            x: Activations, shape [batch, d_in].
+            x: Activations, shape [..., d_in] with any axes before the last, also none. Tensors,
+                arrays and lists of floating-point numbers are brought to the type and the device of
+                the SAE, which are those of the results.
 
         Returns:
-            Pre-activations, codes and reconstructions.
+            Pre-activations, codes and reconstructions, with the axes of x.
+
+        Raises:
+            OrbitLensError: If the width is another, if the numbers are whole or complex, or if some
+                are not finite. On a GPU, NaN is not looked for, which would wait for the device; it
+                then shows in every result.
         """
-        return self.of_coordinates(self.dictionary.coordinates(x))
+        rows = self._rows("x", x, self.d_in)
+        with _autocast_off(rows.device):
+            output = self.of_coordinates(self.dictionary.coordinates(self._flat(rows)))
+        return SAEOutput(*(_with_axes(part, rows) for part in output))
 
     def of_coordinates(self, y: StackedActivations) -> SAEOutput:
         """Encode and decode activations in the dictionary's coordinates.
@@ -120,13 +129,41 @@ class SAE(nn.Module):
         codes = self.sparsity(self.dictionary.admitted(pre))
         return SAEOutput(pre=pre, codes=codes, x_hat=self.dictionary(codes))
 
-    def encode(self, x: Activations) -> Codes:
-        """Return the codes z of activations, shape [batch, d_sae]."""
+    def encode(self, x: Numbers) -> Float[Tensor, "..."]:
+        """Return the codes z of activations, shape [..., d_sae]; arguments as in `forward`."""
         return self(x).codes
 
-    def decode(self, codes: Codes) -> Activations:
-        """Return the reconstructions of codes, shape [batch, d_in]."""
-        return self.dictionary(codes)
+    def decode(self, codes: Numbers) -> Float[Tensor, "..."]:
+        """Return the reconstructions of codes, shape [..., d_in].
+
+        Args:
+            codes: Codes, shape [..., d_sae], of the same kinds as `x` in `forward`.
+        """
+        rows = self._rows("codes", codes, self.d_sae)
+        with _autocast_off(rows.device):
+            return _with_axes(self.dictionary(self._flat(rows)), rows)
+
+    def _rows(self, name: str, value: Numbers, width: int) -> Float[Tensor, "..."]:
+        """Return activations or codes at the door, in the type and on the device of the SAE."""
+        like, tensor = self.encoder.W_enc, value
+        if not isinstance(value, Tensor | ActivationStore):
+            tensor = as_tensor(name, value, dtype=None, finite=False)
+            if np.asarray(value).dtype.kind != "f":
+                tensor = tensor.long()
+        if not isinstance(tensor, Tensor) or not _fits(tensor, width):
+            raise _refused(name, tensor, width)
+        tensor = tensor.to(like)
+        if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            tensor = tensor.clone()
+        # On a GPU the question would wait for the device; under vmap it has no answer.
+        asked = tensor.device.type == "cpu" and not is_functorch_wrapped_tensor(tensor)
+        return as_tensor(name, tensor, dtype=like.dtype, finite=asked)
+
+    def _flat(self, rows: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Return rows [batch, width]; those of a stack, [member, batch, width], as they are."""
+        if rows.ndim == 2 or self.encoder.b_enc.ndim > 1:
+            return rows
+        return rows.unsqueeze(0) if rows.ndim == 1 else rows.flatten(0, -2)
 
     def fold_scale_(self, scale: float) -> None:
         """Turn an SAE trained on scale * x into the same SAE on x.
@@ -135,19 +172,59 @@ class SAE(nn.Module):
         codes and reconstructions. Directions keep their unit length.
 
         Args:
-            scale: The factor of the training activations.
+            scale: The factor of the training activations, above 0.
+
+        Raises:
+            OrbitLensError: If the factor is not a number above 0.
         """
+        if not as_number("scale", scale) > 0:
+            raise out_of_range("scale", "above 0", scale)
         for part in (self.encoder, self.sparsity, self.dictionary):
             part.scale_(1.0 / scale)
 
 
+def _fits(tensor: Tensor, width: int) -> bool:
+    return tensor.is_floating_point() and tensor.shape[-1:] == (width,)
+
+
+def _with_axes(part: Float[Tensor, "..."], rows: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Give a result the leading axes of the rows that it was computed from."""
+    return part if part.ndim == rows.ndim else part.reshape(*rows.shape[:-1], part.shape[-1])
+
+
+def _autocast_off(device: torch.device) -> AbstractContextManager[None]:
+    """Keep the type of the SAE where a caller lets torch choose others."""
+    if device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def _refused(name: str, value: Tensor | ActivationStore, width: int) -> OrbitLensError:
+    letter, what = ("d_in", "activations") if name == "x" else ("d_sae", "codes")
+    received, remedy = "an activation store", "give its activations, `store.orbits()`"
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        received = f"{kind} of shape {list(value.shape)}"
+        remedy = f"give {what} of this SAE's layer"
+        if not value.is_floating_point():
+            remedy = f"{remedy}; call .float() first if these are some"
+    return OrbitLensError(
+        f"`{name}`",
+        expected=f"floating-point numbers of shape [..., {width}], {letter} = {width}",
+        received=received,
+        remedy=remedy,
+    )
+
+
 def orbit_dictionary(sae: SAE, *, name: str = "`sae`") -> OrbitDictionary:
     """Return the dictionary of an orbit SAE or a stack; refuse another SAE, called `name`."""
-    if not isinstance(sae.dictionary, OrbitDictionary):
+    dictionary = getattr(sae, "dictionary", None)
+    if not isinstance(dictionary, OrbitDictionary):
+        other = type(sae).__name__ if dictionary is None else type(dictionary).__name__
         raise OrbitLensError(
             name,
             expected="an orbit SAE, whose codes are over (element, atom)",
-            received=f"an SAE with a {type(sae.dictionary).__name__}",
+            received=other if dictionary is None else f"an SAE with a {other}",
             remedy="build the SAE with `orbit_sae`",
         )
-    return sae.dictionary
+    return dictionary

@@ -11,8 +11,10 @@ import copy
 
 import torch
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
+from orbitlens.kernels import steady
 from orbitlens.reps import IsotypicBasis, Representation, isotypic_basis
 from orbitlens.sae._stabilisers import TOLERANCE
 from orbitlens.sae.builders import compose
@@ -25,13 +27,14 @@ from orbitlens.transport import Transport
 _EXACT = 1e-3
 
 
+@steady()
 def orbit_sae(
     d_in: int,
     n_atoms: int,
     k: int,
     transport: Transport,
     *,
-    group: Group | None = None,
+    group: Group | str | None = None,
     hidden: int | None = None,
     sparsity: str = "topk",
     one_pose: bool = False,
@@ -46,8 +49,8 @@ def orbit_sae(
         k: Pairs (element, atom) kept per sample.
         transport: An exact transport of the layer ("exact", "spatial", "low_rank" or "lie");
             `transport.fit_exact` chooses and fits one.
-        group: Group to tie the dictionary over: that of the transport (default), a subgroup of it,
-            or for a transport by "lie" equal turns, however fine, such as C16.
+        group: Group to tie the dictionary over, or its name: that of the transport (default), a
+            subgroup of it, or for a transport by "lie" equal turns, however fine, such as C16.
         hidden: Width of the encoder's hidden layer; None (default) for a linear encoder.
         sparsity: "topk" or "batchtopk", over all pairs.
         one_pose: Whether all pairs of a sample share one element, the one that answers most.
@@ -73,7 +76,15 @@ def orbit_sae(
         >>> torch.allclose(after, before.roll(1, dims=1), atol=1e-4)
         True
     """
-    if d_in != transport.dim:
+    if not isinstance(transport, Transport):
+        raise OrbitLensError(
+            "`transport`",
+            expected="an exact transport of the layer",
+            received=type(transport).__name__,
+            remedy="fit one with `transport.fit_exact(store)`",
+        )
+    n_atoms, k = as_count("n_atoms", n_atoms), as_count("k", k)
+    if as_count("d_in", d_in) != transport.dim:
         raise OrbitLensError(
             "`d_in`",
             expected=f"{transport.dim}, the width of the transport of {transport.source}",
@@ -82,11 +93,11 @@ def orbit_sae(
         )
     if sparsity not in SPARSITY_RULES:
         raise unknown_name("`sparsity`", sparsity, SPARSITY_RULES)
-    if hidden is not None and hidden < 1:
+    if hidden is not None and as_count("hidden", hidden, least=0) < 1:
         raise out_of_range("hidden", "at least 1, or None for a linear encoder", hidden)
-    if one_pose and k > n_atoms >= 1:
+    if one_pose and k > n_atoms:
         raise out_of_range("k", f"at most the number of atoms, {n_atoms}, which share a pose", k)
-    basis = _basis(transport, transport.group if group is None else group)
+    basis = _basis(transport, transport.group if group is None else as_group(group))
     rule: Sparsity = SPARSITY_RULES[sparsity](k)
     if one_pose:
         rule = OnePose(rule, basis.group.order)
@@ -127,7 +138,7 @@ def dense(sae: SAE) -> SAE:
         >>> torch.allclose(dense(sae).encode(x), sae.encode(x), atol=1e-6)
         True
     """
-    dictionary = sae.dictionary
+    dictionary = getattr(sae, "dictionary", sae)
     if not isinstance(dictionary, OrbitDictionary):
         raise _refused(
             "an orbit SAE", f"one with a {type(dictionary).__name__}", "save it as it is"

@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import nn
 
+from orbitlens.checks import as_count, as_seed, usual_torch
 from orbitlens.sae._linear import affine, uniform
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.tied import Tied
@@ -31,10 +32,12 @@ class OrbitLinearEncoder(Encoder):
         torch.Size([2, 12])
     """
 
+    @usual_torch()
     def __init__(self, n_atoms: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
+        n_atoms = as_count("n_atoms", n_atoms)
         self.tied, self.d_in, self.d_sae = tied, tied.dim, n_atoms * tied.group.order
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(as_seed(seed))
         self.W_enc = nn.Parameter(uniform(self.d_in, n_atoms, generator).T.contiguous())
         self.b_enc = nn.Parameter(torch.zeros(n_atoms))
 
@@ -89,11 +92,13 @@ class OrbitMLPEncoder(Encoder):
 
     hidden: int
 
+    @usual_torch()
     def __init__(self, n_atoms: int, hidden: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
+        n_atoms = as_count("n_atoms", n_atoms)
         self.tied, self.d_in, self.d_sae = tied, tied.dim, n_atoms * tied.group.order
-        self.hidden = hidden
-        generator = torch.Generator().manual_seed(seed)
+        hidden = self.hidden = as_count("hidden", hidden)
+        generator = torch.Generator().manual_seed(as_seed(seed))
         self.W_hidden = nn.Parameter(uniform(self.d_in, hidden, generator).T.contiguous())
         self.b_hidden = nn.Parameter(torch.zeros(hidden))
         self.W_enc = nn.Parameter(uniform(hidden, n_atoms, generator))

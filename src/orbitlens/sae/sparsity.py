@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.errors import out_of_range
+from orbitlens.checks import as_count, usual_torch
 from orbitlens.kernels import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
@@ -77,7 +77,7 @@ class TopK(Sparsity):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        self.k = _checked(k)
+        self.k = as_count("k", k)
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes with at most k non-zeros per sample, shape [batch, d_sae]."""
@@ -110,9 +110,10 @@ class BatchTopK(Sparsity):
     learns = True
     shared = True
 
+    @usual_torch()
     def __init__(self, k: int) -> None:
         super().__init__()
-        self.k = _checked(k)
+        self.k = as_count("k", k)
         self.register_buffer("threshold", torch.tensor(0.0))
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
@@ -159,7 +160,7 @@ class OnePose(Sparsity):
 
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()
-        self.rule, self.order, self.k = rule, order, rule.k
+        self.rule, self.order, self.k = rule, as_count("order", order), rule.k
         self.name, self.learns, self.shared = rule.name, rule.learns, rule.shared
 
     def settings(self) -> dict[str, Any]:
@@ -197,9 +198,3 @@ class OnePose(Sparsity):
 SPARSITY_RULES: dict[str, Callable[[int], Sparsity]] = {
     rule.name: rule for rule in (TopK, BatchTopK)
 }
-
-
-def _checked(k: int) -> int:
-    if k < 1:
-        raise out_of_range("k", "at least 1", k, "keep at least one latent")
-    return k

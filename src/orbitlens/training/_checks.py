@@ -6,34 +6,108 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.store import address_of
+from orbitlens.checks import as_count, as_number, as_samples
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import SAE
-from orbitlens.training._settings import DEFAULTS
+from orbitlens.training._settings import DEFAULTS, FitSettings
 from orbitlens.training._views import Objective, views_of
+from orbitlens.typing import Int
 
 _T = TypeVar("_T")
-_ABOVE_ZERO = ("epochs", "batch_size", "lr", "dead_after", "memory_gib", "checkpoint_seconds")
+_COUNTS = ("epochs", "batch_size", "dead_after")
+_ABOVE_ZERO = ("lr", "memory_gib", "checkpoint_seconds")
+_SHARES = (("revival_weight", math.inf, "0 or more"), ("lr_decay", 1, "a share from 0 to 1"))
+_OBJECTIVES = [name for name in objectives.__all__ if name != "dead_latent_revival"]
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Check that settings are known and numbers in range; `settings` has all of them."""
+def checked_settings(settings: Mapping[str, Any]) -> FitSettings:
+    """Return all settings, with numbers of Python's types and in their ranges."""
     for name in settings:
         if name not in DEFAULTS:
             raise unknown_name("setting of `fit`", name, DEFAULTS)
+    found: dict[str, Any] = {**DEFAULTS, **settings}
+    for name in _COUNTS:
+        found[name] = as_count(name, found[name])
     for name in _ABOVE_ZERO:
-        if not 0 < settings[name] < math.inf:
-            raise out_of_range(name, "above 0", settings[name])
-    if not 0 <= settings["revival_weight"] < math.inf:
-        raise out_of_range("revival_weight", "0 or more", settings["revival_weight"])
-    if not 0 <= settings["lr_decay"] <= 1:
-        raise out_of_range("lr_decay", "a share from 0 to 1", settings["lr_decay"])
+        found[name] = as_number(name, found[name], "above 0")
+        if not found[name] > 0:
+            raise out_of_range(name, "above 0", found[name])
+    for name, most, span in _SHARES:
+        found[name] = as_number(name, found[name], span)
+        if not 0 <= found[name] <= most:
+            raise out_of_range(name, span, found[name])
+    if found["progress"] is not None and not callable(found["progress"]):
+        raise OrbitLensError(
+            "`progress`",
+            expected="a function of (epoch, epochs, loss), or None",
+            received=type(found["progress"]).__name__,
+            remedy="leave it out for no report",
+        )
+    return FitSettings(**found)
+
+
+def training_samples(samples: object, store: ActivationStore) -> Int[np.ndarray, " n"]:
+    """Return the samples of a store to train on; None stands for its training part."""
+    if samples is None:
+        return store.split()[0]
+    chosen = as_samples(samples, store.n)
+    if not len(chosen):
+        raise OrbitLensError(
+            "`samples`",
+            expected="at least one sample",
+            received="none",
+            remedy="choose samples of the store, or leave it out for the training part",
+        )
+    return chosen
+
+
+def as_saes(sae: object) -> list[SAE]:
+    """Return an SAE, or some, as a list."""
+    saes = list(sae) if isinstance(sae, list | tuple) else [sae]
+    for each in saes:
+        if not isinstance(each, SAE):
+            raise OrbitLensError(
+                "`sae`",
+                expected="an SAE, or a list of SAEs",
+                received=type(each).__name__,
+                remedy="build one with `orbitlens.sae`; the store comes after it",
+            )
+    return saes
+
+
+def as_objective(objective: object) -> Objective:
+    """Return an objective that is given as a function or by its name in `objectives`."""
+    if isinstance(objective, str):
+        if objective not in _OBJECTIVES:
+            raise unknown_name("`objective`", objective, _OBJECTIVES)
+        found: Objective = getattr(objectives, objective)
+        return found
+    if not callable(objective):
+        raise OrbitLensError(
+            "`objective`",
+            expected='a function of views, or its name such as "canonical"; for a list of SAEs '
+            "also a list of these",
+            received=type(objective).__name__,
+            remedy="see orbitlens.objectives",
+        )
+    return objective
 
 
 def local_file(checkpoint: Path | str) -> Path:
     """Return the path of a checkpoint, which is not at a URL."""
+    if not isinstance(checkpoint, Path | str):
+        raise OrbitLensError(
+            "`checkpoint`",
+            expected="a path",
+            received=type(checkpoint).__name__,
+            remedy="give the name of a file, or None for no checkpoint",
+        )
     place = address_of(checkpoint)
     if isinstance(place, str):
         raise OrbitLensError(
@@ -47,7 +121,9 @@ def local_file(checkpoint: Path | str) -> Path:
 
 def one_each(name: str, value: _T | Sequence[_T], count: int) -> list[_T]:
     """Return one value for each of `count` SAEs."""
-    if not isinstance(value, Sequence | np.ndarray):
+    if isinstance(value, np.ndarray | Tensor) and value.ndim == 1:
+        value = value.tolist()
+    if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * count
     if len(value) != count or count == 0:
         raise OrbitLensError(
@@ -71,7 +147,58 @@ def check_members(
             remedy="build one SAE for each member",
         )
     for sae, store, objective in zip(saes, stores, objectives, strict=True):
+        if not isinstance(store, ActivationStore):
+            raise OrbitLensError(
+                "`store`",
+                expected="an activation store, or one for each SAE",
+                received=type(store).__name__,
+                remedy="put an array [n, |G|, dim] into one with `store_from_array`",
+            )
+        _check_weights(sae, saes[0].b_dec.device)
         _check_pair(sae, store, views_of(objective))
+    weights = [id(each) for sae in saes for each in sae.parameters()]
+    if len(set(weights)) != len(weights):
+        raise OrbitLensError(
+            "`sae`",
+            expected="SAEs with weights of their own",
+            received="weights that are part of two of them",
+            remedy="build each from its own parts",
+        )
+
+
+def _check_weights(sae: SAE, device: torch.device) -> None:
+    """Check that the weights of an SAE can be trained as they are."""
+    kinds = {own.dtype for own in sae.parameters()}
+    devices = {own.device for own in sae.parameters()}
+    faults = (
+        (
+            kinds == {torch.float32},
+            "float32 weights",
+            ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds)),
+            "call `sae.float()`; convert the trained SAE afterwards",
+        ),
+        (
+            devices == {device},
+            f"all SAEs on one device, {device}",
+            ", ".join(sorted(map(str, devices))),
+            "move them with `sae.to(device)`",
+        ),
+        (
+            any(own.requires_grad for own in sae.parameters()),
+            "at least one part that may be trained",
+            "frozen weights alone",
+            "call `sae.requires_grad_()`",
+        ),
+        (
+            not any(own.is_inference() for own in sae.parameters()),
+            "weights that gradients can be computed of",
+            "weights made in `torch.inference_mode`",
+            "build or load the SAE outside of it",
+        ),
+    )
+    for right, expected, received, remedy in faults:
+        if not right:
+            raise OrbitLensError("`sae`", expected=expected, received=received, remedy=remedy)
 
 
 def _check_pair(sae: SAE, store: ActivationStore, names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from orbitlens.sae import SAE
+from orbitlens.training._lent import Lent
 from orbitlens.training._source import Source
 from orbitlens.training._views import Objective
 
@@ -31,7 +32,10 @@ class History:
 
 @dataclass(eq=False)
 class Member:
-    """One SAE in training; `names` are the views of its objective."""
+    """One SAE in training; `names` are the views of its objective.
+
+    `given_back` says whether it is for unscaled activations again.
+    """
 
     sae: SAE
     source: Source
@@ -39,5 +43,7 @@ class Member:
     names: tuple[str, ...]
     seed: int
     generator: torch.Generator
+    lent: Lent
     history: History = field(default_factory=History)
     diverged: bool = False
+    given_back: bool = False

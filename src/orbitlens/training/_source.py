@@ -7,8 +7,10 @@ from itertools import chain
 
 import torch
 
+from orbitlens.checks import as_axes, usual_torch
+from orbitlens.errors import OrbitLensError
 from orbitlens.metrics.reconstruction import squared_error
-from orbitlens.typing import Float, Orbits, Tensor
+from orbitlens.typing import Float, Numbers, Orbits, Tensor
 
 _CHUNK = 2**17
 """Numbers that are processed together, so that they stay in the processor's cache."""
@@ -19,19 +21,22 @@ class Source:
     """A store of n orbits of |G| = `order` rows.
 
     `scale` is the factor that brings its activations to a mean square of one about their mean;
-    `orbit_mean` is the mean scaled activation under each element.
+    `orbit_mean` is the mean scaled activation under each element. Activations that do not vary, but
+    for rounding, are not scaled.
     """
 
     n: int
     order: int
     scale: float
     orbit_mean: Float[Tensor, "group dim"]
+    varies: bool
 
     @classmethod
     def of(cls, blocks: Iterable[Orbits], n: int, device: torch.device) -> "Source":
         """Measure the blocks of n unscaled orbits."""
         mean, scale = statistics(blocks)
-        return cls(n, len(mean), scale, (mean * scale).float().to(device))
+        factor = 1.0 if scale is None else scale
+        return cls(n, len(mean), factor, (mean * factor).float().to(device), scale is not None)
 
     def squared_deviations(
         self, rows: Float[Tensor, "rows dim"], *, moved: bool
@@ -42,10 +47,11 @@ class Source:
         return torch.cat([squared_error(part, around.expand_as(part)).double() for part in parts])
 
 
-def statistics(blocks: Iterable[Orbits]) -> tuple[Float[Tensor, "group dim"], float]:
+def statistics(blocks: Iterable[Orbits]) -> tuple[Float[Tensor, "group dim"], float | None]:
     """Return the mean under each element, [|G|, dim], and the factor to unit variance.
 
-    Every block, [batch, |G|, dim], is read once and summed in float64; there is at least one.
+    Every block, [batch, |G|, dim], is read once and summed in float64; there is at least one. The
+    factor is None if the activations are constant, but for rounding.
     """
     remaining = iter(blocks)
     first = next(remaining)
@@ -63,15 +69,22 @@ def statistics(blocks: Iterable[Orbits]) -> tuple[Float[Tensor, "group dim"], fl
             squares += float(exact.square().sum())
             count += len(part)
     mean = sums / count
+    if not math.isfinite(power):
+        raise OrbitLensError(
+            "activations to train on",
+            expected="finite numbers",
+            received="NaN or infinity",
+            remedy="harvest them again, or leave these samples out",
+        )
     numbers = count * mean.numel()
     variance = squares / numbers - float(mean.mean(0).square().mean())
     deviation, size = math.sqrt(max(variance, 0.0)), math.sqrt(power / numbers)
     # A deviation below this share of the size is float32 rounding.
-    scale = 1.0 / deviation if deviation > 1e-6 * size else 1.0
-    return mean + shift, scale
+    return mean + shift, 1.0 / deviation if deviation > 1e-6 * size else None
 
 
-def unit_scale(orbits: Orbits) -> float:
+@usual_torch()
+def unit_scale(orbits: Numbers) -> float:
     """Return the factor that brings activations to a mean square of one about their mean.
 
     Args:
@@ -80,8 +93,12 @@ def unit_scale(orbits: Orbits) -> float:
     Returns:
         The factor; 1 for activations without variance.
 
+    Raises:
+        OrbitLensError: If the orbits are empty, of another shape, or not finite.
+
     Example:
         >>> unit_scale(torch.tensor([[[1.0], [5.0]]]))
         0.5
     """
-    return statistics([orbits])[1]
+    scale = statistics([as_axes("orbits", orbits, "batch group dim", least=1)])[1]
+    return 1.0 if scale is None else scale

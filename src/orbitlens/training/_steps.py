@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from orbitlens import objectives
-from orbitlens.kernels import Memory
+from orbitlens.errors import OrbitLensError
+from orbitlens.kernels import Memory, spread
 from orbitlens.metrics.reconstruction import squared_error
 from orbitlens.sae import SAE
 from orbitlens.training._adam import Adam
 from orbitlens.training._data import TrainingData
 from orbitlens.training._member import Member
 from orbitlens.training._stack import stack_saes
+from orbitlens.training._threads import StepThreads
 from orbitlens.training._views import Batch, Objective, Views, reconstructs_moved
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
 
@@ -40,8 +42,11 @@ class StackTraining:
         _make_vectors_contiguous(self.sae)
         if len(members) == 1:
             _share_memory(self.sae, members[0].sae)
+        self.begun, self.projected = False, True
         self.optimizer = Adam(list(self.sae.parameters()))
         self.memory = Memory()
+        weights = sum(each.numel() for each in self.sae.parameters())
+        self.threads = StepThreads(batch_size * weights)
         self.feed = data.make_feed(members, batch_size, moved=reconstructs_moved(self.names))
         device = self.sae.b_dec.device
         self.silent = torch.zeros(len(members), members[0].sae.d_sae, device=device)
@@ -64,11 +69,22 @@ class StackTraining:
 
     def step(self, number: int, revival_weight: float) -> None:
         """Take one step of Adam on one batch of every member."""
-        with self.memory:
+        with self.memory, self.threads.step():
             self.sae.zero_grad()
             self._loss(self.feed.batch(number), revival_weight).backward()
-            self.optimizer.step(self.lr)
-            self.sae.dictionary.project_()
+            self.begin()
+            self.projected = False
+            with spread():
+                self.optimizer.step(self.lr)
+                self.sae.dictionary.project_()
+            self.projected = True
+
+    def begin(self) -> None:
+        """Note that the weights change from now on, so that those before are of no use."""
+        if not self.begun:
+            self.begun = True
+            for member in self.members:
+                member.lent.forget()
 
     def _loss(self, batch: Batch, revival_weight: float) -> Float[Tensor, ""]:
         """Return the sum of all members' losses, and count the figures."""
@@ -92,9 +108,12 @@ class StackTraining:
             own = values if len(self.runs) == 1 else {n: value[run] for n, value in values.items()}
             if run.stop - run.start == 1:
                 # An objective that vmap cannot run still trains, one SAE at a time.
-                losses.append(objective(**{n: value.squeeze(0) for n, value in own.items()})[None])
+                alone = [value.squeeze(0) for value in own.values()]
+                losses.append(_by_name(objective, self.names)(*alone)[None])
             else:
                 losses.append(torch.vmap(_by_name(objective, self.names))(*own.values()))
+            if not losses[-1].requires_grad:
+                raise _no_values("values without a gradient")
         return torch.cat(losses)
 
     def _revival(self, views: Views) -> Float[Tensor, "member batch"] | None:
@@ -180,6 +199,7 @@ class StackTraining:
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Restore everything else, after `start_epoch`."""
+        self.begin()
         device = self.sae.b_dec.device
         for name, tensor in _tensors(self.sae).items():
             value = state[f"sae.{name}"].to(device)
@@ -220,5 +240,22 @@ def _share_memory(stack: SAE, member: SAE) -> None:
 
 
 def _by_name(objective: Objective, names: Sequence[str]) -> Callable[..., PerSample]:
-    """Return the objective with positional arguments, for vmap."""
-    return lambda *values: objective(**dict(zip(names, values, strict=True)))
+    """Return the objective with positional arguments, for vmap; its values are checked."""
+
+    def values(*views: Tensor) -> PerSample:
+        found = objective(**dict(zip(names, views, strict=True)))
+        if not isinstance(found, Tensor) or found.shape != views[0].shape[:1]:
+            shape = getattr(found, "shape", None)
+            raise _no_values(type(found).__name__ if shape is None else f"shape {list(shape)}")
+        return found
+
+    return values
+
+
+def _no_values(received: str) -> OrbitLensError:
+    return OrbitLensError(
+        "`objective`",
+        expected="one value per sample, shape [batch], that torch computes from reconstructions",
+        received=received,
+        remedy="leave the mean over samples to `fit`, and detach nothing",
+    )

@@ -23,7 +23,10 @@ _RECONSTRUCTIONS = {"x_hat", "x_hat_moved", "x_hat_orbit"}
 
 def views_of(objective: Objective) -> tuple[str, ...]:
     """Return the views that an objective's signature names; keyword-only arguments are weights."""
-    parameters = inspect.signature(objective).parameters.values()
+    try:
+        parameters = list(inspect.signature(objective).parameters.values())
+    except (TypeError, ValueError):  # of a function that was not written in Python
+        parameters = []
     names = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
     if not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
         raise OrbitLensError(

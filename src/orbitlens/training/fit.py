@@ -5,15 +5,19 @@ objective names, and takes one step of Adam. The same seed gives the same bits. 
 shapes train as a stack, each with its own seed, objective and history, and share every operation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Unpack, overload
 
+import numpy as np
 import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.checks import as_seed, usual_torch
+from orbitlens.errors import OrbitLensError, warn
+from orbitlens.kernels import steady
 from orbitlens.sae import SAE
 from orbitlens.training._checkpoint import (
     Checkpoint,
@@ -22,32 +26,45 @@ from orbitlens.training._checkpoint import (
     sae_parts,
     store_identity,
 )
-from orbitlens.training._checks import check_members, check_settings, local_file, one_each
+from orbitlens.training._checks import (
+    as_objective,
+    as_saes,
+    check_members,
+    checked_settings,
+    local_file,
+    one_each,
+    training_samples,
+)
 from orbitlens.training._data import TrainingData
 from orbitlens.training._encode import searches_in_bfloat16
 from orbitlens.training._held import HeldData
+from orbitlens.training._lent import Lent
 from orbitlens.training._loop import train
 from orbitlens.training._member import History, Member
-from orbitlens.training._settings import DEFAULTS, FitSettings
+from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import Source
 from orbitlens.training._stack import stack_key, unstack_
 from orbitlens.training._steps import StackTraining
 from orbitlens.training._streamed import StreamedData
 from orbitlens.training._views import Objective, views_of
+from orbitlens.training.curves import blew_up
+from orbitlens.typing import Int
 
 _IDENTITY = ("batch_size", "epochs", "lr", "lr_decay", "dead_after", "revival_weight")
 _CALIBRATED = 2**15
 """Rows from which a sparsity rule learns its threshold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """A trained SAE and its history.
 
     Args:
         sae: The SAE, in evaluation mode, for unscaled activations (the scale is folded).
         history: One entry per epoch.
-        status: "completed", or "diverged" if the loss stopped being finite; training then ended.
+        status: "completed"; or "diverged" if the loss stopped being finite, which ends training, or
+            if it ended far above its start or the reconstructions far worse than the mean
+            activation. Such an SAE is of no use; train with a smaller `lr`.
         scale: The factor on the activations during training.
     """
 
@@ -56,13 +73,18 @@ class FitResult:
     status: str
     scale: float
 
+    def __repr__(self) -> str:
+        losses, explained = self.history.loss, self.history.explained_variance
+        last = f", loss {losses[-1]:.4g}, explained variance {explained[-1]:.4g}" if losses else ""
+        return f"FitResult({self.status}, epochs {len(losses)}{last})"
+
 
 @overload
 def fit(
     sae: SAE,
     store: ActivationStore,
     *,
-    objective: Objective = ...,
+    objective: Objective | str = ...,
     seed: int = ...,
     **settings: Unpack[FitSettings],
 ) -> FitResult: ...
@@ -73,17 +95,18 @@ def fit(
     sae: Sequence[SAE],
     store: ActivationStore | Sequence[ActivationStore],
     *,
-    objective: Objective | Sequence[Objective] = ...,
+    objective: Objective | str | Sequence[Objective | str] = ...,
     seed: int | Sequence[int] = ...,
     **settings: Unpack[FitSettings],
 ) -> list[FitResult]: ...
 
 
+@steady()
 def fit(
     sae: SAE | Sequence[SAE],
     store: ActivationStore | Sequence[ActivationStore],
     *,
-    objective: Objective | Sequence[Objective] = objectives.reconstruction,
+    objective: Objective | str | Sequence[Objective | str] = objectives.reconstruction,
     seed: int | Sequence[int] = 0,
     **settings: Unpack[FitSettings],
 ) -> FitResult | list[FitResult]:
@@ -101,13 +124,19 @@ def fit(
     one stack. Each member gets the result that it would get alone with its seed, to rounding; small
     SAEs train several times faster. A store, objective or seed that is not a list serves all.
 
+    A training that ends early, by Ctrl-C, SIGTERM or any error, leaves each SAE for unscaled
+    activations, with the weights that it has by then and the modes that it had; between two epochs
+    these are the weights of that many epochs. Before its first step an SAE stays as it was, to the
+    bit. Frozen weights (`requires_grad` False) keep their values. Gradients, default type, device
+    and autocast of torch may be set to anything; training uses float32, and puts them back.
+
     Args:
-        sae: The SAE, or a list; trained in place, on its device.
+        sae: The SAE, or a list; trained in place, on its device, in float32.
         store: Activations of orbits, element 0 the canonical sample; or one store for each SAE,
             all with equally many training samples.
-        objective: A function of the views that it names, default `objectives.reconstruction`; or
-            one for each SAE. Members that share an objective evaluate it under `torch.vmap`, so it
-            must not branch on values.
+        objective: A function of the views that it names, or the name of one in `objectives`,
+            default `objectives.reconstruction`; or one for each SAE. Members that share an
+            objective evaluate it under `torch.vmap`, so it must not branch on values.
         seed: Seed of the order of the orbits and of the elements drawn, default 0; or one for each
             SAE.
         epochs: Passes over the training orbits, default 100.
@@ -115,8 +144,9 @@ def fit(
         lr: Learning rate of Adam, default 5e-4.
         lr_decay: Share of the epochs, at the end, over which the learning rate falls linearly to
             zero, epoch by epoch; default 0, a constant rate.
-        samples: Samples to train on, shape [n]; default None, the training part of
-            `store.split()`.
+        samples: Samples to train on, as indices, shape [n], or a boolean mask of all samples;
+            default None, the training part of `store.split()`. A sample that is given twice counts
+            twice.
         revival_weight: Weight of `objectives.dead_latent_revival`, default 1/32; 0 turns it off. As
             many dead latents as the SAE keeps, k, explain the residual of a sample; if the target
             is an orbit, that of its canonical sample.
@@ -140,7 +170,11 @@ def fit(
         OrbitLensError: If a setting is unknown, widths differ, a number is out of range, an
             objective names an unknown view or one that an SAE lacks, lists differ in length, an
             orbit SAE was built on the transport of another layer, the memory is too small to read a
-            part of the store, or the checkpoint belongs to another training.
+            part of the store, the checkpoint belongs to another training, or SAEs are not in
+            float32, frozen as a whole, or share weights.
+
+    Warns:
+        OrbitLensWarning: If the activations are constant, so that there is nothing to learn.
 
     Example:
         >>> import orbitlens as ol
@@ -154,48 +188,62 @@ def fit(
         >>> [result.status for result in fit(saes, store, seed=range(3), epochs=1)]
         ['completed', 'completed', 'completed']
     """
-    chosen = DEFAULTS | settings
-    check_settings(chosen)
+    chosen = checked_settings(settings)
     file = None if chosen["checkpoint"] is None else local_file(chosen["checkpoint"])
-    saes = [sae] if isinstance(sae, SAE) else list(sae)
+    saes = as_saes(sae)
     stores = one_each("store", store, len(saes))
-    minimised = one_each("objective", objective, len(saes))
-    seeds = one_each("seed", seed, len(saes))
+    minimised = [as_objective(each) for each in one_each("objective", objective, len(saes))]
+    seeds = [as_seed(each) for each in one_each("seed", seed, len(saes))]
     check_members(saes, stores, minimised)
     half = searches_in_bfloat16(chosen["precision"], saes[0])
-    data, sources = _load(stores, saes, chosen, seeds[0])
-    members = _prepare(saes, sources, minimised, seeds)
-    stacks = [
-        StackTraining(group, data, batch_size=chosen["batch_size"], half=half)
-        for group in _group(members)
-    ]
-    batches = -(-sources[0].n // chosen["batch_size"])
+    samples = {id(each): training_samples(chosen["samples"], each) for each in stores}
     identity = {
         **{name: value for name, value in chosen.items() if name in _IDENTITY},
-        "batches": batches,
-        "seed": [int(each) for each in seeds],
+        "seed": seeds,
         "bfloat16": half,
-        "memory_gib": chosen["memory_gib"] if data.depends_on_memory else "all",
         "objective": [objective_name(each) for each in minimised],
         "sae": [sae_parts(each) for each in saes],
         "store": [store_identity(each) for each in stores],
-        "samples": fingerprint(chosen["samples"]),
+        "samples": fingerprint(None if chosen["samples"] is None else samples[id(stores[0])]),
     }
-    checkpoint = None if file is None else Checkpoint(file, identity, chosen["checkpoint_seconds"])
-    train(stacks, chosen, batches, checkpoint)
-    for stack in stacks:
-        unstack_(stack.sae, [member.sae for member in stack.members])
-    results = [_finish(member, data) for member in members]
+    with usual_torch():
+        data, sources = _load(stores, samples, saes, chosen, seeds[0])
+        identity["batches"] = batches = -(-sources[0].n // chosen["batch_size"])
+        identity["memory_gib"] = chosen["memory_gib"] if data.depends_on_memory else "all"
+        members = [
+            Member(*each, torch.Generator().manual_seed(each[-1]), Lent(each[0]))
+            for each in zip(saes, sources, minimised, map(views_of, minimised), seeds, strict=True)
+        ]
+        stacks: list[StackTraining] = []
+        try:
+            for member in members:
+                _scale(member)
+            for group in _group(members):
+                stacks.append(  # noqa: PERF401  # each is known from its start, should the next fail
+                    StackTraining(group, data, batch_size=chosen["batch_size"], half=half)
+                )
+            checkpoint = None
+            if file is not None:
+                checkpoint = Checkpoint(file, identity, chosen["checkpoint_seconds"])
+            train(stacks, chosen, batches, checkpoint)
+            _give_back(stacks, data)
+        except BaseException:
+            _leave(members, stacks, data)
+            raise
+    results = [_result(member) for member in members]
     return results[0] if isinstance(sae, SAE) else results
 
 
 def _load(
-    stores: Sequence[ActivationStore], saes: Sequence[SAE], settings: FitSettings, seed: int
+    stores: Sequence[ActivationStore],
+    samples: Mapping[int, Int[np.ndarray, " n"]],
+    saes: Sequence[SAE],
+    settings: FitSettings,
+    seed: int,
 ) -> tuple[TrainingData, list[Source]]:
     """Hold all stores in memory if they fit, or stream them; return the source of each SAE."""
     distinct = list({id(store): store for store in stores}.values())
-    samples = settings["samples"]
-    wanted = [store.split()[0] if samples is None else samples for store in distinct]
+    wanted = [samples[id(store)] for store in distinct]
     pairs = list(zip(distinct, wanted, strict=True))
     counts = {len(own) * store.positions for store, own in pairs}
     if len(counts) != 1:
@@ -218,24 +266,25 @@ def _load(
             distinct, wanted, device, batch_size=batch_size, memory=memory, seed=seed
         )
     places = {id(store): source for store, source in zip(distinct, data.sources, strict=True)}
+    for store in distinct:
+        if not places[id(store)].varies:
+            warn(
+                f"training on layer {store.layer!r}",
+                found="its activations are constant, so there is nothing to learn",
+                remedy="choose another layer",
+            )
     return data, [places[id(store)] for store in stores]
 
 
-def _prepare(
-    saes: Sequence[SAE],
-    sources: Sequence[Source],
-    minimised: Sequence[Objective],
-    seeds: Sequence[int],
-) -> list[Member]:
-    """Scale the SAEs for scaled activations; a new bias starts at their mean."""
-    members = []
-    for sae, source, objective, seed in zip(saes, sources, minimised, seeds, strict=True):
-        sae.fold_scale_(1.0 / source.scale)
-        if not sae.b_dec.any():
-            sae.dictionary.center_(source.orbit_mean)
-        generator = torch.Generator().manual_seed(seed)
-        members.append(Member(sae, source, objective, views_of(objective), seed, generator))
-    return members
+def _scale(member: Member) -> None:
+    """Scale an SAE for scaled activations; a new bias starts at their mean, unless it is frozen."""
+    sae, source = member.sae, member.source
+    sae.fold_scale_(1.0 / source.scale)
+    if not sae.b_dec.any():
+        frozen = [(own, own.detach().clone()) for own in sae.parameters() if not own.requires_grad]
+        sae.dictionary.center_(source.orbit_mean)
+        for own, value in frozen:
+            own.data = value
 
 
 def _group(members: Sequence[Member]) -> list[list[Member]]:
@@ -249,19 +298,55 @@ def _group(members: Sequence[Member]) -> list[list[Member]]:
     return list(groups.values())
 
 
-def _finish(member: Member, data: TrainingData) -> FitResult:
+def _give_back(stacks: Sequence[StackTraining], data: TrainingData) -> None:
+    """Copy the weights of stacks to their members, and finish these, each whatever happens."""
+    with ExitStack() as ends:
+        for stack in stacks:
+            waiting = [member for member in stack.members if not member.given_back]
+            if len(waiting) == len(stack.members):
+                unstack_(stack.sae, [member.sae for member in stack.members])
+            for member in waiting:
+                ends.callback(_finish, member, data)
+
+
+def _leave(members: Sequence[Member], stacks: Sequence[StackTraining], data: TrainingData) -> None:
+    """Leave every SAE as trained so far, or as it was, after an end that nobody planned."""
+    with ExitStack() as ends:
+        for member in members:
+            ends.callback(member.lent.put_back_modes)
+        begun = [stack for stack in stacks if stack.begun]
+        for stack in begun:
+            if not stack.projected:  # stopped in the middle of a step
+                stack.sae.dictionary.project_()
+        ends.callback(_give_back, begun, data)
+        trained = [id(member) for stack in begun for member in stack.members]
+        for member in members:
+            if id(member) not in trained:
+                ends.callback(member.lent.put_back)
+
+
+def _finish(member: Member, data: TrainingData) -> None:
     """Settle the dictionary, calibrate the sparsity rule and fold the scale."""
     sae, source = member.sae, member.source
     for weights in sae.parameters():
         weights.data = weights.data.contiguous()
         weights.grad = None
-    sae.dictionary.settle_()
-    if sae.sparsity.learns:
-        rows = data.every(source, -(-source.n * source.order // _CALIBRATED))
-        with torch.no_grad():
-            blocks = (sae.train()(part).pre for part in rows.split(256))
-            sae.sparsity.calibrate_(blocks, len(rows))
-    sae.eval()
-    sae.fold_scale_(source.scale)
-    status = "diverged" if member.diverged else "completed"
-    return FitResult(sae=sae, history=member.history, status=status, scale=source.scale)
+    try:
+        sae.dictionary.settle_()
+        if sae.sparsity.learns:
+            rows = data.every(source, -(-source.n * source.order // _CALIBRATED))
+            with torch.no_grad():
+                blocks = (sae.train()(part).pre for part in rows.split(256))
+                sae.sparsity.calibrate_(blocks, len(rows))
+    finally:
+        sae.eval()
+        sae.fold_scale_(source.scale)
+        member.lent.put_back_frozen()
+        member.given_back = True
+
+
+def _result(member: Member) -> FitResult:
+    history = member.history
+    lost = member.diverged or blew_up(history.loss, history.explained_variance)
+    status = "diverged" if lost else "completed"
+    return FitResult(sae=member.sae, history=history, status=status, scale=member.source.scale)

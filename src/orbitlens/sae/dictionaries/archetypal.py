@@ -71,8 +71,9 @@ class ArchetypalDictionary(Dictionary):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not as_number("delta", delta) >= 0:
-            raise out_of_range("delta", "at least 0, which leaves mixtures of data alone", delta)
+        span = "at least 0, which leaves mixtures of data alone"
+        if not as_number("delta", delta, span) >= 0:
+            raise out_of_range("delta", span, delta)
         rows = as_axes("candidates", candidates, "candidates dim", least=1)
         count, self.d_in = rows.shape
         d_sae = self.d_sae = as_count("d_sae", d_sae)

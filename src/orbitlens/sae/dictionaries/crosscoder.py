@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from orbitlens.checks import as_count, as_seed, usual_torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.sae.dictionaries.base import Dictionary
@@ -46,20 +47,23 @@ class CrosscoderDictionary(Dictionary):
 
     name = "crosscoder"
 
+    @usual_torch()
     def __init__(self, d_sae: int, d_in: int, group_order: int, *, seed: int = 0) -> None:
         super().__init__()
-        if group_order < 1:
+        if as_count("group_order", group_order, least=0) < 1:
             raise OrbitLensError(
                 "`group_order`",
                 expected="at least 1",
                 received=group_order,
                 remedy="give the number of elements of the group, `store.group.order`",
             )
-        self.d_sae, self.d_in, self.group_order = d_sae, d_in, group_order
-        generator = torch.Generator().manual_seed(seed)
-        self.blocks = nn.Parameter(torch.randn(group_order, d_sae, d_in, generator=generator))
-        self.b_dec = nn.Parameter(torch.zeros(d_in))
-        self.offsets = nn.Parameter(torch.zeros(group_order - 1, d_in))
+        self.d_sae, self.d_in = as_count("d_sae", d_sae), as_count("d_in", d_in)
+        self.group_order = int(group_order)
+        generator = torch.Generator().manual_seed(as_seed(seed))
+        shape = (self.group_order, self.d_sae, self.d_in)
+        self.blocks = nn.Parameter(torch.randn(shape, generator=generator))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_in))
+        self.offsets = nn.Parameter(torch.zeros(self.group_order - 1, self.d_in))
         self.project_()
 
     def settings(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from orbitlens.checks import as_count, as_seed, usual_torch
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.typing import Float, Tensor
 
@@ -18,6 +19,9 @@ class FreeDictionary(Dictionary):
         d_in: Width of the activations.
         seed: Seed of the directions, default 0.
 
+    Raises:
+        OrbitLensError: If a width is below 1.
+
     Example:
         >>> FreeDictionary(8, 4).directions.norm(dim=1).allclose(torch.ones(8))
         True
@@ -25,12 +29,13 @@ class FreeDictionary(Dictionary):
 
     name = "free"
 
+    @usual_torch()
     def __init__(self, d_sae: int, d_in: int, *, seed: int = 0) -> None:
         super().__init__()
-        self.d_sae, self.d_in = d_sae, d_in
-        generator = torch.Generator().manual_seed(seed)
-        self.W_dec = nn.Parameter(torch.randn(d_sae, d_in, generator=generator))
-        self.b_dec = nn.Parameter(torch.zeros(d_in))
+        self.d_sae, self.d_in = as_count("d_sae", d_sae), as_count("d_in", d_in)
+        generator = torch.Generator().manual_seed(as_seed(seed))
+        self.W_dec = nn.Parameter(torch.randn(self.d_sae, self.d_in, generator=generator))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_in))
         self.project_()
 
     def settings(self) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from orbitlens.checks import as_count, as_number, as_seed, usual_torch
 from orbitlens.errors import out_of_range
 from orbitlens.groups import Group
-from orbitlens.kernels.sparse_codes import SparseCodes
+from orbitlens.kernels import SparseCodes, matrix_product
 from orbitlens.reps import IsotypicBasis, irreps
 from orbitlens.sae._stabilisers import TOLERANCE, cosets, stabilisers
 from orbitlens.sae.dictionaries.base import Dictionary
@@ -61,6 +62,7 @@ class OrbitDictionary(Dictionary):
     T: Tensor
     coset: Tensor
 
+    @usual_torch()
     def __init__(
         self,
         n_atoms: int,
@@ -71,15 +73,15 @@ class OrbitDictionary(Dictionary):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if n_atoms < 1:
-            raise out_of_range("n_atoms", "at least 1", n_atoms)
-        if not 0 <= tolerance < 1:
-            raise out_of_range("tolerance", "from 0 to below 1, which merges everything", tolerance)
+        n_atoms = as_count("n_atoms", n_atoms)
+        span = "from 0 to below 1, which merges everything"
+        if not 0 <= as_number("tolerance", tolerance, span) < 1:
+            raise out_of_range("tolerance", span, tolerance)
         self.group, self.n_atoms, self.source = basis.group, n_atoms, source
         self.tolerance = tolerance
         self.d_sae, self.d_in = n_atoms * basis.group.order, len(basis.T_inverse)
         self.tied = Tied(basis.group, basis.multiplicities)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(as_seed(seed))
         self.atoms = nn.Parameter(torch.randn(n_atoms, self.d_in, generator=generator))
         # The trivial irrep comes first: the group leaves a bias in it unchanged.
         self.bias = nn.Parameter(torch.zeros(basis.multiplicities[0]))
@@ -145,7 +147,7 @@ class OrbitDictionary(Dictionary):
 
     def coordinates(self, x: StackedActivations) -> StackedActivations:
         """Return the isotypic coordinates of activations, y = T^-1 x, shape [batch, d_in]."""
-        return x @ self.T_inverse.mT
+        return matrix_product(x, self.T_inverse.mT)
 
     def shares_coordinates(self, other: Dictionary) -> bool:
         """Say whether another orbit dictionary has the same isotypic basis."""
@@ -158,7 +160,8 @@ class OrbitDictionary(Dictionary):
 
     def sums(self, codes: SparseCodes) -> Float[Tensor, "member batch dim"]:
         """Return sum_{g, c} z[g, c] rho(g) d_c of selected codes, shape [member, batch, d_in]."""
-        return codes.sums(self.tied.orbits(self.atoms).flatten(-3, -2)) @ self.T.mT
+        y_hat = codes.sums(self.tied.orbits(self.atoms).flatten(-3, -2))
+        return matrix_product(y_hat, self.T.mT)
 
     def by_element(
         self, latents: Float[Tensor, "*axes latents"]
