@@ -1,24 +1,36 @@
 """Transports and SAEs loaded for a store: each is checked to belong to it."""
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import read_json
+from orbitlens.files import read_json, to_json, write_json
 from orbitlens.io import load
+from orbitlens.io._saes import read_sae
+from orbitlens.io._sealed import seal_of
 from orbitlens.io._transports import check_built_on
+from orbitlens.pipeline.config import TRAINING, RunConfig, with_current_names
 from orbitlens.sae import SAE
 from orbitlens.training import FitResult, History
 from orbitlens.transport import Transport
 
 _Part = TypeVar("_Part", SAE, Transport)
+_SAE, _WEIGHTS = "sae", "sae_weights.safetensors"
 
 
-def load_transport(path: Path, store: ActivationStore) -> Transport:
-    """Load a transport of the same group, width, model and layer as a store."""
+def load_transport(
+    path: Path, store: ActivationStore, notes: Mapping[str, Any] | None = None
+) -> Transport:
+    """Load a transport of the same group, width, model and layer as a store.
+
+    With `notes` it must have been saved with these, as far as both have them.
+    """
     transport = _load(path, Transport, "a transport", "an SAE", verb="transport")
+    _check_notes(path, "transport.json", notes or {})
     transport.check_fits(store.group, store.dim)
     source = source_of(store)
     if transport.source != source:
@@ -31,9 +43,15 @@ def load_transport(path: Path, store: ActivationStore) -> Transport:
     return transport
 
 
-def load_sae(path: Path, store: ActivationStore) -> SAE:
-    """Load an SAE of the same group, width, model and layer as a store."""
-    sae = _load(path, SAE, "an SAE", "a transport", verb="train")
+def load_sae(path: Path, store: ActivationStore, *, finite: bool = True) -> SAE:
+    """Load an SAE of the same group, width, model and layer as a store.
+
+    Without `finite` it may be one whose training diverged.
+    """
+    if finite or not (path / "cfg.json").is_file():
+        sae = _load(path, SAE, "an SAE", "a transport", verb="train")
+    else:
+        sae = read_sae(path, finite=False)
     if sae.d_in != store.dim:
         raise OrbitLensError(
             str(path),
@@ -41,15 +59,7 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
             received=sae.d_in,
             remedy="train the SAE on activations of this model and layer",
         )
-    noted = read_json(path / "cfg.json").get("metadata", {})
-    for name, value in origin_of(store).items():
-        if name in noted and noted[name] != value:
-            raise OrbitLensError(
-                str(path),
-                expected=f"an SAE of {name} {value!r}, as the store",
-                received=f"one of {name} {noted[name]!r}",
-                remedy="train the SAE on activations of this group, model and layer",
-            )
+    _check_notes(path, "cfg.json", origin_of(store))
     source, built_on = source_of(store), sae.dictionary.source
     if built_on and built_on != source:
         raise OrbitLensError(
@@ -61,24 +71,61 @@ def load_sae(path: Path, store: ActivationStore) -> SAE:
     return sae
 
 
-def load_fit(path: Path, store: ActivationStore) -> FitResult:
-    """Load a trained SAE of a run with its history."""
-    sae = load_sae(path / "sae", store)
-    record = read_json(path / "history.json")
+def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> FitResult:
+    """Load a trained SAE of a run, saved with these notes, with its history."""
+    record = read_of_sae(path / "history.json")
     try:
         # JSON has no NaN: a loss that diverged is null there.
         curves: dict[str, Any] = {
-            name: [math.nan if value is None else value for value in values]
+            name: [math.nan if value is None else float(value) for value in values]
             for name, values in record.pop("history").items()
         }
-        return FitResult(sae=sae, history=History(**curves), **record)
-    except (KeyError, TypeError, AttributeError):
+        status, scale = str(record.pop("status")), float(record.pop("scale"))
+        history = History(**curves, **record)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise OrbitLensError(
             str(path / "history.json"),
             expected="history, status and scale",
-            received=sorted(record),
+            received=", ".join(sorted(record)) or "none of them",
             remedy="the file is incomplete; train the SAE again",
         ) from None
+    sae = load_sae(path / "sae", store, finite=status == "completed")
+    _check_notes(path / "sae", "cfg.json", notes)
+    return FitResult(sae=sae, history=history, status=status, scale=scale)
+
+
+def write_of_sae(record: Mapping[str, Any], path: Path) -> None:
+    """Write a record on the SAE in the folder sae/ beside it; it notes the seal of that SAE."""
+    write_json({**record, _SAE: seal_of(path.parent / "sae" / _WEIGHTS)}, path)
+
+
+def read_of_sae(path: Path) -> dict[str, Any]:
+    """Read a record on the SAE in the folder sae/ beside it; one on another SAE is refused."""
+    record = read_json(path)
+    written = record.pop(_SAE, None)
+    if written is not None and written != seal_of(path.parent / "sae" / _WEIGHTS):
+        raise OrbitLensError(
+            str(path),
+            expected="figures of the SAE beside it",
+            received="those of another",
+            remedy="restore both from one copy, or train the SAE again",
+        )
+    return record
+
+
+def check_settings_of(metrics: Mapping[str, Any], path: Path, config: Mapping[str, Any]) -> None:
+    """Check that figures are of the settings of their run, as far as both name them."""
+    written = metrics.get("config")
+    written = with_current_names(written) if isinstance(written, Mapping) else {}
+    differing = [name for name in written if name in config and written[name] != config[name]]
+    if differing or not isinstance(metrics.get("saes"), Mapping):
+        named = ", ".join(f"{name} {written[name]!r}" for name in differing)
+        raise OrbitLensError(
+            str(path),
+            expected="the figures of this run",
+            received=f"those of one with {named}" if named else "no `saes`",
+            remedy="restore the file, or remove it and continue the run with --resume",
+        )
 
 
 def check_one_motion(transport: Transport) -> None:
@@ -102,6 +149,43 @@ def check_transport_of(sae: SAE, transport: Transport) -> None:
 def origin_of(store: ActivationStore) -> dict[str, str]:
     """Return the names that an SAE notes about the store that it was trained on."""
     return {"group": store.group.name, "model_name": store.model, "hook_name": store.layer}
+
+
+def training_notes(config: RunConfig, objective: str, store: ActivationStore) -> dict[str, Any]:
+    """Return what an SAE of a run notes: objective, settings and activations of its training."""
+    settings = {name: getattr(config, name) for name in TRAINING if name != "device"}
+    notes = {"objective": objective, **origin_of(store), "training": settings}
+    return {**notes, **_numbers_of(store)}
+
+
+def transport_notes(role: str, seed: int, store: ActivationStore) -> dict[str, Any]:
+    """Return what a transport of a run notes: what it is for, and its activations."""
+    return {"role": role, "seed": seed, **_numbers_of(store)}
+
+
+def _numbers_of(store: ActivationStore) -> dict[str, str]:
+    return {"activations": store.fingerprint} if store.fingerprint else {}
+
+
+def _check_notes(path: Path, file: str, wanted: Mapping[str, Any]) -> None:
+    """Check what was noted when something was saved; earlier versions noted less."""
+    noted = read_json(path / file).get("metadata") if wanted else None
+    found, expected = _flat(noted), _flat(json.loads(to_json(wanted)))
+    for name, value in expected.items():
+        if name in found and found[name] != value:
+            raise OrbitLensError(
+                str(path),
+                expected=f"{name} {value!r}, as the store and the settings here",
+                received=f"{name} {found[name]!r}",
+                remedy="it is of another training; put the right one there, or train it again",
+            )
+
+
+def _flat(notes: object) -> dict[str, Any]:
+    if not isinstance(notes, Mapping):
+        return {}
+    inner = notes.get("training")
+    return {**notes, **(inner if isinstance(inner, Mapping) else {}), "training": None}
 
 
 def source_of(store: ActivationStore) -> str:

@@ -22,7 +22,16 @@ from orbitlens.pipeline._describe import (
     log_data,
 )
 from orbitlens.pipeline._job import Job, Source, check_images, prepare
-from orbitlens.pipeline._loading import check_one_motion, load_fit, load_transport
+from orbitlens.pipeline._loading import (
+    check_one_motion,
+    check_settings_of,
+    load_fit,
+    load_transport,
+    read_of_sae,
+    training_notes,
+    transport_notes,
+    write_of_sae,
+)
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._saes import NAMES, OBJECTIVES, ORBIT, build_sae
 from orbitlens.pipeline.config import RunConfig
@@ -101,17 +110,19 @@ def render(config: RunConfig, source: Source, action: Action, folder: RunFolder)
     """
     store = open_store(folder / "acts.zarr")
     check_images(store, source.inputs)
-    exact = _load_exact(folder, store)
+    metrics = read_json(folder / "metrics.json")
+    check_settings_of(metrics, folder / "metrics.json", folder.config)
+    exact = _load_exact(config, folder, store)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
     for name in NAMES:
-        if name == ORBIT and not (folder / "saes" / name).exists():
+        if name == ORBIT and name not in metrics.get("saes", {}):
             continue
-        result = load_fit(folder / "saes" / name, store)
+        notes = training_notes(config, name, store)
+        result = load_fit(folder / "saes" / name, store, notes)
         histories[name] = asdict(result.history)
         if config.features and result.status == "completed":
             cards += _feature_cards(config, source, action, name, result, store, exact)
-    metrics = read_json(folder / "metrics.json")
     return write_page(folder / "report" / "index.html", metrics, histories, cards)
 
 
@@ -185,9 +196,9 @@ class _Run:
         path = place / "metrics.json"
         if not path.exists():
             with self.console.stage(f"probe {name}") as tick:
-                write_json(_measure(self.job, name, result, store, transport, tick), path)
+                write_of_sae(_measure(self.job, name, result, store, transport, tick), path)
         self.folder.log(f"{name} trained and measured")
-        return read_json(path)
+        return read_of_sae(path)
 
     def _seconds(self) -> dict[str, float]:
         """Return the time per stage; a resumed run keeps the times of its finished stages."""
@@ -197,11 +208,12 @@ class _Run:
         return {**spent, **{name: max(now[name], spent.get(name, 0.0)) for name in now}}
 
 
-def _load_exact(folder: RunFolder, store: ActivationStore) -> Transport | None:
+def _load_exact(config: RunConfig, folder: RunFolder, store: ActivationStore) -> Transport | None:
     """Load the exact transport of a finished run; None if it has none."""
     if (folder / "exact").exists():
-        return load_transport(folder / "exact", store)
-    transport = load_transport(folder / "transport", store)
+        return load_transport(folder / "exact", store, transport_notes(ORBIT, 0, store))
+    notes = transport_notes(config.transport, config.seed, store)
+    transport = load_transport(folder / "transport", store, notes)
     return transport if serves_orbit_saes(transport) else None
 
 

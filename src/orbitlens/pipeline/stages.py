@@ -10,21 +10,30 @@
 or training continues. `tick` takes progress.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from orbitlens import data
 from orbitlens.activations import ActivationStore, harvest, open_store, split_samples
-from orbitlens.files import new_file, new_folder, write_json
+from orbitlens.activations.store._open_store import open_root
+from orbitlens.activations.store._resume_settings import weights_digest
+from orbitlens.errors import OrbitLensError
+from orbitlens.files import new_file, new_folder
 from orbitlens.io import save
+from orbitlens.io._saes import write_sae
+from orbitlens.io._sealed import complete, read_tensors, write_tensors
 from orbitlens.models import train_autoencoder
 from orbitlens.pipeline._job import Job, check_images
-from orbitlens.pipeline._loading import load_fit, load_transport, origin_of
-from orbitlens.pipeline._saes import build_sae, sae_objective
+from orbitlens.pipeline._loading import (
+    load_fit,
+    load_transport,
+    training_notes,
+    transport_notes,
+    write_of_sae,
+)
+from orbitlens.pipeline._saes import ORBIT, build_sae, sae_objective
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Tick
 from orbitlens.training import FitResult, fit
@@ -32,6 +41,12 @@ from orbitlens.transport import Transport, fit_exact, fit_transport
 from orbitlens.typing import Float, Tensor
 
 __all__ = ["harvest_orbits", "learn_exact", "learn_transport", "train_model", "train_sae"]
+
+# The settings that determine the weights of an autoencoder.
+_OF_THE_MODEL = (
+    *("source", "group", "interpolation", "unreadable", "n_samples", "image_size"),
+    *("model", "model_samples", "model_epochs", "seed"),
+)
 
 
 def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
@@ -42,8 +57,10 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
     if not job.trains_model:
         return
     config, module = job.config, job.model.module
+    settings = {name: getattr(config, name) for name in _OF_THE_MODEL}
     if path.exists():
-        module.load_state_dict(load_file(path))
+        with complete(path):
+            module.load_state_dict(read_tensors(path, settings))
         return
     train_autoencoder(
         module.to(config.torch_device),
@@ -54,7 +71,7 @@ def train_model(job: Job, path: Path, tick: Tick | None = None) -> None:
         progress=tick,
     )
     with new_file(path) as file:
-        save_file(module.cpu().state_dict(), file)
+        write_tensors(module.cpu().state_dict(), file, settings)
 
 
 def _training_images(job: Job) -> Float[Tensor, "n channels height width"]:
@@ -83,6 +100,8 @@ def harvest_orbits(
         store = open_store(path)
         store.require(group=job.action.group, model=model.name, layer=model.layer)
         check_images(store, inputs)
+        if job.trains_model:
+            _check_network(job, path)
         return store
     store = harvest(
         model.module.to(job.config.torch_device),
@@ -104,25 +123,41 @@ def harvest_orbits(
     return store
 
 
+def _check_network(job: Job, path: Path) -> None:
+    """Check that a finished store is of the weights that the network has now."""
+    settings = open_root(path).attrs.asdict().get("settings")
+    written = settings.get("weights digest") if isinstance(settings, dict) else None
+    if written is not None and written != weights_digest(job.model.module):
+        raise OrbitLensError(
+            str(path),
+            expected=f"activations of {job.model.name} as it is in model.safetensors",
+            received="those of other weights",
+            remedy="restore both from one copy, or start a new run",
+        )
+
+
 def learn_transport(
     config: RunConfig, store: ActivationStore, path: Path, tick: Tick | None = None
 ) -> Transport:
     """Fit the transport that the settings name."""
     steps = config.transport == "gradient"
     settings: dict[str, Any] = {"seed": config.seed, "progress": tick} if steps else {}
-    return _learn(store, path, lambda: fit_transport(store, config.transport, **settings))
+    notes = transport_notes(config.transport, config.seed, store)
+    return _learn(store, path, notes, lambda: fit_transport(store, config.transport, **settings))
 
 
 def learn_exact(store: ActivationStore, path: Path) -> Transport:
     """Fit the transport that an orbit SAE is built on; see `transport.fit_exact`."""
-    return _learn(store, path, lambda: fit_exact(store))
+    return _learn(store, path, transport_notes(ORBIT, 0, store), lambda: fit_exact(store))
 
 
-def _learn(store: ActivationStore, path: Path, fit_it: Callable[[], Transport]) -> Transport:
+def _learn(
+    store: ActivationStore, path: Path, notes: Mapping[str, Any], fit_it: Callable[[], Transport]
+) -> Transport:
     if path.exists():
-        return load_transport(path, store)
+        return load_transport(path, store, notes)
     transport = fit_it()
-    save(transport, path)
+    save(transport, path, metadata=notes)
     return transport
 
 
@@ -139,8 +174,9 @@ def train_sae(
 
     Its checkpoint lies beside `path` during the training.
     """
+    notes = training_notes(config, name, store)
     if path.exists():
-        return load_fit(path, store)
+        return load_fit(path, store, notes)
     sae = build_sae(config, store.dim, exact)
     checkpoint = path.with_name(f".{path.name}.checkpoint")
     result = fit(
@@ -157,8 +193,10 @@ def train_sae(
         progress=tick,
     )
     with new_folder(path) as folder:
-        save(result.sae.cpu(), folder / "sae", metadata={"objective": name, **origin_of(store)})
-        write_json(
+        (folder / "sae").mkdir()
+        finite = result.status == "completed"
+        write_sae(result.sae.cpu(), folder / "sae", notes, finite=finite)
+        write_of_sae(
             {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
             folder / "history.json",
         )

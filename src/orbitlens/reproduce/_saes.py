@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from orbitlens.activations import ActivationStore
 from orbitlens.files import new_file
 from orbitlens.io import load, save
+from orbitlens.io._sealed import read_tensors, write_tensors
 from orbitlens.reproduce._jobs import Job, Record
 from orbitlens.reproduce._tables import Row, summarise
 from orbitlens.reproduce.columns import Column, build_column, column_objective
@@ -108,8 +108,9 @@ def centroids(
     Of the activations 8,192 are clustered, drawn with `seed`. There are fewer centroids if there
     are fewer distinct activations.
     """
+    settings = {"clusters": clusters, "seed": seed, "activations": store.fingerprint}
     if path is not None and path.exists():
-        return load_file(path)["candidates"]
+        return read_tensors(path, settings)["candidates"]
     generator = np.random.default_rng(seed)
     most = max(1, min(_CLUSTERED, _READ // (store.positions * store.group.order)))
     read = np.sort(generator.permutation(samples)[:most])
@@ -119,7 +120,7 @@ def centroids(
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as file:
-            save_file({"candidates": found}, file)
+            write_tensors({"candidates": found}, file, settings)
     return found
 
 
