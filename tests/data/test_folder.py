@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from orbitlens.data import image_folder
-from orbitlens.errors import OrbitLensError
+from orbitlens.data._pictures import open_regular
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 
 
 def save(path: Path, pixels: np.ndarray, **options: object) -> None:
@@ -33,8 +34,6 @@ def test_subfolders_are_classes_and_files_come_sorted(tmp_path: Path) -> None:
     save(tmp_path / "dog" / "b.png", grey(200))
     save(tmp_path / "dog" / "deep" / "er" / "a.png", grey(150))
     save(tmp_path / "cat" / "z.png", grey(100))
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("not an image")
     inputs = image_folder(tmp_path, size=4)
     assert inputs.files == ("cat/z.png", "dog/b.png", "dog/deep/er/a.png")
     assert inputs.class_names == ("cat", "dog")
@@ -43,35 +42,51 @@ def test_subfolders_are_classes_and_files_come_sorted(tmp_path: Path) -> None:
     assert inputs.values.shape == (3, 1, 4, 4)
     assert torch.equal(inputs.values[:, 0, 0, 0], torch.tensor([100, 200, 150]) / 255)
     assert inputs.name == tmp_path.name
-    assert inputs.skipped == ()
+    assert inputs.skipped == inputs.passed_over == ()
 
 
 @pytest.mark.parametrize("subfolder", [".", "all/of/them"])
 def test_a_flat_folder_or_a_single_subfolder_has_no_labels(tmp_path: Path, subfolder: str) -> None:
-    save(tmp_path / subfolder / "a.png", grey(1))
-    save(tmp_path / subfolder / "b.png", grey(2))
+    save(tmp_path / subfolder / "a.png", grey(101))
+    save(tmp_path / subfolder / "b.png", grey(102))
     inputs = image_folder(tmp_path)
     assert inputs.labels is None
     assert inputs.class_names == ()
     assert [Path(name).name for name in inputs.files] == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.jpg", "a.JPEG", "a.tif", "a.Tiff"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.PNG", "a.jpg", "a.JPEG", "a.tif", "a.Tiff", "a.webp", "a.WebP", "a.bmp"]
+)
 def test_every_ending_is_read_in_any_case(tmp_path: Path, name: str) -> None:
-    save(tmp_path / name, grey(51))
+    options = {"lossless": True} if name.lower().endswith("webp") else {}
+    save(tmp_path / name, grey(51), **options)
     assert image_folder(tmp_path).values.unique().tolist() == pytest.approx([0.2])
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "MPO"])
+def test_a_file_is_what_it_contains_whatever_its_ending_says(tmp_path: Path, kind: str) -> None:
+    Image.fromarray(grey(51)).convert("RGB").save(tmp_path / "a.jpg", format=kind, quality=100)
+    assert image_folder(tmp_path, channels=1).values.mean() == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "TGA", "ICO", "PCX", "EPS"])
+def test_other_decoders_stay_shut(tmp_path: Path, kind: str) -> None:
+    Image.fromarray(grey(51)).convert("RGB").resize((16, 16)).save(tmp_path / "a.png", format=kind)
+    with pytest.raises(OrbitLensError, match="none of PNG, JPEG, TIFF, WEBP, BMP"):
+        image_folder(tmp_path)
+
+
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", grey(1))
+    save(tmp_path / "a.png", grey(101))
     (tmp_path / "._a.png").write_bytes(b"resource fork")
-    save(tmp_path / ".thumbnails" / "a.png", grey(2))
+    save(tmp_path / ".thumbnails" / "a.png", grey(102))
     assert image_folder(tmp_path).files == ("a.png",)
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
-    save(tmp_path / "elsewhere" / "a.png", grey(1))
-    save(tmp_path / "images" / "one" / "b.png", grey(2))
+    save(tmp_path / "elsewhere" / "a.png", grey(101))
+    save(tmp_path / "images" / "one" / "b.png", grey(102))
     (tmp_path / "images" / "two").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "images" / "one" / "up").symlink_to(tmp_path / "images")
     assert image_folder(tmp_path / "images").files == ("one/b.png", "two/a.png")
@@ -92,9 +107,9 @@ def test_sixteen_bit_grey_is_scaled_by_65535(
 
 
 def test_sixteen_bit_grey_keeps_more_than_eight_bits_when_resized(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", np.full((32, 32), 1001, dtype=np.uint16))
+    save(tmp_path / "a.png", np.full((32, 32), 40001, dtype=np.uint16))
     values = image_folder(tmp_path, size=8).values
-    torch.testing.assert_close(values, torch.full_like(values, 1001 / 65535))
+    torch.testing.assert_close(values, torch.full_like(values, 40001 / 65535))
 
 
 def test_auto_is_grey_only_if_every_image_is(tmp_path: Path) -> None:
@@ -190,7 +205,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 
 def test_limit_takes_the_same_random_files_for_the_same_seed(tmp_path: Path) -> None:
     for i in range(12):
-        save(tmp_path / f"{i:02}.png", grey(i))
+        save(tmp_path / f"{i:02}.png", grey(100 + i))
     everything = image_folder(tmp_path).files
     chosen = [image_folder(tmp_path, limit=5, seed=seed).files for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
@@ -200,7 +215,7 @@ def test_limit_takes_the_same_random_files_for_the_same_seed(tmp_path: Path) -> 
 
 
 def damaged_folder(tmp_path: Path) -> Path:
-    save(tmp_path / "a.png", grey(1))
+    save(tmp_path / "a.png", grey(101))
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     save(tmp_path / "truncated.jpg", noise)
     whole = (tmp_path / "truncated.jpg").read_bytes()
@@ -229,7 +244,7 @@ def test_a_file_damaged_anywhere_is_read_or_refused_but_never_crashes(
     generator = np.random.default_rng(0)
     save(tmp_path / f"a.{ending}", generator.integers(0, 256, (16, 16, 3), dtype=np.uint8))
     whole = (tmp_path / f"a.{ending}").read_bytes()
-    save(tmp_path / "whole.png", grey(1))
+    save(tmp_path / "whole.png", grey(101))
     for position in generator.choice(len(whole), min(len(whole), 60), replace=False):
         damaged = bytearray(whole)
         damaged[position] ^= 0xFF
@@ -262,9 +277,174 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -
             image_folder(tmp_path)
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_what_is_passed_over_is_counted(tmp_path: Path, in_memory: bool) -> None:
+    save(tmp_path / "a" / "1.png", grey(100))
+    save(tmp_path / "a" / "2.png", grey(100, 8, 10))
+    save(tmp_path / "b" / "3.png", grey(100, 16, 8))
+    (tmp_path / "b" / "4.gif").write_bytes(b"GIF89a")
+    for name in ("notes\n.txt", "5.txt", "6.txt"):
+        (tmp_path / name).write_text("no image")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "b" / "broken.png").write_bytes(b"")
+    Image.fromarray(grey(100)).save(
+        tmp_path / "b" / "pages.tif", save_all=True, append_images=[Image.fromarray(grey(50))]
+    )
+    inputs = image_folder(tmp_path, unreadable="skip", in_memory=in_memory)
+    assert inputs.files == ("a/1.png", "a/2.png", "b/3.png", "b/pages.tif")
+    others = ("5.txt", "6.txt", "b/4.gif", "notes\n.txt")
+    assert inputs.skipped == ("b/broken.png", *others, "a/pipe.png")
+    assert inputs.passed_over == (
+        "1 file could not be read: b/broken.png.",
+        "4 files of other formats: 5.txt, 6.txt, b/4.gif and 1 more.",
+        "1 file of no content (a pipe, a socket or a device): a/pipe.png.",
+        "2 oblong images cut to the centred square, at most 50% of the area lost.",
+        "1 file with several pages or frames, of which the first was read.",
+    )
+
+
+def test_files_that_were_not_chosen_are_counted(tmp_path: Path) -> None:
+    for i in range(5):
+        save(tmp_path / f"{i}.png", grey(100))
+    assert image_folder(tmp_path, limit=2).passed_over == ("2 of 5 files were chosen at random.",)
+
+
+@pytest.mark.parametrize("lost", ["c", "b"])
+def test_a_class_without_images_is_told(tmp_path: Path, lost: str) -> None:
+    for name in {"a", "b", "c"} - {lost}:
+        save(tmp_path / name / "1.png", grey(100))
+    (tmp_path / lost / "deep").mkdir(parents=True)
+    (tmp_path / lost / "1.gif").write_bytes(b"GIF89a")
+    (tmp_path / "__MACOSX").mkdir()
+    with pytest.warns(OrbitLensWarning, match=f"no images in the subfolders {lost};"):
+        inputs = image_folder(tmp_path)
+    assert inputs.skipped == (f"{lost}/1.gif", f"{lost}/")
+    assert inputs.passed_over[-1] == f"1 subfolder without images: {lost}."
+
+
+def test_a_pipe_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(OrbitLensError, match="received 1 others"):
+        image_folder(tmp_path)
+    with pytest.raises(ValueError, match="a pipe, a socket or a device"):
+        open_regular(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    save(tmp_path / "elsewhere" / "c.jpg", grey(100))
+    (tmp_path / "c.png").symlink_to(tmp_path / "elsewhere" / "c.jpg")
+    shutil.move(tmp_path / "elsewhere", tmp_path / ".elsewhere")
+    (tmp_path / "c.png").unlink()
+    (tmp_path / "c.png").symlink_to(tmp_path / ".elsewhere" / "c.jpg")
+    inputs = image_folder(tmp_path)
+    assert inputs.files == ("c.png",)
+    assert inputs.skipped == ("a.png", "b.png")
+
+
+def tiff(path: Path, raw: bytes, tags: dict[int, int]) -> None:
+    """Write a little-endian TIFF of 8 x 8 pixels in one strip."""
+    known = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: len(raw)}
+    entries = sorted({**known, **tags}.items())
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    ends = struct.pack("<H", len(entries)) + body + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(raw)) + raw + ends)
+
+
+RAMP = np.arange(64).reshape(8, 8)
+PACKED_12 = b"".join(
+    bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in (RAMP * 65).reshape(-1, 2).tolist()
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "tags", "expected"),
+    [
+        ((RAMP * 4).astype("u1").tobytes(), {}, RAMP * 4 / 255),
+        ((RAMP * 4).astype("u1").tobytes(), {262: 0}, 1 - RAMP * 4 / 255),
+        ((RAMP * 1040).astype("<u2").tobytes(), {258: 16}, RAMP * 1040 / 65535),
+        ((RAMP * 1040).astype("<u2").tobytes(), {258: 16, 262: 0}, 1 - RAMP * 1040 / 65535),
+        (PACKED_12, {258: 12}, RAMP * 65 / 4095),
+    ],
+)
+def test_white_and_black_of_a_tiff_are_those_of_its_tags(
+    tmp_path: Path, raw: bytes, tags: dict[int, int], expected: np.ndarray
+) -> None:
+    tiff(tmp_path / "a.tif", raw, tags)
+    values = image_folder(tmp_path, size=8).values[0, 0].numpy()
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({258: 10}, "such as 10 bits per sample"),
+        ({258: 14}, "such as 10 bits per sample"),
+        ({258: 16, 339: 2}, r"16 bits per pixel \(mode I\), signed whole numbers"),
+        ({258: 32}, r"32 bits per pixel \(mode I\), numbers whose white is not known"),
+        ({258: 32, 339: 3}, r"32 bits per pixel \(mode F\), floating point numbers"),
+        ({258: 12, 262: 0}, "none of PNG, JPEG, TIFF"),
+    ],
+)
+def test_a_tiff_whose_white_is_not_known_is_refused(
+    tmp_path: Path, tags: dict[int, int], message: str
+) -> None:
+    tiff(tmp_path / "a.tif", bytes(256), tags)
+    with pytest.raises(OrbitLensError, match=message):
+        image_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "guess"),
+    [(np.uint16, 4000, 4095), (np.uint16, 16383, 16383), (np.uint8, 1, 1)],
+)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_far_below_their_white_are_told_and_white_can_be_given(
+    tmp_path: Path, dtype: type, most: int, guess: int, in_memory: bool
+) -> None:
+    pixels = np.zeros((8, 8), dtype=dtype)
+    pixels[0, 0] = most
+    save(tmp_path / "a.png", pixels)
+    save(tmp_path / "b.png", pixels // 2)
+    white = np.iinfo(dtype).max
+    message = f"in files whose white is {white} is {most}, .*pass white={guess} .*--white {guess}"
+    with pytest.warns(OrbitLensWarning, match=message):
+        image_folder(tmp_path, size=8, in_memory=in_memory)
+    values = image_folder(tmp_path, size=8, in_memory=in_memory, white=guess).values[:]
+    assert values[0, 0, 0, 0] == pytest.approx(most / guess)
+    dark = image_folder(tmp_path, size=8, in_memory=in_memory, white=int(white)).values[:]
+    assert dark[0, 0, 0, 0] == pytest.approx(most / white)
+
+
+def test_a_white_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.full((8, 8), 5000, dtype=np.uint16))
+    with pytest.raises(
+        OrbitLensError, match="a number of 5000 in it, and white is said to be 4095"
+    ):
+        image_folder(tmp_path, white=4095)
+    save(tmp_path / "a.png", grey(200))
+    with pytest.raises(OrbitLensError, match="255 is the largest number in it, and white is said"):
+        image_folder(tmp_path, white=4095)
+
+
+def test_white_is_zero_of_twelve_bits_in_sixteen(tmp_path: Path) -> None:
+    tiff(tmp_path / "a.tif", (RAMP * 65).astype("<u2").tobytes(), {258: 16, 262: 0})
+    values = image_folder(tmp_path, size=8, white=4095).values[0, 0].numpy()
+    np.testing.assert_allclose(values, 1 - RAMP * 65 / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_every_format_is_turned_upright_once(tmp_path: Path, ending: str) -> None:
+    pixels = grey(0)
+    pixels[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"lossless": True} if ending == "webp" else {}
+    save(tmp_path / f"a.{ending}", pixels, exif=exif, **options)
+    values = image_folder(tmp_path, size=8, channels=1).values[0, 0]
+    assert torch.equal(values.round(), torch.from_numpy(np.rot90(pixels, -1) / 255).float())
+
+
 def test_images_beside_class_folders_are_rejected(tmp_path: Path) -> None:
-    save(tmp_path / "stray.png", grey(1))
-    save(tmp_path / "cat" / "a.png", grey(1))
+    save(tmp_path / "stray.png", grey(101))
+    save(tmp_path / "cat" / "a.png", grey(101))
     with pytest.raises(OrbitLensError, match=r"subfolders cat, the first being stray\.png"):
         image_folder(tmp_path)
 
@@ -272,7 +452,7 @@ def test_images_beside_class_folders_are_rejected(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_or_is_a_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(OrbitLensError, match=r"an existing folder, received .*missing"):
         image_folder(tmp_path / "missing")
-    save(tmp_path / "a.png", grey(1))
+    save(tmp_path / "a.png", grey(101))
     with pytest.raises(OrbitLensError, match=r"a folder, not a file, received .*a\.png"):
         image_folder(str(tmp_path / "a.png"))
 
@@ -286,7 +466,7 @@ def test_a_folder_without_images_says_which_endings_are_looked_for(tmp_path: Pat
 def test_a_subfolder_that_cannot_be_listed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(tmp_path / "open" / "a.png", grey(1))
+    save(tmp_path / "open" / "a.png", grey(101))
     (tmp_path / "closed").mkdir()
     listed = os.scandir
 
@@ -305,6 +485,7 @@ def test_a_subfolder_that_cannot_be_listed_is_named(
     [
         ({"size": 0}, "`size`: expected at least 1, received 0"),
         ({"limit": 0}, "`limit`: expected at least 1, received 0"),
+        ({"white": 0}, "`white`: expected at least 1, received 0"),
         ({"channels": 2}, "`channels`: expected .* received 2"),
         ({"channels": "grey"}, "`channels`: expected .* received 'grey'"),
         ({"unreadable": "skp"}, "did you mean 'skip'"),

@@ -15,7 +15,7 @@ from orbitlens.pipeline import QUICK, Console
 @option("--quick", "Do a smaller run, for a first look.", default=False)
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "transport")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
-@settings("random_weights", *cli.AUTOENCODER, "unreadable", "dtype", expert=True)
+@settings("random_weights", *cli.AUTOENCODER, "unreadable", "white", "dtype", expert=True)
 @settings("sparsity", "hidden", "weight", "orbit_weight", "batch_size", "lr", expert=True)
 @settings("memory_gib", "precision", "probe_latents", "probe_samples", expert=True)
 @settings("probe_every", "probe_threads", "features", expert=True)
@@ -25,8 +25,9 @@ def run_command(
 ) -> cli.Result:
     """Take images through the whole pipeline and end with a page.
 
-    SOURCE is shapes, digits, photographs, cells or a folder of images (PNG, JPEG, TIFF). If the
-    images have classes, put each class into a subfolder.
+    SOURCE is shapes, digits, photographs, cells or a folder of images (PNG, JPEG, TIFF, WebP, BMP).
+    If the images have classes, put each class into a subfolder. Where a folder has the name of a
+    built-in source, write ./cells for the folder and builtin:cells for the other.
     """
     from orbitlens.pipeline import run
 
@@ -46,4 +47,4 @@ def _summary(metrics: dict[str, Any]) -> list[str]:
         error = sae["transported_normalised_mse"]
         error = sae["normalised_mse"] if error is None else error
         lines.append(f"{name:<22} normalised MSE {number(error)}, l0 {number(sae['l0'])}")
-    return lines + cli.diverged(metrics["saes"])
+    return [*metrics["data"]["passed_over"], *lines, *cli.diverged(metrics["saes"])]

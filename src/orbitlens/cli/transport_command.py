@@ -28,7 +28,7 @@ _ALL = "all"
 @option("--max-positions", "Places that are kept of each map.", 16, expert=True)
 @option("--max-dim", "Directions that are kept of each layer.", 256, expert=True)
 @option("--lie-inputs", "Images for the Lie-derivative errors; 0 skips these.", 64, expert=True)
-@settings("random_weights", *cli.AUTOENCODER, "unreadable", expert=True)
+@settings("random_weights", *cli.AUTOENCODER, "unreadable", "white", expert=True)
 @cli.common("runs/transport, or runs/MODEL-INPUTS")
 def transport_command(
     subject: str, inputs: str | None, out: Path | None, **values: Any
@@ -44,7 +44,9 @@ def transport_command(
     """
     if inputs is None:
         return _transport_of_store(subject, out or Path("runs/transport"), **values)
-    names = "-".join(Path(name).resolve().name for name in (subject, inputs))
+    names = "-".join(
+        Path(name).resolve().name for name in (subject, inputs.removeprefix("builtin:"))
+    )
     return _transport_of_network(subject, inputs, out or Path("runs") / names, **values)
 
 

@@ -11,13 +11,14 @@ cells          made-up blood cells of four kinds                       -> Inputs
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 MLL23_CLASSES  the names of these classes
-image_folder   PNG, JPEG and TIFF files, in a subfolder per class      -> Inputs
+image_folder   PNG, JPEG, TIFF, WebP and BMP, a subfolder per class    -> Inputs
 
 For the other rooms:
 
 Indexed        the type of everything with a length and items
 Rows           the type of a tensor of inputs, or of lazy inputs
 as_rows        a tensor, or anything with a length and items -> Rows
+copies_among   a hash of each of them
 """
 
 from orbitlens.data.base import Inputs
@@ -25,7 +26,7 @@ from orbitlens.data.cells import cells
 from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
-from orbitlens.data.lazy import Indexed, LazyInputs, Rows, as_rows
+from orbitlens.data.lazy import Indexed, LazyInputs, Rows, as_rows, copies_among
 from orbitlens.data.mll23 import MLL23_CLASSES, mll23
 from orbitlens.data.photographs import photographs
 from orbitlens.data.shapes import Shapes, Tasks, shape_tasks, shapes
@@ -42,6 +43,7 @@ __all__ = [
     "ToyData",
     "as_rows",
     "cells",
+    "copies_among",
     "digits",
     "galaxy_mnist",
     "image_folder",

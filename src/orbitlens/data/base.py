@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from orbitlens.data._digest import header_hash
+from orbitlens.data._digest import header_hash, numbers_of
 from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError
 
@@ -23,7 +23,9 @@ class Inputs:
         labels: One class index per sample, shape [n], or None.
         class_names: Name of each label; empty without labels.
         files: For a folder, the file of each sample, relative to the folder; otherwise empty.
-        skipped: Files that could not be read and were left out.
+        skipped: Names of what was left out: files that could not be read or have other formats, and
+            folders without images.
+        passed_over: Sentences that say what was left out, and how much of it.
 
     Raises:
         OrbitLensError: If labels or files do not fit the values.
@@ -41,6 +43,7 @@ class Inputs:
     class_names: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.values)
@@ -74,7 +77,7 @@ class Inputs:
         if isinstance(self.values, LazyInputs):
             content = self.values.content()
         else:
-            values = self.values.detach().cpu().contiguous().numpy()
+            values = numbers_of(self.values)
             content = header_hash(str(values.dtype), values.shape)
             content.update(values.data)
         if self.labels is not None:

@@ -1,10 +1,9 @@
-"""Images from a folder of PNG, JPEG and TIFF files, flat or with one subfolder per class."""
+"""Images from a folder, flat or with one subfolder per class."""
 
-import os
-import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +11,26 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from orbitlens.data._digest import header_hash
+from orbitlens.data._folder_files import FolderFiles, find_files
+from orbitlens.data._pictures import Picture, Pixels, picture_reader, quietly
 from orbitlens.data.base import Inputs
 from orbitlens.data.lazy import LazyInputs
-from orbitlens.errors import OrbitLensError, missing_extra, one_line, out_of_range, unknown_name
+from orbitlens.errors import (
+    OrbitLensError,
+    missing_extra,
+    one_line,
+    out_of_range,
+    printable,
+    unknown_name,
+    warn,
+)
 
-if TYPE_CHECKING:
-    from PIL import Image
+_SHOWN = 3
+_DARK = {255: 31}  # brightest number that is doubtful; of more bits than 8, a quarter of white
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_NO_PIXELS = np.zeros((0, 0, 0), dtype=np.float32)
 
-_Pixels = Float32[np.ndarray, "channels size size"]
+_Reader = Callable[[Path], Picture]
 
 
 def image_folder(
@@ -29,6 +38,7 @@ def image_folder(
     *,
     size: int = 64,
     channels: str | int = "auto",
+    white: int | None = None,
     unreadable: str = "stop",
     limit: int | None = None,
     seed: int = 0,
@@ -36,10 +46,14 @@ def image_folder(
 ) -> Inputs:
     """Read the images of a folder, in sorted order, as squares of one size in [0, 1].
 
-    Each image is turned upright according to its EXIF data, cut to the centred square of its
-    shorter side, and resized bicubically with antialiasing. Values are divided by 255, or by 65535
-    for 16-bit grey images. Transparent pixels become white. Hidden files are ignored. Only the
-    first page of a file is read.
+    PNG, JPEG, TIFF, WebP and BMP files are read, as their content says. Each image is turned
+    upright according to its EXIF data, cut to the centred square of its shorter side, and resized
+    bicubically with antialiasing. Values are divided by the white of the file: 255, 65535 for grey
+    of 16 bits, 4095 for a TIFF of 12 bits. Transparent pixels become white. Hidden files are
+    ignored. Only the first page of a file is read.
+
+    What is passed over is listed in `skipped` and told in `passed_over`. There is a warning if all
+    files are dark for their number of bits, and if a subfolder has no image.
 
     Args:
         path: A folder with images, or with one subfolder per class (searched to any depth). If at
@@ -47,6 +61,8 @@ def image_folder(
         size: Height and width in pixels, at least 1.
         channels: 1, 3, or "auto": 1 if every file is grey, otherwise 3 (a palette counts as
             colour). Colour becomes grey by ITU-R 601 luminance, grey becomes colour by repetition.
+        white: The number that stands for white in every file, if it is not the largest of its type:
+            4095 for 12 bits in files of 16. No file may have a larger number.
         unreadable: "stop" at a file that cannot be read, or "skip" it and list it in `skipped`.
         limit: Maximum number of files, chosen at random with `seed`; None reads every file.
         seed: The same seed chooses the same files.
@@ -65,36 +81,100 @@ def image_folder(
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: image folder: expected an existing folder, received ...
     """
-    _check_settings(size, channels, unreadable, limit)
+    _check_settings(size, channels, white, unreadable, limit)
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise missing_extra("pillow", extra="data") from None
     root = Path(path)
-    files, classes = _find(root)
+    found = find_files(root)
+    files = found.images
     if limit is not None and limit < len(files):
         chosen = np.random.default_rng(seed).choice(len(files), limit, replace=False)
         files = [files[i] for i in np.sort(chosen)]
     reasons: dict[str, str] = {}
-    reader = _reader(size, channels)
-    images = _images(root, files, reader, unreadable, reasons)
+    seen: list[Picture] = []
+    reader = picture_reader(size, channels, white)
+    images = _images(root, files, reader, unreadable, reasons, seen)
     values: Tensor | LazyInputs
     if in_memory:
         values, read = _hold_images(dict(images))
     else:
         values, read = _check_images(root, images, len(files), reader)
+    if white is None:
+        _warn_of_dark(root, seen)
+    if found.empty:
+        warn(
+            f"image folder {root}",
+            found=f"no images in the subfolders {_few(found.empty)}",
+            remedy="put their images there, or remove them if they are no classes",
+        )
     return Inputs(
         name=root.resolve().name,
         values=values,
-        labels=_labels(read, classes) if classes else None,
-        class_names=tuple(classes),
+        labels=_labels(read, found.classes) if found.classes else None,
+        class_names=tuple(found.classes),
         files=tuple(read),
-        skipped=tuple(reasons),
+        skipped=(*reasons, *found.others, *found.special, *(f"{name}/" for name in found.empty)),
+        passed_over=tuple(_passed_over(found, len(files), reasons, seen)),
     )
 
 
-def _check_settings(size: int, channels: str | int, unreadable: str, limit: int | None) -> None:
-    for name, value in (("size", size), ("limit", limit)):
+def _passed_over(
+    found: FolderFiles, chosen: int, reasons: dict[str, str], seen: list[Picture]
+) -> Iterator[str]:
+    """Yield a sentence for each kind of thing that was not read."""
+    kinds = {
+        "could not be read": list(reasons),
+        "of other formats": found.others,
+        "of no content (a pipe, a socket or a device)": found.special,
+    }
+    for kind, names in kinds.items():
+        if names:
+            yield f"{_count(names, 'file')} {kind}: {_few(names)}."
+    if found.empty:
+        yield f"{_count(found.empty, 'subfolder')} without images: {_few(found.empty)}."
+    if chosen < len(found.images):
+        yield f"{chosen} of {len(found.images)} files were chosen at random."
+    cut = [picture.cut for picture in seen if picture.cut]
+    if cut:
+        yield (
+            f"{_count(cut, 'oblong image')} cut to the centred square, at most {max(cut):.0%} of "
+            "the area lost."
+        )
+    pages = [picture for picture in seen if picture.pages]
+    if pages:
+        yield f"{_count(pages, 'file')} with several pages or frames, of which the first was read."
+
+
+def _count(items: list[Any], word: str) -> str:
+    return f"{len(items)} {word}" + ("s" if len(items) > 1 else "")
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(map(printable, names[:_SHOWN]))
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def _warn_of_dark(root: Path, seen: list[Picture]) -> None:
+    """Warn if the largest number in all files of a type suggests that they have fewer bits."""
+    for white in sorted({picture.white for picture in seen}):
+        most = max(picture.brightest for picture in seen if picture.white == white)
+        if 0 < most <= _DARK.get(white, white // 4):
+            guess = 2 ** most.bit_length() - 1
+            warn(
+                f"image folder {root}",
+                found=f"the largest number in files whose white is {white} is {most}, so that all "
+                f"values are at most {most / white:.3g}",
+                remedy=f"if white is {guess} in them, pass white={guess} (command line: --white "
+                f"{guess}); if they are dark, pass white={white}",
+            )
+
+
+def _check_settings(
+    size: int, channels: str | int, white: int | None, unreadable: str, limit: int | None
+) -> None:
+    for name, value in (("size", size), ("limit", limit), ("white", white)):
         if value is not None and value < 1:
             raise out_of_range(name, "at least 1", value)
     if channels not in ("auto", 1, 3):
@@ -108,59 +188,6 @@ def _check_settings(size: int, channels: str | int, unreadable: str, limit: int 
         raise unknown_name("`unreadable`", unreadable, ["stop", "skip"])
 
 
-def _find(root: Path) -> tuple[list[str], list[str]]:
-    """Return the image files, sorted and relative to the root, and the classes, if any."""
-    if not root.is_dir():
-        raise OrbitLensError(
-            "image folder",
-            expected="a folder, not a file" if root.exists() else "an existing folder",
-            received=root,
-            remedy="pass the folder that holds it" if root.exists() else "check the path",
-        )
-    files = sorted(_walk(root))
-    if not files:
-        raise OrbitLensError(
-            f"image folder {root}",
-            expected=f"files ending in {', '.join(_ENDINGS)} (any case), here or in subfolders",
-            received="none",
-            remedy="convert the images to one of these, or check the path",
-        )
-    loose = [name for name in files if "/" not in name]
-    subfolders = sorted({name.split("/")[0] for name in files if "/" in name})
-    if loose and subfolders:
-        raise OrbitLensError(
-            f"image folder {root}",
-            expected="images either in the folder itself or in one subfolder per class",
-            received=f"{len(loose)} beside the subfolders {', '.join(subfolders[:3])}, "
-            f"the first being {loose[0]}",
-            remedy="move these images into a subfolder",
-        )
-    return files, subfolders if len(subfolders) > 1 else []
-
-
-def _walk(root: Path) -> Iterator[str]:
-    def stop(error: OSError) -> None:
-        raise OrbitLensError(
-            f"image folder {error.filename}",
-            expected="a folder that can be listed",
-            received=f"an error: {error.strerror}",
-            remedy="check its permissions",
-        )
-
-    visited = set()
-    for folder, subfolders, names in os.walk(root, onerror=stop, followlinks=True):
-        # A link to a folder above would otherwise be followed forever.
-        visited.add(os.path.realpath(folder))
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if name[0] != "." and os.path.realpath(os.path.join(folder, name)) not in visited
-        ]
-        for name in names:
-            if name[0] != "." and Path(name).suffix.lower() in _ENDINGS:
-                yield (Path(folder) / name).relative_to(root).as_posix()
-
-
 def _labels(files: list[str], classes: list[str]) -> Int64[np.ndarray, " n"]:
     return np.array([classes.index(name.split("/")[0]) for name in files], dtype=np.int64)
 
@@ -168,14 +195,15 @@ def _labels(files: list[str], classes: list[str]) -> Int64[np.ndarray, " n"]:
 def _images(
     root: Path,
     files: list[str],
-    read: Callable[[Path], _Pixels],
+    read: _Reader,
     unreadable: str,
     reasons: dict[str, str],
-) -> Iterator[tuple[str, _Pixels]]:
-    """Yield readable files with their images, and record why other files cannot be read."""
+    seen: list[Picture],
+) -> Iterator[tuple[str, Pixels]]:
+    """Yield readable files with their images; record what was seen, and why others fail."""
     for name in files:
         try:
-            pixels = _read(read, root / name)
+            picture = quietly(read, root / name)
         except MemoryError:
             raise
         except Exception as error:  # decoders raise a dozen kinds for a damaged file
@@ -183,7 +211,8 @@ def _images(
             if unreadable == "stop":
                 raise _unreadable(f"image {root / name}", reasons[name]) from None
             continue
-        yield name, pixels
+        seen.append(replace(picture, pixels=_NO_PIXELS))
+        yield name, picture.pixels
     if len(reasons) == len(files):
         first, reason = next(iter(reasons.items()))
         raise OrbitLensError(
@@ -194,24 +223,14 @@ def _images(
         )
 
 
-def _read(read: Callable[[Path], _Pixels], path: Path) -> _Pixels:
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        # Odd metadata do not make an image unreadable. A size that suggests an attack does.
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return read(path)
-
-
-def _hold_images(images: dict[str, _Pixels]) -> tuple[Tensor, list[str]]:
+def _hold_images(images: dict[str, Pixels]) -> tuple[Tensor, list[str]]:
     widest = max(map(len, images.values()))
     stacked = np.stack([_widen(pixels, widest) for pixels in images.values()])
     return torch.from_numpy(stacked), list(images)
 
 
 def _check_images(
-    root: Path, images: Iterator[tuple[str, _Pixels]], n: int, read: Callable[[Path], _Pixels]
+    root: Path, images: Iterator[tuple[str, Pixels]], n: int, read: _Reader
 ) -> tuple[LazyInputs, list[str]]:
     """Read every image once, and return inputs that read them again.
 
@@ -231,7 +250,7 @@ def _check_images(
 
     def image(i: int) -> Float32[np.ndarray, "widest size size"]:
         try:
-            return _widen(_read(read, root / names[i]), widest)
+            return _widen(quietly(read, root / names[i]).pixels, widest)
         except Exception as error:
             raise _unreadable(f"image {root / names[i]}", one_line(error)) from None
 
@@ -239,7 +258,7 @@ def _check_images(
     return LazyInputs(image, len(names), content=content if known else None), names
 
 
-def _widen(pixels: _Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:
+def _widen(pixels: Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:
     """Repeat grey to the number of channels."""
     return np.ascontiguousarray(np.broadcast_to(pixels, (channels, *pixels.shape[1:])))
 
@@ -247,41 +266,7 @@ def _widen(pixels: _Pixels, channels: int) -> Float32[np.ndarray, "widest size s
 def _unreadable(subject: str, reason: str) -> OrbitLensError:
     return OrbitLensError(
         subject,
-        expected="a whole PNG, JPEG or TIFF image of at most 16 bits per channel",
+        expected="a whole PNG, JPEG, TIFF, WebP or BMP image of at most 16 bits per channel",
         received=f"an error: {reason}",
         remedy='repair or shrink it, or pass unreadable="skip" (command line: --unreadable skip)',
     )
-
-
-def _reader(size: int, channels: str | int) -> Callable[[Path], _Pixels]:
-    from PIL import Image, ImageOps
-
-    def read(path: Path) -> _Pixels:
-        with Image.open(path) as opened:
-            image, brightest = _plain(ImageOps.exif_transpose(opened))
-        if channels == 1 and image.mode == "RGB":
-            image = image.convert("L")
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))
-        resized = square.resize((size, size), Image.Resampling.BICUBIC)
-        pixels = np.atleast_3d(np.asarray(resized, dtype=np.float32)) / np.float32(brightest)
-        pixels = np.ascontiguousarray(pixels.clip(0, 1).transpose(2, 0, 1))
-        return np.repeat(pixels, 3, axis=0) if channels == 3 and len(pixels) == 1 else pixels
-
-    return read
-
-
-def _plain(image: "Image.Image") -> tuple["Image.Image", int]:
-    """Return the image in mode L, RGB, or F (16-bit grey), and the value of white."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(np.asarray(image).astype(np.float32)), 65535
-    if image.mode in ("I", "F"):
-        raise ValueError(f"32 bits per pixel (mode {image.mode}), whose white is not known")
-    grey = image.mode in ("1", "L", "LA")
-    if image.has_transparency_data:
-        solid = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid)
-    return image.convert("L" if grey else "RGB"), 255

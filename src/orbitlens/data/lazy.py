@@ -5,15 +5,17 @@ tensors.
 """
 
 import mmap
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from orbitlens.data._digest import header_hash
+from orbitlens.data._digest import header_hash, numbers_of
 from orbitlens.errors import OrbitLensError, one_line
 
 
@@ -47,6 +49,7 @@ class LazyInputs:
 
     def __init__(self, read: Callable[[int], Any], n: int, *, content: Any = None) -> None:
         self._read, self._n, self._content = read, n, content
+        self._rows: list[int] = []
         first = self._item(0) if n else torch.empty(0)
         self.shape, self.dtype = torch.Size((n, *first.shape)), first.dtype
 
@@ -55,8 +58,8 @@ class LazyInputs:
 
     def __getitem__(self, index: Any) -> Shaped[Tensor, "..."]:
         """Read one input, or those of a slice or of indices, stacked."""
-        if isinstance(index, int):
-            return self._checked(range(self._n)[index])
+        if not isinstance(index, bool) and hasattr(index, "__index__") and np.ndim(index) == 0:
+            return self._checked(range(self._n)[operator.index(index)])
         every = range(self._n)
         wanted = every[index] if isinstance(index, slice) else np.array(every)[index].tolist()
         if not wanted:
@@ -76,11 +79,20 @@ class LazyInputs:
     def content(self) -> Any:
         """Return the hash of shape, type and all numbers. The first call reads every input once."""
         if self._content is None:
-            kind = torch.empty(0, dtype=self.dtype).numpy().dtype
-            self._content = header_hash(str(kind), self.shape)
+            self._content = header_hash(
+                str(numbers_of(torch.empty(0, dtype=self.dtype)).dtype), self.shape
+            )
+            rows = []
             for i in range(self._n):
-                self._content.update(self[i].contiguous().numpy().data)
+                values = numbers_of(self[i])
+                self._content.update(values.data)
+                rows.append(hash(values.tobytes()))
+            self._rows = rows
         return self._content.copy()
+
+    def rows(self) -> list[int]:
+        """Return a hash of each input, as `content` found them; none if it was known before."""
+        return list(self._rows)
 
     def _checked(self, index: int) -> Tensor:
         item = self._item(index)
@@ -90,6 +102,13 @@ class LazyInputs:
                 expected=f"{list(self.shape[1:])} in {self.dtype}, as input 0",
                 received=f"{list(item.shape)} in {item.dtype}",
                 remedy="bring inputs to one shape and type",
+            )
+        if item.is_floating_point() and not bool(torch.isfinite(item).all()):
+            raise OrbitLensError(
+                f"input {index}",
+                expected="finite numbers",
+                received=f"{int((~torch.isfinite(item)).sum())} NaN or infinite values",
+                remedy="repair the inputs, or leave out those that are damaged",
             )
         return item
 
@@ -116,7 +135,14 @@ def as_rows(inputs: object) -> Rows:
     """Return a tensor unchanged, and anything else with a length and items as lazy inputs."""
     if isinstance(inputs, Tensor | LazyInputs):
         return inputs
-    if not isinstance(inputs, Indexed):
+    if isinstance(inputs, DataLoader):
+        raise OrbitLensError(
+            "`inputs`",
+            expected="inputs that can be read one by one",
+            received="a DataLoader, which makes batches and may shuffle them",
+            remedy="give the data set that it reads, `loader.dataset`",
+        )
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Indexed):
         raise OrbitLensError(
             "`inputs`",
             expected="a tensor, or something with a length and items such as a list or a data set",
@@ -124,6 +150,13 @@ def as_rows(inputs: object) -> Rows:
             remedy="make a list of it, or give LazyInputs(read, n)",
         )
     return LazyInputs(_reader_of(inputs), len(inputs))
+
+
+def copies_among(inputs: Rows) -> list[int]:
+    """Return a hash of each input, the same for inputs of the same bytes; none if not known."""
+    if isinstance(inputs, LazyInputs):
+        return inputs.rows()
+    return [hash(numbers_of(row).tobytes()) for row in inputs]
 
 
 def _reader_of(inputs: Indexed) -> Callable[[int], Any]:

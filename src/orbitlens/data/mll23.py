@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from orbitlens.data._download import PublishedFile, fetch, zenodo_files
+from orbitlens.data._folder_files import find_files
 from orbitlens.data.base import Inputs
 from orbitlens.data.folder import image_folder
 from orbitlens.errors import OrbitLensError, one_line
@@ -71,10 +72,10 @@ def mll23(
     """
     folder = _fill_cache() if root is None else Path(root)
     _check_classes(folder)
-    cells = image_folder(folder, size=size, channels=3, limit=limit, seed=seed)
-    if cells.class_names != MLL23_CLASSES:
-        empty = sorted(set(MLL23_CLASSES) - set(cells.class_names))
+    empty = find_files(folder).empty
+    if empty:
         raise _not_there(folder, f"no images in {', '.join(empty)}")
+    cells = image_folder(folder, size=size, channels=3, limit=limit, seed=seed)
     return replace(cells, name="mll23")
 
 

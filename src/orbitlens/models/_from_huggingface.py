@@ -1,5 +1,6 @@
 """Loader of "hf:NAME": vision models of transformers, from the Hub or a local folder."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ def from_huggingface(
         import transformers
     except ImportError:
         raise missing_extra("transformers", extra="hf") from None
+    name = os.path.expanduser(name)
     subject = f"hf:{name}"
     bare = random_weights and name in transformers.CONFIG_MAPPING and not Path(name).exists()
     config = (

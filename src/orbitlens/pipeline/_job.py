@@ -98,6 +98,7 @@ def load_source(config: RunConfig) -> Source:
         images = data.image_folder(
             config.source,
             size=size,
+            white=config.white,
             unreadable=config.unreadable,
             limit=count,
             seed=seed,

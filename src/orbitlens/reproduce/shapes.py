@@ -52,7 +52,7 @@ def shapes_base(folder: Path, *, model: str, group: str, seed: int, **settings: 
     Returns:
         The model, its images and its activations.
     """
-    config = RunConfig.for_source("shapes", model=model, group=group, seed=seed, **settings)
+    config = RunConfig.for_source("builtin:shapes", model=model, group=group, seed=seed, **settings)
     name = (
         f"{file_name(model)}-{config.layer or 'code'}-{config.positions}-{group}-seed{seed}-"
         f"{config.model_epochs}epochs-{config.model_samples}images-{config.n_samples}orbits-"
