@@ -11,8 +11,10 @@ from torch import nn
 from orbitlens.actions import Action
 from orbitlens.activations.harvest import (
     check_called_once,
+    check_function,
     check_inputs,
     device_of,
+    dtype_of,
     evaluating,
     kind_of,
     make_ready,
@@ -24,7 +26,7 @@ from orbitlens.activations.harvest import (
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution._site import Site
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import Prepare, as_they_are, get_layer
+from orbitlens.models import Prepare, as_they_are, check_network, get_layer
 from orbitlens.typing import Bool, Float, Tensor
 
 Replace = Callable[[Tensor], Tensor]
@@ -68,7 +70,8 @@ class Passage:
         for batches in moved_batches(inputs, action, batch_size):
             for moved in batches:
                 done += len(moved)
-                yield done // action.group.order, make_ready(self.prepare, moved.to(device))
+                ready = make_ready(self.prepare, moved.to(device), dtype_of(self.model))
+                yield done // action.group.order, ready
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -93,18 +96,28 @@ class Passage:
 
     def check(self, inputs: Tensor, action: Action, batch_size: int) -> None:
         """Check that inputs, layers, SAEs and action belong together."""
+        check_network(self.model)
         check_inputs(inputs, action, batch_size)
         self._check_sources(action)
         device = device_of(self.model, inputs)
         with self.evaluating():
-            trial = make_ready(self.prepare, inputs[:1].clone().to(device))
-            for site in (self.earlier, self.later):
+            few = make_ready(self.prepare, inputs[:3].clone().to(device), dtype_of(self.model))
+            trial = few[:1].clone()
+            sites = (self.earlier, self.later)
+            for site in sites:
                 layer = get_layer(self.model, site.layer)
                 check_called_once(self.model, layer, trial, site.layer)
                 outputs = take_outputs(
                     self.model, {site.layer: layer}, trial, lambda _, output: output
                 )
                 site.check_output(outputs[site.layer])
+            layers = {site.layer: get_layer(self.model, site.layer) for site in sites}
+            check_function(
+                self.model,
+                lambda ready: take_outputs(self.model, layers, ready, lambda _, out: out.clone()),
+                few,
+                alone=batch_size == 1,
+            )
             self._check_order(trial)
 
     def _check_sources(self, action: Action) -> None:

@@ -1,6 +1,7 @@
 """The training of an autoencoder on images that the group moves at random."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from orbitlens.actions import Action
+from orbitlens.actions import Action, check_action, check_is_action
+from orbitlens.checks import as_count, as_number, as_seed, as_tensor, usual_torch
 from orbitlens.errors import OrbitLensError, one_line, out_of_range
+from orbitlens.models._layers import check_network
+from orbitlens.models._state import evaluating, keeping_modes
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def train_autoencoder(
     their settings are the defaults.
 
     Args:
-        model: Maps images to images of the same shape; left in evaluation mode.
+        model: Maps images to images of the same shape; left in evaluation mode. If the training
+            ends early, its modes are as before, and its weights are those of the last step.
         images: Training images, [n, channels, height, width].
         action: The action of the group on images; None trains on unmoved images.
         epochs: Passes over the images.
@@ -67,7 +72,36 @@ def train_autoencoder(
         >>> fit.losses[1] < fit.losses[0]
         True
     """
-    _check(model, images, action, epochs=epochs, batch_size=batch_size, lr=lr)
+    settings = {"epochs": epochs, "batch_size": batch_size}
+    epochs, batch_size = (as_count(name, value) for name, value in settings.items())
+    seed, images = as_seed(seed), _check(model, images, action, lr)
+    with _training(model):
+        losses = _train(model, images, action, epochs, batch_size, lr, seed, progress)
+    model.eval()
+    return AutoencoderFit(losses=losses, seed=seed)
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """Let a network learn for the length of a block; if it ends early, its modes are as before."""
+    with keeping_modes(model), usual_torch():
+        try:
+            yield
+        finally:
+            for parameter in model.parameters():
+                parameter.grad = None
+
+
+def _train(
+    model: nn.Module,
+    images: Float[Tensor, "n channels height width"],
+    action: Action | None,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    progress: Callable[[int, int, float], None] | None,
+) -> tuple[float, ...]:
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
@@ -89,8 +123,7 @@ def train_autoencoder(
         losses.append(float(total) / len(images))
         if progress is not None:
             progress(epoch, epochs, losses[-1])
-    model.eval()
-    return AutoencoderFit(losses=tuple(losses), seed=seed)
+    return tuple(losses)
 
 
 def _moved(
@@ -109,24 +142,39 @@ def _check(
     model: nn.Module,
     images: Float[Tensor, "n channels height width"],
     action: Action | None,
-    **settings: float | int,
-) -> None:
-    for name, value in settings.items():
-        if not value > 0:
-            raise out_of_range(name, "above 0", value)
+    lr: float,
+) -> Float[Tensor, "n channels height width"]:
+    """Return the images in the type of the network, which can learn to reproduce them."""
+    if not as_number("lr", lr) > 0:
+        raise out_of_range("lr", "above 0", lr)
+    weights = list(check_network(model).parameters())
+    learnable = [each for each in weights if each.requires_grad and not each.is_inference()]
+    if not learnable:
+        raise OrbitLensError(
+            "`model`",
+            expected="a network with weights that can be trained",
+            received=f"{len(weights)} parameters, all of them frozen or made in inference mode",
+            remedy="call model.requires_grad_(True), or build it outside torch.inference_mode()",
+        )
+    images = as_tensor("images", images, dtype=learnable[0].dtype)
     if len(images) == 0:
         raise OrbitLensError("`images`", expected="at least one", received=0, remedy="add images")
     if action is not None:
+        check_action(action)
         action.check(images)
+        with torch.no_grad():
+            check_is_action(action, images[:2])
     _check_reproduces_shape(model, images[:1])
+    return images
 
 
 def _check_reproduces_shape(
     model: nn.Module, image: Float[Tensor, "1 channels height width"]
 ) -> None:
     try:
-        with torch.inference_mode():
-            received = str(list(model.eval()(image.to(next(model.parameters()).device)).shape))
+        with evaluating(model):
+            output = model(image.to(next(model.parameters()).device))
+        received = str(list(output.shape)) if isinstance(output, Tensor) else type(output).__name__
     except (RuntimeError, ValueError) as error:
         received = one_line(error)
     if received != str(list(image.shape)):

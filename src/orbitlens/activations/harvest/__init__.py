@@ -15,15 +15,22 @@ with_tensor        an output with this tensor replaced
 check_inputs       refuse inputs that the group cannot move
 moved_batches      whole orbits of inputs, in batches
 make_ready         apply the user's `prepare` to inputs
-device_of          the device of a network
+device_of          the device of a network; dtype_of, the type of its numbers
+check_function     refuse a network that is no function of its input
 """
 
+from orbitlens.activations.harvest._function import check_function, dtype_of
 from orbitlens.activations.harvest._hooks import (
     check_called_once,
     layer_outputs,
     take_outputs,
 )
-from orbitlens.activations.harvest._job import check_inputs, device_of, make_ready, moved_batches
+from orbitlens.activations.harvest._inputs import (
+    check_inputs,
+    device_of,
+    make_ready,
+    moved_batches,
+)
 from orbitlens.activations.harvest._outputs import kind_of, only_tensor, with_tensor
 from orbitlens.activations.harvest._positions import POSITIONS
 from orbitlens.activations.harvest.many_layers import LayerHarvest, TakenLayer, harvest_layers
@@ -35,8 +42,10 @@ __all__ = [
     "LayerHarvest",
     "TakenLayer",
     "check_called_once",
+    "check_function",
     "check_inputs",
     "device_of",
+    "dtype_of",
     "evaluating",
     "harvest",
     "harvest_layers",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from orbitlens.activations.harvest._inputs import warn_of_copies
 from orbitlens.activations.harvest._job import Blocks, Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.harvest._reduction import find_bases, restore_bases, save_basis
@@ -25,6 +26,7 @@ from orbitlens.activations.store._open_store import open_root, open_store
 from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._write_store import ShardWriter, begin, in_shards, open_written
 from orbitlens.activations.store.activation_store import ActivationStore
+from orbitlens.checks import as_labels
 from orbitlens.models import evaluating
 
 Stores = dict[str, ActivationStore]
@@ -44,12 +46,18 @@ def fill_stores(
     """
     job = Job(settings=settings, max_dim=max_dim, **given)
     job.check()
+    if job.labels is not None:
+        labels = as_labels(job.labels, len(job.inputs), tuple(job.class_names))
+        job = replace(job, labels=labels)
     with evaluating(job.model):
-        return _fill_stores(replace(job, layouts=look(job)))
+        job = replace(job, layouts=look(job))
+        job.check_function()
+        return _fill_stores(job)
 
 
 def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
     target, attributes = job.target, job.attributes()
+    warn_of_copies(job.inputs)
     record = _record(job, attributes)
     if job.max_dim is None:
         attributes = dict.fromkeys(job.names, record)
@@ -91,7 +99,7 @@ def _record(job: Job, attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any
     """Return the attributes that are written to the target before anything else."""
     record = dict(next(iter(attributes.values())))
     if job.max_dim is not None:
-        del record["layer"], record["moves"]
+        del record["layer"], record["moves"], record["layout"]
         record |= {"format": "orbitlens-layers", "schema": 1, "layers": list(job.names)}
     if job.target is not None:
         record["threads"] = max(1, torch.get_num_threads() // job.workers)
@@ -114,7 +122,9 @@ def _write_missing(writer: ShardWriter, job: Job, threads: int | None) -> None:
         fill_in_workers(job, writer, todo, threads, tick)
         return
     blocks = chain.from_iterable(
-        orbit_blocks(job.model, job.layouts, job.batches(start, stop), job.order, start)
+        orbit_blocks(
+            job.model, job.layouts, job.batches(start, stop), job.order, start, job.seed_forward
+        )
         for start, stop in map(shards.span, todo)
     )
     for shard, block in in_shards(_report(blocks, tick), shards, todo):

@@ -111,7 +111,7 @@ def _trial(
     for batches in job.batches(0, max(wanted.values()) // job.order):
         for ready in batches:
             lacking = {name: layout for name, layout in wide.items() if wanted[name] > done}
-            for name, rows in run_to_layers(job.model, lacking, ready).items():
+            for name, rows in run_to_layers(job.model, lacking, ready, job.seed_forward).items():
                 parts[name].append(rows[: wanted[name] - done].cpu())
             done += len(ready)
     return {name: torch.cat(rows) for name, rows in parts.items()}

@@ -1,0 +1,131 @@
+"""A network must be a function of its input: this is tried on a few inputs before a harvest.
+
+A network that draws random numbers, keeps state between calls or mixes the inputs of a batch gives
+one input several outputs, and rows of an orbit that differ by more than the group.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from orbitlens.errors import OrbitLensError, warn
+
+SHOWN = 3  # inputs
+_Run = Callable[[Tensor], Mapping[str, Tensor]]
+# Relative differences that are rounding, of the same batch again and of a batch of another size.
+_AGAIN, _ALONE = 1e-5, 1e-3
+_ACCELERATED_AGAIN, _ACCELERATED_ALONE = 1e-3, 1e-2  # atomic sums, TF32
+_CONSTANT = 1e-6
+
+
+def check_function(
+    model: nn.Module,
+    run: _Run,
+    ready: Shaped[Tensor, "batch *axes"],
+    *,
+    seeded: bool = False,
+    alone: bool = False,
+) -> None:
+    """Refuse a network that is no function of its input; warn of layers that ignore it.
+
+    Args:
+        model: The network, in evaluation mode.
+        run: Returns the outputs of some layers for a batch.
+        ready: A few inputs, ready for the network.
+        seeded: Whether `run` seeds torch's random numbers for every input.
+        alone: Whether inputs go through the network one by one in the harvest.
+    """
+    before = torch.get_rng_state()
+    first = _copied(run(ready))
+    draws = not torch.equal(before, torch.get_rng_state())
+    single = _copied(run(ready[:1]))
+    again = _copied(run(ready))
+    again_most, alone_most = _tolerances(model, ready)
+    for layer, output in first.items():
+        if (found := _difference(again[layer], output)) > again_most:
+            raise _not_repeated(layer, found, draws, seeded)
+    if not alone and len(ready) > 1:
+        for layer, output in first.items():
+            if (found := _difference(single[layer], output[:1])) > alone_most:
+                raise _not_alone(layer, found)
+    _warn_of_constants(first, ready)
+
+
+def dtype_of(model: nn.Module) -> torch.dtype | None:
+    """Return the floating type of a network's first such parameter or buffer; None without any."""
+    weights = chain(model.parameters(), model.buffers())
+    return next((each.dtype for each in weights if each.is_floating_point()), None)
+
+
+def _copied(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # A network may hand out the same memory in every pass.
+    return {layer: output.clone() for layer, output in outputs.items()}
+
+
+def _tolerances(model: nn.Module, ready: Tensor) -> tuple[float, float]:
+    eps = torch.finfo(dtype_of(model) or torch.float32).eps
+    accelerated = ready.device.type != "cpu"
+    again = max(_ACCELERATED_AGAIN if accelerated else _AGAIN, 4 * eps)
+    return again, max(_ACCELERATED_ALONE if accelerated else _ALONE, 16 * eps)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Return ||one - other|| / ||other||; infinity for other shapes, 0 where both are not finite.
+
+    What is not finite is an error of its own.
+    """
+    if one.shape != other.shape:
+        return float("inf")
+    size, difference = (float(torch.linalg.vector_norm(each)) for each in (other, one - other))
+    if not (size < float("inf") and difference < float("inf")):
+        return 0.0
+    return difference / size if size > 0 else float(difference > 0)
+
+
+def _warn_of_constants(outputs: Mapping[str, Tensor], ready: Tensor) -> None:
+    """Warn of layers whose outputs are the same for different inputs."""
+    if len(ready) < 2 or bool((ready == ready[:1]).all()):
+        return
+    same = [
+        layer
+        for layer, output in outputs.items()
+        if _difference(output, output[:1].expand_as(output)) <= _CONSTANT
+    ]
+    if same:
+        others = f" and {len(same) - 1} other layers" if len(same) > 1 else ""
+        warn(
+            f"layer {same[0]!r}{others}",
+            found=f"the same output for the first {len(ready)} inputs, which differ",
+            remedy="figures of a constant mean nothing; check the inputs and how they are made "
+            "ready, or choose another layer",
+        )
+
+
+def _not_repeated(layer: str, found: float, draws: bool, seeded: bool) -> OrbitLensError:
+    remedy = "let nothing that one pass leaves behind change the next one"
+    if draws and not seeded:
+        remedy = (
+            "switch its random numbers off (dropout with training=self.training, mask_ratio=0, the "
+            "mean of a posterior), or fix them with `seed_forward` (command line: --seed-forward)"
+        )
+    elif seeded:
+        remedy = "the seed reaches only random numbers of torch; let the network draw no others"
+    return OrbitLensError(
+        f"layer {layer!r}",
+        expected="a function of the input, the same output for the same inputs",
+        received=f"outputs that differ by {found:.2g} of their size from one pass to the next",
+        remedy=remedy,
+    )
+
+
+def _not_alone(layer: str, found: float) -> OrbitLensError:
+    return OrbitLensError(
+        f"layer {layer!r}",
+        expected="a function of the input, the same output alone and in a batch",
+        received=f"outputs that differ by {found:.2g} of their size",
+        remedy="let it use no statistics of the batch (running statistics in batch normalisation), "
+        "or pass inputs one by one with batch_size=1",
+    )
