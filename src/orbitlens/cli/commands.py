@@ -16,6 +16,7 @@ except ImportError:
     sys.exit("orbitlens: click is missing; pip install 'orbitlens[all]'")
 
 from orbitlens import __version__
+from orbitlens.cli._threads import set_up_threads
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import place_error
 from orbitlens.processes import Terminated, listening_to_signals
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With 0 for success, 2 for bad input, a full disk or too little memory, 130 after
             Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, 141 if nobody reads the result.
     """
+    set_up_threads()
     try:
         code = commands.main(arguments, prog_name="orbitlens", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
