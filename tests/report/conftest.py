@@ -1,5 +1,7 @@
 """A plausible run and a plausible network, and what a browser finds in their pages."""
 
+import base64
+import hashlib
 from collections import Counter
 from html.parser import HTMLParser
 from typing import Any
@@ -24,6 +26,7 @@ class Page(HTMLParser):
         self.sections: dict[str, str] = {}
         self.section = ""
         self.texts: list[str] = []
+        self.code: list[tuple[str, str]] = []
         self.feed(html)
         self.close()
 
@@ -46,6 +49,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
+        if self.open and self.open[-1] in ("script", "style"):
+            self.code.append((self.open[-1], data))
         if self.section:
             self.sections[self.section] += data
 
@@ -55,6 +60,28 @@ class Page(HTMLParser):
 
     def attributes(self, name: str) -> list[str]:
         return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+
+    def assert_runs_only_its_own(self, *scripts: str) -> None:
+        """Check that a browser runs and loads nothing but `scripts` and one style sheet."""
+        assert [text for kind, text in self.code if kind == "script"] == list(scripts)
+        assert [kind for kind, _ in self.code].count("style") == 1
+        names = {name for _, attrs in self.tags for name in attrs}
+        assert not [name for name in names if name.startswith("on") or name == "style"]
+        tags = {tag for tag, _ in self.tags}
+        assert not tags & {"iframe", "object", "embed", "form", "base", "foreignobject", "animate"}
+        assert all(source.startswith("data:image/") for source in self.attributes("src"))
+        for address in self.attributes("href") + self.attributes("xlink:href"):
+            assert address.startswith(("#", "https://arxiv.org/", "data:,"))
+        (policy,) = (
+            attrs["content"] or ""
+            for tag, attrs in self.tags
+            if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+        )
+        assert "unsafe" not in policy
+        assert policy.startswith("default-src 'none'; ")
+        for kind, text in self.code:
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"{kind}-src 'sha256-{digest}'" in policy
 
     def assert_well_formed(self, sections: list[str]) -> None:
         assert not self.unbalanced

@@ -36,6 +36,19 @@ def test_a_small_fall_is_none_and_a_rise_is_not_mentioned() -> None:
     assert "falls" not in lead({"layers": [{"r2": 0.9}, {"r2": None}, {"r2": 0.97}]})
 
 
+def test_below_0_nothing_is_explained_so_there_is_no_fall_to_it() -> None:
+    layers = [
+        {"layer": name, "r2": r2} for name, r2 in zip("abcd", (0.9, 0.8, -3.0, 0.5), strict=True)
+    ]
+    assert "falls most at b, from 0.900 to 0.800" in lead({"layers": layers})
+    (_, fall) = headlines({"layers": layers})
+    assert (fall.title, fall.value) == ("Largest fall of R²", "0.100")
+    layers[1]["r2"] = 0.895
+    assert "where it is above 0" in lead({"layers": layers})
+    costs = notices({"layers": [{"layer": "c", "r2": -3.0, "free_r2": -1.0}]})
+    assert costs == []
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert lead({}) == "No layer was measured."
     assert lead({"layers": [{"layer": "a"}]}) == "1 layer was measured."

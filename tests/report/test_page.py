@@ -6,18 +6,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orbitlens.errors import MissingExtraError
-from orbitlens.report import FeatureCard, write_page
+from orbitlens.report import FeatureCard, run_doubts, write_page
 
 SECTIONS = ["transport", "saes", "probing", "training", "features", "settings"]
 Parse = Callable[[str], Any]
 Written = Callable[..., Any]
 CITATION = "https://arxiv.org/abs/2511.09432"
+SCRIPT = (files("orbitlens.report") / "templates" / "_script.js.j2").read_text().rstrip("\n")
 
 
 @pytest.fixture
@@ -58,6 +60,22 @@ def test_the_page_loads_nothing(html: str, page: Any) -> None:
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
     assert "DOCTYPE svg" not in html
+
+
+def test_the_policy_allows_the_script_and_the_style_sheet_of_the_page_alone(page: Any) -> None:
+    page.assert_runs_only_its_own(SCRIPT)
+
+
+def test_warnings_stand_at_the_top_each_once(written: Written, metrics: dict[str, Any]) -> None:
+    metrics["data"]["held_out"] = 12
+    (doubt,) = run_doubts(metrics)
+    metrics["warnings"] = ["layer encoder: it is odd; look at it", doubt]
+    page = written(metrics)
+    assert page.text.index("it is odd; look at it") < page.text.index(
+        "held-out orbits: there are 12"
+    )
+    assert page.text.count("held-out orbits: there are 12") == 1
+    assert "held-out orbits: there are 12" in written({**metrics, "warnings": None}).text
 
 
 def test_head_names_the_run_and_its_numbers(page: Any) -> None:
@@ -111,7 +129,7 @@ def test_hostile_strings_stay_text(
     metrics["transport"].update(method=hostile, order_errors={hostile: 0.1})
     metrics["config"][hostile] = hostile
     metrics["seconds"][hostile] = 1.0
-    metrics["notes"] = [hostile]
+    metrics["notes"] = metrics["warnings"] = [hostile]
     metrics["saes"][hostile] = {**copy.deepcopy(metrics["saes"]["vanilla"]), "status": hostile}
     metrics["saes"][hostile]["probe"]["rows"][0].update(task=hostile, orientation=hostile)
     histories[hostile] = histories["vanilla"]
@@ -122,10 +140,8 @@ def test_hostile_strings_stay_text(
 
     page.assert_well_formed(SECTIONS)
     tags = Counter(tag for tag, _ in page.tags)
-    assert tags["script"] == 1
     assert tags["b"] == 0
-    assert all(source.startswith("data:") for source in page.attributes("src"))
-    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    page.assert_runs_only_its_own(SCRIPT)
     assert page.text.count("<script>alert(1)</script>") > 10
 
 

@@ -55,6 +55,18 @@ def test_colours_and_fonts_are_left_to_the_page() -> None:
     assert "DejaVu" not in svg
 
 
+def test_looks_are_attributes_because_the_page_allows_no_inline_style() -> None:
+    charts = [transport_chart(["e", ' style="fill: red"'], [1.0, 0.9], [1.0, 0.1])]
+    charts += [str(training_chart("loss", "Loss", {"vanilla": [3.0, 1.0]}, STYLES))]
+    for svg in charts:
+        # An XML parser refuses a tag that has an attribute twice.
+        root = ElementTree.fromstring(svg.replace("xlink:href", "href"))  # noqa: S314 - our own
+        names = {name for element in root.iter() for name in element.attrib}
+        assert "style" not in names
+        assert {"fill", "stroke", "stroke-width", "font-size", "text-anchor"} <= names
+    assert ' style="fill: red"'[:15] in "".join(texts(charts[0]))
+
+
 def test_losses_over_decades_are_labelled_in_plain_digits() -> None:
     svg = training_chart("loss", "Loss", {"vanilla": [10.0, 0.01]}, STYLES)
     assert svg is not None

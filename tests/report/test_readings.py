@@ -115,19 +115,36 @@ def test_the_transport_completes_an_sae() -> None:
     assert final_error({}) == (None, "normalised_mse")
 
 
-def test_what_casts_doubt_is_said(metrics: dict[str, Any]) -> None:
-    styles = sae_styles(metrics["saes"])
-    assert notices(metrics, styles) == []
+def test_an_sae_that_explains_nothing_is_neither_best_nor_in_a_headline() -> None:
+    saes: dict[str, Any] = {
+        "a": {"transported_normalised_mse": 1.2, "orientation_accuracy": 0.9},
+        "b": {"transported_normalised_mse": 1.1, "orientation_accuracy": 0.8},
+    }
+    assert best_sae(saes) is None
+    assert headlines({"saes": saes}, sae_styles(saes)) == []
+    saes["c"] = {"transported_normalised_mse": 0.9, "orientation_accuracy": 0.3}
+    assert best_sae(saes) == "c"
+    assert [line.value for line in headlines({"saes": saes}, sae_styles(saes))] == [
+        "0.900",
+        "30.0%",
+    ]
+
+
+def test_a_transport_that_explains_nothing_is_called_so() -> None:
+    (line,) = transport_readings({"r2": -0.3, "identity_r2": -0.9})
+    assert "explain nothing" in line
+
+
+def test_what_a_reader_should_know_is_said(metrics: dict[str, Any]) -> None:
+    assert notices(metrics) == []
     metrics["action"].update(exact=False, error=0.031)
     metrics["data"]["skipped"] = [f"{i}.png" for i in range(7)]
-    metrics["saes"]["equivariant_latent"]["status"] = "diverged"
     metrics["notes"] = ["The weights are random."]
-    lines = notices(metrics, styles)
+    lines = notices(metrics)
     assert lines[0] == "The weights are random."
-    assert "Equivariant (latent): training diverged" in lines[1]
-    assert "3.1%" in lines[2]
-    assert lines[3].startswith("7 of the files")
-    assert lines[3].endswith("4.png, …")
+    assert "3.1%" in lines[1]
+    assert lines[2].startswith("7 of the files")
+    assert lines[2].endswith("4.png, …")
 
 
 def card(*rates: float) -> FeatureCard:

@@ -177,9 +177,20 @@ def _inline(figure: Any, name: str, label: str) -> str:
     # Depending on its version, matplotlib names its fonts in "font" or in "font-family".
     body = re.sub(r"font: ([\d.]+)px '[^;\"]*", r"font-size: \1px", body)
     body = re.sub(r"font-family: [^;\"]*; ?", "", body)
+    body = re.sub(r"<[^>]*>", _with_attributes, body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     size = box[1] if box else ""
     return (
         f'<svg class="chart" viewBox="{size}" role="img" aria-label="{html.escape(label)}">{body}'
     )
+
+
+def _with_attributes(tag: re.Match[str]) -> str:
+    """Write the inline style of a tag as attributes: the page allows its style sheet alone."""
+    return re.sub(r' style="([^"]*)"', _attributes, tag[0])
+
+
+def _attributes(style: re.Match[str]) -> str:
+    rules = (rule.partition(":") for rule in style[1].split(";") if rule.strip())
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in rules)

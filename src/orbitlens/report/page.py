@@ -38,7 +38,8 @@ def write_page(
     `histories` has for each SAE "loss", "explained_variance" and "dead_latents", one value per
     epoch.
     """
-    return write_html(path, "page.html.j2", _view(metrics, histories, cards))
+    view = _view(metrics, histories, cards)
+    return write_html(path, "page.html.j2", view, script="_script.js.j2")
 
 
 def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
+from orbitlens.transport._door import check_store
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _EQUAL = 0.02
@@ -17,7 +18,8 @@ class GroupChoice:
     Args:
         ranking: The figures under each candidate, best first. Groups that act come by falling R^2;
             values within 0.02 of the best count as equal, and then the larger group comes first,
-            then the smaller relation error. Groups that do not act come last.
+            then the smaller relation error. Groups that do not act come last, and among them those
+            with an R^2 below 0, in the order given.
         chosen: The name of the first group, None if no group acts.
     """
 
@@ -63,12 +65,20 @@ def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
         ranked.append(front)
         acting.remove(front)
     still = [figures for figures in measured if figures.verdict == "none"]
-    still.sort(key=lambda figures: -figures.r2)
+    # Below 0 nothing is explained, by one group no less than by another.
+    still.sort(key=lambda figures: -max(figures.r2, 0.0))
     return GroupChoice((*ranked, *still), chosen=ranked[0].group if ranked else None)
 
 
 def _check_candidates(stores: Sequence[ActivationStore]) -> None:
-    names = [store.group.name for store in stores]
+    if isinstance(stores, ActivationStore) or not isinstance(stores, Sequence):
+        raise OrbitLensError(
+            "candidate groups",
+            expected="a list of stores, one for each group",
+            received=type(stores).__name__,
+            remedy="give one store for each group, such as C2, C4 and D4",
+        )
+    names = [check_store(store).group.name for store in stores]
     if not names or len(set(names)) < len(names):
         raise OrbitLensError(
             "candidate groups",

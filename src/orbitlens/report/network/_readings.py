@@ -64,7 +64,8 @@ def headlines(record: Record) -> list[Headline]:
             (_median(layers, "control_r2"), "with shuffled elements"),
         )
         known = (f"{score(value)} {words}" for value, words in without if value is not None)
-        context = "; ".join(("median layer", *known))
+        median_layer = "median layer" if r2 >= 0 else "median layer, explains nothing"
+        context = "; ".join((median_layer, *known))
         lines.append(Headline("R² of the exact transport", score(r2), context))
     shares = _invariant_shares(record)
     if len(shares) > 1:
@@ -181,7 +182,10 @@ def _fall_sentence(record: Record) -> str:
         return ""
     (_, before), (name, after) = fall
     if before - after <= _COST:
-        return "R² of the exact transport never falls by more than 0.02 from one layer to the next."
+        explains = all((finite(x.get("r2")) or 0.0) >= 0 for x in layers_of(record))
+        where = "" if explains else ", where it is above 0"
+        falls = "never falls by more than 0.02 from one layer to the next"
+        return f"R² of the exact transport {falls}{where}."
     step = f"from {score(before)} to {score(after)}"
     return f"From one layer to the next, R² falls most at {name}, {step}."
 
@@ -206,9 +210,13 @@ def _invariant_shares(record: Record) -> list[_Point]:
 
 
 def _largest_fall(layers: Sequence[Record]) -> tuple[_Point, _Point] | None:
-    """Return the two neighbouring layers between which R^2 falls most, if it ever falls."""
+    """Return the two neighbouring layers between which R^2 falls most, if it ever falls.
+
+    An R^2 below 0 is that of a transport that explains nothing, so there is no fall to it, nor from
+    it; the warnings name its layers.
+    """
     points = _known((_brief(layer), layer.get("r2")) for layer in layers)
-    falls = [(before, after) for before, after in pairwise(points) if after[1] < before[1]]
+    falls = [(before, after) for before, after in pairwise(points) if before[1] > after[1] >= 0]
     return max(falls, key=lambda step: step[0][1] - step[1][1], default=None)
 
 
@@ -223,7 +231,8 @@ def _median(layers: Sequence[Record], key: str) -> float | None:
 
 def _cost(layer: Record) -> float:
     free, exact = finite(layer.get("free_r2")), finite(layer.get("r2"))
-    return 0.0 if free is None or exact is None else free - exact
+    # Below 0 nothing is explained, so nothing more can be lost.
+    return 0.0 if free is None or exact is None else max(free, 0.0) - max(exact, 0.0)
 
 
 def _below(value: Any, bound: float | None) -> bool:

@@ -24,7 +24,7 @@ def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
     measurement. Entries that are missing or None are left out or shown as a dash; figures that are
     not finite are called so.
     """
-    return write_html(path, "network.html.j2", _view(record))
+    return write_html(path, "network.html.j2", _view(record), styles=["_network.css.j2"])
 
 
 def _view(record: Record) -> dict[str, Any]:
