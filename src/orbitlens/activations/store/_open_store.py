@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 from jaxtyping import Int
 
+from orbitlens.activations.layout import layout_sentence
 from orbitlens.activations.store._address import address_errors, address_of, zarr_store
 from orbitlens.activations.store._checksums import checksums_in
 from orbitlens.activations.store._on_disk import (
@@ -40,6 +41,7 @@ def describe(
     class_names: tuple[str, ...],
     moves: Int[np.ndarray, "group position"] | None = None,
     dtype: str = "float32",
+    layout: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the attributes of a store: everything that its readers know apart from the numbers."""
     check_dtype(dtype)
@@ -56,6 +58,7 @@ def describe(
         "class_names": list(class_names),
         "moves": None if moves is None else moves.tolist(),
         "dtype": dtype,
+        "layout": layout,
     }
 
 
@@ -125,7 +128,6 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
         if record["labelled"]:
             labels = np.asarray(_whole_array(root, "labels")[:], dtype=np.int64)
             labels = as_labels(labels, int(array.shape[0]), names)
-        check_seal(root, record)
         fingerprint = record.get(FINGERPRINT, "")
         store = ActivationStore(
             path=path,
@@ -142,9 +144,11 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
             dtype=record.get("dtype", "float32"),
             checksums=checksums_in(root, fingerprint),
             fingerprint=fingerprint,
+            layout=record.get("layout"),
         )
         _check_types(record)
         _check_shapes(store)
+        check_seal(root, record)
     except PermissionError:
         raise
     except OrbitLensError as error:
@@ -158,8 +162,12 @@ def _check_types(record: dict[str, Any]) -> None:
     """Check the types of names, which would be taken as they are."""
     named = ("action", "model", "layer", "digest")
     wrong = [name for name in named if not isinstance(record[name], str)]
+    if not isinstance(record["labelled"], bool):
+        wrong.append("labelled")
     if not isinstance(record["action_config"], dict):
         wrong.append("action_config")
+    if record.get("layout") is not None:
+        layout_sentence(record["layout"])  # raises where it cannot be read
     if not all(isinstance(name, str) for name in record["class_names"]):
         wrong.append("class_names")
     if wrong:

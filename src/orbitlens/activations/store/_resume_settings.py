@@ -15,8 +15,9 @@ from orbitlens.activations.store._seal import FINGERPRINT, SEAL
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare
 
-# Known only at the end; taken over by a run that resumes; covered by the digest of the inputs.
-_FREE = ("complete", "threads", "labelled", SEAL, FINGERPRINT)
+# Known only at the end; taken over by a run that resumes; covered by the digest of the inputs; or
+# by network and settings, and not written by earlier versions.
+_FREE = ("complete", "threads", "labelled", "layout", SEAL, FINGERPRINT)
 
 
 def weights_digest(model: nn.Module) -> str:

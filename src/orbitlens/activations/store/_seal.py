@@ -14,7 +14,8 @@ from orbitlens.activations.store._checksums import NAME, checksums_in, fingerpri
 from orbitlens.files import digest_of
 
 SEAL, FINGERPRINT = "seal", "fingerprint"
-_LARGE = ("activations", NAME)
+_SMALL = ("labels", "basis")
+_ARRAYS = ("activations", NAME, *_SMALL)
 
 
 def seal_store(root: zarr.Group) -> None:
@@ -38,12 +39,14 @@ def check_seal(root: zarr.Group, record: dict[str, Any]) -> None:
 
 
 def _seal(record: dict[str, Any], root: zarr.Group) -> str:
-    arrays = dict(sorted(root.arrays()))
     content: dict[str, Any] = {name: value for name, value in record.items() if name != SEAL}
-    for name, array in arrays.items():
+    for name in _ARRAYS:
+        array = root.get(name)
+        if not isinstance(array, zarr.Array):
+            continue
         cut = [list(part or ()) for part in (array.shape, array.chunks, array.shards)]
         content[f"array {name}"] = [str(array.dtype), *cut]
-        if name not in _LARGE:
+        if name in _SMALL:
             little = np.asarray(array[...]).astype(array.dtype.newbyteorder("<"))
             digest = hashlib.sha256(little.tobytes()).hexdigest()
             content[f"array {name}"] += [digest, array.attrs.asdict()]

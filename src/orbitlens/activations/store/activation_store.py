@@ -31,7 +31,7 @@ from orbitlens.activations.store._on_disk import (
 )
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.checks import as_samples
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError, one_line, without_credentials
 from orbitlens.groups import Group
 
 _HELD_OUT_SHARE = 0.2
@@ -62,6 +62,9 @@ class ActivationStore:
         checksums: The checksum of every chunk as it was written; None in memory, and for stores of
             earlier versions.
         fingerprint: Digits that change with any stored number; empty where there are no checksums.
+        layout: The axes of the layer's output: "axes" in letters such as "n 1+l c", "channels",
+            "places", and how many of these come "first" and are none. None for given arrays and
+            stores of earlier versions.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -88,6 +91,7 @@ class ActivationStore:
     mean: Float[Tensor, "position dim"] | None = None
     checksums: Checksums | None = None
     fingerprint: str = ""
+    layout: dict[str, Any] | None = None
 
     @property
     def n(self) -> int:
@@ -224,7 +228,7 @@ class ActivationStore:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready summary, without the numbers."""
         return {
-            "path": None if self.path is None else str(self.path),
+            "path": None if self.path is None else without_credentials(str(self.path)),
             "group": self.group.name,
             "order": self.group.order,
             "action": self.action,
@@ -236,13 +240,15 @@ class ActivationStore:
             "positions": self.positions,
             "dim": self.dim,
             "dtype": self.dtype,
+            "layout": self.layout,
             "labelled": self.labels is not None,
             "class_names": list(self.class_names),
         }
 
     def __repr__(self) -> str:
+        place = "in memory" if self.path is None else without_credentials(str(self.path))
         return (
-            f"ActivationStore({self.path or 'in memory'}, n={self.n}, group={self.group.name}, "
+            f"ActivationStore({place}, n={self.n}, group={self.group.name}, "
             f"positions={self.positions}, dim={self.dim})"
         )
 
