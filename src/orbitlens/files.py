@@ -59,9 +59,9 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:
         # mkdtemp makes a private folder; a result is as readable as any other the user makes.
-        temporary.chmod(0o755)
-        yield temporary
         with one_line_errors(path):
+            temporary.chmod(0o755)
+            yield temporary
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -74,10 +74,12 @@ def new_file(path: str | Path) -> Iterator[Path]:
     # Two processes that make the same file must not write into each other's.
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with one_line_errors(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -148,6 +150,10 @@ def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensErr
         remedy = "get the rights to it or choose another path"
     elif number in (errno.ENOSPC, errno.EDQUOT):
         remedy = "free space there or choose another path"
+    elif number == errno.EFBIG:
+        remedy = "raise the limit on the size of files (ulimit -f) or choose another path"
+    elif number in (errno.EMFILE, errno.ENFILE):
+        remedy = "raise the limit on open files (ulimit -n) or lower --workers"
     received = error.strerror or one_line(error)
     return OrbitLensError(str(path), expected=expected, received=received, remedy=remedy)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from orbitlens.errors import OrbitLensError, one_line
@@ -44,7 +44,11 @@ def write_tensors(
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     check_finite(whole, f"tensors for {path.name}", loose)
     seal = {"tensors": digest_of_tensors(whole), "record": digest_of(record)}
-    save_file(whole, path, metadata={_SEAL: json.dumps(seal)})
+    try:
+        save_file(whole, path, metadata={_SEAL: json.dumps(seal)})
+    except SafetensorError as error:
+        # Mostly a full disk, in the words of another language.
+        raise OSError(one_line(error)) from error
     path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 

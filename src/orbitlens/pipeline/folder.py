@@ -99,7 +99,11 @@ class RunFolder:
     def log(self, message: str) -> None:
         """Add a line with the time to log.txt."""
         line = printable(without_credentials(message))
-        with open(self / "log.txt", "a", encoding="utf-8", opener=_open_no_link) as file:
+        path = self / "log.txt"
+        with (
+            one_line_errors(path),
+            open(path, "a", encoding="utf-8", opener=_open_no_link) as file,
+        ):
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
 
     def warnings(self) -> list[str]:
