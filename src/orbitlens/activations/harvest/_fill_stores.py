@@ -1,8 +1,8 @@
 """Fill the stores of one or several layers, shard by shard, here or in worker processes.
 
 One layer has its store at the target itself. Several layers have theirs in the folder of the
-target, a Zarr group. Its attributes describe the harvest, and, once all is written, mark it as
-complete.
+target, a Zarr group, under the numbers of the layers: 000.zarr, 001.zarr. Its attributes describe
+the harvest, list the layers, and, once all is written, mark it as complete.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +27,12 @@ from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._write_store import ShardWriter, begin, in_shards, open_written
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.checks import as_labels
+from orbitlens.errors import OrbitLensError
 from orbitlens.models import evaluating
 
 Stores = dict[str, ActivationStore]
+# The schema of a folder of stores: each is called LAYER.zarr, or by its number among the layers.
+_NAMED, _NUMBERED = 1, 2
 
 
 def fill_stores(
@@ -58,15 +61,19 @@ def fill_stores(
 def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
     target, attributes = job.target, job.attributes()
     warn_of_copies(job.inputs)
-    record = _record(job, attributes)
-    if job.max_dim is None:
-        attributes = dict.fromkeys(job.names, record)
     if job.resume and target is not None and _is_complete(target):
-        check_same(open_root(target).attrs.asdict(), record)
+        job = _named_as(job, target)
+        check_same(open_root(target).attrs.asdict(), _record(job, attributes))
         stores = {layer: open_store(inside(target, name)) for layer, name in job.names.items()}
+        for layer, store in stores.items():
+            store.require(layer=layer)
         return stores, restore_bases(job, target).layouts
     memory = nullcontext(Claim(None, None))
     with memory if target is None else claim_place(target, resume=job.resume) as claim:
+        job = _named_as(job, claim.address) if claim.found else job
+        record = _record(job, attributes)
+        if job.max_dim is None:
+            attributes = dict.fromkeys(job.names, record)
         threads = begin(claim, record).get("threads")
         # As many as the harvest began with: other sums would round otherwise.
         with _threads(threads):
@@ -95,12 +102,28 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
     return stores, job.layouts
 
 
+def _named_as(job: Job, address: Path | str | None) -> Job:
+    """Name the stores of many layers as the version did that began them."""
+    if job.max_dim is None or open_root(address).attrs.get("schema") != _NAMED:
+        return job
+    paths = [layer for layer in job.layouts if Path(layer).name != layer]
+    if paths:
+        raise OrbitLensError(
+            f"harvest {job.target}",
+            expected="layers whose names are no paths, as an earlier version wrote it",
+            received=", ".join(map(repr, paths)),
+            remedy="harvest them again to another `out`",
+        )
+    return replace(job, numbered=False)
+
+
 def _record(job: Job, attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the attributes that are written to the target before anything else."""
     record = dict(next(iter(attributes.values())))
     if job.max_dim is not None:
         del record["layer"], record["moves"], record["layout"]
-        record |= {"format": "orbitlens-layers", "schema": 1, "layers": list(job.names)}
+        schema = _NUMBERED if job.numbered else _NAMED
+        record |= {"format": "orbitlens-layers", "schema": schema, "layers": list(job.names)}
     if job.target is not None:
         record["threads"] = max(1, torch.get_num_threads() // job.workers)
         record["settings"] = job.resume_settings()
