@@ -17,7 +17,7 @@ except ImportError:
 
 from orbitlens import __version__
 from orbitlens.cli._threads import set_up_threads
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError, one_line, printable, without_credentials
 from orbitlens.files import place_error
 from orbitlens.processes import Terminated, listening_to_signals
 
@@ -96,5 +96,6 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def _end(message: str, code: int = 2) -> Never:
-    print("orbitlens:", " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    line = printable(without_credentials(" ".join(message.split())))
+    print("orbitlens:", line, file=sys.stderr)  # noqa: T201
     sys.exit(code)

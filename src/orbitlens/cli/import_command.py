@@ -39,6 +39,7 @@ def import_command(
             remedy="give a folder, or the URL of a bucket",
         )
     from orbitlens import activations, groups
+    from orbitlens.report import split_doubts
 
     with console.stage("import activations") as tick:
         moved_by = None if group is None else groups.from_name(group)
@@ -46,4 +47,5 @@ def import_command(
             cache, out=out, group=moved_by, progress=tick, **values
         )
     size = f"{store.n} samples under {store.group.name}, {store.positions} positions"
-    return store.to_dict(), [f"{size}, width {store.dim}", f"store: {out}"]
+    record = console.with_warnings(store.to_dict(), split_doubts(len(store.split()[1])))
+    return record, [f"{size}, width {store.dim}", f"store: {out}"]

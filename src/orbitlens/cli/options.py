@@ -10,6 +10,7 @@ from typing import Any, final, get_args
 import click
 from click.shell_completion import CompletionItem
 
+from orbitlens.errors import printable, without_credentials
 from orbitlens.files import to_json
 from orbitlens.pipeline import Console, RunConfig
 
@@ -51,9 +52,11 @@ class Verb(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the verb and print its record alone as JSON, or lines for a reader."""
         as_json = ctx.params.pop("as_json")
-        ctx.params["console"] = Console(quiet=as_json)
-        record, lines = super().invoke(ctx)
-        click.echo(to_json(record) if as_json else "\n".join(lines))
+        console = ctx.params["console"] = Console(quiet=as_json)
+        with console.hearing():
+            record, lines = super().invoke(ctx)
+        shown = (printable(without_credentials(line)) for line in lines)
+        click.echo(to_json(record) if as_json else "\n".join(shown))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, and those for experts in a section of their own or not at all."""

@@ -15,6 +15,7 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
+from orbitlens.pipeline.console import Console
 from orbitlens.processes import end_with_parent
 
 Record = dict[str, Any]
@@ -43,11 +44,13 @@ def run_jobs(
     *,
     at_once: int,
     progress: Callable[[int, int], None],
+    warned: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Do the jobs that are not done yet and return the records of all, in the order of the jobs.
 
     Each job has one thread, and a process of its own if several run at once. `jobs/NAME.json` gets
-    the records of a job when it ends; an interrupted job is done again from its start.
+    the records and warnings of a job when it ends; an interrupted job is done again from its start.
+    `warned` is called with each warning of all jobs.
     """
     done = folder / "jobs"
     with one_line_errors(done):
@@ -58,7 +61,12 @@ def run_jobs(
         for _ in _finish(waiting, partial(_do, compute, folder), at_once):
             progress(sum(path.exists() for path in paths.values()), len(jobs))
     progress(len(jobs), len(jobs))
-    return [record for job in jobs for record in read_json(paths[job.name])["records"]]
+    found = [read_json(paths[job.name]) for job in jobs]
+    if warned is not None:
+        for record in found:
+            for message in record.get("warnings", ()):
+                warned(str(message))
+    return [record for each in found for record in each["records"]]
 
 
 def _finish(jobs: Sequence[Job], do: Callable[[Job], None], at_once: int) -> Iterator[None]:
@@ -106,12 +114,16 @@ def _begin_worker() -> None:
 
 def _do(compute: Compute, folder: Path, job: Job) -> None:
     start = time.perf_counter()
-    records = compute(job.arguments, folder)
-    seconds = round(time.perf_counter() - start, 1)
-    write_json(
-        {"arguments": dict(job.arguments), "seconds": seconds, "records": records},
-        folder / "jobs" / f"{job.name}.json",
-    )
+    console = Console(quiet=True)
+    with console.hearing():
+        records = compute(job.arguments, folder)
+    done = {
+        "arguments": dict(job.arguments),
+        "seconds": round(time.perf_counter() - start, 1),
+        "records": records,
+        "warnings": console.warnings,
+    }
+    write_json(done, folder / "jobs" / f"{job.name}.json")
 
 
 def file_name(model: str) -> str:

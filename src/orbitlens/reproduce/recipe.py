@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import OrbitLensError, printable, unknown_name
 from orbitlens.files import (
     alone_in,
     one_line_errors,
@@ -100,15 +100,18 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> None:
                 remedy="give the number of cores to use",
             )
         out = options.out or Path("runs") / f"{name}-{options.budget}"
-        compared, rows = run_recipe(
-            recipe, options.budget, out, jobs=options.jobs, console=Console(quiet=options.json)
-        )
+        console = Console(quiet=options.json)
+        compared, rows = run_recipe(recipe, options.budget, out, jobs=options.jobs, console=console)
         if options.json:
-            record = {"rows": rows, "comparison": [each.to_dict() for each in compared]}
+            record = {
+                "rows": rows,
+                "comparison": [each.to_dict() for each in compared],
+                "warnings": console.warnings,
+            }
             print(to_json(record), flush=True)  # noqa: T201
         else:
             lines = [*comparison_lines(compared), f"results: {out / 'results.csv'}"]
-            print("\n".join(lines), flush=True)  # noqa: T201
+            print("\n".join(map(printable, lines)), flush=True)  # noqa: T201
     except OrbitLensError as error:
         _fail(name, error)
     except BrokenPipeError:
@@ -149,8 +152,16 @@ def run_recipe(
 def _run(
     recipe: Recipe, settings: Mapping[str, Any], out: Path, jobs: int, console: Console | None
 ) -> tuple[list[Comparison], list[Row]]:
-    with (console or Console(quiet=True)).stage(recipe.folder.name) as tick:
-        records = run_jobs(recipe.jobs(settings), recipe.compute, out, at_once=jobs, progress=tick)
+    console = console or Console(quiet=True)
+    with console.hearing(), console.stage(recipe.folder.name) as tick:
+        records = run_jobs(
+            recipe.jobs(settings),
+            recipe.compute,
+            out,
+            at_once=jobs,
+            progress=tick,
+            warned=console.warn,
+        )
     tables = {file: table(records) for file, table in recipe.tables.items()}
     for file, table in {"records.csv": records, **tables}.items():
         write_table(table, out / file)
@@ -202,5 +213,5 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _fail(name: str, error: object) -> Never:
-    print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
+    print(printable(f"{name}: {' '.join(str(error).split())}"), file=sys.stderr)  # noqa: T201
     sys.exit(2)
