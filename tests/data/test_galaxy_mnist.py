@@ -159,3 +159,14 @@ def test_without_h5py_the_extra_is_named(folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"orbitlens\[galaxy\]"):
         galaxy_mnist(root=folder)
+
+
+def test_what_else_is_in_a_file_is_told(tmp_path: Path) -> None:
+    write(
+        tmp_path / "test_dataset.hdf5",
+        images=np.zeros((2, 64, 64, 3), dtype=np.uint8),
+        labels=np.array([0, 3], dtype=np.uint8),
+        redshift=np.zeros(2),
+    )
+    inputs = galaxy_mnist("test", root=tmp_path)
+    assert inputs.passed_over == ("test_dataset.hdf5 also has redshift, not read.",)

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from orbitlens.actions import images
 from orbitlens.activations import harvest
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.models import BaseModel, resolve_model
+from orbitlens.models._from_torchvision import preparation
 
 REPOSITORY = "hf_hub:owner/encoder"
 
@@ -44,6 +48,63 @@ def test_the_default_layer_is_harvested(name: str, layer: str, dim: int) -> None
         prepare=base.prepare,
     )
     assert (store.positions, store.dim) == (1, dim)
+
+
+def picture(side: int) -> Any:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    return Image.fromarray(noise.repeat(8, 0).repeat(8, 1)[:side, :side])
+
+
+def as_tensor(image: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "vit_tiny_patch16_224", "inception_v3", "vit_base_patch16_clip_224"]
+)
+@pytest.mark.parametrize("side", [None, 160])
+def test_images_are_as_those_of_timm_but_whole(name: str, side: int | None) -> None:
+    base = resolve(f"timm:{name}", image_shape=(3, 224, 224))
+    timm = pytest.importorskip("timm")
+    settings = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
+    own = settings["input_size"][-1]
+    # crop_pct is the share that its evaluation keeps; here the whole image is shown.
+    reference = timm.data.create_transform(**{**settings, "crop_pct": 1.0})
+    image = picture(side or own)
+    expected, ready = reference(image), base.prepare(as_tensor(image))[0]
+    assert ready.shape == expected.shape
+    # An image of another size is rounded to whole numbers after each direction of a resize.
+    close = {"atol": 1e-5} if side is None else {"atol": 0.3}
+    torch.testing.assert_close(ready, expected, rtol=1e-5, **close)
+    assert (ready - expected).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["resnet18", "swin_v2_t", "efficientnet_b0", "vit_l_16"])
+@pytest.mark.parametrize("side", [None, 160])
+def test_images_are_as_those_of_torchvision_but_whole(name: str, side: int | None) -> None:
+    models = pytest.importorskip("torchvision").models
+    weights = models.get_model_weights(name).DEFAULT
+    (own,) = weights.transforms().crop_size
+    reference = weights.transforms(resize_size=own)
+    image = picture(side or own)
+    prepare = preparation(models, name, name)
+    expected, ready = reference(image), prepare(as_tensor(image))[0]
+    close = {"atol": 1e-5} if side is None else {"atol": 0.3}
+    torch.testing.assert_close(ready, expected, rtol=1e-5, **close)
+    assert (ready - expected).abs().mean() < 0.02
+
+
+def test_networks_that_detect_objects_normalise_images_themselves() -> None:
+    models = pytest.importorskip("torchvision").models
+    prepare = preparation(models, "ssd300_vgg16", "it")
+    images = torch.rand(2, 3, 224, 224)
+    assert torch.equal(prepare(images), images)
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "raft_small"])
+def test_networks_of_several_images_are_refused(name: str) -> None:
+    with pytest.raises(OrbitLensError, match="a network of single images, received one whose"):
+        resolve(f"torchvision:{name}")
 
 
 def test_registers_of_timm_are_skipped() -> None:
@@ -124,7 +185,7 @@ def test_an_encoder_from_the_hub_comes_with_its_weights_and_its_settings(cached:
     expected = torch.load(cached / "pytorch_model.bin", weights_only=True)
     assert torch.equal(base.module.state_dict()["stem.0.weight"], expected["stem.0.weight"])
     prepared = base.prepare(torch.full((1, 1, 8, 8), 0.75))
-    assert torch.equal(prepared, torch.ones(1, 3, 32, 32))
+    torch.testing.assert_close(prepared, torch.ones(1, 3, 32, 32))
     store = harvest(
         base.module,
         layer="stages.2",

@@ -11,7 +11,14 @@ from jaxtyping import UInt8
 
 from orbitlens.data._download import fetch
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, missing_extra, one_line, out_of_range, unknown_name
+from orbitlens.errors import (
+    OrbitLensError,
+    missing_extra,
+    one_line,
+    out_of_range,
+    printable,
+    unknown_name,
+)
 from orbitlens.files import cache_folder, new_file, one_line_errors
 
 _CLASSES = ("smooth and round", "smooth and cigar-shaped", "edge-on disk", "unbarred spiral")
@@ -70,14 +77,20 @@ def galaxy_mnist(split: str = "train", size: int = 64, root: str | Path | None =
     except ImportError:
         raise missing_extra("h5py", extra="galaxy") from None
     folder = cache_folder() / "galaxy_mnist" / str(size) if root is None else Path(root)
-    parts = [_read(_find(folder, part, size), size) for part in _SPLITS[split]]
-    pixels = np.concatenate([pixels for pixels, _ in parts])
+    paths = [_find(folder, part, size) for part in _SPLITS[split]]
+    parts = [_read(path, size) for path in paths]
+    pixels = np.concatenate([pixels for pixels, _, _ in parts])
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     return Inputs(
         name="galaxy_mnist",
         values=values.to(torch.float32, memory_format=torch.contiguous_format).div_(255),
-        labels=np.concatenate([classes for _, classes in parts]).astype(np.int64),
+        labels=np.concatenate([classes for _, classes, _ in parts]).astype(np.int64),
         class_names=_CLASSES,
+        passed_over=tuple(
+            f"{path.name} also has {', '.join(map(printable, others))}, not read."
+            for path, (_, _, others) in zip(paths, parts, strict=True)
+            if others
+        ),
     )
 
 
@@ -98,13 +111,15 @@ def _find(folder: Path, part: str, size: int) -> Path:
     return path
 
 
-def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds]:
+def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds, list[str]]:
+    """Return images and labels of a file, and the names of what else is in it."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             _check_layout(path, file, size)
             pixels, classes = file["images"][:], file["labels"][:]
+            others = sorted(set(file) - {"images", "labels"})
     except (OSError, RuntimeError) as error:
         raise OrbitLensError(
             str(path),
@@ -114,7 +129,7 @@ def _read(path: Path, size: int) -> tuple[_Pixels, _ClassIds]:
         ) from error
     if classes.size and classes.max() >= len(_CLASSES):
         raise _not_galaxies(path, "labels 0 to 3", f"labels up to {classes.max()}")
-    return pixels, classes
+    return pixels, classes, others
 
 
 def _check_layout(path: Path, file: Any, size: int) -> None:

@@ -9,7 +9,7 @@ from orbitlens.data._download import PublishedFile, fetch, zenodo_files
 from orbitlens.data._folder_files import find_files
 from orbitlens.data.base import Inputs
 from orbitlens.data.folder import image_folder
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError, one_line, printable
 from orbitlens.files import cache_folder, new_folder, one_at_a_time, one_line_errors
 
 _RECORD = "https://zenodo.org/records/14277609"
@@ -118,9 +118,11 @@ def _unpack(archive: Path, folder: Path) -> None:
                 # macOS adds a hidden companion of every file, and the folder __MACOSX for them.
                 if entry.is_dir() or inside.name[0] == "." or "__MACOSX" in inside.parts:
                     continue
+                if (part / inside.name).exists():
+                    raise zipfile.BadZipFile(f"two files called {printable(inside.name)}")
                 with packed.open(entry) as source, (part / inside.name).open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, FileExistsError) as error:
+    except (zipfile.BadZipFile, EOFError) as error:
         raise OrbitLensError(
             str(archive),
             expected="a whole ZIP archive of images with distinct names",

@@ -35,7 +35,7 @@ def from_torchvision(
         nearest = get_close_matches(name, models.list_models(), 5, 0.0)
         raise unknown_name("torchvision model", name, nearest)
     check_channels(subject, image_shape, _CHANNELS)
-    prepare = _preparation(models, name, subject)
+    prepare = preparation(models, name, subject)
     weights = models.get_model_weights(name).DEFAULT
     try:
         with seeded_weights(seed):
@@ -53,7 +53,7 @@ def from_torchvision(
     return BaseModel(subject, module, layer, prepare)
 
 
-def _preparation(models: Any, name: str, subject: str) -> Prepare:
+def preparation(models: Any, name: str, subject: str) -> Prepare:
     """Return the preparation of the best weights; the whole image is shown, nothing is cut off."""
     transform = models.get_model_weights(name).DEFAULT.transforms()
     kind = type(transform).__name__

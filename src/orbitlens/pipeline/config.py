@@ -285,7 +285,7 @@ class RunConfig:
         Raises:
             OrbitLensError: If a value is wrong, or the source is both a name and a folder.
         """
-        source = _named_source(source)
+        source = _named_source(os.fspath(source))
         defaults = dict(_BY_SOURCE.get(source, {}))
         if str(settings.get("model", "")).startswith(_PRETRAINED):
             defaults["image_size"] = 224
@@ -326,6 +326,8 @@ class RunConfig:
         for name in values:
             if name not in known:
                 raise unknown_name("config.json", name, known)
+        if isinstance(values.get("probe_latents"), list):
+            values["probe_latents"] = tuple(values["probe_latents"])
         return cls(**values)
 
 
