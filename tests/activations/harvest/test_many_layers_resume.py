@@ -108,7 +108,9 @@ def test_a_run_that_goes_on_keeps_the_directions_that_were_found(
     assert files(tmp_path / "acts") == files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("lost", ["3.zarr", "1.zarr", "1.zarr/basis", "1.zarr/basis/c", "0.zarr"])
+@pytest.mark.parametrize(
+    "lost", ["002.zarr", "001.zarr", "001.zarr/basis", "001.zarr/basis/c", "000.zarr"]
+)
 def test_a_run_killed_while_its_stores_were_made_goes_on(tmp_path: Path, lost: str) -> None:
     run(tmp_path / "whole")
     interrupted(tmp_path / "acts", 100)
@@ -120,7 +122,7 @@ def test_a_run_killed_while_its_stores_were_made_goes_on(tmp_path: Path, lost: s
 def test_a_shard_that_one_layer_lacks_is_written_again(tmp_path: Path) -> None:
     run(tmp_path / "whole")
     interrupted(tmp_path / "acts", 290)
-    shard = tmp_path / ".acts.unfinished" / "3.zarr" / "activations" / "c.2.0.0"
+    shard = tmp_path / ".acts.unfinished" / "002.zarr" / "activations" / "c.2.0.0"
     shard.unlink()
     seen: list[int] = []
     run(tmp_path / "acts", resume=True, progress=lambda done, _: seen.append(done))
@@ -204,9 +206,9 @@ def test_stores_at_a_url_are_continued_too(tmp_path: Path, monkeypatch: pytest.M
         run("memory://bucket/acts", resume=True, layers=["1"])
     found = run("memory://bucket/acts", resume=True)
     whole = run(tmp_path / "whole")
-    for layer, store in found.stores.items():
+    for number, (layer, store) in enumerate(found.stores.items()):
         assert torch.equal(store.orbits(), whole.stores[layer].orbits())
-        assert open_store(f"memory://bucket/acts/{layer}.zarr").n == 300
+        assert open_store(f"memory://bucket/acts/00{number}.zarr").layer == layer
     assert run("memory://bucket/acts", resume=True).stores.keys() == found.stores.keys()
 
 
@@ -232,3 +234,47 @@ def test_a_killed_harvest_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     run(out, resume=True)
     assert files(out) == files(tmp_path / "whole")
     assert [entry.name for entry in out.parent.iterdir()] == ["acts"]
+
+
+def test_stores_of_two_layers_that_were_exchanged_are_noticed(tmp_path: Path) -> None:
+    run(tmp_path / "acts")
+    (tmp_path / "acts" / "000.zarr").rename(tmp_path / "other")
+    (tmp_path / "acts" / "002.zarr").rename(tmp_path / "acts" / "000.zarr")
+    (tmp_path / "other").rename(tmp_path / "acts" / "002.zarr")
+    with pytest.raises(OrbitLensError, match="layer '0', received layer '3'"):
+        run(tmp_path / "acts", resume=True)
+
+
+def test_a_shard_in_the_place_of_another_is_written_again(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    interrupted(tmp_path / "acts", 290)
+    shards = tmp_path / ".acts.unfinished" / "000.zarr" / "activations"
+    shutil.copy(shards / "c.0.0.0.0", shards / "c.1.0.0.0")
+    run(tmp_path / "acts", resume=True)
+    assert files(tmp_path / "acts") == files(tmp_path / "whole")
+
+
+def test_a_layer_whose_name_is_a_path_stays_in_the_folder(tmp_path: Path) -> None:
+    network = nn.Sequential()
+    for name in (f"{tmp_path}/escaped", "a/b", "c\nd"):
+        network.add_module(name, nn.Linear(64, 4) if not len(network) else nn.Linear(4, 4))
+    found = run_network(network, tmp_path / "in" / "acts")
+    assert list(found.stores) == [f"{tmp_path}/escaped", "a/b", "c\nd"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    stores = sorted(path.name for path in (tmp_path / "in" / "acts").glob("*.zarr"))
+    assert stores == ["000.zarr", "001.zarr", "002.zarr"]
+    again = run_network(network, tmp_path / "in" / "acts", resume=True)
+    assert {name: store.layer for name, store in again.stores.items()} == {
+        n: n for n in found.stores
+    }
+
+
+def run_network(network: nn.Module, out: Path, **settings: Any) -> LayerHarvest:
+    inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return harvest_layers(
+        network, inputs=inputs, action=images(cyclic(4)), out=out, prepare=_flat, **settings
+    )
+
+
+def _flat(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.flatten(1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from orbitlens.actions import Action, cyclic_shift, images
 from orbitlens.activations import harvest, open_store
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.groups import cyclic, dihedral
 
 D4 = images(dihedral(4))
@@ -107,7 +107,8 @@ def test_tokens_move_on_their_grid_and_the_class_token_stays(extra: int) -> None
 
 
 def test_auto_takes_the_class_token_where_there_is_one_and_else_the_mean() -> None:
-    with_class = harvest(Tokens(1), layer="tokens", inputs=pictures(), action=D4)
+    with pytest.warns(OrbitLensWarning, match="'tokens': the same output for the first 3 inputs"):
+        with_class = harvest(Tokens(1), layer="tokens", inputs=pictures(), action=D4)
     assert (with_class.orbits() == 1).all()
     without = harvest(Tokens(0), layer="tokens", inputs=pictures(), action=D4)
     assert without.positions == 1
@@ -116,13 +117,14 @@ def test_auto_takes_the_class_token_where_there_is_one_and_else_the_mean() -> No
     assert not torch.allclose(first.orbits(), without.orbits())
 
 
-def test_registers_are_skipped_where_the_network_states_them() -> None:
+@pytest.mark.parametrize("stated", [None, 5])
+def test_registers_are_found_and_stay(stated: int | None) -> None:
     model = Tokens(5)
-    with pytest.raises(OrbitLensError, match="69 tokens; choose `positions` cls or mean"):
-        harvest(model, layer="tokens", inputs=pictures(), action=D4, positions="all")
-    model.num_prefix_tokens = 5
+    model.num_prefix_tokens = stated
     store = harvest(model, layer="tokens", inputs=pictures(), action=D4, positions="all")
     torch.testing.assert_close(store.orbits()[:, 3], store.orbits()[:, 0])
+    assert store.moves is not None
+    assert (store.moves[:, :5] == np.arange(5)).all()
 
 
 def test_tokens_of_a_sequence_move_along_it() -> None:
@@ -145,7 +147,7 @@ def test_what_follows_the_layer_is_not_run() -> None:
     model = network(nn.Flatten(), nn.Linear(64, 2), nn.Identity())
     model[2].register_forward_hook(lambda *_: ran.append(1))
     harvest(model, layer="1", inputs=pictures(40), action=D4, batch_size=8)
-    assert len(ran) == 1  # the one pass that counts the calls of the layer
+    assert len(ran) == 2  # the passes that count the calls of the layer and find its layout
 
 
 def test_an_error_after_the_layer_does_not_matter() -> None:
@@ -309,7 +311,7 @@ def test_inputs_that_cannot_be_moved_are_refused_before_any_work(tmp_path: Path)
         harvest(vectors(), layer="1", inputs=torch.rand(0, 1, 8, 8), action=D4)
     with pytest.raises(OrbitLensError, match="`batch_size`"):
         harvest(vectors(), layer="1", inputs=pictures(), action=D4, batch_size=0)
-    with pytest.raises(OrbitLensError, match="one per sample, 5, received 1"):
+    with pytest.raises(OrbitLensError, match=r"one per sample, shape \[5\], received shape \[1\]"):
         harvest(vectors(), layer="1", inputs=pictures(), action=D4, labels=np.array([0]))
     assert not any(tmp_path.iterdir())
 
@@ -347,8 +349,9 @@ def test_a_harvest_that_ends_early_leaves_nothing(tmp_path: Path, reason: BaseEx
 
 def test_an_activation_that_is_not_finite_is_located(tmp_path: Path) -> None:
     inputs = pictures()
-    inputs[3, 0, 0, 1] = torch.nan
+    inputs[3, 0, 0, 1] = 3e38
     model = network(nn.Conv2d(1, 2, 1))
+    nn.init.constant_(model[0].weight, 2.0)
     message = r"16 NaN.*samples 3\.\.3.*sample 3, element 0, position 1, dimension 0"
     with pytest.raises(OrbitLensError, match=message):
         harvest(

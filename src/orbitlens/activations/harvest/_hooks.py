@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
@@ -20,7 +21,11 @@ class _LayerReachedError(BaseException):
 
 
 def layer_outputs(
-    model: nn.Module, layers: Iterable[str], inputs: Shaped[Tensor, "batch *axes"]
+    model: nn.Module,
+    layers: Iterable[str],
+    inputs: Shaped[Tensor, "batch *axes"],
+    *,
+    seed_forward: int | None = None,
 ) -> dict[str, Float[Tensor, "batch *_"]]:
     """Return the outputs of several layers for a batch, in one forward pass.
 
@@ -31,6 +36,7 @@ def layer_outputs(
         model: Any network.
         layers: Dotted names of its submodules, at least one.
         inputs: A batch, ready for the network and on its device.
+        seed_forward: Seed for networks that draw random numbers, as in `harvest`.
 
     Returns:
         A copy of each layer's whole output, in the order in which the network calls the layers.
@@ -49,7 +55,30 @@ def layer_outputs(
     if not modules:
         raise no_layers()
     with evaluating(model):
-        return take_outputs(model, modules, inputs, lambda _, output: output.clone())
+        return seeded(
+            lambda batch: take_outputs(model, modules, batch, lambda _, output: output.clone()),
+            inputs,
+            seed_forward,
+        )
+
+
+def seeded(
+    run: Callable[[Tensor], dict[str, Tensor]],
+    inputs: Shaped[Tensor, "batch *axes"],
+    seed: int | None,
+) -> dict[str, Tensor]:
+    """Return what `run` gives for a batch; with a seed, for each input by itself.
+
+    Torch's random numbers are seeded before each input. All inputs, and all elements of an orbit,
+    then meet the same random numbers, whatever batch they are in: the network is a function.
+    """
+    if seed is None:
+        return run(inputs)
+    parts = []
+    for one in inputs.split(1):
+        torch.manual_seed(seed)
+        parts.append(run(one))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def take_outputs(

@@ -29,13 +29,15 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
         )
     if batch_size < 1:
         raise out_of_range("batch_size", "at least 1", batch_size, "choose for example 256")
+    few = inputs[:_TRIED]
     if isinstance(inputs, Tensor):
         _check_numbers(inputs)
+        action.check(inputs)
     else:
-        _check_reads_the_same(inputs)
-    action.check(inputs if isinstance(inputs, Tensor) else inputs[:1])
+        _check_same(few[0], inputs[0])
+        action.check(few)
     with torch.no_grad():
-        check_is_action(action, inputs[:_TRIED])
+        check_is_action(action, few)
 
 
 def make_ready(
@@ -133,8 +135,8 @@ def _check_numbers(inputs: Tensor) -> None:
             )
 
 
-def _check_reads_the_same(inputs: Rows) -> None:
-    if not torch.equal(inputs[0], inputs[0]):
+def _check_same(first: Tensor, again: Tensor) -> None:
+    if not torch.equal(first, again):
         raise OrbitLensError(
             "input 0",
             expected="the same numbers every time it is read",

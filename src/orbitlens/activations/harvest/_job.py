@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._function import SHOWN, check_function, dtype_of
-from orbitlens.activations.harvest._hooks import take_outputs
+from orbitlens.activations.harvest._hooks import seeded, take_outputs
 from orbitlens.activations.harvest._inputs import (
     Batches,
     check_inputs,
@@ -51,6 +51,8 @@ class Job:
         max_dim: Width of the activations of many layers, at most. None for the one layer of
             `harvest`, which keeps all channels and has its store at the target itself.
         layouts: How the activations of each layer are taken; known after a first look.
+        numbered: Whether the stores of many layers have numbers for names, as no layer's name is
+            ever a path. An earlier version named them after their layers.
 
     See `harvest` for the other settings.
     """
@@ -72,6 +74,7 @@ class Job:
     max_dim: int | None = None
     seed_forward: int | None = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
+    numbered: bool = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent to a worker process."""
@@ -128,8 +131,12 @@ class Job:
     @property
     def names(self) -> dict[str, str]:
         """The name of each layer's store at the target; empty for the target itself."""
-        single = self.max_dim is None
-        return {layer: "" if single else f"{layer}.zarr" for layer in self.layouts}
+        if self.max_dim is None:
+            return dict.fromkeys(self.layouts, "")
+        return {
+            layer: f"{number:03d}.zarr" if self.numbered else f"{layer}.zarr"
+            for number, layer in enumerate(self.layouts)
+        }
 
     @property
     def bases(self) -> dict[str, Tensor]:
@@ -161,6 +168,7 @@ class Job:
                     class_names=self.class_names,
                     moves=layout.moves,
                     dtype=self.dtype,
+                    layout=layout.record,
                 ),
                 "labelled": self.labels is not None,
             }
@@ -183,21 +191,17 @@ def run_to_layers(
 ) -> dict[str, Tensor]:
     """Run a network on a batch up to the last of some layers; return their activations.
 
-    With a seed every input goes through the network by itself, after torch's random numbers were
-    seeded: all inputs meet the same random numbers, whatever batch they are in.
+    With a seed every input goes through the network by itself, see `seeded`.
     """
     modules = {layer: get_layer(model, layer) for layer in layouts}
 
-    def run(batch: Tensor) -> dict[str, Tensor]:
-        return take_outputs(model, modules, batch, lambda layer, out: layouts[layer].take(out))
-
-    if seed is None:
-        return run(ready)
-    parts = []
-    for one in ready.split(1):
-        torch.manual_seed(seed)
-        parts.append(run(one))
-    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+    return seeded(
+        lambda batch: take_outputs(
+            model, modules, batch, lambda layer, out: layouts[layer].take(out)
+        ),
+        ready,
+        seed,
+    )
 
 
 def orbit_blocks(
