@@ -315,6 +315,8 @@ def _damage(
     """Read a shard, or its index and first sample, and return what is wrong; empty if nothing."""
     start, stop = shards_of(array).span(shard)
     try:
+        if shard not in stored_shards(array):
+            return "missing"
         stored = read_span(array, checksums, start, start + 1 if one_sample else stop)
         return "missing" if never_written(stored) else ""
     except DAMAGE as error:
