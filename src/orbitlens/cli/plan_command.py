@@ -23,7 +23,7 @@ from orbitlens.pipeline import Console
 @cli.workers
 @settings(*cli.GROUP, "model", "layer", "n_samples", "image_size")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
-@settings("random_weights", "unreadable", "white", "dtype", expert=True)
+@settings("random_weights", "seed_forward", "unreadable", "white", "dtype", expert=True)
 @settings("sparsity", "hidden", "orbit_weight", "batch_size", expert=True)
 @settings("memory_gib", "precision", expert=True)
 @option(

@@ -15,7 +15,9 @@ from orbitlens.pipeline import QUICK, Console
 @option("--quick", "Do a smaller run, for a first look.", default=False)
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "transport")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
-@settings("random_weights", *cli.AUTOENCODER, "unreadable", "white", "dtype", expert=True)
+@settings(
+    "random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", "dtype", expert=True
+)
 @settings("sparsity", "hidden", "weight", "orbit_weight", "batch_size", "lr", expert=True)
 @settings("memory_gib", "precision", "probe_latents", "probe_samples", expert=True)
 @settings("probe_every", "probe_threads", "features", expert=True)

@@ -49,8 +49,9 @@ _TYPES: dict[Any, str] = {
 _LONGEST = 80
 _RENAMED = {"workers": "probe_threads"}
 _PRETRAINED = ("hf:", "timm:", "torchvision:")
+_FROM_ZERO = ("hidden", "seed", "seed_forward", "features", "weight")
 _LARGEST = {
-    "seed": 2**31 - 2,
+    **dict.fromkeys(("seed", "seed_forward"), 2**31 - 2),
     "image_size": 4096,
     "n_samples": 10**8,
     "white": 65535,
@@ -203,6 +204,11 @@ class RunConfig:
         "auto", "Number format of the search for the largest latents: auto, float32 or bfloat16."
     )
     seed: int = _setting(0, "Seed of all random numbers.")
+    seed_forward: int | None = _setting(
+        None,
+        "Seed of a network that draws random numbers in every pass. Each input then passes alone "
+        "and meets the same ones. By default such networks are refused.",
+    )
     device: str = _setting("auto", "Device that runs models and trains SAEs: auto, cpu or cuda.")
     probe_latents: tuple[int, ...] = _setting(
         (2, 4, 8, 16, 32), "Numbers of latents that probes may use. For shapes: 4."
@@ -239,7 +245,7 @@ class RunConfig:
     def _check_ranges(self) -> None:
         for entry in fields(self):
             value = getattr(self, entry.name)
-            at_least = 0 if entry.name in ("hidden", "seed", "features", "weight") else 1
+            at_least = 0 if entry.name in _FROM_ZERO else 1
             if entry.name == "n_samples":
                 at_least = 2
             at_most = _LARGEST.get(entry.name, 10**9)

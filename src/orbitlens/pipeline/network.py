@@ -194,6 +194,7 @@ def _measure(
         max_positions=config.max_positions,
         max_dim=config.max_dim,
         prepare=job.model.prepare,
+        seed_forward=config.run.seed_forward,
         name=job.model.name,
         lie_inputs=config.lie_inputs,
         seed=config.run.seed,

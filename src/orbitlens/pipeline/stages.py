@@ -116,6 +116,7 @@ def harvest_orbits(
         workers=workers,
         resume=True,
         prepare=model.prepare,
+        seed_forward=job.config.seed_forward,
         name=model.name,
         progress=tick,
     )

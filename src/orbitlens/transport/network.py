@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from orbitlens.actions import Action
+from orbitlens.actions import Action, check_action
 from orbitlens.activations import (
     TakenLayer,
     harvest_layers,
@@ -20,14 +20,14 @@ from orbitlens.activations import (
     open_store,
     split_samples,
 )
+from orbitlens.activations.harvest import dtype_of, make_ready
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
-from orbitlens.data import Inputs
-from orbitlens.data.lazy import LazyInputs
+from orbitlens.data import Indexed, Inputs, LazyInputs, as_rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors
 from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
-from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models import Prepare, as_they_are, check_network, name_of_layer
 from orbitlens.transport._kept import Kept
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
@@ -48,9 +48,9 @@ class NetworkEquivariance:
         group: The group.
         layers: The figures of every measured layer.
         table: The same, JSON-ready, one record per layer. It also has the part of the layer that
-            was measured ("kind", "places" of "all_places", "dim" of "width", "kept_variance"), the
-            verdict, and the Lie-derivative errors ("lie_rotation" per degree, "lie_translation" per
-            pixel; None unless the inputs are images).
+            was measured ("layout", "kind", "places" of "all_places", "dim" of "width",
+            "kept_variance"), the verdict, and the Lie-derivative errors ("lie_rotation" per degree,
+            "lie_translation" per pixel; None unless the inputs are images).
         skipped: For each other layer, the reason why it was not measured.
     """
 
@@ -63,12 +63,14 @@ class NetworkEquivariance:
 def measure_network(
     model: nn.Module,
     *,
-    inputs: Float[Tensor, "n *axes"] | LazyInputs,
+    inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
-    layers: str | Iterable[str] | None = None,
+    layers: str | nn.Module | Iterable[str | nn.Module] | None = None,
     max_positions: int = 16,
     max_dim: int = 256,
+    layout: str | Mapping[str, str] | None = None,
     prepare: Prepare | None = None,
+    seed_forward: int | None = None,
     name: str | None = None,
     lie_inputs: int = _LIE_INPUTS,
     seed: int = 0,
@@ -86,12 +88,15 @@ def measure_network(
         model: Any network.
         inputs: The inputs, [n, ...]; lazy inputs are held one batch at a time.
         action: The action of the group on the inputs.
-        layers: One dotted name or several; None (the default) takes every layer that can be
-            measured, and `skipped` gives the reason for the others.
+        layers: One submodule or its dotted name, or several; None (the default) takes every layer
+            that can be measured, and `skipped` gives the reason for the others.
         max_positions: Largest number of places kept per map or token grid, default 16; they are
             whole orbits of places under the group.
         max_dim: Largest number of principal directions kept of a layer, default 256.
+        layout: The axes of the outputs in letters, such as "n h w c": one layout for all outputs
+            with so many axes, or one for each of some layers. None (the default) finds them.
         prepare: Prepares inputs for the network after the group has moved them.
+        seed_forward: Seed for networks that draw random numbers, see `activations.harvest`.
         name: Recorded name of the network.
         lie_inputs: Number of held-out images for the Lie-derivative errors, default 64; 0 skips
             these.
@@ -127,9 +132,13 @@ def measure_network(
         >>> [(row["layer"], row["verdict"]) for row in found.table]
         [('pool', 'equivariant'), ('readout', 'invariant')]
     """
-    _check(inputs, action)
+    check_network(model)
+    inputs = as_rows(inputs)
+    _check(inputs, check_action(action))
     show = stage or (lambda _: nullcontext(lambda *_: None))
-    named = (layers,) if isinstance(layers, str) else layers and tuple(layers)
+    if isinstance(layers, (str, nn.Module)):
+        layers = (layers,)
+    named = layers and tuple(name_of_layer(model, layer) for layer in layers)
     settings = {
         "layers": None if named is None else list(named),
         "max_positions": max_positions,
@@ -137,6 +146,8 @@ def measure_network(
         "lie_inputs": lie_inputs,
         "seed": seed,
     }
+    told = {"layout given": layout, "seed_forward": seed_forward}
+    settings |= {key: value for key, value in told.items() if value is not None}
     with _place(scratch, resume) as folder:
         if resume:
             settings |= _origin(model, inputs, action, prepare, name)
@@ -152,9 +163,11 @@ def measure_network(
                     out=folder / _STORES,
                     max_positions=max_positions,
                     max_dim=max_dim,
+                    layout=layout,
                     batch_size=_BATCH,
                     resume=resume,
                     prepare=prepare,
+                    seed_forward=seed_forward,
                     name=name,
                     progress=tick,
                 )
@@ -175,10 +188,11 @@ def measure_network(
                     lie[f"lie_{kind}"] = kept.once(
                         f"lie-{kind}",
                         lambda kind=kind: lie_derivative_errors(
-                            _forward(model, measured, prepare or as_they_are),
+                            _forward(model, measured, prepare or as_they_are, seed_forward),
                             held_out,
                             transformation=kind,
                             prefixes={layer: taken[layer].prefix for layer in measured},
+                            layout={layer: taken[layer].layout for layer in measured},
                         ),
                     )
         shutil.rmtree(folder / _STORES, ignore_errors=True)
@@ -283,12 +297,13 @@ def _measure(
 
 
 def _forward(
-    model: nn.Module, layers: Iterable[str], prepare: Prepare
+    model: nn.Module, layers: Iterable[str], prepare: Prepare, seed: int | None
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
     def forward(images: Tensor) -> Mapping[str, Tensor]:
-        outputs = layer_outputs(model, layers, prepare(images.to(device)))
+        ready = make_ready(prepare, images.to(device), dtype_of(model))
+        outputs = layer_outputs(model, layers, ready, seed_forward=seed)
         return {name: output.float().cpu() for name, output in outputs.items()}
 
     return forward
@@ -300,6 +315,7 @@ def _row(
     return {
         "layer": figures.layer,
         "verdict": figures.verdict,
+        "layout": taken.layout,
         "kind": taken.kind,
         "places": taken.places,
         "all_places": taken.all_places,
