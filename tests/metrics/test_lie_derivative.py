@@ -192,7 +192,7 @@ def test_bad_input_is_rejected() -> None:
         error(pointwise, "rotation", batch_size=0)
     with pytest.raises(OrbitLensError, match="`images`: expected at least one"):
         error(pointwise, "rotation", smooth()[:0])
-    with pytest.raises(OrbitLensError, match=r"layer 'layer' with 0 tokens.*shape \[6\]"):
+    with pytest.raises(OrbitLensError, match=r"layer 'layer' with 0 tokens.*shape \[3\]"):
         error(lambda x: x.sum((1, 2, 3)), "rotation")
-    with pytest.raises(OrbitLensError, match=r"with 9 tokens before.*shape \[6, 4, 1024\]"):
-        error(lambda x: x.reshape(6, 4, 1024), "rotation", prefixes={"layer": 9})
+    with pytest.raises(OrbitLensError, match=r"with 9 tokens before.*shape \[3, 4, 1024\]"):
+        error(lambda x: x.reshape(-1, 4, 1024), "rotation", prefixes={"layer": 9})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -16,6 +16,8 @@ from orbitlens.activations.harvest import (
     device_of,
     dtype_of,
     evaluating,
+    few_moved,
+    find_axes,
     kind_of,
     make_ready,
     moved_batches,
@@ -24,9 +26,9 @@ from orbitlens.activations.harvest import (
     with_tensor,
 )
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
-from orbitlens.attribution._site import Site
+from orbitlens.attribution._site import Reader, Site
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import Prepare, as_they_are, check_network, get_layer
+from orbitlens.models import Prepare, as_they_are, check_network, get_layer, name_of_layer
 from orbitlens.typing import Bool, Float, Tensor
 
 Replace = Callable[[Tensor], Tensor]
@@ -42,6 +44,15 @@ class Passage:
     later: Site
     prepare: Prepare = as_they_are
 
+    @classmethod
+    def between(
+        cls, model: nn.Module, earlier: Site, later: Site, prepare: Prepare | None
+    ) -> "Passage":
+        """Return the passage between two sites, whose layers are submodules or their names."""
+        check_network(model)
+        sites = [replace(site, layer=name_of_layer(model, site.layer)) for site in (earlier, later)]
+        return cls(model, *sites, as_they_are if prepare is None else prepare)
+
     def __call__(
         self, ready: Float[Tensor, "batch *axes"], replace: Replace
     ) -> Float[Tensor, "batch *rest"]:
@@ -49,7 +60,7 @@ class Passage:
 
         Nothing after the later layer is computed.
         """
-        layer, later = self.earlier.layer, self.later.layer
+        layer, later = str(self.earlier.layer), str(self.later.layer)
 
         def hook(_: nn.Module, __: object, output: Any) -> Any:
             tensor = only_tensor(output)
@@ -94,24 +105,31 @@ class Passage:
         pairs = table.unflatten(1, (group.order, -1)).unflatten(0, (group.order, -1))
         return reduce_table(over_stabilisers(pairs, group, *self.stabilisers), group)
 
-    def check(self, inputs: Tensor, action: Action, batch_size: int) -> None:
-        """Check that inputs, layers, SAEs and action belong together."""
-        check_network(self.model)
+    def readers(self, inputs: Tensor, action: Action, batch_size: int) -> tuple[Reader, Reader]:
+        """Check that inputs, layers, SAEs and action belong together; return the readers."""
         check_inputs(inputs, action, batch_size)
         self._check_sources(action)
         device = device_of(self.model, inputs)
         with self.evaluating():
             few = make_ready(self.prepare, inputs[:3].clone().to(device), dtype_of(self.model))
             trial = few[:1].clone()
-            sites = (self.earlier, self.later)
-            for site in sites:
-                layer = get_layer(self.model, site.layer)
-                check_called_once(self.model, layer, trial, site.layer)
-                outputs = take_outputs(
-                    self.model, {site.layer: layer}, trial, lambda _, output: output
+            sites = {str(site.layer): site for site in (self.earlier, self.later)}
+            layers = {name: get_layer(self.model, name) for name in sites}
+            readers = {}
+            for name, layer in layers.items():
+                check_called_once(self.model, layer, trial, name)
+                output = take_outputs(self.model, {name: layer}, trial, lambda _, output: output)
+                axes = find_axes(
+                    self.model,
+                    [name],
+                    few_moved(inputs, action),
+                    action=action,
+                    ready=lambda moved: make_ready(
+                        self.prepare, moved.to(device), dtype_of(self.model)
+                    ),
+                    layout=sites[name].layout,
                 )
-                site.check_output(outputs[site.layer])
-            layers = {site.layer: get_layer(self.model, site.layer) for site in sites}
+                readers[name] = Reader.of(sites[name], axes[name], output[name])
             check_function(
                 self.model,
                 lambda ready: take_outputs(self.model, layers, ready, lambda _, out: out.clone()),
@@ -119,6 +137,7 @@ class Passage:
                 alone=batch_size == 1,
             )
             self._check_order(trial)
+        return readers[str(self.earlier.layer)], readers[str(self.later.layer)]
 
     def _check_sources(self, action: Action) -> None:
         earlier, later = self.earlier, self.later

@@ -12,9 +12,9 @@ from torch import nn
 from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution._relative import Relative
-from orbitlens.attribution._site import Site
+from orbitlens.attribution._site import Reader, Site
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models.base import Prepare
 from orbitlens.typing import Float, Progress, Tensor
 
 
@@ -76,15 +76,15 @@ def ablation_effects(
     Raises:
         OrbitLensError: As `attribution_graph`, and if there is no such atom.
     """
-    passage = Passage(model, earlier, later, as_they_are if prepare is None else prepare)
+    passage = Passage.between(model, earlier, later, prepare)
     chosen = _chosen(atoms, earlier.dictionary.n_atoms)
-    passage.check(inputs, action, batch_size)
+    first, last = passage.readers(inputs, action, batch_size)
     pre, codes = passage.empty_table(), passage.empty_table()
     allowed = torch.zeros(action.group.order, earlier.dictionary.n_atoms, dtype=torch.bool)
     allowed[:, chosen] = True
     with passage.evaluating():
         for done, ready in passage.batches(inputs, action, batch_size):
-            _accumulate(passage, ready, allowed.flatten(), batch_size, pre, codes)
+            _accumulate(passage, first, last, ready, allowed.flatten(), batch_size, pre, codes)
             if progress is not None:
                 progress(done, len(inputs))
     rows = len(inputs) * action.group.order
@@ -99,6 +99,8 @@ def ablation_effects(
 
 def _accumulate(
     passage: Passage,
+    earlier: Reader,
+    later: Reader,
     ready: Tensor,
     allowed: Tensor,
     batch_size: int,
@@ -112,22 +114,22 @@ def _accumulate(
         seen.append(output)
         return output
 
-    before = passage.later.read(passage(ready, see))
-    z = passage.earlier.read(seen[0]).codes
+    before = later.read(passage(ready, see))
+    z = earlier.read(seen[0]).codes
     active = (z > 0).any(1) & allowed.to(z.device)
     for pairs in active.nonzero().split(batch_size):
         inputs, latents = pairs.unbind(1)
-        taken = z[inputs, :, latents].unsqueeze(-1) * passage.earlier.sae.W_dec[latents, None]
-        without = partial(_without, passage.earlier, taken)
-        after = passage.later.read(passage(ready[inputs], without))
+        taken = z[inputs, :, latents].unsqueeze(-1) * earlier.site.sae.W_dec[latents, None]
+        without = partial(_without, earlier, taken)
+        after = later.read(passage(ready[inputs], without))
         fall = (before.pre[inputs] - after.pre) * (before.codes[inputs] > 0)
         pre.index_add_(0, latents.cpu(), fall.sum(1).double().cpu())
         fall = before.codes[inputs] - after.codes
         codes.index_add_(0, latents.cpu(), fall.sum(1).double().cpu())
 
 
-def _without(site: Site, taken: Float[Tensor, "batch position dim"], output: Tensor) -> Tensor:
-    return output - site.laid_out(taken, output)
+def _without(reader: Reader, taken: Float[Tensor, "batch position dim"], output: Tensor) -> Tensor:
+    return output - reader.laid_out(taken, output)
 
 
 def _chosen(atoms: Sequence[int] | None, n_atoms: int) -> list[int]:

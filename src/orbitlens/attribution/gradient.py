@@ -14,10 +14,10 @@ from torch import nn
 
 from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
-from orbitlens.attribution._site import Site, rows_of
+from orbitlens.attribution._site import Reader, Site
 from orbitlens.attribution.graph import AttributionGraph
 from orbitlens.errors import OrbitLensError
-from orbitlens.models.base import Prepare, as_they_are
+from orbitlens.models.base import Prepare
 from orbitlens.typing import Float, Progress, Tensor
 
 
@@ -74,12 +74,12 @@ def attribution_graph(
         >>> graph.attribution.shape, graph.explained > 0.99
         (torch.Size([4, 6, 6]), True)
     """
-    passage = Passage(model, earlier, later, as_they_are if prepare is None else prepare)
-    passage.check(inputs, action, batch_size)
+    passage = Passage.between(model, earlier, later, prepare)
+    first, last = passage.readers(inputs, action, batch_size)
     table = passage.empty_table()
     with passage.evaluating():
         for done, ready in passage.batches(inputs, action, batch_size):
-            _accumulate(passage, ready, table)
+            _accumulate(passage, first, last, ready, table)
             if progress is not None:
                 progress(done, len(inputs))
     if not table.any():
@@ -92,8 +92,8 @@ def attribution_graph(
     relative, explained = passage.reduced(table / (len(inputs) * action.group.order))
     return AttributionGraph(
         action.group,
-        earlier.dictionary.source or earlier.layer,
-        later.dictionary.source or later.layer,
+        earlier.dictionary.source or str(passage.earlier.layer),
+        later.dictionary.source or str(passage.later.layer),
         len(inputs),
         relative.float(),
         explained,
@@ -101,9 +101,14 @@ def attribution_graph(
     )
 
 
-def _accumulate(passage: Passage, ready: Tensor, table: Float[Tensor, "from to"]) -> None:
+def _accumulate(
+    passage: Passage,
+    earlier: Reader,
+    later: Reader,
+    ready: Tensor,
+    table: Float[Tensor, "from to"],
+) -> None:
     """Add the attributions of a batch, summed over it."""
-    earlier, later = passage.earlier, passage.later
     started: list[Tensor] = []
 
     def start(output: Tensor) -> Tensor:
@@ -116,7 +121,7 @@ def _accumulate(passage: Passage, ready: Tensor, table: Float[Tensor, "from to"]
         active = read.codes > 0
         answers = (read.pre * active).sum(1)
     (output,) = started
-    codes, directions = earlier.read(output.detach()).codes, earlier.sae.W_dec
+    codes, directions = earlier.read(output.detach()).codes, earlier.site.sae.W_dec
     # Few latents are active in each input: pass j goes back from the j-th of each one.
     found = active.any(1)
     passes = int(found.sum(1).max())
@@ -125,5 +130,5 @@ def _accumulate(passage: Passage, ready: Tensor, table: Float[Tensor, "from to"]
         chosen = (answers.gather(1, targets) * present).sum(0).unbind()
     for j in range(passes):
         (grad,) = torch.autograd.grad(chosen[j], output, retain_graph=j + 1 < passes)
-        along = torch.einsum("bpi,ui->bpu", rows_of(grad).to(directions), directions)
+        along = torch.einsum("bpi,ui->bpu", earlier.rows(grad).to(directions), directions)
         table.index_add_(1, targets[:, j].cpu(), (codes * along).sum(1).mT.double().cpu())

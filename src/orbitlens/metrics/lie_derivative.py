@@ -14,7 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from orbitlens.actions import images as images_action
+from orbitlens.activations.layout import OutputAxes, find_layouts, layouts_of
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.groups import cyclic
 
 # Bilinear interpolation has a kink at t = 0, where pixels lie on pixels, and blurs on either side.
 # The blurs cancel in a central difference. The steps are large against rounding, and move no pixel
@@ -34,6 +37,7 @@ def lie_derivative_errors(
     *,
     transformation: str,
     prefixes: Mapping[str, int] | None = None,
+    layout: str | Mapping[str, str] | None = None,
     batch_size: int = 16,
 ) -> dict[str, float]:
     """Return how fast each layer departs from equivariance when images turn or shift.
@@ -59,13 +63,15 @@ def lie_derivative_errors(
     Source: Gruver et al. 2023, arXiv 2210.02984, the local equivariance error.
 
     Args:
-        forward: From images to the whole outputs of the layers: vectors [n, dim], tokens
-            [n, positions, dim] or maps [n, dim, height, width]; see `activations.layer_outputs`.
-            It is called three times for each batch for turns, and five times for shifts.
+        forward: From images to the whole outputs of the layers: vectors, tokens or maps; see
+            `activations.layer_outputs`. It is called three times for each batch for turns, and five
+            times for shifts, after a look at three images that finds the axes of the outputs.
         images: The images x, [n, channels, height, width], without normalisation for the network.
         transformation: "rotation" or "translation".
         prefixes: Number of tokens before the patches (class token and registers) for each layer; 0
             by default.
+        layout: The axes of the outputs in letters, such as "n h w c": one layout for all outputs
+            with so many axes, or one for each of some layers. None (the default) finds them.
         batch_size: Images per call of `forward`.
 
     Returns:
@@ -75,7 +81,8 @@ def lie_derivative_errors(
 
     Raises:
         OrbitLensError: If the transformation is unknown, the images are none or not of floating
-            point, `batch_size` is below 1, or an output has another shape or too few tokens.
+            point, `batch_size` is below 1, or an output has another shape, unclear axes or too few
+            tokens.
 
     Example:
         >>> images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -87,15 +94,16 @@ def lie_derivative_errors(
     """
     _check(images, transformation, batch_size)
     size, step = (images.shape[2], images.shape[3]), _STEPS[transformation]
+    before = prefixes or {}
+    with torch.no_grad():
+        axes = _find_axes(forward, images, before, layout)
     sums: dict[tuple[str, int], _Sums] = {}
 
     def look(batch: Tensor) -> dict[tuple[str, int], Tensor]:
         return {
             (name, part): values
             for name, output in forward(batch).items()
-            for part, values in enumerate(
-                _parts(name, output, (prefixes or {}).get(name, 0), square=size[0] == size[1])
-            )
+            for part, values in enumerate(_parts(output, axes[name], before.get(name, 0)))
         }
 
     with torch.no_grad():
@@ -157,29 +165,71 @@ def _error(parts: list[_Sums], axes: int) -> float:
     return math.sqrt(change / variance)
 
 
-def _parts(name: str, output: Tensor, prefix: int, *, square: bool) -> list[_Maps]:
+def _find_axes(
+    forward: _Forward,
+    images: Tensor,
+    prefixes: Mapping[str, int],
+    layout: str | Mapping[str, str] | None,
+) -> dict[str, OutputAxes]:
+    """Find the axes of all outputs, from three images."""
+    few = images[torch.arange(3) % len(images)]
+    shapes: dict[str, tuple[int, ...]] = {}
+    still: set[str] = set()
+
+    def run(ready: Tensor) -> Mapping[str, Tensor]:
+        outputs = forward(ready)
+        for name, output in outputs.items():
+            shapes[name] = shape = tuple(output.shape)
+            if not 2 <= len(shape) <= 5 or (len(shape) == 3 and prefixes.get(name, 0) > shape[1]):
+                raise _refusal(name, prefixes.get(name, 0), shape)
+            if bool((output == output[:1]).all()):
+                still.add(name)
+        return outputs
+
+    # The half turn moves images of any size.
+    found = find_layouts(run, few, action=images_action(cyclic(2)), layout=layout)
+    axes: dict[str, OutputAxes] = {}
+    for name, each in found.items():
+        if isinstance(each, OutputAxes):
+            axes[name] = each
+        elif name in still:  # constant, whatever its axes are
+            axes[name] = layouts_of(shapes[name])[0]
+        else:
+            raise each.error()
+    return axes
+
+
+def _refusal(name: str, prefix: int, shape: tuple[int, ...]) -> OrbitLensError:
+    return OrbitLensError(
+        f"layer {name!r} with {prefix} tokens before the patches",
+        expected="vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width]",
+        received=f"shape {list(shape)}",
+        remedy="leave it out, or correct `prefixes`",
+    )
+
+
+def _parts(output: Tensor, axes: OutputAxes, prefix: int) -> list[_Maps]:
     """Split an output into vectors, as maps of one place, and a map."""
     # Halves are too coarse for small differences.
     output = output.to(torch.promote_types(output.dtype, torch.float32))
-    if output.ndim == 2:
-        return [output[:, :, None, None]]
-    if output.ndim == 4:
-        return [_map_or_mean(output)]
-    if output.ndim != 3 or not 0 <= prefix <= output.shape[1]:
-        raise OrbitLensError(
-            f"layer {name!r} with {prefix} tokens before the patches",
-            expected="vectors [n, dim], tokens [n, positions, dim] or maps [n, dim, height, width]",
-            received=f"shape {list(output.shape)}",
-            remedy="leave it out, or correct `prefixes`",
-        )
-    parts = [output[:, :prefix].flatten(1)[:, :, None, None]] if prefix else []
-    patches = output[:, prefix:].mT
-    side = math.isqrt(patches.shape[2])
-    if square and side**2 == patches.shape[2] and side:
-        parts.append(_map_or_mean(patches.unflatten(2, (side, side))))
-    elif side:
-        parts.append(patches.mean(dim=2)[:, :, None, None])
+    if axes.letters == ("c",):
+        return [output.flatten(1)[:, :, None, None]]
+    tokens = axes.rows(output)
+    if "l" not in axes.letters:
+        sizes = axes.places(tuple(output.shape))
+        flat = len(sizes) == 2
+        return [_map_or_mean(tokens.mT.unflatten(2, sizes)) if flat else _pooled(tokens)]
+    parts = [tokens[:, :prefix].flatten(1)[:, :, None, None]] if prefix else []
+    patches = tokens[:, prefix:]
+    if axes.first == prefix and axes.grid is not None and len(axes.grid) == 2:
+        parts.append(_map_or_mean(patches.mT.unflatten(2, axes.grid)))
+    elif patches.shape[1]:
+        parts.append(_pooled(patches))
     return parts
+
+
+def _pooled(rows: Float[Tensor, "batch position channels"]) -> _Maps:
+    return rows.mT.mean(dim=2)[:, :, None, None]
 
 
 def _map_or_mean(values: _Maps) -> Float[Tensor, "batch channels height2 width2"]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from orbitlens.activations.layout import OutputAxes, layouts_of, read_layout
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE, orbit_dictionary
@@ -19,14 +20,21 @@ _PlaceCodes = Float[Tensor, "n position group atoms"]
 
 
 def encode_maps(
-    sae: SAE, maps: Float[Tensor, "n *axes"], *, mean: Float[Tensor, "..."] | None = None
+    sae: SAE,
+    maps: Float[Tensor, "n *axes"],
+    *,
+    mean: Float[Tensor, "..."] | None = None,
+    layout: str | None = None,
 ) -> _PlaceCodes:
     """Return the codes of an orbit SAE at every position of feature maps or tokens.
 
     Args:
         sae: An orbit SAE of the layer.
-        maps: Maps, shape [n, dim, height, width], or tokens, shape [n, positions, dim].
+        maps: Maps or tokens, such as [n, dim, height, width] or [n, positions, dim]; the axis of
+            channels is the one as wide as the SAE.
         mean: The mean map mu that the SAE was trained about, shape [positions, dim]; None for none.
+        layout: The axes of the maps in letters, such as "n c h w" or "n l c"; needed only if two
+            axes are as wide as the SAE.
 
     Returns:
         Codes z[p, g, c], shape [n, positions, |G|, n_atoms]; places of a map row by row.
@@ -50,16 +58,7 @@ def encode_maps(
         torch.Size([3, 25, 4, 4])
     """
     dictionary = orbit_dictionary(sae)
-    tokens = (
-        rearrange(maps, "n dim height width -> n (height width) dim") if maps.ndim == 4 else maps
-    )
-    if tokens.ndim != 3 or tokens.shape[-1] != sae.d_in:
-        raise OrbitLensError(
-            "`maps`",
-            expected=f"shape [n, {sae.d_in}, height, width] or [n, positions, {sae.d_in}]",
-            received=list(maps.shape),
-            remedy="give whole maps or all tokens of the layer of the SAE",
-        )
+    tokens = _axes_of(maps, sae.d_in, layout).rows(maps)
     deviations = tokens if mean is None else tokens - _checked(mean, tokens)
     codes = sae.encode(deviations.flatten(0, 1))
     return dictionary.by_element(codes).unflatten(0, tokens.shape[:2])
@@ -154,6 +153,31 @@ def move_codes(
     moved = torch.empty_like(codes)
     moved[:, places[:, None], elements] = codes
     return moved
+
+
+def _axes_of(maps: Float[Tensor, "n *axes"], dim: int, layout: str | None) -> OutputAxes:
+    """Return the axes of maps; the channels are as many as the SAE is wide."""
+    shape = tuple(maps.shape)
+    stated = None if layout is None else read_layout(layout)
+    usual = [axes for axes in layouts_of(shape) if axes.letters != ("c",)]
+    possible = usual if stated is None else [stated] if stated.fits(shape) else []
+    fitting = [axes for axes in possible if axes.channels(shape) == dim]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise OrbitLensError(
+            "`maps`",
+            expected=f"one axis of width {dim}, as the SAE",
+            received=f"shape {list(shape)}",
+            remedy=f"say which with `layout`, {' or '.join(repr(str(axes)) for axes in fitting)}",
+        )
+    raise OrbitLensError(
+        "`maps`",
+        expected=f"shape [n, {dim}, height, width] or [n, positions, {dim}]"
+        + ("" if layout is None else f", laid out as {layout!r}"),
+        received=list(shape),
+        remedy="give whole maps or all tokens of the layer of the SAE",
+    )
 
 
 def _checked(

@@ -13,12 +13,14 @@ check_called_once  refuse a layer that a forward pass does not call exactly once
 only_tensor        the only tensor in an output; kind_of names the type of an output
 with_tensor        an output with this tensor replaced
 check_inputs       refuse inputs that the group cannot move
+find_axes          the layouts of the outputs of layers, from a few_moved inputs
 moved_batches      whole orbits of inputs, in batches
 make_ready         apply the user's `prepare` to inputs
 device_of          the device of a network; dtype_of, the type of its numbers
 check_function     refuse a network that is no function of its input
 """
 
+from orbitlens.activations.harvest._find_layers import few_moved, find_axes
 from orbitlens.activations.harvest._function import check_function, dtype_of
 from orbitlens.activations.harvest._hooks import (
     check_called_once,
@@ -47,6 +49,8 @@ __all__ = [
     "device_of",
     "dtype_of",
     "evaluating",
+    "few_moved",
+    "find_axes",
     "harvest",
     "harvest_layers",
     "kind_of",

@@ -1,20 +1,20 @@
 """Find the layers of a network that can be harvested, and the layouts of their outputs."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from orbitlens.actions import Action
 from orbitlens.activations.harvest._hooks import (
     network_failed,
     no_layers,
     not_reached,
     visit_calls,
 )
-from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._outputs import kind_of, only_tensor
 from orbitlens.activations.layout import (
     Layouts,
@@ -23,23 +23,32 @@ from orbitlens.activations.layout import (
     find_layouts,
     layouts_of,
 )
+from orbitlens.data import Rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import get_layer, layer_names
 
 _FEW = 3  # no axis of a network is likely to have this size, which tells rows from other axes
 
 
-def few_moved(job: Job) -> Shaped[Tensor, "3 *axes"]:
-    """Return three moved inputs of a job, the same ones again if there are no more."""
-    moved = job.action.orbit(job.inputs[:_FEW].clone()).flatten(0, 1)[:_FEW]
+def few_moved(inputs: Rows, action: Action) -> Shaped[Tensor, "3 *axes"]:
+    """Return three moved inputs, the same ones again if there are no more."""
+    moved = action.orbit(inputs[:_FEW].clone()).flatten(0, 1)[:_FEW]
     return moved.repeat(_FEW, *[1] * (moved.ndim - 1))[:_FEW]
 
 
-def find_axes(job: Job, layers: Iterable[str], layout: Layouts) -> dict[str, OutputAxes | Unclear]:
+def find_axes(
+    model: nn.Module,
+    layers: Iterable[str],
+    moved: Shaped[Tensor, "3 *axes"],
+    *,
+    action: Action,
+    ready: Callable[[Tensor], Tensor],
+    layout: Layouts = None,
+) -> dict[str, OutputAxes | Unclear]:
     """Find the layouts of the outputs of layers, which the network calls once."""
-    modules = {name: get_layer(job.model, name) for name in layers}
+    modules = {name: get_layer(model, name) for name in layers}
 
-    def run(ready: Tensor) -> dict[str, Tensor]:
+    def run(batch: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
 
         def visit(name: str, output: Any) -> None:
@@ -47,20 +56,13 @@ def find_axes(job: Job, layers: Iterable[str], layout: Layouts) -> dict[str, Out
             if tensor is not None and name not in outputs:
                 outputs[name] = tensor
 
-        error = visit_calls(job.model, modules, ready, visit)
+        error = visit_calls(model, modules, batch, visit)
         missing = [name for name in modules if name not in outputs]
         if missing:
-            raise not_reached(missing[0], ready, error)
+            raise not_reached(missing[0], batch, error)
         return {name: outputs[name] for name in modules}
 
-    return find_layouts(
-        run,
-        few_moved(job),
-        action=job.action,
-        ready=job.ready,
-        model=job.model,
-        layout=layout,
-    )
+    return find_layouts(run, moved, action=action, ready=ready, model=model, layout=layout)
 
 
 def find_layers(

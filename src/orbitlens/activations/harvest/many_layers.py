@@ -89,6 +89,7 @@ def harvest_layers(
     workers: int = 1,
     resume: bool = False,
     prepare: Prepare | None = None,
+    seed_forward: int | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> LayerHarvest:
@@ -108,8 +109,8 @@ def harvest_layers(
             usable ones, and only the first of several with the same output tensor.
         inputs: The inputs x, [n, ...], or anything with a length and such items, as in `harvest`.
         action: How the group moves the inputs.
-        out: Folder or URL to write, which must not exist, with LAYER.zarr for each layer; None (the
-            default) keeps the stores in memory.
+        out: Folder or URL to write, which must not exist, with a store for each layer: 000.zarr,
+            001.zarr, in the order of the result; None (the default) keeps the stores in memory.
         labels: One class index per input.
         class_names: The names of the classes.
         max_positions: Places kept of each input, at most; default 16.
@@ -123,6 +124,8 @@ def harvest_layers(
         resume: Continue an interrupted harvest of the same settings, as in `harvest`: to the same
             bits, with the directions that it found.
         prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        seed_forward: Seed for networks that draw random numbers: every input goes through the
+            network by itself and meets the same ones. None (the default) refuses such networks.
         name: Recorded name of the network; by default its class.
         progress: Called with (inputs done, n) as the work goes on.
 
@@ -161,7 +164,7 @@ def harvest_layers(
 
     settings: dict[str, Any] = {"max_positions": max_positions, "max_dim": max_dim}
     if layout is not None:
-        settings["layout"] = layout if isinstance(layout, str) else dict(layout)
+        settings["layout given"] = layout if isinstance(layout, str) else dict(layout)
     stores, layouts = fill_stores(
         look,
         settings,
@@ -177,6 +180,7 @@ def harvest_layers(
         workers=workers,
         resume=resume,
         prepare=prepare,
+        seed_forward=seed_forward,
         name=name,
         progress=progress,
     )
@@ -189,11 +193,13 @@ def _look(
     job: Job, layers: tuple[str, ...] | None, most: int, layout: Layouts
 ) -> tuple[dict[str, Layout], dict[str, str]]:
     """Run the network on a few inputs; return the layouts of usable layers, and the others."""
-    outputs, skipped = find_layers(job.model, layers, job.ready(few_moved(job)))
+    moved = few_moved(job.inputs, job.action)
+    outputs, skipped = find_layers(job.model, layers, job.ready(moved.clone()))
     shapes = {layer: tuple(output.shape) for layer, output in outputs.items()}
     layouts: dict[str, Layout] = {}
     unclear: list[Unclear] = []
-    for layer, axes in find_axes(job, shapes, layout).items():
+    found = find_axes(job.model, shapes, moved, action=job.action, ready=job.ready, layout=layout)
+    for layer, axes in found.items():
         if isinstance(axes, Unclear):
             unclear.append(axes)
             continue

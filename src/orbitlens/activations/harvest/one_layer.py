@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
-from orbitlens.activations.harvest._find_layers import find_axes
+from orbitlens.activations.harvest._find_layers import few_moved, find_axes
 from orbitlens.activations.harvest._hooks import check_called_once, take_outputs
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import POSITIONS, Layout, chosen_layout
@@ -41,6 +41,7 @@ def harvest(
     workers: int = 1,
     resume: bool = False,
     prepare: Prepare | None = None,
+    seed_forward: int | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> ActivationStore:
@@ -75,6 +76,8 @@ def harvest(
             open the store if it is complete. An interruption or an error then leaves the finished
             shards; without `resume` (the default) only a kill does.
         prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        seed_forward: Seed for networks that draw random numbers: every input goes through the
+            network by itself and meets the same ones. None (the default) refuses such networks.
         name: Recorded name of the network; by default its class.
         progress: Called with (inputs done, n) as the work goes on.
 
@@ -101,7 +104,7 @@ def harvest(
     if positions not in POSITIONS:
         raise unknown_name("`positions`", positions, POSITIONS)
     layer = name_of_layer(model, layer)
-    settings = {"positions": positions} | ({} if layout is None else {"layout": layout})
+    settings = {"positions": positions} | ({} if layout is None else {"layout given": layout})
     stores, _ = fill_stores(
         lambda job: {layer: _look(job, layer, positions, layout)},
         settings,
@@ -116,6 +119,7 @@ def harvest(
         workers=workers,
         resume=resume,
         prepare=prepare,
+        seed_forward=seed_forward,
         name=name,
         progress=progress,
     )
@@ -137,7 +141,14 @@ def _look(job: Job, layer: str, positions: str, layout: str | None) -> Layout:
             received=f"shape {list(shape)}",
             remedy="choose another layer, or wrap the network so that it returns one of these",
         )
-    axes = find_axes(job, [layer], layout)[layer]
+    axes = find_axes(
+        job.model,
+        [layer],
+        few_moved(job.inputs, job.action),
+        action=job.action,
+        ready=job.ready,
+        layout=layout,
+    )[layer]
     if isinstance(axes, Unclear):
         raise axes.error()
     return chosen_layout(axes, shape, positions=positions, layer=layer, action=job.action)

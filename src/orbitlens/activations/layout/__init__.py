@@ -19,7 +19,7 @@ from orbitlens.activations.layout._axes import (
     layouts_of,
     read_layout,
 )
-from orbitlens.activations.layout.find_layouts import Layouts, Unclear, find_layouts, grid_of
+from orbitlens.activations.layout._find_layouts import Layouts, Unclear, find_layouts, grid_of
 
 __all__ = [
     "Layouts",

@@ -172,11 +172,11 @@ def _with_places(axes: list[Axis], channel: int) -> OutputAxes | None:
     places = [axis for at, axis in enumerate(axes) if at != channel]
     atoms = [atom for axis in places for atom in axis or ()]
     names = [atom.name for atom in atoms if atom.kind == PLACE]
-    if any(atom.inner for atom in atoms) or len(places) not in PLACE_LETTERS:
-        return None
     if len(places) == 1:
         first, grid = _tokens(places[0])
         return OutputAxes(_insert(("l",), channel), first, grid)
+    if any(atom.inner for atom in atoms) or len(places) not in PLACE_LETTERS:
+        return None
     if len(names) < len(atoms) or any(axis is not None and len(axis) > 1 for axis in places):
         return None
     letters = PLACE_LETTERS[len(places)]

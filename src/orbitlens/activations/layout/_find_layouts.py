@@ -222,6 +222,8 @@ class _Probe:
         if self._moved is None:
             self._moved = self._run(action.orbit(self._inputs).flatten(0, 1))
         output = self._moved[layer]
+        if len(output) != action.group.order:
+            return math.inf
         places = axes.places(tuple(output.shape))
         try:
             moves = grid_of(action, places)
@@ -250,6 +252,8 @@ class _Probe:
             changed[where] = changed[where].flip(1) + 1 if changed.is_floating_point() else 0
             self._changed = self._run(torch.cat([self._inputs, changed]))
         output = self._changed[layer]
+        if len(output) != 2:
+            return False
         energy = axes.rows((output[1] - output[0])[None])[0].square().double()
         shares = [_share(energy.sum(1 - axis)) for axis in (0, 1)]
         return 0 < shares[0] < _LOCAL and shares[1] > _SPREAD * shares[0]
