@@ -5,7 +5,7 @@ axis of size 1 has no atoms, and None stands for an axis about which nothing is 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 BATCH, CHANNEL, PLACE, TOKENS, LOST, UNCLEAR = "batch", "channel", "place", "tokens", "lost", "?"
@@ -24,6 +24,7 @@ class Atom:
         piece: Parent and index in it, for a factor of another atom; index 0 is the outer factor.
         first: Of tokens, how many of them are no places.
         places: Of tokens, the atoms of their places; empty if these are not a whole grid.
+        flipped: Whether places run backwards.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Atom:
     piece: tuple["Atom", int] | None = None
     first: int = 0
     places: tuple["Atom", ...] = ()
+    flipped: bool = False
 
     @property
     def inner(self) -> bool:
@@ -75,7 +77,8 @@ def resized(axis: Axis, size: int) -> Axis:
         return None
     if kind in (TOKENS, "mixed") or (kind == PLACE and len(axis) > 1):
         kind = LOST
-    return of_kind(kind, size, axis[0].name)
+    changed = of_kind(kind, size, axis[0].name)
+    return tuple(replace(atom, flipped=axis[0].flipped) for atom in changed or ())
 
 
 def joined(axes: list[Axis], size: int) -> Axis:
@@ -157,7 +160,10 @@ def _alike(one: Axis, other: Axis) -> bool:
     kinds = kind_of_axis(one), kind_of_axis(other)
     if CHANNEL in kinds or "mixed" in kinds or kinds[0] != kinds[1]:
         return kinds[0] == kinds[1]
-    names = [[(atom.name, atom.first, atom.size) for atom in axis or ()] for axis in (one, other)]
+    names = [
+        [(atom.name, atom.first, atom.size, atom.flipped) for atom in axis or ()]
+        for axis in (one, other)
+    ]
     return names[0] == names[1]
 
 

@@ -23,7 +23,8 @@ from orbitlens.activations.layout._atoms import (
     unclear,
 )
 from orbitlens.activations.layout._axes import PLACE_LETTERS, OutputAxes
-from orbitlens.activations.layout._rules import Call, axes_after, tensors_in
+from orbitlens.activations.layout._call import Call, tensors_in
+from orbitlens.activations.layout._rules import axes_after
 
 
 @final
@@ -167,11 +168,13 @@ def _channel_axis(axes: list[Axis], kinds: list[str], sizes: tuple[int, ...]) ->
     return single[0] if single[0] == 0 else single[-1]
 
 
-def _with_places(axes: list[Axis], channel: int) -> OutputAxes | None:
+def _with_places(axes: list[Axis], channel: int) -> OutputAxes | str | None:
     """Return the axes of channels at places; None if these places are of no map."""
     places = [axis for at, axis in enumerate(axes) if at != channel]
     atoms = [atom for axis in places for atom in axis or ()]
     names = [atom.name for atom in atoms if atom.kind == PLACE]
+    if len(places) > 1 and any(atom.flipped for atom in atoms):
+        return "its places run backwards"
     if len(places) == 1:
         first, grid = _tokens(places[0])
         return OutputAxes(_insert(("l",), channel), first, grid)
@@ -195,7 +198,8 @@ def _tokens(axis: Axis) -> tuple[int | None, tuple[int, ...] | None]:
         return 0, ()
     tokens = axis[0] if axis[0].kind == TOKENS else None
     places = axis if tokens is None else tokens.places
-    in_order = [atom.name for atom in places] == list(range(len(places)))
+    named = [atom.name for atom in places] == list(range(len(places)))
+    in_order = named and not any(atom.flipped for atom in places)
     grid = tuple(atom.size for atom in places) if in_order else ()
     return (0 if tokens is None else tokens.first), grid
 
