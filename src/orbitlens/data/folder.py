@@ -268,5 +268,6 @@ def _unreadable(subject: str, reason: str) -> OrbitLensError:
         subject,
         expected="a whole PNG, JPEG, TIFF, WebP or BMP image of at most 16 bits per channel",
         received=f"an error: {reason}",
-        remedy='repair or shrink it, or pass unreadable="skip" (command line: --unreadable skip)',
+        remedy='repair, convert or shrink it, or pass unreadable="skip" (command line: '
+        "--unreadable skip)",
     )
