@@ -1,6 +1,7 @@
 """The facts by which a checkpoint recognises its training."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,14 @@ def test_a_store_is_known_by_its_shape_and_its_inputs() -> None:
     store, moved = (store_from_array(each, group=cyclic(3)) for each in (array, array + 1))
     assert store_identity(store).endswith("20 x 1 x C3 x 4")
     assert store_identity(store) != store_identity(moved)
+
+
+def test_a_store_on_disk_is_known_by_its_numbers(tmp_path: Path) -> None:
+    """Of the same inputs through a network with other weights."""
+    array, how = np.ones((20, 3, 4)), {"group": cyclic(3), "digest": "0" * 16}
+    one = store_from_array(array, out=tmp_path / "one", **how)  # type: ignore[arg-type]
+    other = store_from_array(array + 1, out=tmp_path / "other", **how)  # type: ignore[arg-type]
+    assert store_identity(one) != store_identity(other)
 
 
 def test_samples_are_known_by_their_numbers_in_order() -> None:

@@ -217,8 +217,23 @@ def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 4
         file.write_bytes(damaged)
-        with pytest.raises(OrbitLensError, match="expected checksum .* it is damaged"):
+        with pytest.raises(OrbitLensError, match="expected the numbers .* it is damaged"):
             fit(topk(), STORE, epochs=1, checkpoint=file)
+
+
+@pytest.mark.parametrize(
+    ("written", "changed"),
+    [(rb"\"epoch\": 1", rb"\"epoch\": 0"), (rb"\"batch\": 0", rb"\"batch\": 1")],
+)
+def test_a_place_that_was_changed_is_found(tmp_path: Path, written: bytes, changed: bytes) -> None:
+    """The numbers are whole, but would go on from another step."""
+    file = tmp_path / "a"
+    fit(topk(), STORE, epochs=1, checkpoint=file)
+    whole = file.read_bytes()
+    assert whole.count(written) == 1
+    file.write_bytes(whole.replace(written, changed))
+    with pytest.raises(OrbitLensError, match="the record that were written.* it is damaged"):
+        fit(topk(), STORE, epochs=1, checkpoint=file)
 
 
 def test_a_checkpoint_is_safetensors_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import one_line_errors
+from orbitlens.files import check_regular, digest_of, one_line_errors
 from orbitlens.processes import SAME_REQUEST, stopping_signals
 from orbitlens.sae import SAE
 from orbitlens.training._views import Objective
@@ -58,20 +58,27 @@ class Checkpoint:
         """Return tensors and place of an earlier training; None if there is no file."""
         if not self.path.exists():
             return None
+        check_regular(self.path)
         try:
             with safe_open(self.path, "pt") as file:
                 record = json.loads((file.metadata() or {})[_FORMAT])
                 # Copied, since products round differently in memory that torch did not align.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            # Checkpoints of earlier versions have a checksum of their numbers alone.
+            seal = record.pop("seal", None)
+            fits = _checksum(tensors) == record["checksum"]
+            fits = fits and seal in (None, _seal(record, tensors))
+            self._check(record)
+            place = {name: int(record["place"][name]) for name in ("epoch", "batch")}
+        except OrbitLensError:
+            raise
+        except Exception as error:  # a header that was changed can raise almost anything
             received = f"{type(error).__name__}: {one_line(error)}"
             raise self._refusal("a checkpoint of `fit`", received) from error
-        self._check(record)
-        computed = _checksum(tensors)
-        if computed != record["checksum"]:
-            expected = f"checksum {record['checksum']:08x} from when it was written"
-            raise self._refusal(expected, f"{computed:08x}", "it is damaged; ")
-        return tensors, record["place"]
+        if not fits:
+            expected = "the numbers and the record that were written, by their checksum"
+            raise self._refusal(expected, "others", "it is damaged; ")
+        return tensors, place
 
     def _refusal(self, expected: str, received: str, remedy: str = "") -> OrbitLensError:
         return OrbitLensError(
@@ -98,12 +105,13 @@ class Checkpoint:
     def write(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
         """Replace the file by a new one."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        record = {
+        record: dict[str, Any] = {
             "schema": _SCHEMA,
             "settings": self._settings,
             "place": dict(place),
             "checksum": _checksum(whole),
         }
+        record["seal"] = _seal(record, whole)
         with one_line_errors(self.path):
             self._room.mkdir(exist_ok=True)
             try:
@@ -165,6 +173,12 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
     return checksum
 
 
+def _seal(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of everything but the numbers, for which the record has a checksum."""
+    shapes = {name: [str(each.dtype), *each.shape] for name, each in tensors.items()}
+    return digest_of({**record, "tensors": shapes})
+
+
 def sae_parts(sae: SAE) -> str:
     """Return the parts of an SAE and their widths, as in "LinearEncoder, TopK, ..., k 2"."""
     names = ", ".join(type(part).__name__ for part in sae.children())
@@ -174,7 +188,8 @@ def sae_parts(sae: SAE) -> str:
 def store_identity(store: ActivationStore) -> str:
     """Return the shape of a store and the origin of its activations."""
     shape = f"{store.n} x {store.positions} x {store.group.name} x {store.dim}"
-    return f"{store.model}:{store.layer}, inputs {store.digest}, {shape}"
+    numbers = f", numbers {store.fingerprint}" if store.fingerprint else ""
+    return f"{store.model}:{store.layer}, inputs {store.digest}, {shape}{numbers}"
 
 
 def objective_name(objective: Objective) -> str:
