@@ -11,7 +11,7 @@ import torch
 import orbitlens as ol
 from orbitlens import groups
 from orbitlens.activations import ActivationStore, store_from_array
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.reps import direct_sum, homomorphism_errors, irreps, regular
 from orbitlens.testing import TransportContract
 from orbitlens.transport import (
@@ -22,6 +22,7 @@ from orbitlens.transport import (
     frequencies,
     lie,
     low_rank,
+    measure_layer,
     spatial,
 )
 from orbitlens.transport._token_kinds import mean_map, move_mean, tokens_before_places
@@ -303,12 +304,17 @@ def test_every_sample_needs_its_element_and_every_setting_a_meaning() -> None:
         fit_transport(store, "low_rank", ranq=3)
 
 
-def test_a_layer_of_constant_numbers_is_predicted_exactly() -> None:
-    found = [
-        fit_transport(store_from_array(torch.ones(50, 4, 3), group=groups.cyclic(4)), method)
-        for method in ("identity", "least_squares", "exact")
-    ]
-    assert [rho.r2 for rho in found] == [1.0, 1.0, 1.0]
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_r2_of_constant_activations_has_no_value(noise: float) -> None:
+    orbits = torch.full((50, 4, 3), 5.0) + noise * torch.randn(50, 4, 3)
+    store = store_from_array(orbits, group=groups.cyclic(4), layer="dead")
+    for method in ("identity", "least_squares", "exact"):
+        with pytest.warns(OrbitLensWarning, match="layer 'dead': its activations are constant"):
+            rho = fit_transport(store, method)
+        assert math.isnan(rho.r2)
+        torch.testing.assert_close(rho.matrices, torch.eye(3).repeat(4, 1, 1))
+    with pytest.raises(OrbitLensError, match="layer 'dead': expected activations that vary"):
+        measure_layer(store)
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 3])

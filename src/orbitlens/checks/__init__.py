@@ -11,6 +11,8 @@ as_samples       samples by index or by a boolean mask, as int64 indices
 as_count         a whole number in a range
 as_number        a finite number
 as_seed          a seed, a whole number from 0
+usable_memory    bytes of the machine or its container
+check_memory     refuses work that needs more
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
 
@@ -22,6 +24,7 @@ from orbitlens.checks._arrays import (
     as_samples,
     as_tensor,
 )
+from orbitlens.checks._memory import check_memory, usable_memory
 from orbitlens.checks._numbers import as_count, as_number, as_seed
 from orbitlens.checks._torch import usual_torch
 
@@ -35,5 +38,7 @@ __all__ = [
     "as_samples",
     "as_seed",
     "as_tensor",
+    "check_memory",
+    "usable_memory",
     "usual_torch",
 ]

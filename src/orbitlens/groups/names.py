@@ -30,7 +30,7 @@ def from_name(name: str) -> Group:
         >>> from_name("c2xd3").order
         12
     """
-    factors = [_factor(factor.strip(), name) for factor in name.upper().split("X")]
+    factors = [_factor(factor.strip(), name) for factor in str(name).upper().split("X")]
     order = math.prod(factor.order for factor in factors)
     if order > LARGEST_ORDER:
         raise OrbitLensError(
@@ -60,14 +60,14 @@ def as_group(group: Group | str) -> Group:
     )
 
 
-def product(left: Group, right: Group) -> Group:
+def product(left: Group | str, right: Group | str) -> Group:
     """Return the direct product, (g, h)(g', h') = (gg', hh').
 
     Element i |H| + j is the pair (g_i, h_j).
 
     Args:
-        left: The first factor G.
-        right: The second factor H.
+        left: The first factor G, or its name.
+        right: The second factor H, or its name.
 
     Returns:
         The group of order |G| |H|, with elements named "(g, h)".
@@ -77,6 +77,7 @@ def product(left: Group, right: Group) -> Group:
         >>> product(cyclic(2), cyclic(3)).element_names[4]
         '(r, r)'
     """
+    left, right = as_group(left), as_group(right)
     m, n = left.order, right.order
     table = left.table[:, None, :, None] * n + right.table[None, :, None, :]
     shift = len(left.generators)

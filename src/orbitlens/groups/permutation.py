@@ -1,11 +1,13 @@
 """Groups of permutations: the group that generators span, and the symmetric group S_n."""
 
 import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups._laws import LARGEST_ORDER, all_words
 from orbitlens.groups.base import Group
@@ -83,7 +85,7 @@ def symmetric(n: int) -> Group:
         >>> symmetric(4).order, len(symmetric(4).conjugacy_classes)
         (24, 5)
     """
-    if not 1 <= n <= _LARGEST_N:
+    if not 1 <= as_count("n", n, least=0) <= _LARGEST_N:
         raise OrbitLensError(
             "`n` of symmetric(n)",
             expected=f"1 to {_LARGEST_N}",
@@ -146,7 +148,15 @@ def permutations(
 
 
 def _checked(generators: Sequence[Sequence[int]]) -> list[_Permutation]:
-    gens = [tuple(int(i) for i in generator) for generator in generators]
+    try:
+        gens = [tuple(operator.index(i) for i in generator) for generator in generators]
+    except TypeError:
+        raise OrbitLensError(
+            "`generators`",
+            expected="a list of permutations, each a list of whole numbers",
+            received=type(generators).__name__,
+            remedy="give the image of each point",
+        ) from None
     for generator in gens:
         if sorted(generator) != list(range(len(gens[0]))):
             raise OrbitLensError(

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
+from orbitlens.groups._laws import LARGEST_ORDER
 from orbitlens.groups.base import Group
 
 
@@ -24,7 +26,7 @@ def cyclic(n: int) -> Group:
         >>> cyclic(4).table[3].tolist()
         [3, 0, 1, 2]
     """
-    _check_turns("cyclic", n)
+    n = _turns("cyclic", n)
     powers = np.arange(n)
     return Group(
         name=f"C{n}",
@@ -55,7 +57,7 @@ def dihedral(n: int) -> Group:
         >>> group.element_names[group.multiply(4, 1)]  # s r = r^-1 s
         'r^3 s'
     """
-    _check_turns("dihedral", n)
+    n = _turns("dihedral", n)
     q, p = np.divmod(np.arange(2 * n), n)
     turns = (p[:, None] + np.where(q[:, None] == 1, -p, p)) % n
     generators = (1, n) if n > 1 else (1,)
@@ -88,14 +90,15 @@ def turns_and_flips(group: Group) -> tuple[int, bool] | None:
     return next(iter(found), None)
 
 
-def _check_turns(family: str, n: int) -> None:
-    if n < 1:
+def _turns(family: str, n: int) -> int:
+    if as_count("n", n, least=0, most=LARGEST_ORDER) < 1:
         raise OrbitLensError(
             f"`n` of {family}(n)",
             expected="at least 1",
             received=n,
             remedy="choose the number of turns",
         )
+    return int(n)
 
 
 def _power(letter: str, exponent: int) -> str:

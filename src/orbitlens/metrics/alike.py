@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from orbitlens.checks import as_number
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE
@@ -45,8 +46,15 @@ def alike_atoms(sae: SAE, transport: Transport | None = None, *, above: float = 
         >>> alike_atoms(sae)
         1
     """
-    if not 0 <= above < 1:
+    if not 0 <= as_number("above", above, "from 0 to below 1") < 1:
         raise out_of_range("above", "from 0 to below 1", above)
+    if not isinstance(sae, SAE):
+        raise OrbitLensError(
+            "`sae`",
+            expected="an SAE",
+            received=type(sae).__name__,
+            remedy="give the SAE itself, not its weights",
+        )
     if isinstance(sae.dictionary, OrbitDictionary):
         tied, rows = sae.dictionary.tied, sae.dictionary.atoms.detach()
         return _count(rows, tied.orbits, sae.dictionary.group.order, above)

@@ -5,15 +5,17 @@ Source: the toy experiment of Erdogan & Lucic, arXiv 2511.09432 (top-m detection
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_flags, as_seed
 from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Numbers
 
 
 def feature_detection(
-    codes: Float[Tensor, "n latents"],
-    present: Bool[Tensor, "n features"],
+    codes: Numbers,
+    present: Numbers,
     *,
     m: int,
     seed: int = 0,
@@ -48,9 +50,10 @@ def feature_detection(
     from orbitlens.probe.logistic import logistic_predictions
     from orbitlens.probe.scores import binary_f1
 
+    codes = as_axes("codes", codes, "n latents").detach().cpu()
+    present = as_flags("present", present, "n features", size=len(codes)).cpu()
     check_kept_count("`m`", m, codes.shape[1])
-    codes, present = codes.detach().cpu(), present.cpu()
-    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(as_seed(seed)))
     train, test = order[: len(codes) // 2], order[len(codes) // 2 :]
     ranking = rank_latents(codes[train], present[train])
     scores = []

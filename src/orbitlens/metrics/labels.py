@@ -14,13 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_number
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
 from orbitlens.metrics._sentences import symmetry_sentence
 from orbitlens.metrics.sparsity import firing_rates
 from orbitlens.reps import character_norm, homomorphism_errors, irreps
 from orbitlens.sae._stabilisers import TOLERANCE, cosets, stabilisers
 from orbitlens.sae.model import SAE, orbit_dictionary
+from orbitlens.typing import Numbers
 
 _EXACT = 1e-3
 
@@ -47,10 +49,10 @@ class SymmetryLabel:
 
 
 def symmetry_labels(
-    directions: Float[Tensor, "latents dim"],
-    group: Group,
-    matrices: Float[Tensor, "group dim dim"],
-    codes: Float[Tensor, "n group latents"] | None = None,
+    directions: Numbers,
+    group: Group | str,
+    matrices: Numbers,
+    codes: Numbers | None = None,
     *,
     tolerance: float = TOLERANCE,
 ) -> list[SymmetryLabel]:
@@ -65,7 +67,7 @@ def symmetry_labels(
 
     Args:
         directions: One per latent, such as `sae.W_dec`, of any length but 0, shape [latents, dim].
-        group: The group.
+        group: The group, or its name.
         matrices: A representation of it, such as `transport.matrices`, shape [|G|, dim, dim]; it
             need not be orthogonal.
         codes: z(gx) along the orbits of samples, shape [n, |G|, latents]; None (default) for labels
@@ -88,17 +90,21 @@ def symmetry_labels(
         >>> [round(share, 2) for share in label.irrep_shares], label.stabiliser, label.sentence
         ([0.5, 0.5, 0.0], (0, 2), 'two-fold: unchanged by a half turn')
     """
+    group = as_group(group)
+    directions = as_axes("directions", directions, "latents dim", finite=False)
+    matrices = as_axes("matrices", matrices, "group dim dim")
     _check_directions(directions)
     _check_matrices(matrices, group, directions.shape[1])
     rates = None
     if codes is not None:
+        codes = as_axes("codes", codes, "n group latents")
         _check_codes(codes, (group.order, len(directions)), "[n, elements, latents] along orbits")
         rates = firing_rates(codes.detach().cpu().flatten(1)).unflatten(0, codes.shape[1:])
     rows = directions.detach().cpu().double()
     return _labels(group, _cosines(rows, matrices.detach().cpu().double()), rates, tolerance)
 
 
-def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> list[SymmetryLabel]:
+def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
     """Label each atom of an orbit SAE, with one label for all its orientations.
 
     Args:
@@ -127,6 +133,7 @@ def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> li
     dictionary = orbit_dictionary(sae)
     rates = None
     if codes is not None:
+        codes = as_axes("codes", codes, "n latents")
         _check_codes(codes, (dictionary.d_sae,), "[n, elements * atoms]")
         fires = (orientation_codes(sae, codes) != 0).flatten(1)
         rates = firing_rates(fires.double()).unflatten(0, (dictionary.group.order, -1))
@@ -137,9 +144,7 @@ def atom_labels(sae: SAE, codes: Float[Tensor, "n latents"] | None = None) -> li
 
 
 @torch.no_grad()
-def orientation_codes(
-    sae: SAE, codes: Float[Tensor, "*axes latents"]
-) -> Float[Tensor, "*axes group atoms"]:
+def orientation_codes(sae: SAE, codes: Numbers) -> Float[Tensor, "*axes group atoms"]:
     """Return the strength of each atom of an orbit SAE in each orientation.
 
         s[g, c] = max over h in the stabiliser of atom c of z[gh, c]
@@ -154,9 +159,10 @@ def orientation_codes(
         Strengths, on the CPU, shape [..., |G|, n_atoms].
 
     Raises:
-        OrbitLensError: If the SAE is no orbit SAE.
+        OrbitLensError: If the SAE is no orbit SAE, or the codes are of another width.
     """
     dictionary = orbit_dictionary(sae)
+    codes = as_axes("codes", codes, "... latents", sizes={"latents": dictionary.d_sae})
     by_element = dictionary.by_element(codes.detach().cpu())
     coset = cosets(dictionary.group, dictionary.stabilisers.cpu()).expand_as(by_element)
     lowest = torch.full_like(by_element, -torch.inf)
@@ -178,8 +184,9 @@ def _labels(
     rates: Float[Tensor, "group latents"] | None,
     tolerance: float,
 ) -> list[SymmetryLabel]:
-    if not 0 <= tolerance < 1:
-        raise out_of_range("tolerance", "from 0 to below 1, which merges everything", tolerance)
+    span = "from 0 to below 1, which merges everything"
+    if not 0 <= as_number("tolerance", tolerance, span) < 1:
+        raise out_of_range("tolerance", span, tolerance)
     alone = stabilisers(group, cosines, tolerance).T
     moved = (1 - cosines).max().item() if cosines.numel() else 0.0
     if alone.all() and moved > TOLERANCE:

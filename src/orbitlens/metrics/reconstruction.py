@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Numbers
 
 _ROWS_AT_ONCE = 8192
 
@@ -26,9 +28,7 @@ def squared_error(
     return mse_loss(x_hat, x, reduction="none").sum(dim=-1)
 
 
-def mse(
-    x: Float[Tensor, "batch dim"], x_hat: Float[Tensor, "batch dim"]
-) -> Float[Tensor, " batch"]:
+def mse(x: Numbers, x_hat: Numbers) -> Float[Tensor, " batch"]:
     """Return the mean squared error of each sample.
 
     mse[i] = ||x_i - x_hat_i||^2 / dim
@@ -47,12 +47,11 @@ def mse(
         >>> mse(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)).item()
         12.5
     """
+    x, x_hat = _rows(x, x_hat)
     return squared_error(x, x_hat) / x.shape[-1]
 
 
-def explained_variance(
-    x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"]
-) -> Float[Tensor, ""]:
+def explained_variance(x: Numbers, x_hat: Numbers) -> Float[Tensor, ""]:
     """Return the share of the variance of a whole set that its reconstructions explain.
 
     1 - sum_i ||x_i - x_hat_i||^2 / sum_i ||x_i - mean(x)||^2
@@ -79,7 +78,7 @@ def explained_variance(
     return _stats_of(x, x_hat).explained_variance
 
 
-def normalised_mse(x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
+def normalised_mse(x: Numbers, x_hat: Numbers) -> Float[Tensor, ""]:
     """Return the fraction of variance unexplained (FVU), 1 - explained variance.
 
     sum_i ||x_i - x_hat_i||^2 / sum_i ||x_i - mean(x)||^2
@@ -124,7 +123,7 @@ class ReconstructionStats:
         self._origin: Tensor | None = None
         self._mean = self._scatter = self._error = torch.zeros((), dtype=torch.float64)
 
-    def update(self, x: Float[Tensor, "batch dim"], x_hat: Float[Tensor, "batch dim"]) -> None:
+    def update(self, x: Numbers, x_hat: Numbers) -> None:
         """Add a batch.
 
         Args:
@@ -134,7 +133,7 @@ class ReconstructionStats:
         Raises:
             OrbitLensError: If the shapes differ, the batch is empty or `dim` has changed.
         """
-        _check_same_shape(x, x_hat)
+        x, x_hat = _rows(x, x_hat)
         _check_batch(x, self._origin)
         x, x_hat = x.detach().double(), x_hat.detach().double()
         if self._origin is None:
@@ -191,15 +190,25 @@ class ReconstructionStats:
         return self._origin
 
 
-def _stats_of(x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"]) -> ReconstructionStats:
+def _stats_of(x: Numbers, x_hat: Numbers) -> ReconstructionStats:
     """Accumulate a set in memory, a part at a time so that the float64 copies stay small."""
-    _check_same_shape(x, x_hat)
+    x, x_hat = _rows(x, x_hat)
     stats = ReconstructionStats()
     for part, part_hat in zip(
         torch.split(x, _ROWS_AT_ONCE), torch.split(x_hat, _ROWS_AT_ONCE), strict=True
     ):
         stats.update(part, part_hat)
     return stats
+
+
+def _rows(x: Numbers, x_hat: Numbers) -> tuple[Tensor, Tensor]:
+    """Return activations and reconstructions at the door; NaN shows in every figure of them."""
+    x, x_hat = (
+        as_axes(name, value, "batch dim", finite=False)
+        for name, value in (("x", x), ("x_hat", x_hat))
+    )
+    _check_same_shape(x, x_hat)
+    return x, x_hat
 
 
 def _check_same_shape(x: Tensor, x_hat: Tensor) -> None:

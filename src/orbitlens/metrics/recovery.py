@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.checks import as_axes
+from orbitlens.errors import missing_extra
+from orbitlens.typing import Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +30,9 @@ class Recovery:
 
 
 def feature_recovery(
-    W_dec: Float[Tensor, "latents dim"],
-    features: Float[Tensor, "features dim"],
-    matrices: Float[Tensor, "group dim dim"] | None = None,
+    W_dec: Numbers,
+    features: Numbers,
+    matrices: Numbers | None = None,
 ) -> Recovery:
     """Match latents to true features one to one, and return the mean cosine similarity (MMCS).
 
@@ -63,7 +65,11 @@ def feature_recovery(
         from scipy.optimize import linear_sum_assignment
     except ImportError:
         raise missing_extra("scipy", extra="metrics") from None
-    _check(W_dec, features)
+    W_dec = as_axes("W_dec", W_dec, "latents dim")
+    features = as_axes("features", features, "features dim", sizes={"dim": W_dec.shape[1]}, least=1)
+    if matrices is not None:
+        sizes = {"dim": W_dec.shape[1]}
+        matrices = as_axes("matrices", matrices, "group dim dim", sizes=sizes, least=1)
     similarity = _similarity(
         W_dec.detach().cpu().double(), features.detach().cpu().double(), matrices
     )
@@ -95,18 +101,3 @@ def _unit(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
     """Scale rows to norm 1 and leave zero rows at zero."""
     norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     return rows / torch.where(norms == 0, 1.0, norms)
-
-
-def _check(W_dec: Tensor, features: Tensor) -> None:
-    if len(features) == 0:
-        raise OrbitLensError(
-            "`features`", expected="at least one row", received=0, remedy="pass the true features"
-        )
-    for name, rows in (("`W_dec`", W_dec), ("`features`", features)):
-        if not torch.isfinite(rows).all():
-            raise OrbitLensError(
-                name,
-                expected="finite values",
-                received="nan or infinity",
-                remedy="check that the training has not diverged",
-            )

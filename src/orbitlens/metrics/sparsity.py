@@ -4,8 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes
+from orbitlens.typing import Numbers
 
-def l0(codes: Float[Tensor, "batch latents"]) -> Float[Tensor, " batch"]:
+
+def l0(codes: Numbers) -> Float[Tensor, " batch"]:
     """Return the number of latents that fire for each sample.
 
     l0[i] = |{j : codes[i, j] != 0}|
@@ -20,10 +23,10 @@ def l0(codes: Float[Tensor, "batch latents"]) -> Float[Tensor, " batch"]:
         >>> l0(torch.tensor([[0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
         [2.0, 0.0]
     """
-    return (codes != 0).sum(dim=-1).to(torch.float32)
+    return (_checked(codes, least=0) != 0).sum(dim=-1).to(torch.float32)
 
 
-def firing_rates(codes: Float[Tensor, "n latents"]) -> Float[Tensor, " latents"]:
+def firing_rates(codes: Numbers) -> Float[Tensor, " latents"]:
     """Return the share of samples for which each latent fires.
 
     rate[j] = |{i : codes[i, j] != 0}| / n
@@ -38,10 +41,10 @@ def firing_rates(codes: Float[Tensor, "n latents"]) -> Float[Tensor, " latents"]
         >>> firing_rates(torch.tensor([[0.0, 2.0], [0.0, 3.0], [0.0, 0.0], [1.0, 1.0]])).tolist()
         [0.25, 0.75]
     """
-    return (codes != 0).to(torch.float64).mean(dim=0)
+    return (_checked(codes) != 0).to(torch.float64).mean(dim=0)
 
 
-def dead_latents(codes: Float[Tensor, "n latents"]) -> Int[Tensor, ""]:
+def dead_latents(codes: Numbers) -> Int[Tensor, ""]:
     """Return the number of latents that fire for no sample of a set.
 
     Args:
@@ -55,4 +58,8 @@ def dead_latents(codes: Float[Tensor, "n latents"]) -> Int[Tensor, ""]:
         >>> dead_latents(torch.tensor([[0.0, 2.0, 0.0], [0.0, 3.0, 1.0]])).item()
         1
     """
-    return (codes == 0).all(dim=0).sum()
+    return (_checked(codes) == 0).all(dim=0).sum()
+
+
+def _checked(codes: Numbers, *, least: int = 1) -> Float[Tensor, "n latents"]:
+    return as_axes("codes", codes, "n latents", least=least, finite=False)

@@ -4,11 +4,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_count, as_flags, as_seed
 from orbitlens.errors import missing_extra
 from orbitlens.probe.scores import binary_f1
+from orbitlens.typing import Numbers
 
 _TREES = 100
 _BINS = 64
+LARGEST_SEED = 2**31 - 1
+"""The largest that XGBoost takes."""
 _SETTINGS = {
     "objective": "binary:logistic",
     "tree_method": "hist",
@@ -23,10 +27,10 @@ _SETTINGS = {
 
 
 def boosted_f1(
-    train_x: Float[Tensor, "train dim"],
-    train_y: Bool[Tensor, " train"],
-    test_x: Float[Tensor, "test dim"],
-    test_y: Bool[Tensor, " test"],
+    train_x: Numbers,
+    train_y: Numbers,
+    test_x: Numbers,
+    test_y: Numbers,
     *,
     seed: int = 0,
     threads: int = 1,
@@ -56,6 +60,7 @@ def boosted_f1(
         if nothing is positive or found to be.
 
     Raises:
+        OrbitLensError: If arguments do not fit together, or a number is out of range or not finite.
         MissingExtraError: If xgboost is not installed.
 
     Example:
@@ -64,6 +69,11 @@ def boosted_f1(
         >>> boosted_f1(x, x[:, 0] > 12, x, x[:, 0] > 12)
         1.0
     """
+    train_x = as_axes("train_x", train_x, "train dim", least=1)
+    test_x = as_axes("test_x", test_x, "test dim", sizes={"dim": train_x.shape[1]}, least=1)
+    train_y = as_flags("train_y", train_y, "train", size=len(train_x))
+    test_y = as_flags("test_y", test_y, "test", size=len(test_x))
+    seed, threads = as_seed(seed, most=LARGEST_SEED), as_count("threads", threads)
     return boosted_f1_by_task(
         train_x, train_y[:, None], test_x, test_y[:, None], seed=seed, threads=threads
     )[0]

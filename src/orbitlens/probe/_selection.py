@@ -1,15 +1,15 @@
 """Selection of latents: those whose codes differ most between the classes."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_count, as_flags
 from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Numbers
 
 
-def rank_latents(
-    codes: Float[Tensor, "n latents"], labels: Bool[Tensor, "n tasks"]
-) -> Int[Tensor, "tasks latents"]:
+def rank_latents(codes: Numbers, labels: Numbers) -> Int[Tensor, "tasks latents"]:
     """Rank the latents for many binary tasks at once, by their absolute class-mean difference.
 
     difference[task, j] = |mean of z_j over positives - mean of z_j over negatives|
@@ -29,6 +29,8 @@ def rank_latents(
         >>> rank_latents(codes, torch.tensor([[True], [False]])).tolist()
         [[1, 0]]
     """
+    codes = as_axes("codes", codes, "n latents")
+    labels = as_flags("labels", labels, "n tasks", size=len(codes)).to(codes.device)
     values, positive = codes.detach().double(), labels.double()
     positives = positive.sum(dim=0)[:, None]
     negatives = len(codes) - positives
@@ -38,9 +40,7 @@ def rank_latents(
     return _largest_first(torch.where(constant, 0.0, difference.abs()))
 
 
-def largest_mean_difference(
-    codes: Float[Tensor, "n latents"], labels: Bool[Tensor, " n"], t: int
-) -> Int[Tensor, " t"]:
+def largest_mean_difference(codes: Numbers, labels: Numbers, t: int) -> Int[Tensor, " t"]:
     """Return the t latents with the largest absolute class-mean difference.
 
     Source: the Shapes probes of Erdogan & Lucic, arXiv 2511.09432.
@@ -61,13 +61,13 @@ def largest_mean_difference(
         >>> largest_mean_difference(codes, torch.tensor([True, False]), t=2).tolist()
         [2, 1]
     """
+    codes = as_axes("codes", codes, "n latents")
     check_kept_count("`t`", t, codes.shape[1])
-    return rank_latents(codes, labels[:, None])[0, :t]
+    positives = as_flags("labels", labels, "n", size=len(codes))
+    return rank_latents(codes, positives[:, None])[0, :t]
 
 
-def largest_between_class_variance(
-    codes: Float[Tensor, "n latents"], labels: Int[Tensor, " n"], t: int
-) -> Int[Tensor, " t"]:
+def largest_between_class_variance(codes: Numbers, labels: Numbers, t: int) -> Int[Tensor, " t"]:
     """Return the t latents whose class means differ most, for any number of classes.
 
     variance[j] = sum_c (n_c / n) (mean of z_j over class c - mean of z_j)^2
@@ -90,6 +90,8 @@ def largest_between_class_variance(
         >>> largest_between_class_variance(codes, torch.tensor([7, 7, 9]), t=1).tolist()
         [0]
     """
+    codes = as_axes("codes", codes, "n latents", least=1)
+    labels = as_classes("labels", labels, len(codes)).to(codes.device)
     check_kept_count("`t`", t, codes.shape[1])
     values = codes.detach().double()
     _, classes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
@@ -100,13 +102,26 @@ def largest_between_class_variance(
 
 def check_kept_count(name: str, kept: int, latents: int) -> None:
     """Raise unless `kept`, which the caller calls `name`, is from 1 to `latents`."""
-    if not 1 <= kept <= latents:
+    if not 1 <= as_count(name.strip("`"), kept, least=0) <= latents:
         raise OrbitLensError(
             name,
             expected=f"from 1 to {latents} latents",
             received=kept,
             remedy="keep as many as there are, or fewer",
         )
+
+
+def as_classes(name: str, labels: Numbers, n: int) -> Int[Tensor, " n"]:
+    """Return the class of each of n samples, any whole numbers."""
+    classes = as_axes(name, labels, "n", dtype=torch.float64, sizes={"n": n})
+    if not torch.equal(classes, classes.round()):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="classes, whole numbers",
+            received="fractions",
+            remedy="number the classes",
+        )
+    return classes.long()
 
 
 def _largest_first(values: Float[Tensor, "*tasks latents"]) -> Int[Tensor, "*tasks latents"]:

@@ -8,7 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_indices
 from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.probe._selection import as_classes
+from orbitlens.typing import Numbers
 
 _MAX_STEPS = 3000
 
@@ -27,11 +30,11 @@ class LogisticScores:
 
 
 def logistic_scores(
-    train_codes: Float[Tensor, "train latents"],
-    train_labels: Int[Tensor, " train"],
-    test_codes: Float[Tensor, "test latents"],
-    test_labels: Int[Tensor, " test"],
-    kept: Int[Tensor, " kept"],
+    train_codes: Numbers,
+    train_labels: Numbers,
+    test_codes: Numbers,
+    test_labels: Numbers,
+    kept: Numbers,
 ) -> LogisticScores:
     """Fit a logistic probe to the kept latents and score it on test samples.
 
@@ -59,10 +62,11 @@ def logistic_scores(
         >>> logistic_scores(codes, labels, codes, labels, torch.tensor([0]))
         LogisticScores(accuracy=1.0, macro_f1=1.0)
     """
+    test_codes = as_axes("test_codes", test_codes, "test latents", least=1)
+    true = as_classes("test_labels", test_labels, len(test_codes)).cpu().numpy()
     predicted = logistic_predictions(train_codes, train_labels, test_codes, kept).cpu().numpy()
     from sklearn.metrics import f1_score
 
-    true = test_labels.cpu().numpy()
     return LogisticScores(
         accuracy=float(np.mean(predicted == true)),
         macro_f1=float(f1_score(true, predicted, average="macro", zero_division=0)),
@@ -70,10 +74,10 @@ def logistic_scores(
 
 
 def logistic_predictions(
-    train_codes: Float[Tensor, "train latents"],
-    train_labels: Int[Tensor, " train"],
-    test_codes: Float[Tensor, "test latents"],
-    kept: Int[Tensor, " kept"],
+    train_codes: Numbers,
+    train_labels: Numbers,
+    test_codes: Numbers,
+    kept: Numbers,
 ) -> Int[Tensor, " test"]:
     """Fit a logistic probe to the kept latents and predict the class of test samples.
 
@@ -101,6 +105,11 @@ def logistic_predictions(
         from sklearn.linear_model import LogisticRegression
     except ImportError:
         raise missing_extra("scikit-learn", extra="probe") from None
+    train_codes = as_axes("train_codes", train_codes, "train latents")
+    latents = {"latents": train_codes.shape[1]}
+    test_codes = as_axes("test_codes", test_codes, "test latents", sizes=latents, least=1)
+    train_labels = as_classes("train_labels", train_labels, len(train_codes))
+    kept = _as_kept(kept, train_codes.shape[1])
     _check_classes(train_labels)
     train, test = _standardised(train_codes[:, kept], test_codes[:, kept])
     probe = LogisticRegression(max_iter=_MAX_STEPS)
@@ -119,6 +128,19 @@ def _standardised(
     mean, scale = train.mean(dim=0), train.std(dim=0, correction=0)
     scale = torch.where(scale == 0, 1.0, scale)
     return ((train - mean) / scale).numpy(), ((test - mean) / scale).numpy()
+
+
+def _as_kept(kept: Numbers, latents: int) -> Int[Tensor, " kept"]:
+    """Return at least one latent, by index."""
+    chosen = as_indices("kept", kept, "kept", most=latents - 1)
+    if not len(chosen):
+        raise OrbitLensError(
+            "`kept`",
+            expected="at least one latent",
+            received="none",
+            remedy="choose some, for example with `largest_between_class_variance`",
+        )
+    return chosen
 
 
 def _check_classes(labels: Int[Tensor, " train"]) -> None:

@@ -5,16 +5,18 @@ estimate uses only the activation and its reconstruction.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Numbers
 
 
 def infer_orientation(
-    x: Float[Tensor, "n dim"],
-    x_hat: Float[Tensor, "n dim"],
-    matrices: Float[Tensor, "group dim dim"],
+    x: Numbers,
+    x_hat: Numbers,
+    matrices: Numbers,
 ) -> Int[Tensor, " n"]:
     """Return the element that moves each reconstruction nearest to its activation.
 
@@ -36,6 +38,10 @@ def infer_orientation(
         >>> infer_orientation(torch.tensor([[0.1, 2.0]]), torch.tensor([[2.0, 0.0]]), turn).tolist()
         [1]
     """
+    x = as_axes("x", x, "n dim")
+    x_hat = as_axes("x_hat", x_hat, "n dim").to(x)
+    dim = {"dim": x.shape[1]}
+    matrices = as_axes("matrices", matrices, "group dim dim", sizes=dim, least=1)
     if x.shape != x_hat.shape:
         raise OrbitLensError(
             "`x_hat`",

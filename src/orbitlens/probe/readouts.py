@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
 from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
 from orbitlens.sae import SAE
+from orbitlens.typing import Numbers
 
 
-def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tensor, "n readout"]:
+def invariant_readout(sae: SAE, codes: Numbers) -> Float[Tensor, "n readout"]:
     """Return the part of the codes that does not depend on the orientation of the input.
 
     Args:
@@ -35,6 +37,7 @@ def invariant_readout(sae: SAE, codes: Float[Tensor, "n latents"]) -> Float[Tens
         >>> invariant_readout(topk_sae(4, 8, 2), torch.ones(3, 8)).shape
         torch.Size([3, 8])
     """
+    codes = as_axes("codes", codes, "n latents", sizes={"latents": sae.d_sae})
     return sae.dictionary.pooled(codes)
 
 

@@ -1,10 +1,10 @@
 """F1 of a binary prediction."""
 
-from jaxtyping import Bool
-from torch import Tensor
+from orbitlens.checks import as_axes, as_flags
+from orbitlens.typing import Numbers
 
 
-def binary_f1(predicted: Bool[Tensor, " n"], labels: Bool[Tensor, " n"]) -> float:
+def binary_f1(predicted: Numbers, labels: Numbers) -> float:
     """Return the F1 of the positive class.
 
     F1 = 2 TP / (2 TP + FP + FN)
@@ -25,5 +25,8 @@ def binary_f1(predicted: Bool[Tensor, " n"], labels: Bool[Tensor, " n"]) -> floa
         >>> binary_f1(predicted, torch.tensor([True, False, True, False]))
         0.5
     """
+    n = len(as_axes("labels", labels, "n"))
+    predicted = as_flags("predicted", predicted, "n", size=n)
+    labels = as_flags("labels", labels, "n", size=n).to(predicted.device)
     positives = int(predicted.sum()) + int(labels.sum())
     return 2 * int((predicted & labels).sum()) / positives if positives else 0.0

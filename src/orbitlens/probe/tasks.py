@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_count, as_flags, as_indices, as_seed
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.probe._boosted import boosted_f1_by_task
+from orbitlens.probe._boosted import LARGEST_SEED, boosted_f1_by_task
 from orbitlens.probe._selection import check_kept_count, rank_latents
 from orbitlens.probe.orientation import infer_orientation
 from orbitlens.probe.truncation import truncated_reconstruction
@@ -128,8 +129,11 @@ def probe_tasks(
         >>> scores.kept.tolist(), scores.by_family
         ([[1]], {'S': {1: 1.0}})
     """
+    train, test = _as_set(train, "train"), _as_set(test, "test")
+    families, t, threads = list(families), list(t), as_count("threads", threads)
+    seed, stride = as_seed(seed, most=LARGEST_SEED), as_count("stride", stride)
     _check_tasks(train, test, families)
-    _check_budget(t, train.codes.shape[1], threads)
+    _check_budget(t, train.codes.shape[1])
     _check_orientation(train, test, W_dec, matrices, orientation)
     true_elements = test.elements
     if orientation == "inferred" and matrices is not None:
@@ -227,6 +231,28 @@ def _features(
     )
 
 
+def _as_set(samples: ProbeSet, name: str) -> ProbeSet:
+    """Return a set with tensors that fit together."""
+    if not isinstance(samples, ProbeSet):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="a ProbeSet",
+            received=type(samples).__name__,
+            remedy="put codes and labels into one",
+        )
+    codes = as_axes(f"{name}.codes", samples.codes, "n latents", least=1)
+    n, found = len(codes), {"codes": codes}
+    found["labels"] = as_flags(f"{name}.labels", samples.labels, "n tasks", size=n)
+    if samples.elements is not None:
+        most = 2**31  # the group is known where the samples are moved
+        elements = as_indices(f"{name}.elements", samples.elements, "n", most=most, size=n)
+        found["elements"] = elements
+    for field in ("x", "x_hat"):
+        if (rows := getattr(samples, field)) is not None:
+            found[field] = as_axes(f"{name}.{field}", rows, "n dim", sizes={"n": n})
+    return replace(samples, **found)
+
+
 def _check_tasks(train: ProbeSet, test: ProbeSet, families: Sequence[str]) -> None:
     latents, tasks = train.codes.shape[1], len(families)
     for name, samples in (("`train`", train), ("`test`", test)):
@@ -240,17 +266,13 @@ def _check_tasks(train: ProbeSet, test: ProbeSet, families: Sequence[str]) -> No
             )
 
 
-def _check_budget(t: Sequence[int], latents: int, threads: int) -> None:
+def _check_budget(t: Sequence[int], latents: int) -> None:
     if not t:
         raise OrbitLensError(
             "`t`", expected="at least one number", received=t, remedy="say how many latents to keep"
         )
     for count in t:
         check_kept_count("`t`", count, latents)
-    if threads < 1:
-        raise OrbitLensError(
-            "`threads`", expected="at least 1", received=threads, remedy="use one for each core"
-        )
 
 
 def _check_orientation(

@@ -1,18 +1,20 @@
 """The truncated reconstruction of activations: the part that a few latents give."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_axes, as_indices
 from orbitlens.errors import OrbitLensError
+from orbitlens.typing import Numbers
 
 
 def truncated_reconstruction(
-    codes: Float[Tensor, "n latents"],
-    W_dec: Float[Tensor, "latents dim"],
-    kept: Int[Tensor, " t"],
+    codes: Numbers,
+    W_dec: Numbers,
+    kept: Numbers,
     *,
-    matrices: Float[Tensor, "group dim dim"] | None = None,
-    elements: Int[Tensor, " n"] | None = None,
+    matrices: Numbers | None = None,
+    elements: Numbers | None = None,
 ) -> Float[Tensor, "n dim"]:
     """Apply the dictionary to the kept latents only, moved to each sample's orientation.
 
@@ -50,6 +52,17 @@ def truncated_reconstruction(
         [[0.0, 3.0]]
     """
     _check(matrices, elements)
+    # Many probes share their codes: NaN is not looked for, it shows in the result.
+    codes = as_axes("codes", codes, "n latents", finite=False)
+    latents = {"latents": codes.shape[1]}
+    W_dec = as_axes("W_dec", W_dec, "latents dim", sizes=latents, finite=False).to(codes)
+    kept = as_indices("kept", kept, "t", most=codes.shape[1] - 1)
+    if matrices is not None:
+        dim = {"dim": W_dec.shape[1]}
+        matrices = as_axes("matrices", matrices, "group dim dim", sizes=dim, finite=False)
+        most = len(matrices) - 1
+        elements = as_indices("elements", elements, "n", most=most, size=len(codes))
+        elements = elements.to(codes.device)
     z, dictionary = codes[:, kept], W_dec[kept]
     if matrices is None or elements is None:
         return z @ dictionary
@@ -62,7 +75,7 @@ def truncated_reconstruction(
     return x
 
 
-def _check(matrices: Tensor | None, elements: Tensor | None) -> None:
+def _check(matrices: Numbers | None, elements: Numbers | None) -> None:
     if matrices is None or elements is None:
         if matrices is None and elements is None:
             return
@@ -71,12 +84,4 @@ def _check(matrices: Tensor | None, elements: Tensor | None) -> None:
             expected="both or neither",
             received=f"`{'elements' if matrices is None else 'matrices'}` alone",
             remedy="pass rho(g) with the orientation of each sample, or leave both out",
-        )
-    outside = (elements < 0) | (elements >= len(matrices))
-    if outside.any():
-        raise OrbitLensError(
-            "`elements`",
-            expected=f"elements 0 to {len(matrices) - 1} of the group",
-            received=int(elements[outside][0]),
-            remedy="take elements and matrices of one group",
         )

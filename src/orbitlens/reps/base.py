@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.groups import Group, permutations
+from orbitlens.checks import as_axes
+from orbitlens.groups import Group, as_group, permutations
+from orbitlens.typing import Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +37,13 @@ class Representation:
         return self.matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
-def homomorphism_errors(
-    group: Group, matrices: Float[Tensor, "order dim dim"]
-) -> Float[Tensor, "order order"]:
+def homomorphism_errors(group: Group | str, matrices: Numbers) -> Float[Tensor, "order order"]:
     """Measure for each pair of elements how far matrices are from a representation.
 
     error[g, h] = ||rho(g) rho(h) - rho(gh)||_F / ||I||_F
 
     Args:
-        group: The group whose product table the matrices should follow.
+        group: The group, or its name, whose product table the matrices should follow.
         matrices: One matrix per element, shape [|G|, dim, dim].
 
     Returns:
@@ -55,6 +55,10 @@ def homomorphism_errors(
         >>> homomorphism_errors(cyclic(3), regular(cyclic(3)).matrices).max().item()
         0.0
     """
+    group = as_group(group)
+    matrices = as_axes(
+        "matrices", matrices, "order dim dim", sizes={"order": group.order}, finite=False
+    )
     table = torch.from_numpy(group.table.copy()).to(matrices.device)
     scale = max(1, matrices.shape[-1]) ** 0.5
     return torch.stack(
@@ -65,11 +69,11 @@ def homomorphism_errors(
     )
 
 
-def permutation(group: Group, generators: Sequence[Sequence[int]]) -> Representation:
+def permutation(group: Group | str, generators: Sequence[Sequence[int]]) -> Representation:
     """Return the representation that moves points, rho(g) e_i = e_g(i).
 
     Args:
-        group: Any finite group.
+        group: Any finite group, or its name.
         generators: One permutation for each generator; `generator[i]` is the image of point i.
 
     Returns:
@@ -83,15 +87,16 @@ def permutation(group: Group, generators: Sequence[Sequence[int]]) -> Representa
         >>> permutation(symmetric(3), [(1, 2, 0), (1, 0, 2)]).character[:3].tolist()
         [3.0, 0.0, 1.0]
     """
+    group = as_group(group)
     images = torch.from_numpy(permutations(group, generators))
     return Representation(group, _matrices(images), "permutation")
 
 
-def regular(group: Group) -> Representation:
+def regular(group: Group | str) -> Representation:
     """Return the left regular representation, rho(g) e_h = e_gh.
 
     Args:
-        group: Any finite group.
+        group: Any finite group, or its name.
 
     Returns:
         Permutation matrices of shape [|G|, |G|, |G|].
@@ -101,6 +106,7 @@ def regular(group: Group) -> Representation:
         >>> regular(cyclic(3)).matrices[1].int().tolist()
         [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     """
+    group = as_group(group)
     return Representation(group, _matrices(torch.from_numpy(group.table.copy())), "regular")
 
 

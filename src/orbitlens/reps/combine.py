@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from orbitlens.checks import as_samples
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
+from orbitlens.reps._door import as_representation
 from orbitlens.reps.base import Representation
 
 
@@ -75,16 +77,16 @@ def dual(rep: Representation) -> Representation:
         >>> torch.equal(dual(regular(cyclic(4))).matrices, regular(cyclic(4)).matrices)
         True
     """
-    inverses = torch.from_numpy(rep.group.inverses.copy())
+    inverses = torch.from_numpy(as_representation(rep).group.inverses.copy())
     return Representation(rep.group, rep.matrices[inverses].mT.contiguous(), f"({rep.name})*")
 
 
-def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> Representation:
+def restrict(rep: Representation, subgroup: Group | str, elements: Sequence[int]) -> Representation:
     """Return the restriction of a representation to a subgroup.
 
     Args:
         rep: A representation of the larger group.
-        subgroup: The subgroup.
+        subgroup: The subgroup, or its name.
         elements: Index in the larger group of each element of the subgroup, shape [|subgroup|].
 
     Returns:
@@ -100,10 +102,10 @@ def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> R
         >>> restrict(plane, cyclic(4), [0, 1, 2, 3]).character.round().tolist()
         [2.0, 0.0, -2.0, 0.0]
     """
-    places = np.asarray(elements)
+    subgroup = as_group(subgroup)
+    places = as_samples(elements, as_representation(rep).group.order, "elements")
     fits = (
         places.shape == (subgroup.order,)
-        and np.isin(places, np.arange(rep.group.order)).all()
         and len(np.unique(places)) == len(places)
         and np.array_equal(rep.group.table[np.ix_(places, places)], places[subgroup.table])
     )
@@ -120,7 +122,7 @@ def restrict(rep: Representation, subgroup: Group, elements: Sequence[int]) -> R
 
 
 def _common_group(reps: Sequence[Representation]) -> Group:
-    names = [rep.group.name for rep in reps]
+    names = [as_representation(rep).group.name for rep in reps]
     if not reps or any(rep.group != reps[0].group for rep in reps):
         raise OrbitLensError(
             "representations",

@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_tensor
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
 from orbitlens.reps.base import Representation
 from orbitlens.reps.irreps import irreps
+from orbitlens.typing import Numbers
 
 _Family = Float[Tensor, "order dim dim"]
 
@@ -17,7 +19,7 @@ _INDEPENDENT = 0.5
 _UNCLEAR = 0.5
 
 
-def exactify(group: Group, matrices: _Family) -> Representation:
+def exactify(group: Group | str, matrices: Numbers) -> Representation:
     """Return an orthogonal representation near a family of matrices.
 
     Step 1 finds the irreps and their places. Each irrep has matrix units in the family,
@@ -36,7 +38,7 @@ def exactify(group: Group, matrices: _Family) -> Representation:
     units see Serre, *Linear Representations of Finite Groups*, section 2.7.
 
     Args:
-        group: Any finite group.
+        group: Any finite group, or its name.
         matrices: One matrix per element, shape [|G|, dim, dim].
 
     Returns:
@@ -54,6 +56,8 @@ def exactify(group: Group, matrices: _Family) -> Representation:
         >>> homomorphism_errors(rho.group, found.matrices).max().item() < 1e-12
         True
     """
+    group = as_group(group)
+    matrices = as_tensor("matrices", matrices, dtype=None, finite=False)
     _check_family(group, matrices)
     family = matrices.detach().cpu().double()
     # Orthogonal representations obey M(g^-1) = M(g)^T; averaging the two removes half of the noise.

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
+from orbitlens.reps._door import as_representation
 from orbitlens.reps.base import Representation, regular
 
 _RealType = Literal["real", "complex", "quaternionic"]
@@ -24,12 +25,11 @@ _TOLERANCE = 1e-8
 _CLOSE = 1e-6
 
 
-@lru_cache(maxsize=64)
-def irreps(group: Group) -> tuple[Representation, ...]:
+def irreps(group: Group | str) -> tuple[Representation, ...]:
     """Return all real irreducible representations, orthogonal, up to equivalence.
 
     Args:
-        group: Any finite group.
+        group: Any finite group, or its name.
 
     Returns:
         The trivial irrep first, then by dimension and by the angle of the generators, so that the
@@ -44,6 +44,11 @@ def irreps(group: Group) -> tuple[Representation, ...]:
         >>> [(irrep.name, irrep.dim) for irrep in irreps(dihedral(3))]
         [('trivial', 1), ('1d#1', 1), ('2d#1', 2)]
     """
+    return _irreps(as_group(group))
+
+
+@lru_cache(maxsize=64)
+def _irreps(group: Group) -> tuple[Representation, ...]:
     whole = regular(group)
     found: list[Float[Tensor, "order dim dim"]] = []
     for basis in _irreducible_subspaces(group):
@@ -64,7 +69,7 @@ def irreps(group: Group) -> tuple[Representation, ...]:
 
 def character_norm(irrep: Representation) -> int:
     """Return <chi, chi> = mean_g chi(g)^2: 1 for real, 2 for complex, 4 for quaternionic type."""
-    return round(irrep.character.square().mean().item())
+    return round(as_representation(irrep, "irrep").character.square().mean().item())
 
 
 def real_type(irrep: Representation) -> _RealType:
@@ -76,13 +81,24 @@ def real_type(irrep: Representation) -> _RealType:
     Returns:
         "real", "complex" or "quaternionic", where <chi, chi> is 1, 2 or 4.
 
+    Raises:
+        OrbitLensError: If the representation is not irreducible.
+
     Example:
         >>> from orbitlens.groups import cyclic
         >>> [real_type(irrep) for irrep in irreps(cyclic(3))]
         ['real', 'complex']
     """
     types: dict[int, _RealType] = {1: "real", 2: "complex", 4: "quaternionic"}
-    return types[character_norm(irrep)]
+    norm = character_norm(irrep)
+    if norm not in types:
+        raise OrbitLensError(
+            "`irrep`",
+            expected="a real irreducible representation, <chi, chi> of 1, 2 or 4",
+            received=f"<chi, chi> = {norm}",
+            remedy="take one of `irreps(group)`",
+        )
+    return types[norm]
 
 
 def irrep_label(irrep: Representation) -> str:
@@ -100,7 +116,7 @@ def irrep_label(irrep: Representation) -> str:
         >>> [irrep_label(irrep) for irrep in irreps(dihedral(4))][1:4:2]
         ['changes sign under s', 'changes sign under r and s']
     """
-    group = irrep.group
+    group = as_representation(irrep, "irrep").group
     names = {group.element_names[g]: g for g in group.generators}
     if irrep.dim == 1:
         flipped = [name for name, g in names.items() if irrep.character[g] < 0]

@@ -11,11 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
+from orbitlens.reps._door import as_representation
 from orbitlens.reps.base import Representation, homomorphism_errors
 from orbitlens.reps.exactify import polar
 from orbitlens.reps.irreps import character_norm, irreps
+from orbitlens.typing import Numbers
 
 _EXACT = 1e-6
 
@@ -35,15 +38,14 @@ def multiplicities(rep: Representation) -> tuple[int, ...]:
         >>> multiplicities(regular(dihedral(4)))
         (1, 1, 1, 1, 2)
     """
+    group = as_representation(rep).group
     return tuple(
         round((rep.character * irrep.character).mean().item() / character_norm(irrep))
-        for irrep in irreps(rep.group)
+        for irrep in irreps(group)
     )
 
 
-def isotypic_projections(
-    group: Group, matrices: Float[Tensor, "order dim dim"]
-) -> Float[Tensor, "irreps dim dim"]:
+def isotypic_projections(group: Group | str, matrices: Numbers) -> Float[Tensor, "irreps dim dim"]:
     """Return the projection onto the copies of each irrep.
 
         P_i = dim_i / (<chi_i, chi_i> |G|) sum_g chi_i(g) rho(g)
@@ -52,7 +54,7 @@ def isotypic_projections(
     representation all P_i are orthogonal projections, P_i P_j = 0 for i != j, and they add up to I.
 
     Args:
-        group: The group.
+        group: The group, or its name.
         matrices: A representation, or matrices close to one, shape [|G|, dim, dim].
 
     Returns:
@@ -66,6 +68,8 @@ def isotypic_projections(
         >>> parts.diagonal(dim1=1, dim2=2).sum(1).round().tolist()  # the dimension of each part
         [1.0, 1.0, 2.0]
     """
+    group = as_group(group)
+    matrices = as_axes("matrices", matrices, "order dim dim", sizes={"order": group.order})
     parts = []
     for irrep in irreps(group):
         weight = irrep.dim / (character_norm(irrep) * group.order) * irrep.character
@@ -126,7 +130,7 @@ def isotypic_basis(rep: Representation) -> IsotypicBasis:
         >>> basis.multiplicities, torch.allclose(basis.T, basis.T_inverse.mT)
         ((1, 1, 1, 1, 2), True)
     """
-    matrices = rep.matrices.double()
+    matrices = as_representation(rep).matrices.double()
     _check(rep)
     metric = torch.einsum("gki,gkj->ij", matrices, matrices) / rep.group.order
     values, vectors = torch.linalg.eigh(metric)

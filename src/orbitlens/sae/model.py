@@ -137,7 +137,11 @@ class SAE(nn.Module):
         """Return the reconstructions of codes, shape [..., d_in].
 
         Args:
-            codes: Codes, shape [..., d_sae], of the same kinds as `x` in `forward`.
+            codes: Codes, shape [..., d_sae], of the same kinds as `x` in `forward`. NaN is not
+                looked for; it shows in the reconstruction.
+
+        Raises:
+            OrbitLensError: If the width is another, or the numbers are whole or complex.
         """
         rows = self._rows("codes", codes, self.d_sae)
         with _autocast_off(rows.device):
@@ -155,8 +159,10 @@ class SAE(nn.Module):
         tensor = tensor.to(like)
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
             tensor = tensor.clone()
-        # On a GPU the question would wait for the device; under vmap it has no answer.
-        asked = tensor.device.type == "cpu" and not is_functorch_wrapped_tensor(tensor)
+        # On a GPU the question would wait for the device; under vmap it has no answer. Codes of a
+        # diverged SAE are NaN, and so is what they decode to.
+        known = tensor.device.type == "cpu" and not is_functorch_wrapped_tensor(tensor)
+        asked = known and name == "x"
         return as_tensor(name, tensor, dtype=like.dtype, finite=asked)
 
     def _flat(self, rows: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -14,14 +14,17 @@ import torch
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_number, as_seed, usual_torch
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics import invariance_error, normalised_mse
 from orbitlens.sae import SAE, orbit_dictionary
+from orbitlens.training._checks import training_samples
 from orbitlens.training.fit import fit
-from orbitlens.typing import Int
+from orbitlens.typing import Numbers
 
 _WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 _HELD_OUT = 0.2
+_FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class WeightChoice:
     invariance_error: tuple[float, ...]
 
 
+@usual_torch()
 def choose_orbit_weight(
     build: Callable[[], SAE],
     store: ActivationStore,
     *,
     weights: Sequence[float | int] = _WEIGHTS,
     allowance: float | int = 0.5,
-    samples: Int[np.ndarray, " n"] | None = None,
+    samples: Numbers | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> WeightChoice:
@@ -63,8 +67,8 @@ def choose_orbit_weight(
         store: Activations of orbits.
         weights: Weights to try, 0 or more.
         allowance: The share of the lowest error by which reconstruction may get worse, default 0.5.
-        samples: Samples to choose on, shape [n]; default the training part of `store.split()`, so
-            that its held-out part stays unseen.
+        samples: Samples to choose on, as indices or as a boolean mask; default the training part of
+            `store.split()`, so that its held-out part stays unseen.
         seed: Seed of the split and of the training.
         settings: Further settings of `fit`.
 
@@ -83,7 +87,7 @@ def choose_orbit_weight(
         >>> choose_orbit_weight(build, store, weights=(0, 1), epochs=2).weights
         (0.0, 1.0)
     """
-    tried = tuple(sorted(map(float, weights)))
+    tried = tuple(sorted(float(as_number("weights", each)) for each in weights))
     if not tried or tried[0] < 0:
         raise OrbitLensError(
             "`weights`",
@@ -91,9 +95,16 @@ def choose_orbit_weight(
             received=list(weights),
             remedy="give weights to try, such as 0, 1, 10",
         )
-    if not 0 <= allowance < float("inf"):
+    if not as_number("allowance", allowance, "0 or more") >= 0:
         raise out_of_range("allowance", "0 or more", allowance)
-    own = store.split()[0] if samples is None else samples
+    own, seed = training_samples(samples, store), as_seed(seed)
+    if len(own) < _FEWEST:
+        raise OrbitLensError(
+            "`samples`",
+            expected="at least two, to train on some and to measure on others",
+            received=len(own),
+            remedy="give more samples",
+        )
     order = np.random.default_rng(seed).permutation(own)
     held_out, seen = np.split(order, [max(1, round(_HELD_OUT * len(own)))])
     saes = [build() for _ in tried]

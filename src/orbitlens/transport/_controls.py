@@ -3,13 +3,12 @@
 import numpy as np
 import torch
 
+from orbitlens.checks import as_axes
 from orbitlens.groups import Group, cyclic, dihedral, product
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Numbers, Tensor
 
 
-def shuffled(
-    orbits: Float[Tensor, "n position group dim"], generator: torch.Generator
-) -> Float[Tensor, "n position group dim"]:
+def shuffled(orbits: Numbers, generator: torch.Generator) -> Float[Tensor, "n position group dim"]:
     """Shuffle the elements of each orbit; all positions of an input in the same way.
 
     Only the invariant part survives, which the samples of an orbit share. So the R^2 of a transport
@@ -28,6 +27,7 @@ def shuffled(
         >>> shuffled(orbit, torch.Generator().manual_seed(1)).flatten().sort().values.tolist()
         [0.0, 1.0, 2.0]
     """
+    orbits = as_axes("orbits", orbits, "n position group dim", finite=False)
     if orbits.shape[2] == 2:
         return torch.stack([orbits[:, :, 0], orbits[:, :, 1].roll(1, dims=0)], dim=2)
     order = torch.rand(len(orbits), orbits.shape[2], generator=generator).argsort(dim=1)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.groups import Group, turns_and_flips
+from orbitlens.checks import as_axes, as_indices, as_number, as_tensor
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group, as_group, turns_and_flips
 from orbitlens.reps import Representation, restrict
 from orbitlens.transport.motion import Motion
-from orbitlens.typing import Activations, Elements, Float, Int, Matrices, Tensor
+from orbitlens.typing import Activations, Float, Int, Matrices, Numbers, Tensor
 
 _DEGREES = 1e-6
 
@@ -70,9 +71,7 @@ class Transport:
         """Width of the activations."""
         return self.motion.dim
 
-    def __call__(
-        self, x: Float[Tensor, "batch *axes"], elements: Int[Tensor, " samples"]
-    ) -> Float[Tensor, "batch *axes"]:
+    def __call__(self, x: Numbers, elements: Numbers) -> Float[Tensor, "batch *axes"]:
         """Move each sample by its own element, rho(g_i) x_i.
 
         Args:
@@ -87,15 +86,17 @@ class Transport:
             OrbitLensError: If the activations have another width or other positions, or if there
                 is not one element of the group for each sample.
         """
+        x = as_tensor("x", x, dtype=None)
         if x.ndim == 4 and self.motion.moves is not None:
             rows = self(x.flatten(2).mT, elements)
             return rows.mT.unflatten(2, x.shape[2:])
         self._check_activations(x)
-        _check_elements(elements, self.group.order, len(x))
+        elements = _as_elements(elements, self.group.order, len(x)).to(x.device)
         moved = torch.empty_like(x)
+        motion = self.motion if x.dtype == self.motion.core.dtype else self.motion.to(x.dtype)
         for g in elements.unique().tolist():
             rows = elements == g
-            moved[rows] = self.motion.move(x[rows], g)
+            moved[rows] = motion.move(x[rows], g)
         return moved
 
     def _check_activations(self, x: Tensor) -> None:
@@ -127,8 +128,7 @@ class Transport:
         Raises:
             OrbitLensError: If the transport does not have this angle.
         """
-        if not math.isfinite(degrees):
-            raise out_of_range("degrees", "a number", degrees, "give an angle")
+        degrees = as_number("degrees", degrees, "an angle, a number")
         if self.motion.generator is not None:
             angle = math.radians(degrees)
             return torch.linalg.matrix_exp(angle * self.motion.generator).float()
@@ -144,13 +144,13 @@ class Transport:
             )
         return self.matrices[turns % self.group.order]
 
-    def under(self, group: Group) -> Matrices:
+    def under(self, group: Group | str) -> Matrices:
         """Return rho(g) for the elements of another group that the transport contains.
 
         Args:
             group: The group of the transport; or a subgroup, which matches turns and flips by their
                 angle (C2 of D4 is the half turn) and other elements by their names; or, if the
-                transport has a generator, any number of equal turns.
+                transport has a generator, any number of equal turns. Names such as "C4" serve too.
 
         Returns:
             One matrix per element, shape [|group|, dim, dim], float32.
@@ -158,6 +158,7 @@ class Transport:
         Raises:
             OrbitLensError: If the transport does not contain the group.
         """
+        group = as_group(group)
         if group == self.group:
             return self.matrices
         turns = turns_and_flips(group)
@@ -175,8 +176,9 @@ class Transport:
             remedy=f"fit a transport on orbits under {group.name}",
         )
 
-    def check_fits(self, group: Group, dim: int) -> None:
+    def check_fits(self, group: Group | str, dim: int) -> None:
         """Raise an OrbitLensError that names both if the transport has another group or width."""
+        group = as_group(group)
         group.check_same_elements(self.group, "`transport`")
         if self.group != group or self.dim != dim:
             raise OrbitLensError(
@@ -187,7 +189,7 @@ class Transport:
             )
 
 
-def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
+def move(x: Numbers, elements: Numbers, matrices: Numbers) -> Activations:
     """Move each sample by its own element, rho(g_i) x_i.
 
     Args:
@@ -206,7 +208,10 @@ def move(x: Activations, elements: Elements, matrices: Matrices) -> Activations:
         >>> move(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), swap).tolist()
         [[1.0, 2.0], [4.0, 3.0]]
     """
-    _check_elements(elements, len(matrices), len(x))
+    x = as_axes("x", x, "batch dim")
+    sizes = {"dim": x.shape[1]}
+    matrices = as_axes("matrices", matrices, "group dim dim", sizes=sizes, least=1).to(x)
+    elements = _as_elements(elements, len(matrices), len(x)).to(x.device)
     moved = torch.empty_like(x)
     for g in range(len(matrices)):
         rows = elements == g
@@ -234,18 +239,14 @@ def _named(*families: tuple[int, bool]) -> set[str]:
     return {f"{'D' if flips else 'C'}{n}" for n, flips in families}
 
 
-def _check_elements(elements: Int[Tensor, " samples"], order: int, n: int) -> None:
-    if len(elements) != n:
+def _as_elements(elements: Numbers, order: int, n: int) -> Int[Tensor, " samples"]:
+    """Return one element for each of n samples."""
+    found = as_indices("elements", elements, "samples", most=order - 1)
+    if len(found) != n:
         raise OrbitLensError(
             "`elements`",
             expected=f"one for each of the {n} samples",
-            received=len(elements),
+            received=len(found),
             remedy="give each sample its own element",
         )
-    if len(elements) and not 0 <= elements.min() <= elements.max() < order:
-        raise OrbitLensError(
-            "`elements`",
-            expected=f"elements in 0..{order - 1}",
-            received=f"{int(elements.min())}..{int(elements.max())}",
-            remedy="number them as in group.element_names",
-        )
+    return found

@@ -8,6 +8,7 @@ positions share the latents.
 import numpy as np
 
 from orbitlens.activations import ActivationStore
+from orbitlens.transport._door import parts_of
 from orbitlens.transport._token_kinds import tokens_before_places
 from orbitlens.transport.base import Transport
 from orbitlens.transport.fit_transport import fit_transport
@@ -62,7 +63,8 @@ def fit_exact(
         >>> rho.method, serves_orbit_saes(rho), sae.d_sae
         ('exact', True, 32)
     """
-    seen = (store.split() if split is None else split)[0]
+    split = parts_of(store, split)
+    seen = split[0]
     determined = len(seen) * store.positions * store.group.order // 2
     if determined < store.dim:
         return fit_transport(store, "low_rank", rank=max(1, determined), split=split)

@@ -10,11 +10,19 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_count, as_number, as_seed
+from orbitlens.errors import out_of_range
 from orbitlens.groups import Group
+from orbitlens.transport._cost import check_cost
+from orbitlens.transport._door import fits
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 
+_PASSES = 3
+"""Products with each matrix in a step: the loss and its two derivatives."""
 
+
+@fits
 def gradient(
     store: ActivationStore,
     train: Int[np.ndarray, " n"],
@@ -38,10 +46,17 @@ def gradient(
 
     Returns:
         rho, shape [|G|, dim, dim], float32; rho(e) = I.
+
+    Raises:
+        OrbitLensError: If a number is out of range.
     """
-    group, dim = store.group, store.dim
+    epochs, batch_size = as_count("epochs", epochs), as_count("batch_size", batch_size)
+    if not as_number("lr", lr, "above 0") > 0:
+        raise out_of_range("lr", "above 0", lr)
+    group, dim, seed = store.group, store.dim, as_seed(seed)
     if not group.generators:
         return Motion(torch.eye(dim)[None], variable=dim)
+    check_cost(store, train, passes=_PASSES * epochs)
     orbits = store.orbits(train)
     # The division makes the loss a share of the power; the optimum stays the same.
     power = orbits.square().mean().clamp_min(torch.finfo(orbits.dtype).tiny)

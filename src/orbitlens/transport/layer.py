@@ -1,5 +1,6 @@
 """The equivariance of one layer: every figure in the report of a network."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,13 @@ import torch
 from jaxtyping import Int
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_seed, usual_torch
+from orbitlens.errors import OrbitLensError
 from orbitlens.reps import homomorphism_errors
 from orbitlens.transport._controls import another_group, shuffled
+from orbitlens.transport._cost import check_cost
+from orbitlens.transport._door import parts_of
+from orbitlens.transport._element_order import warn_of_element_order
 from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
@@ -87,6 +93,7 @@ class LayerEquivariance:
         return "none"
 
 
+@usual_torch()
 def measure_layer(
     store: ActivationStore, *, split: _Split | None = None, seed: int = 0
 ) -> LayerEquivariance:
@@ -104,7 +111,12 @@ def measure_layer(
         The figures.
 
     Raises:
-        OrbitLensError: If there are too few samples for the whitening.
+        OrbitLensError: If there are too few samples for the whitening, or the activations are
+            constant.
+
+    Warns:
+        OrbitLensWarning: If the elements of an array that was given seem to be in another order
+            than those of the group.
 
     Example:
         >>> import orbitlens as ol
@@ -113,9 +125,10 @@ def measure_layer(
         >>> found.verdict, round(found.r2, 3)
         ('equivariant', 1.0)
     """
-    train, held_out = store.split() if split is None else split
-    generator = torch.Generator().manual_seed(seed)
+    train, held_out = parts_of(store, split)
+    generator = torch.Generator().manual_seed(as_seed(seed))
     other = another_group(store.group)
+    check_cost(store, train, passes=2 if other is None else 3)
     sums, mixed = KindSums(store, *(() if other is None else (other,))), KindSums(store)
     mean = _mean_map(store, train)
     for orbits in position_orbits(store, train):
@@ -136,6 +149,15 @@ def measure_layer(
         control.update(shuffled(orbits, generator))
         seen.update(orbits)
     found = {name: each.scores(seed=seed) for name, each in scores.items()}
+    if math.isnan(found["exact"].r2):
+        raise OrbitLensError(
+            f"layer {store.layer!r}",
+            expected="activations that vary between inputs",
+            received="constant ones, of which R^2 has no value",
+            remedy="choose another layer, or look into the network and its inputs",
+        )
+    if found["exact"].r2 < _MOST:
+        warn_of_element_order(store, train)
     parts = [bound.core, *(() if bound.tokens is None else bound.tokens)]
     equivariance, invariance = _scores(sums, seen)
     return LayerEquivariance(

@@ -6,16 +6,20 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, turns_and_flips
+from orbitlens.transport._cost import check_cost
+from orbitlens.transport._door import fits
 from orbitlens.transport._moments import cross_moments, exact_from_moments
 from orbitlens.transport.motion import Motion
-from orbitlens.typing import Float, Int, Matrices, Tensor
+from orbitlens.typing import Float, Int, Matrices, Numbers, Tensor
 
 _FEWEST_TURNS = 3
 _ALIASED = 0.01
 
 
+@fits
 def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     """Fit A with rho(theta) = exp(theta A), from the n equal turns of a cyclic group.
 
@@ -48,6 +52,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             received=group.name,
             remedy="harvest the orbits under C16, for example, with interpolation bilinear",
         )
+    check_cost(store, train)
     moments = cross_moments(store.chunks(train), group, store.dim)
     motion = exact_from_moments(moments, group, store.positions).motion
     _check_resolved(group, motion.core, moments.products[0])
@@ -59,7 +64,7 @@ def lie(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     return Motion(turns, variable=motion.variable, generator=generator)
 
 
-def frequencies(generator: Float[Tensor, "dim dim"]) -> tuple[int, ...]:
+def frequencies(generator: Numbers) -> tuple[int, ...]:
     """Count the planes that turn 1, 2, 3, ... times in a whole turn.
 
     Each pair of eigenvalues +-ik of A is a plane of frequency k.
@@ -74,7 +79,8 @@ def frequencies(generator: Float[Tensor, "dim dim"]) -> tuple[int, ...]:
         >>> frequencies(torch.block_diag(*[torch.tensor([[0.0, -2.0], [2.0, 0.0]])] * 3))
         (0, 3)
     """
-    found = torch.linalg.eigvals(generator.double()).imag.round().long()
+    generator = as_axes("generator", generator, "dim dim", dtype=torch.float64)
+    found = torch.linalg.eigvals(generator).imag.round().long()
     highest = int(found.max()) if len(found) else 0
     return tuple(int((found == k).sum()) for k in range(1, highest + 1))
 

@@ -4,7 +4,9 @@ import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
-from orbitlens.errors import out_of_range
+from orbitlens.checks import as_count, as_seed
+from orbitlens.transport._cost import check_cost
+from orbitlens.transport._door import fits
 from orbitlens.transport._moments import CrossMoments, exact_from_moments
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
@@ -12,6 +14,7 @@ from orbitlens.typing import Float, Int, Tensor
 _OVERSAMPLING = 2
 
 
+@fits
 def low_rank(
     store: ActivationStore, train: Int[ndarray, " n"], *, rank: int = 256, seed: int = 0
 ) -> Motion:
@@ -39,11 +42,10 @@ def low_rank(
     Raises:
         OrbitLensError: If `rank` is below 1, or if there are too few samples for it.
     """
-    if rank < 1:
-        raise out_of_range("rank", "at least 1", rank)
-    rank = min(rank, store.dim)
-    generator = torch.Generator().manual_seed(seed)
+    rank = min(as_count("rank", rank), store.dim)
+    generator = torch.Generator().manual_seed(as_seed(seed))
     columns = min(store.dim, _OVERSAMPLING * rank)
+    check_cost(store, train, width=columns, height=store.dim)
     test = torch.randn(store.dim, columns, generator=generator, dtype=torch.float64)
     test = torch.linalg.qr(test).Q
     sketches, total, n = _sketch(store, train, test)

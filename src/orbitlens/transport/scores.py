@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_axes, as_seed, usual_torch
+from orbitlens.errors import OrbitLensError
+from orbitlens.transport._door import check_store, some_samples
 from orbitlens.transport._token_kinds import position_orbits
 from orbitlens.transport.motion import Motion
-from orbitlens.typing import Float, Int, Matrices, Tensor
+from orbitlens.typing import Float, Numbers, Tensor
 
 _RESAMPLES = 1000
 _LEVEL = 0.95
@@ -24,8 +26,8 @@ class Scores:
     Args:
         r2: 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2, both sums over all
             inputs, all positions and all elements but the identity; mean_g is the mean over inputs
-            at each position. If the target does not vary, R^2 is 1 for an exact prediction and
-            minus infinity otherwise.
+            at each position. If the target does not vary, R^2 is NaN for an exact prediction, which
+            says nothing, and minus infinity otherwise.
         interval: Its 95% interval under resampling of the inputs.
         per_element: The same R^2 for each element, shape [|G|].
     """
@@ -50,9 +52,11 @@ class ScoreSums:
         self._origin = self._shift = torch.zeros((), dtype=torch.float64)
         self._about_zero = torch.zeros((), dtype=torch.float64)
 
-    def update(self, orbits: Float[Tensor, "n position group dim"]) -> None:
-        """Add the orbits of some inputs, with all positions."""
-        orbits = orbits.double()
+    def update(self, orbits: Numbers) -> None:
+        """Add the orbits of some inputs, with all positions, [n, position, group, dim]."""
+        sizes = {"group": len(self._motion.core), "dim": self._motion.dim}
+        axes = "n position group dim"
+        orbits = as_axes("orbits", orbits, axes, sizes=sizes, least=1, finite=False).double()
         start = orbits[:, :, 0]
         if not self._residuals:
             self._origin = orbits[0].clone()
@@ -70,6 +74,21 @@ class ScoreSums:
 
     def scores(self, *, seed: int = 0) -> Scores:
         """Return R^2 and its interval; `seed` is that of the resampling."""
+        if not self._residuals:
+            raise OrbitLensError(
+                "orbits to measure R^2 on",
+                expected="at least one",
+                received=0,
+                remedy="call update(orbits) first",
+            )
+        if not self._about_zero.isfinite().all():
+            raise OrbitLensError(
+                "orbits to measure R^2 on",
+                expected="finite numbers",
+                received="NaN or infinity",
+                remedy="harvest them again, or leave these samples out",
+            )
+        seed = as_seed(seed)
         residuals, powers = torch.cat(self._residuals), torch.cat(self._powers)
         # Shift from the first sample to the mean; every resample uses the mean of all inputs.
         between = self._shift.square().sum((0, 2)) / len(powers)
@@ -88,14 +107,15 @@ class ScoreSums:
         )
 
 
+@usual_torch()
 def transport_scores(
-    store: ActivationStore, samples: Int[ndarray, " n"], motion: Motion, *, seed: int = 0
+    store: ActivationStore, samples: Numbers, motion: Motion, *, seed: int = 0
 ) -> Scores:
     """Measure R^2 of psi(gx) ~ rho(g) psi(x), streamed in float64.
 
     Args:
         store: Activations of orbits.
-        samples: Samples to measure on, shape [n].
+        samples: Samples to measure on, as indices, shape [n], or as a boolean mask.
         motion: rho.
         seed: Seed of the resampling for the interval.
 
@@ -111,25 +131,33 @@ def transport_scores(
         >>> transport_scores(store, np.arange(2), Motion(torch.ones(2, 1, 1), variable=1)).r2
         0.0
     """
+    if (len(motion.core), motion.dim) != (check_store(store).group.order, store.dim):
+        raise OrbitLensError(
+            "`motion`",
+            expected=f"{store.group.order} matrices for activations of width {store.dim}",
+            received=f"{len(motion.core)} for width {motion.dim}",
+            remedy="fit the transport on activations of this layer and group",
+        )
     sums = ScoreSums(motion)
-    for orbits in position_orbits(store, samples):
+    for orbits in position_orbits(store, some_samples(store, samples)):
         sums.update(orbits)
     return sums.scores(seed=seed)
 
 
 def transport_r2(
-    store: ActivationStore, samples: Int[ndarray, " n"], matrices: Matrices
+    store: ActivationStore, samples: Numbers, matrices: Numbers
 ) -> tuple[float, Float[Tensor, " group"]]:
     """Measure R^2 of psi(gx) ~ rho(g) psi(x) for given matrices.
 
     Args:
         store: Activations of orbits.
-        samples: Samples to measure on, shape [n].
+        samples: Samples to measure on, as indices, shape [n], or as a boolean mask.
         matrices: rho(g) for every element, shape [|G|, dim, dim].
 
     Returns:
         R^2 over all elements but the identity, and R^2 per element of shape [|G|].
     """
+    matrices = as_axes("matrices", matrices, "group dim dim", sizes={"dim": check_store(store).dim})
     scores = transport_scores(store, samples, Motion(matrices, variable=matrices.shape[-1]))
     return scores.r2, scores.per_element
 
@@ -137,7 +165,7 @@ def transport_r2(
 def _r2(residual: Tensor, total: Tensor) -> float:
     if total > 0:
         return float(1 - residual / total)
-    return 1.0 if residual == 0 else -math.inf
+    return math.nan if residual == 0 else -math.inf
 
 
 def _interval(

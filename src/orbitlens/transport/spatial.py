@@ -8,12 +8,15 @@ from numpy import ndarray
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.transport._cost import check_cost
+from orbitlens.transport._door import fits
 from orbitlens.transport._moments import CrossMoments
 from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Int, Tensor
 
 
+@fits
 def spatial(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     """Fit rho = (permutation of places) (x) (channel matrix), both representations of the group.
 
@@ -41,6 +44,7 @@ def spatial(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
             received=f"{store}",
             remedy='harvest with positions="all", or fit the transport "exact"',
         )
+    check_cost(store, train)
     kinds = KindSums(store)
     totals = torch.zeros(store.positions, store.group.order, store.dim, dtype=torch.float64)
     for orbits in position_orbits(store, train):

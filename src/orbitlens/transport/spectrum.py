@@ -2,17 +2,16 @@
 
 import torch
 
-from orbitlens.groups import Group
+from orbitlens.checks import as_axes
+from orbitlens.groups import Group, as_group
 from orbitlens.reps import character_norm, irreps
 from orbitlens.transport._moments import CrossMoments
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Numbers, Tensor
 
 _KEPT = 0.99
 
 
-def symmetry_spectrum(
-    group: Group, autocorrelation: Float[Tensor, " group"]
-) -> Float[Tensor, " irreps"]:
+def symmetry_spectrum(group: Group | str, autocorrelation: Numbers) -> Float[Tensor, " irreps"]:
     """Return the share of each irrep in the variance along orbits.
 
     s_i = dim_i / (<chi_i, chi_i> |G|) sum_g chi_i(g) a(g) / a(e),
@@ -27,7 +26,7 @@ def symmetry_spectrum(
     Source: Serre, *Linear Representations of Finite Groups*, section 2.6.
 
     Args:
-        group: The group.
+        group: The group, or its name.
         autocorrelation: a(g) for every element, shape [|G|]; `CrossMoments.autocorrelation`.
 
     Returns:
@@ -39,6 +38,10 @@ def symmetry_spectrum(
         >>> symmetry_spectrum(cyclic(2), torch.tensor([1.0, 0.5])).tolist()
         [0.75, 0.25]
     """
+    group = as_group(group)
+    autocorrelation = as_axes(
+        "autocorrelation", autocorrelation, "group", sizes={"group": group.order}
+    )
     found = irreps(group)
     if autocorrelation[0] <= 0:
         return torch.eye(len(found))[0].to(autocorrelation)
