@@ -1,8 +1,10 @@
 """A network for the time of a call: in evaluation mode, by itself, and left as it was."""
 
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,14 +13,16 @@ from torch import nn
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Keep a network in evaluation mode, without gradients; then put back what was changed.
 
-    Every submodule's mode and the state of torch's random numbers are as before, however the block
-    ends. Inside, the network computes in its own types: autocast is off, and compiled parts run
-    without being compiled, because hooks do not reach into compiled code.
+    Every submodule's mode and the state of the random numbers of torch, NumPy and Python are as
+    before, however the block ends. Inside, the network computes in its own types: autocast is off,
+    and compiled parts run without being compiled, because hooks do not reach into compiled code.
     """
     devices = _accelerators(model)
     with ExitStack() as stack:
         stack.enter_context(keeping_modes(model))
         stack.enter_context(torch.random.fork_rng(devices))
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
         # Not inference mode: its tensors do not count writes in place.
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())

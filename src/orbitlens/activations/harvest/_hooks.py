@@ -1,9 +1,11 @@
 """Read the outputs of layers; the network stops after the last of them."""
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating, get_layer
 
 Visit = Callable[[str, Any], None]
+_BATCH_NORM = "more than 1 value per channel when training"
 Take = Callable[[str, Tensor], Tensor]
 
 
@@ -69,14 +72,17 @@ def seeded(
 ) -> dict[str, Tensor]:
     """Return what `run` gives for a batch; with a seed, for each input by itself.
 
-    Torch's random numbers are seeded before each input. All inputs, and all elements of an orbit,
-    then meet the same random numbers, whatever batch they are in: the network is a function.
+    The random numbers of torch, NumPy and Python are seeded before each input. All inputs, and all
+    elements of an orbit, then meet the same ones, whatever batch they are in: the network is a
+    function. Generators of its own are not seeded.
     """
     if seed is None:
         return run(inputs)
     parts = []
     for one in inputs.split(1):
         torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - the one that a network may draw from
+        random.seed(seed)
         parts.append(run(one))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -176,11 +182,14 @@ def network_failed(
     inputs: Shaped[Tensor, "batch *axes"], error: Exception, expected: str
 ) -> OrbitLensError:
     """Return the error for a network that failed on these inputs."""
+    remedy = "make the inputs ready with `prepare`, or choose inputs that the network accepts"
+    if _BATCH_NORM in str(error):
+        remedy = "let its batch normalisation use running statistics, not those of a batch"
     failure = OrbitLensError(
         f"the network on inputs of shape {list(inputs.shape)}",
         expected=expected,
         received=f"{type(error).__name__}: {one_line(error)}",
-        remedy="make the inputs ready with `prepare`, or choose inputs that the network accepts",
+        remedy=remedy,
     )
     failure.__cause__ = error
     return failure

@@ -29,9 +29,10 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
         )
     if batch_size < 1:
         raise out_of_range("batch_size", "at least 1", batch_size, "choose for example 256")
-    few = inputs[:_TRIED]
     if isinstance(inputs, Tensor):
         _check_numbers(inputs)
+    few = inputs[:_TRIED]
+    if isinstance(inputs, Tensor):
         action.check(inputs)
     else:
         _check_same(few[0], inputs[0])

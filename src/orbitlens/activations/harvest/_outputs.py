@@ -35,15 +35,14 @@ def with_tensor(output: Any, tensor: Float[Tensor, "..."], name: str) -> Any:
     if isinstance(output, tuple):
         values = (tensor, *output[1:])
         return output._make(values) if hasattr(output, "_make") else type(output)(values)
-    changed = copy.copy(output)
-    if isinstance(output, MutableMapping):
-        changed[next(iter(output))] = tensor
-        return changed
-    if isinstance(output, list):
-        changed[0] = tensor
-        return changed
-    if is_dataclass(output):
-        object.__setattr__(changed, fields(output)[0].name, tensor)
+    if isinstance(output, MutableMapping | list) or is_dataclass(output):
+        changed: Any = copy.copy(output)
+        if isinstance(output, MutableMapping):
+            changed[next(iter(output))] = tensor
+        elif isinstance(output, list):
+            changed[0] = tensor
+        else:
+            object.__setattr__(changed, fields(output)[0].name, tensor)
         return changed
     raise OrbitLensError(
         f"layer {name!r}",
