@@ -14,7 +14,9 @@ from orbitlens.pipeline import Console
 @click.argument("source")
 @cli.workers
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "dtype", *cli.RUN)
-@settings("random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", expert=True)
+@settings(
+    "layout", "random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", expert=True
+)
 @cli.common("runs/SOURCE-harvest")
 def harvest_command(
     workers: int, out: Path | None, resume: bool, console: Console, **values: Any

@@ -16,7 +16,14 @@ from orbitlens.pipeline import QUICK, Console
 @settings(*cli.GROUP, "model", "layer", "positions", "n_samples", "image_size", "transport")
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
 @settings(
-    "random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", "dtype", expert=True
+    "layout",
+    "random_weights",
+    "seed_forward",
+    *cli.AUTOENCODER,
+    "unreadable",
+    "white",
+    "dtype",
+    expert=True,
 )
 @settings("sparsity", "hidden", "weight", "orbit_weight", "batch_size", "lr", expert=True)
 @settings("memory_gib", "precision", "probe_latents", "probe_samples", expert=True)

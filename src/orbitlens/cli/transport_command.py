@@ -28,7 +28,9 @@ _ALL = "all"
 @option("--max-positions", "Places that are kept of each map.", 16, expert=True)
 @option("--max-dim", "Directions that are kept of each layer.", 256, expert=True)
 @option("--lie-inputs", "Images for the Lie-derivative errors; 0 skips these.", 64, expert=True)
-@settings("random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", expert=True)
+@settings(
+    "layout", "random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", expert=True
+)
 @cli.common("runs/transport, or runs/MODEL-INPUTS")
 def transport_command(
     subject: str, inputs: str | None, out: Path | None, **values: Any

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
+from orbitlens.activations.layout import layout_sentence
 from orbitlens.pipeline._job import Job
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import variation
@@ -42,6 +43,12 @@ def log_data(job: Job, folder: RunFolder) -> None:
         folder.log(sentence)
 
 
+def log_layout(store: ActivationStore, folder: RunFolder) -> None:
+    """Write the layout of the layer to the log."""
+    if store.layout is not None:
+        folder.log(f"layer {store.layer!r}: {layout_sentence(store.layout)}")
+
+
 @torch.no_grad()
 def describe_model(
     job: Job, store: ActivationStore, samples: Int[np.ndarray, " n"]
@@ -56,6 +63,7 @@ def describe_model(
         "layer": job.model.layer,
         "dim": store.dim,
         "positions": store.positions,
+        "layout": layout_sentence(store.layout),
         "variation": variation(store.orbits(samples)),
         "mse": mse,
     }

@@ -20,6 +20,7 @@ from orbitlens.pipeline._describe import (
     describe_model,
     describe_transport,
     log_data,
+    log_layout,
 )
 from orbitlens.pipeline._job import Job, Source, check_images, prepare
 from orbitlens.pipeline._loading import (
@@ -145,6 +146,7 @@ class _Run:
         with self.console.stage("harvest orbits") as tick:
             store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
         folder.log(f"harvested {store}")
+        log_layout(store, folder)
         with self.console.stage("fit the transport") as tick:
             transport = stages.learn_transport(config, store, folder / "transport", tick)
         check_one_motion(transport)
@@ -203,7 +205,7 @@ class _Run:
     def _seconds(self) -> dict[str, float]:
         """Return the time per stage; a resumed run keeps the times of its finished stages."""
         before = self.folder / "metrics.json"
-        spent: dict[str, float] = read_json(before)["seconds"] if before.exists() else {}
+        spent = (read_json(before).get("seconds") if before.exists() else None) or {}
         now = {name: round(value, 2) for name, value in self.console.seconds.items()}
         return {**spent, **{name: max(now[name], spent.get(name, 0.0)) for name in now}}
 

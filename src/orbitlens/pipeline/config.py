@@ -150,6 +150,11 @@ class RunConfig:
     positions: str = _setting(
         "auto", "Tokens, or places of a map, that become activations: auto, cls, mean or all."
     )
+    layout: str | None = _setting(
+        None,
+        "Axes of the layer's output, e.g. 'n h w c': n inputs, c channels, h w or l places, 1+l "
+        "after a class token. By default they are found.",
+    )
     random_weights: bool = _setting(
         False, "Use random weights instead of downloading trained ones, to try things out."
     )

@@ -193,6 +193,7 @@ def _measure(
         layers=config.layers or None,
         max_positions=config.max_positions,
         max_dim=config.max_dim,
+        layout=config.run.layout,
         prepare=job.model.prepare,
         seed_forward=config.run.seed_forward,
         name=job.model.name,

@@ -112,6 +112,7 @@ def harvest_orbits(
         labels=inputs.labels,
         class_names=inputs.class_names,
         positions=job.config.positions,
+        layout=job.config.layout,
         dtype=job.config.dtype,
         workers=workers,
         resume=True,

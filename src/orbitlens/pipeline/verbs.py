@@ -16,7 +16,7 @@ from orbitlens.activations.store import address_of, exists, inside, read_at
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
-from orbitlens.pipeline._describe import describe_transport, log_data
+from orbitlens.pipeline._describe import describe_transport, log_data, log_layout
 from orbitlens.pipeline._job import build_action, check_images, load_source, prepare
 from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
@@ -56,6 +56,7 @@ def harvest(
                 stages.train_model(job, folder / "model.safetensors", tick)
         with console.stage("harvest orbits") as tick:
             store = stages.harvest_orbits(job, folder / "acts.zarr", tick, workers=workers)
+        log_layout(store, folder)
         samples = measured_samples(store, d_sae=store.dim, seed=config.seed)
         doubts = layer_doubts(store.layer, variation(store.orbits(samples)))
         record = {**store.to_dict(), "passed_over": list(job.source.inputs.passed_over)}
@@ -172,7 +173,8 @@ def probe(
     store = locate_store(activations)
     sae_folder = locate(sae, "cfg.json")
     model = load_sae(sae_folder, store)
-    objective = read_json(sae_folder / "cfg.json").get("metadata", {}).get("objective")
+    noted = read_json(sae_folder / "cfg.json").get("metadata")
+    objective = noted.get("objective") if isinstance(noted, dict) else None
     if transport is not None and objective == "vanilla":
         raise OrbitLensError(
             "`--rho`",
@@ -222,8 +224,8 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
     source = load_source(config)
     action = build_action(config, config.group, source.inputs)
     with console.stage("draw the page"):
-        page = render(config, source, action, folder)
-    return {"page": str(page), "warnings": list(console.warnings)}
+        render(config, source, action, folder)
+    return console.with_warnings({"page": str(run / "report" / "index.html")}, ())
 
 
 def locate_store(activations: Path | str) -> ActivationStore:

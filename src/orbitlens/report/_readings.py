@@ -37,6 +37,7 @@ def summary(metrics: Record) -> str:
     width = f"{model['dim']}-dimensional " if model.get("dim") else ""
     place = f" of layer {model['layer']}" if model.get("layer") else ""
     place += f" of {model['name']}" if model.get("name") else ""
+    place += f", {model['layout']}," if " at " in str(model.get("layout")) else ""
     source = f" of {data['name']}" if data.get("name") else ""
     samples = f", for {figure(data['n'])} samples{source}" if data.get("n") else ""
     orbits = ""

@@ -118,6 +118,12 @@ _DERIVATIVES = (
 )
 _SIZES = (
     Column(
+        "layout",
+        "Layout",
+        "Axes of the output: n inputs, c channels, h w or l places, 1+l after a class token",
+        write=str,
+    ),
+    Column(
         "kind",
         "Kind",
         "Maps: positions on a grid. Tokens: a sequence. Vectors: one activation per input",
