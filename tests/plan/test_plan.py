@@ -221,7 +221,7 @@ def test_half_precision_has_no_dtype_to_advise() -> None:
 
 @pytest.mark.usefixtures("known_speeds")
 def test_a_dictionary_that_does_not_fit_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "usable_memory", lambda: 10**5)
+    monkeypatch.setattr("orbitlens.plan._plan.usable_memory", lambda: 10**5)
     record = plan(CONFIG, Path(), dim=64)
     for each in record["training"].values():
         assert each["not_measured"] == "the dictionary alone does not fit into the memory"

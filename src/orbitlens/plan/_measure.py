@@ -6,7 +6,6 @@ Its first step and its memory are therefore those of a real run.
 import inspect
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -43,14 +42,6 @@ _SECONDS, _SECONDS_APART = 1.0, 60
 # Multiplications: an epoch has several short steps; a step that is longer is that of fewer orbits.
 _SHORT, _LONG = 2**28, 2**36
 _PROGRAM = "from orbitlens.plan._measure import main; main()"
-
-
-def usable_memory() -> int:
-    """Return the bytes that the machine or its container has for a process."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return machine
 
 
 def held_memory(field: str = "VmRSS") -> int:
@@ -90,18 +81,21 @@ def measure_passes(config: RunConfig, workers: int) -> tuple[Shape, dict[str, fl
     lazy = isinstance(values, LazyInputs)  # looked at first, and read again batch by batch
     run = partial(harvest, module, layer=job.model.layer, action=job.action)
     run = partial(run, positions=config.positions, prepare=job.model.prepare)
+    run = partial(run, seed_forward=config.seed_forward)
     threads, order = torch.get_num_threads(), job.action.group.order
     torch.set_num_threads(max(1, threads // workers))
     try:
         first = _seconds(lambda: run(inputs=values[:1]))
         held, together = held_memory(), max(1, HARVEST_BATCH // order)
-        amount = max(1, min(together, len(values), int(_SECONDS / first)))
+        amount = min(together, len(values), max(2, int(_SECONDS / first)))
         took = _seconds(lambda: run(inputs=values[:amount]))
         store = run(inputs=values[:1])
     finally:
         torch.set_num_threads(threads)
+    # Every harvest begins with a look at a few inputs, which costs as much for one as for many.
+    each = first if amount == 1 else max((took - first) / (amount - 1), took / amount / 8)
     return (order, store.positions, store.dim), {
-        "forward_seconds": took / amount / workers,
+        "forward_seconds": each / workers,
         "loading_seconds": 2 * loading if lazy else loading,
         "input_bytes": 0 if lazy else values[0].nbytes,
         "process_bytes": held + max(0, held_memory("VmHWM") - held) * together // amount,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.activations.store import buffer_size, count_training_samples, stored_size
+from orbitlens.checks import usable_memory
 from orbitlens.groups import from_name
 from orbitlens.pipeline import ORBIT, RunConfig, check_pairs
 from orbitlens.plan import _measure as measure
@@ -39,7 +40,7 @@ def plan(
         "transport": _transport(config, shape, speed),
         "training": {name: _training(config, shape, name, data[name], speed) for name in NAMES},
         "free_disk": free,
-        "machine_memory": measure.usable_memory(),
+        "machine_memory": usable_memory(),
     }
     return {**record, "warnings": find_warnings(record, out), "advice": find_advice(record)}
 
@@ -75,7 +76,7 @@ def _transport(config: RunConfig, shape: Shape, speed: Record) -> Record:
 def _training(config: RunConfig, shape: Shape, name: str, data: Record, speed: Record) -> Record:
     least = _LEARNED * shape[2] * (config.atoms if name == ORBIT else config.d_sae)
     found: Record = {"not_measured": "the dictionary alone does not fit into the memory"}
-    if least <= measure.usable_memory():
+    if least <= usable_memory():
         found = measure.measure_apart(config, shape[2], name)
     steps = -(-data["samples"] * shape[1] // config.batch_size)
     content = 4 * data["samples"] * math.prod(shape)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from numpy import ndarray
 
+from orbitlens.checks import check_memory
 from orbitlens.typing import Float, Matrices, Tensor
 
 _Rows = Float[Tensor, "n *position dim"]
@@ -57,6 +58,9 @@ class Motion:
         """rho(g) for every element, shape [|G|, dim, dim]; computed at each call if in a basis."""
         if self.basis is None:
             return self.core
+        size = len(self.core) * self.dim**2 * self.core.element_size()
+        subject = f"the matrices of a transport of {self.dim} dimensions"
+        check_memory(subject, size, "move activations by a call of the transport, which needs none")
         eye = torch.eye(self.core.shape[-1]).to(self.core)
         return torch.eye(self.dim).to(self.core) + self.basis @ (self.core - eye) @ self.basis.T
 
