@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.metrics.reconstruction import ReconstructionStats
@@ -30,7 +31,7 @@ def invariance_error(values: Float[Tensor, "batch group latents"]) -> Float[Tens
         >>> invariance_error(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])).item()
         1.0
     """
-    _check_orbits("`values`", values)
+    values = _checked_orbits("values", values, "batch group latents")
     still, moved = values[:, :1], values[:, 1:]
     drift = (moved - still).square().sum(dtype=torch.float64)
     power = moved.square().sum(dtype=torch.float64)
@@ -65,7 +66,9 @@ def equivariance_error(
         >>> equivariance_error(torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]), turn).item()
         0.0
     """
-    _check_orbits("`x_hat`", x_hat)
+    x_hat = _checked_orbits("x_hat", x_hat, "batch group dim")
+    size = x_hat.shape[-1]
+    matrices = as_axes("matrices", matrices, "group row dim", sizes={"row": size, "dim": size})
     if len(matrices) != x_hat.shape[1]:
         raise OrbitLensError(
             "`matrices`",
@@ -109,8 +112,8 @@ def moving_share(
         >>> moving_share(moves, cyclic(2)).item(), moving_share(moves[:, [0, 0]], cyclic(2)).item()
         (1.0, 0.0)
     """
-    _check_orbits("`codes`", codes)
-    if codes.shape[1] != group.order:
+    codes = _checked_orbits("codes", codes, "batch h g atoms")
+    if codes.shape[1:3] != (group.order, group.order):
         raise OrbitLensError(
             "`codes`",
             expected=f"orbits of the {group.order} elements of {group.name}",
@@ -127,11 +130,13 @@ def moving_share(
     return torch.where(asked == 0, 1.0, kept / asked)
 
 
-def _check_orbits(name: str, orbits: Tensor) -> None:
+def _checked_orbits(name: str, orbits: Tensor, axes: str) -> Float[Tensor, "batch group *rest"]:
+    orbits = as_axes(name, orbits, axes)
     if orbits.shape[0] == 0 or orbits.shape[1] == 0:
         raise OrbitLensError(
-            name,
+            f"`{name}`",
             expected="at least one sample and one element",
             received=tuple(orbits.shape),
             remedy="pass whole orbits, shape [batch, group, width]",
         )
+    return orbits

@@ -1,7 +1,10 @@
 """Networks are run up to a layer, and left as they were."""
 
+from collections import OrderedDict, UserDict
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from orbitlens.activations.harvest import (
     kind_of,
     only_tensor,
     take_outputs,
+    with_tensor,
 )
 from orbitlens.errors import OrbitLensError
 
@@ -59,6 +63,17 @@ def test_an_error_after_the_layer_does_not_matter() -> None:
         check_called_once(model, model[1], torch.rand(5, 4), "1")
 
 
+class Pair(NamedTuple):
+    hidden: Tensor
+    weights: None
+
+
+@dataclass(frozen=True)
+class Record:
+    hidden: Tensor
+    count: int = 3
+
+
 ONE, WHOLE = torch.zeros(2), torch.zeros(2, dtype=torch.int64)
 
 
@@ -71,6 +86,8 @@ ONE, WHOLE = torch.zeros(2), torch.zeros(2, dtype=torch.int64)
         ((3, ONE), None, "tuple of (int, Tensor)"),
         ([ONE, ONE], None, "list of (Tensor, Tensor)"),
         ({"last": ONE, "count": 3}, ONE, "dict of (Tensor, int)"),
+        (Pair(ONE, None), ONE, "Pair of (Tensor, NoneType)"),
+        (Record(ONE), ONE, "Record of (Tensor, int)"),
         ("text", None, "str"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -78,3 +95,39 @@ ONE, WHOLE = torch.zeros(2), torch.zeros(2, dtype=torch.int64)
 def test_the_only_tensor_of_an_output(output: Any, found: Tensor | None, kind: str) -> None:
     assert only_tensor(output) is found
     assert kind_of(output) == kind
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ONE,
+        (ONE, None),
+        [ONE, 3],
+        {"last": ONE, "count": 3},
+        OrderedDict(last=ONE),
+        UserDict(last=ONE),
+        Pair(ONE, None),
+        Record(ONE, 4),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_tensor_is_put_back_in_its_place_and_the_given_output_stays(output: Any) -> None:
+    new = torch.ones(2)
+    changed = with_tensor(output, new, "1")
+    assert type(changed) is type(output)
+    assert only_tensor(changed) is new
+    assert only_tensor(output) is ONE
+    assert kind_of(changed) == kind_of(output)
+
+
+def test_an_output_of_transformers_keeps_its_names() -> None:
+    outputs = pytest.importorskip("transformers.modeling_outputs")
+    output = outputs.BaseModelOutput(last_hidden_state=ONE)
+    changed = with_tensor(output, new := torch.ones(2), "1")
+    assert changed.last_hidden_state is changed["last_hidden_state"] is changed[0] is new
+    assert output.last_hidden_state is ONE
+
+
+def test_an_output_that_cannot_be_changed_is_refused_by_its_layer() -> None:
+    with pytest.raises(OrbitLensError, match="layer '1'.*received mappingproxy of \\(Tensor\\)"):
+        with_tensor(MappingProxyType({"last": ONE}), torch.ones(2), "1")

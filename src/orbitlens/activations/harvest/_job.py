@@ -28,7 +28,7 @@ from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
 from orbitlens.checks import as_count
 from orbitlens.data import Inputs, Rows
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.errors import OrbitLensError, out_of_range, warn
 from orbitlens.models import Prepare, as_they_are, check_network, get_layer
 from orbitlens.typing import Progress
 
@@ -113,6 +113,19 @@ class Job:
             seeded=self.seed_forward is not None,
             alone=self.batch_size == 1 or self.seed_forward is not None,
         )
+        self._warn_of_chosen_tokens()
+
+    def _warn_of_chosen_tokens(self) -> None:
+        if self.seed_forward is None:
+            return
+        for layer, layout in self.layouts.items():
+            if layout.kind == "tokens" and layout.moves is not None:
+                warn(
+                    f"layer {layer!r}",
+                    found="its tokens are taken for the places of a grid, but a network that draws "
+                    "random numbers may have kept some at random",
+                    remedy="choose `positions` cls or mean, or switch it off (mask_ratio=0)",
+                )
 
     def run(self, ready: Tensor) -> dict[str, Tensor]:
         """Return the activations of all layers for inputs that are ready."""
