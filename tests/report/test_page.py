@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orbitlens.errors import MissingExtraError
+from orbitlens.errors import MissingExtraError, OrbitLensError
 from orbitlens.report import FeatureCard, run_doubts, write_page
 
 SECTIONS = ["transport", "saes", "probing", "training", "features", "settings"]
@@ -235,7 +235,7 @@ def test_a_page_that_cannot_be_put_in_place_leaves_the_old_one(
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OrbitLensError, match="disk full"):
         write_page(path, metrics, {}, [])
     assert path.read_text() == "old"
 

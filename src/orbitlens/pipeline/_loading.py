@@ -77,7 +77,7 @@ def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> Fi
     try:
         # JSON has no NaN: a loss that diverged is null there.
         curves: dict[str, Any] = {
-            name: [math.nan if value is None else float(value) for value in values]
+            name: [math.nan if value is None else _number(value) for value in values]
             for name, values in record.pop("history").items()
         }
         status, scale = str(record.pop("status")), float(record.pop("scale"))
@@ -92,6 +92,11 @@ def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> Fi
     sae = load_sae(path / "sae", store, finite=status == "completed")
     _check_notes(path / "sae", "cfg.json", notes)
     return FitResult(sae=sae, history=history, status=status, scale=scale)
+
+
+def _number(value: Any) -> float:
+    """Return a number of JSON as it is, a whole one too; raise for anything else."""
+    return value if type(value) in (int, float) else float(value)
 
 
 def write_of_sae(record: Mapping[str, Any], path: Path) -> None:

@@ -109,7 +109,8 @@ class RunFolder:
     def warnings(self) -> list[str]:
         """Return the warnings of the stages that are done."""
         file = self / _WARNINGS
-        return [str(each) for each in read_json(file)["warnings"]] if file.exists() else []
+        kept = read_json(file).get("warnings") if file.exists() else None
+        return [str(each) for each in kept] if isinstance(kept, list) else []
 
     def keep_warnings(self, messages: Sequence[str]) -> None:
         """Keep all warnings so far, and log the last of them; it is new."""

@@ -34,16 +34,20 @@ _DASHES = ((), (7.0, 2.0), (2.0, 1.5), (7.0, 2.0, 2.0, 2.0))
 
 def finite(value: Any) -> float | None:
     """Return a finite number as a float, and None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def figure(value: Any) -> str:
     """Write a number with three significant digits; counts in full."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _ABSENT
-    if not math.isfinite(value):
+    if finite(value) is None:
         return "not finite"
     if isinstance(value, int):
         return f"{value:,}".replace("-", _MINUS)

@@ -208,10 +208,18 @@ def _rows_of(records: Record, kind: str) -> dict[str, list[Record]]:
     """Return the rows of each SAE with probes of one kind."""
     probes = {name: record.get("probe") or {} for name, record in records.items()}
     return {
-        name: list(probe["rows"])
+        name: rows
         for name, probe in probes.items()
-        if probe.get("kind") == kind and probe.get("rows")
+        if probe.get("kind") == kind
+        and (rows := [row for row in probe.get("rows") or () if row and _is_whole(row, kind)])
     }
+
+
+def _is_whole(row: Record, kind: str) -> bool:
+    """Say whether a row tells what it is about."""
+    known = row.get("latents") is not None
+    protocol = row.get("readout") or row.get("orientation")
+    return known and (kind != "shapes" or None not in (row.get("task"), protocol))
 
 
 def _family_tables(
@@ -242,7 +250,7 @@ def _family_tables(
 
 def _protocol(row: Record) -> str:
     """Return the readout of an orbit SAE, or which orientation the probe knew."""
-    return str(row.get("readout") or row["orientation"])
+    return str(row.get("readout") or row.get("orientation"))
 
 
 def _family_details(family: str, tasks: int | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from orbitlens.report import _readings as readings
 from orbitlens.report._doubts import run_doubts
+from orbitlens.report._forms import RUN, check_form
 from orbitlens.report._gallery import galleries
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, sae_styles, score
 from orbitlens.report._plots import training_chart, transport_chart
@@ -37,7 +38,11 @@ def write_page(
     missing or None are left out or shown as a dash, and figures that are not finite are called so.
     `histories` has for each SAE "loss", "explained_variance" and "dead_latents", one value per
     epoch.
+
+    Raises:
+        OrbitLensError: If a part of the record is of another type than a run writes.
     """
+    check_form(metrics, RUN)
     view = _view(metrics, histories, cards)
     return write_html(path, "page.html.j2", view, script="_script.js.j2")
 
@@ -94,7 +99,9 @@ def _transport(transport: Record, elements: Sequence[str]) -> dict[str, Any]:
 
 def _interval(transport: Record) -> list[tuple[str, str]]:
     bounds = transport.get("r2_interval")
-    return [("95% interval of R²", f"{score(bounds[0])} to {score(bounds[1])}")] if bounds else []
+    if not bounds or len(bounds) != 2:
+        return []
+    return [("95% interval of R²", f"{score(bounds[0])} to {score(bounds[1])}")]
 
 
 def _conditioning(transport: Record) -> list[tuple[str, str]]:

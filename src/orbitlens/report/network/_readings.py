@@ -201,7 +201,8 @@ def _inputs(record: Record) -> str:
 
 def _invariant_shares(record: Record) -> list[_Point]:
     """Return the share of energy in the trivial irrep, for layers where it is known."""
-    names = [str(irrep.get("name")) for irrep in part(record, "group").get("irreps") or ()]
+    irreps = part(record, "group").get("irreps") or ()
+    names = [str((irrep or {}).get("name")) for irrep in irreps]
     if TRIVIAL not in names:
         return []
     place = names.index(TRIVIAL)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.report._doubts import network_doubts
+from orbitlens.report._forms import NETWORK, check_form
 from orbitlens.report._notation import irrep_styles
 from orbitlens.report._readings import part, warnings
 from orbitlens.report._render import list_settings, write_html
@@ -23,13 +24,17 @@ def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
     that was not measured; "model", "inputs", "group", "action", "config" and "seconds" describe the
     measurement. Entries that are missing or None are left out or shown as a dash; figures that are
     not finite are called so.
+
+    Raises:
+        OrbitLensError: If a part of the record is of another type than the measurement writes.
     """
+    check_form(record, NETWORK)
     return write_html(path, "network.html.j2", _view(record), styles=["_network.css.j2"])
 
 
 def _view(record: Record) -> dict[str, Any]:
     layers, group = readings.layers_of(record), part(record, "group")
-    irreps = irrep_styles(group.get("irreps") or ())
+    irreps = irrep_styles(irrep or {} for irrep in group.get("irreps") or ())
     # The picture and the table show the irreps; as a setting they are unreadable.
     plain = {**record, "group": {k: v for k, v in group.items() if k != "irreps"}}
     return {
