@@ -40,7 +40,9 @@ def find_files(root: Path) -> FolderFiles:
             received=root,
             remedy="pass the folder that holds it" if root.exists() else "check the path",
         )
-    images, others, special = [], [], []
+    images: list[str] = []
+    others: list[str] = []
+    special: list[str] = []
     for name in sorted(_walk(root)):
         path = root / name
         # A link that leads nowhere is an image that cannot be read.

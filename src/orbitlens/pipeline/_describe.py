@@ -13,6 +13,8 @@ from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
 from orbitlens.typing import Int
 
+_NAMED = 100  # names of files; sentences give their number
+
 
 def describe_action(job: Job) -> dict[str, Any]:
     """Return the name of the action, its settings, and the error of its interpolation."""
@@ -32,7 +34,7 @@ def describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
         "held_out": len(held_out),
         "digest": inputs.digest,
         "classes": list(inputs.class_names),
-        "skipped": list(inputs.skipped),
+        "skipped": list(inputs.skipped[:_NAMED]),
         "passed_over": list(inputs.passed_over),
     }
 
