@@ -58,12 +58,15 @@ def check_is_action(action: Action, inputs: Shaped[Tensor, "n *axes"]) -> None:
     worst = max(errors, key=errors.__getitem__)
     if errors[worst] <= _ROUNDING:
         return
-    g, h = (action.group.element_names[each] for each in worst)
-    found = f"g(hx) that differs from (gh)x by {errors[worst]:.2g} of x for g = {g}, h = {h}"
+    names = [action.group.element_names[each] for each in worst]
+    found = (
+        f"g(hx) that differs from (gh)x by {errors[worst]:.2g} of x for g = {names[0]}, "
+        f"h = {names[1]}"
+    )
     if action.exact:
         raise _refusal(action, "a left action, g(hx) = (gh)x", found)
     others = [_distance(each, before, before) for g, each in moved.items() if g != 0]
-    if errors[worst] > _NEAR * float(np.mean(others)):
+    if others and errors[worst] > _NEAR * float(np.mean(others)):
         warn(
             f"action {action.name!r} of {action.group.name}",
             found=found,

@@ -50,8 +50,10 @@ class Passage:
     ) -> "Passage":
         """Return the passage between two sites, whose layers are submodules or their names."""
         check_network(model)
-        sites = [replace(site, layer=name_of_layer(model, site.layer)) for site in (earlier, later)]
-        return cls(model, *sites, as_they_are if prepare is None else prepare)
+        first, last = (
+            replace(site, layer=name_of_layer(model, site.layer)) for site in (earlier, later)
+        )
+        return cls(model, first, last, as_they_are if prepare is None else prepare)
 
     def __call__(
         self, ready: Float[Tensor, "batch *axes"], replace: Replace

@@ -7,6 +7,7 @@ one input several outputs, and rows of an orbit that differ by more than the gro
 import random
 from collections.abc import Callable, Mapping
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,8 @@ def check_function(
     *,
     seeded: bool = False,
     alone: bool = False,
-) -> None:
-    """Refuse a network that is no function of its input; warn of layers that ignore it.
+) -> Mapping[str, Tensor]:
+    """Refuse a network that is no function of its input; return the outputs.
 
     Args:
         model: The network, in evaluation mode.
@@ -66,7 +67,7 @@ def check_function(
             remedy="switch them off, or fix them with `seed_forward` (command line: "
             "--seed-forward)",
         )
-    _warn_of_constants(first, ready)
+    return first
 
 
 def dtype_of(model: nn.Module) -> torch.dtype | None:
@@ -82,8 +83,9 @@ def _copied(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _random_state() -> tuple[object, ...]:
     """Return a key to the state of the random numbers of torch, NumPy and Python."""
-    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
-    return bytes(torch.get_rng_state().numpy()), kind, bytes(keys), *rest, random.getstate()
+    of_numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    own = of_numpy["state"]["key"].tobytes(), of_numpy["state"]["pos"]
+    return bytes(torch.get_rng_state().numpy()), *own, random.getstate()
 
 
 def _tolerances(model: nn.Module, ready: Tensor) -> tuple[float, float]:
@@ -106,7 +108,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
     return difference / size if size > 0 else float(difference > 0)
 
 
-def _warn_of_constants(outputs: Mapping[str, Tensor], ready: Tensor) -> None:
+def warn_of_constants(outputs: Mapping[str, Tensor], ready: Tensor) -> None:
     """Warn of layers whose outputs are the same for different inputs."""
     if len(ready) < 2 or bool((ready == ready[:1]).all()):
         return

@@ -11,7 +11,12 @@ from jaxtyping import Float32, Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
-from orbitlens.activations.harvest._function import SHOWN, check_function, dtype_of
+from orbitlens.activations.harvest._function import (
+    SHOWN,
+    check_function,
+    dtype_of,
+    warn_of_constants,
+)
 from orbitlens.activations.harvest._hooks import seeded, take_outputs
 from orbitlens.activations.harvest._inputs import (
     Batches,
@@ -106,13 +111,14 @@ class Job:
         ready = self.ready(few)
         if self.prepare is not None:
             check_prepares_the_same(ready, self.ready(few))
-        check_function(
+        outputs = check_function(
             self.model,
             self.run,
             ready,
             seeded=self.seed_forward is not None,
             alone=self.batch_size == 1 or self.seed_forward is not None,
         )
+        warn_of_constants(outputs, ready)
         self._warn_of_chosen_tokens()
 
     def _warn_of_chosen_tokens(self) -> None:

@@ -26,7 +26,8 @@ import zarr
 from jaxtyping import Shaped, UInt8
 from torch import Tensor, nn
 
-from orbitlens.activations.harvest._job import Batches, Job, orbit_blocks
+from orbitlens.activations.harvest._inputs import Batches
+from orbitlens.activations.harvest._job import Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._address import address_errors, inside, zarr_store
 from orbitlens.activations.store._on_disk import shards_of
