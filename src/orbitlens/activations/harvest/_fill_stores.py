@@ -24,7 +24,13 @@ from orbitlens.activations.store._address import address_errors, exists, inside,
 from orbitlens.activations.store._claim import Claim, claim_place
 from orbitlens.activations.store._open_store import open_root, open_store
 from orbitlens.activations.store._resume_settings import check_same
-from orbitlens.activations.store._write_store import ShardWriter, begin, in_shards, open_written
+from orbitlens.activations.store._write_store import (
+    ShardWriter,
+    begin,
+    in_shards,
+    open_written,
+    part_errors,
+)
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.checks import as_labels
 from orbitlens.errors import OrbitLensError
@@ -79,7 +85,8 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
         with _threads(threads):
             known: Mapping[str, torch.Tensor] = {}
             if (most := job.max_dim) is not None:
-                job = restore_bases(job, claim.address) if claim.found else job
+                with part_errors(claim):
+                    job = restore_bases(job, claim.address) if claim.found else job
                 known, job = job.bases, find_bases(job, most)
             writer = ShardWriter(
                 claim,

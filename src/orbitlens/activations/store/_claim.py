@@ -119,7 +119,7 @@ def _clear(folder: Path, target: Path, resume: bool) -> None:
 def _resumable(record: Path) -> bool:
     try:
         return "settings" in json.loads(record.read_text())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

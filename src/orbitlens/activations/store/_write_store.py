@@ -4,7 +4,7 @@ Everything goes to the place that `claim_place` gives, and becomes a store only 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -34,7 +34,7 @@ from orbitlens.activations.store._open_store import open_store, read_store
 from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._seal import seal_store
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 
 Block = Mapping[str, Float32[np.ndarray, "_ group *_"]]
 
@@ -73,8 +73,27 @@ def begin(claim: Claim, record: dict[str, Any]) -> dict[str, Any]:
     """
     if claim.address is None:
         return record
-    with address_errors(claim.target):
+    with part_errors(claim):
         return _root(claim.address, record).attrs.asdict()
+
+
+@contextmanager
+def part_errors(claim: Claim) -> Iterator[None]:
+    """Turn the errors of a place, and of a damaged part that an earlier run left, into one line."""
+    with address_errors(claim.target):
+        try:
+            yield
+        except (OrbitLensError, OSError):
+            raise
+        except Exception as error:  # a record that was changed can raise almost anything
+            if not claim.found:
+                raise
+            raise OrbitLensError(
+                f"store {claim.target}",
+                expected="an intact part of it, to go on from",
+                received=one_line(error),
+                remedy=f"remove {claim.address} and begin again",
+            ) from error
 
 
 @final
@@ -101,7 +120,7 @@ class ShardWriter:
         self._of_many = claim.address is not None and "" not in names.values()
         plan = plan_shards(n, [shapes[layer] for layer in names], together)
         for layer, name in names.items():
-            with address_errors(claim.target):
+            with part_errors(claim):
                 root = self.roots[layer] = _root(inside(claim.address, name), attributes[layer])
                 if labels is not None:
                     _write_labels(root, labels)
@@ -115,7 +134,7 @@ class ShardWriter:
     def drop_incomplete(self) -> None:
         """Delete the damaged shards of an earlier run."""
         if self.claim.found:
-            with address_errors(self.claim.target):
+            with part_errors(self.claim):
                 for array, checksums in self.arrays.values():
                     drop_shards(array, incomplete_shards(array, checksums))
 
@@ -124,7 +143,7 @@ class ShardWriter:
         everything = range(self.shards.count)
         if not self.claim.found:
             return list(everything)
-        with address_errors(self.claim.target):
+        with part_errors(self.claim):
             stored = [stored_shards(arrays.activations) for arrays in self.arrays.values()]
             there = set.intersection(*stored)
         return [shard for shard in everything if shard not in there]
@@ -137,7 +156,7 @@ class ShardWriter:
 
     def finish(self) -> dict[str, zarr.Group]:
         """Mark the stores as complete, the very last step, and return their groups."""
-        with address_errors(self.claim.target):
+        with part_errors(self.claim):
             for root in self.roots.values():
                 seal_store(root)
             if self._of_many:
