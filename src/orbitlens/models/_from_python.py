@@ -4,14 +4,16 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
+from orbitlens.checks import usual_torch
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
 from orbitlens.models._layers import default_layer
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
@@ -59,7 +61,7 @@ def _import(where: str, subject: str) -> ModuleType:
         sys.path.insert(0, os.getcwd())
     try:
         if not where.endswith(".py"):
-            with redirect_stdout(sys.stderr):
+            with _apart():
                 return importlib.import_module(where)
         module_name = f"orbitlens_user_{Path(where).stem}"
         spec = importlib.util.spec_from_file_location(module_name, where)
@@ -67,7 +69,7 @@ def _import(where: str, subject: str) -> ModuleType:
             raise FileNotFoundError(where)
         source = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = source  # dataclasses in the file look themselves up there
-        with redirect_stdout(sys.stderr):
+        with _apart():
             spec.loader.exec_module(source)
     except (Exception, SystemExit) as error:
         raise OrbitLensError(
@@ -79,9 +81,16 @@ def _import(where: str, subject: str) -> ModuleType:
     return source
 
 
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Run a user's code: what it prints and what it sets for all of torch stays with it."""
+    with redirect_stdout(sys.stderr), usual_torch(), torch.random.fork_rng([]):
+        yield
+
+
 def _build(function: Callable[[], Any], subject: str) -> tuple[nn.Module, Prepare]:
     try:
-        with redirect_stdout(sys.stderr):
+        with _apart():
             built = function()
     except (Exception, SystemExit) as error:
         raise OrbitLensError(
