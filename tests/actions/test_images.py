@@ -258,3 +258,10 @@ def test_an_element_outside_the_group_is_rejected(element: int) -> None:
 def test_places_move_as_the_entries_of_a_map() -> None:
     places = places_moved(lambda maps, g: maps.roll(g, -1), 3, 1, 3)
     assert places.tolist() == [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("group", [groups.cyclic(2), groups.cyclic(4)], ids=str)
+def test_pictures_with_channels_last_are_refused(group: Group, channels: int) -> None:
+    with pytest.raises(OrbitLensError, match=r"channels last.*images.permute\(0, 3, 1, 2\)"):
+        images(group)(torch.zeros(2, 16, 16, channels), 1)

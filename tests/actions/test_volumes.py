@@ -107,9 +107,22 @@ def test_a_network_with_turned_kernels_has_the_regular_representation(group: Gro
     assert multiplicities(found) == multiplicities(regular(group))
 
 
-def test_places_of_volumes_are_not_those_of_a_map() -> None:
-    assert volumes(octahedral()).grid is None
-    assert json.loads(json.dumps(volumes(octahedral()).config)) == {}
+@both_groups
+def test_places_move_as_voxels_do(group: Group) -> None:
+    action, maps = volumes(group), noise(1, 1, 3, 3, 3)
+    assert action.grid is not None
+    places = action.grid(3, 3, 3)
+    for element in range(group.order):
+        moved = action(maps, element).flatten()
+        assert torch.equal(moved[places[element]], maps.flatten())
+    assert json.loads(json.dumps(action.config)) == {}
+    with pytest.raises(OrbitLensError, match="feature maps under the octahedral.*3 x 3 x 2"):
+        action.grid(3, 3, 2)
+
+
+def test_channels_last_are_seen_and_refused() -> None:
+    with pytest.raises(OrbitLensError, match=r"channels last.*volumes.permute\(0, 4, 1, 2, 3\)"):
+        volumes(octahedral())(noise(2, 6, 6, 6, 3), 1)
 
 
 @pytest.mark.parametrize("name", ["C4", "D4", "S4", "D12", "C2xO"])

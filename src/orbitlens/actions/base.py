@@ -1,5 +1,6 @@
 """The record of an action: how each element of a group moves a batch of inputs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
 _Move = Callable[[Tensor, int], Tensor]
-_Grid = Callable[[int, int], Int[np.ndarray, "group position"]]
+_Grid = Callable[..., Int[np.ndarray, "group position"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,8 @@ class Action:
         exact: True (the default) if the action only rearranges inputs; False if it interpolates.
         config: JSON-ready keyword arguments of that function, without the group.
         grid: `grid(height, width)[g, p]` is the row-major place of a feature map to which place p
-            moves under g; a sequence is a map of height 1. None where places do not move exactly,
-            and for volumes, whose places have a depth too.
+            moves under g; a sequence is a map of height 1. That of volumes takes a depth first.
+            None where places do not move exactly.
 
     Example:
         >>> from orbitlens.actions import images
@@ -117,13 +118,11 @@ class Action:
         return float(torch.stack(defects).max() / norm)
 
 
-def places_moved(
-    move: _Move, order: int, height: int, width: int
-) -> Int[np.ndarray, "group position"]:
+def places_moved(move: _Move, order: int, *sizes: int) -> Int[np.ndarray, "group position"]:
     """Return the row-major place to which each place of a map moves, for an `Action.grid`.
 
-    `move(maps, element)` rearranges the entries of maps [1, 1, height, width].
+    `move(maps, element)` rearranges the entries of maps [1, 1, height, width], or of volumes.
     """
-    own = torch.arange(height * width).reshape(1, 1, height, width)
+    own = torch.arange(math.prod(sizes)).reshape(1, 1, *sizes)
     origins = torch.stack([move(own, g).flatten() for g in range(order)])
     return origins.argsort(dim=1).numpy()

@@ -18,6 +18,7 @@ from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.groups import Group, turns_and_flips
 
 _EXACT_TURNS = (1, 2, 4)
+_FEW_CHANNELS = (1, 3, 4)
 _EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
 
 
@@ -115,6 +116,15 @@ def _check(group: Group, turns: int, inputs: Tensor) -> None:
             expected="shape [n, channels, height, width]",
             received=list(inputs.shape),
             remedy="give grey images a channel axis with images[:, None]",
+        )
+    _, channels, height, last = inputs.shape
+    if last in _FEW_CHANNELS and channels > 4 < height:
+        raise OrbitLensError(
+            "images",
+            expected="shape [n, channels, height, width]",
+            received=f"{list(inputs.shape)}, with channels last as it seems",
+            remedy="bring them first with images.permute(0, 3, 1, 2); a network that takes them "
+            "last gets them back with `prepare`",
         )
     _check_square(group, turns, "images", *inputs.shape[-2:])
     if turns not in _EXACT_TURNS and not inputs.is_floating_point():

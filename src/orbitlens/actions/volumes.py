@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from orbitlens.actions.base import Action
+from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, octahedral, signed_axes
 
@@ -28,7 +28,7 @@ def volumes(group: Group) -> Action:
             product table.
 
     Returns:
-        The exact action on cubes. Its `grid` is None, because a grid moves places of flat maps.
+        The exact action on cubes. Its `grid` takes depth, height and width.
 
     Raises:
         OrbitLensError: If the group is another one.
@@ -50,7 +50,12 @@ def volumes(group: Group) -> Action:
     ) -> Shaped[Tensor, "n channels side side side"]:
         return inputs.permute(permutations[element]).flip(flips[element])
 
-    return Action("volumes", group, apply=move, check=_check)
+    def places(depth: int, height: int, width: int) -> Int[np.ndarray, "group position"]:
+        if not depth == height == width:
+            raise _no_cube("feature maps", depth, height, width)
+        return places_moved(move, group.order, depth, height, width)
+
+    return Action("volumes", group, apply=move, check=_check, grid=places)
 
 
 def _matrices(group: Group) -> Int[np.ndarray, "order 3 3"]:
@@ -74,11 +79,23 @@ def _check(inputs: Tensor) -> None:
             received=list(inputs.shape),
             remedy="give plain volumes a channel axis with volumes[:, None]",
         )
-    depth, height, width = inputs.shape[2:]
-    if not depth == height == width:
+    channels, (depth, height, width) = inputs.shape[1], inputs.shape[2:]
+    if width in (1, 3, 4) and channels == depth == height > 4:
         raise OrbitLensError(
-            "volumes under the octahedral group",
-            expected="depth = height = width",
-            received=f"{depth} x {height} x {width}",
-            remedy="crop or resize the volumes to cubes",
+            "volumes",
+            expected="shape [n, channels, depth, height, width]",
+            received=f"{list(inputs.shape)}, with channels last as it seems",
+            remedy="bring them first with volumes.permute(0, 4, 1, 2, 3); a network that takes "
+            "them last gets them back with `prepare`",
         )
+    if not depth == height == width:
+        raise _no_cube("volumes", depth, height, width)
+
+
+def _no_cube(subject: str, depth: int, height: int, width: int) -> OrbitLensError:
+    return OrbitLensError(
+        f"{subject} under the octahedral group",
+        expected="depth = height = width",
+        received=f"{depth} x {height} x {width}",
+        remedy="crop or resize the volumes to cubes",
+    )

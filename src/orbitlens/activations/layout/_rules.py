@@ -129,7 +129,7 @@ _PRODUCERS = {convolution, linear_rule, norm_of_last, norm_of_second, embedding,
 
 
 def _rule(name: str) -> Rule | None:
-    if re.fullmatch(r"conv(transpose_rule)?[123]d", name):
+    if re.fullmatch(r"conv(_transpose)?[123]d", name):
         return convolution
     if re.search(r"pool[123]d", name):
         return on_maps
