@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def measure_network(
     if isinstance(layers, (str, nn.Module)):
         layers = (layers,)
     named = layers and tuple(name_of_layer(model, layer) for layer in layers)
-    settings = {
+    settings: dict[str, Any] = {
         "layers": None if named is None else list(named),
         "max_positions": max_positions,
         "max_dim": max_dim,
@@ -183,18 +184,19 @@ def measure_network(
         lie: dict[str, Mapping[str, float]] = {}
         if action.name == "images" and lie_inputs > 0:
             held_out = inputs[split_samples(len(inputs))[1][:lie_inputs]]
+
+            def errors(kind: str) -> dict[str, float]:
+                return lie_derivative_errors(
+                    _forward(model, measured, prepare or as_they_are, seed_forward),
+                    held_out,
+                    transformation=kind,
+                    prefixes={layer: taken[layer].prefix for layer in measured},
+                    layout={layer: taken[layer].layout for layer in measured},
+                )
+
             for kind in ("rotation", "translation"):
                 with show(f"Lie derivative, {kind}"):
-                    lie[f"lie_{kind}"] = kept.once(
-                        f"lie-{kind}",
-                        lambda kind=kind: lie_derivative_errors(
-                            _forward(model, measured, prepare or as_they_are, seed_forward),
-                            held_out,
-                            transformation=kind,
-                            prefixes={layer: taken[layer].prefix for layer in measured},
-                            layout={layer: taken[layer].layout for layer in measured},
-                        ),
-                    )
+                    lie[f"lie_{kind}"] = kept.once(f"lie-{kind}", partial(errors, kind))
         shutil.rmtree(folder / _STORES, ignore_errors=True)
     table = tuple(_row(figures, taken[layer], lie) for layer, figures in measured.items())
     skipped = {**record["skipped"], **failed}

@@ -193,12 +193,14 @@ class _Probe:
         inputs: Tensor,
         action: Action | None,
     ) -> None:
-        self._run = lambda batch: {
-            name: output.detach().float().clone() for name, output in run(ready(batch)).items()
-        }
+        self._outputs, self._ready = run, ready
         self._inputs, self._action = inputs[:1], action
         self._moved: Outputs | None = None
         self._changed: Outputs | None = None
+
+    def _run(self, batch: Tensor) -> Outputs:
+        found = self._outputs(self._ready(batch))
+        return {name: output.detach().float().clone() for name, output in found.items()}
 
     def choose(self, layer: str, shape: tuple[int, ...]) -> OutputAxes | None:
         """Return the layout under which places alone move, or change; None if none stands out."""

@@ -32,12 +32,12 @@ def reshape_rule(call: Call) -> list[Axis]:
 
 
 def expand_rule(call: Call) -> list[Axis]:
-    axes = call.axes_of(call.first)
-    axes = [None] * (len(call.shape) - len(axes)) + axes
-    before = (1,) * (len(call.shape) - call.first.ndim) + tuple(call.first.shape)
+    new = len(call.shape) - call.first.ndim
+    axes = [*(None for _ in range(new)), *call.axes_of(call.first)]
+    before = (1,) * new + tuple(call.first.shape)
     return [
-        axis if old == new else None if old == 1 else of_kind(UNCLEAR, new)
-        for axis, old, new in zip(axes, before, call.shape, strict=True)
+        axis if old == size else None if old == 1 else of_kind(UNCLEAR, size)
+        for axis, old, size in zip(axes, before, call.shape, strict=True)
     ]
 
 
