@@ -94,7 +94,7 @@ def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> Fi
     return FitResult(sae=sae, history=history, status=status, scale=scale)
 
 
-def _number(value: Any) -> float:
+def _number(value: Any) -> float | int:
     """Return a number of JSON as it is, a whole one too; raise for anything else."""
     return value if type(value) in (int, float) else float(value)
 
