@@ -11,7 +11,7 @@ import orbitlens as ol
 from orbitlens.cli.commands import main
 from orbitlens.files import read_json
 from orbitlens.reproduce import read_table
-from orbitlens.transport import measure_network
+from orbitlens.transport import measure_network, network
 
 TINY = ["--n-samples", "60", "--model-epochs", "1", "--lie-inputs", "8", "--json"]
 NETWORK = """
@@ -114,3 +114,92 @@ def test_without_images_there_is_no_lie_derivative() -> None:
     found = measure_network(model, inputs=sets, action=action)
     assert len(found.table) == 2
     assert all(row["lie_translation"] is None for row in found.table)
+
+
+def small() -> dict:
+    """A network of two layers with its inputs and action, as arguments of `measure_network`."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Tanh())
+    images = torch.rand(60, 1, 8, 8)
+    action = ol.actions.images(ol.groups.cyclic(2))
+    return {"model": model, "inputs": images, "action": action, "lie_inputs": 4}
+
+
+@pytest.mark.parametrize("stage", ["harvest_layers", "measure_layer", "lie_derivative_errors"])
+def test_a_measurement_that_was_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    expected = measure_network(**small()).table
+    true, calls = getattr(network, stage), 0
+
+    def stopped(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2 or stage == "harvest_layers":
+            raise KeyboardInterrupt
+        return true(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, stage, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            measure_network(**small(), scratch=tmp_path / "kept", resume=True)
+    done = {"harvest_layers": 0, "measure_layer": 1, "lie_derivative_errors": 1}[stage]
+    calls = 0
+
+    def counted(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        return true(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, stage, counted)
+        found = measure_network(**small(), scratch=tmp_path / "kept", resume=True)
+    assert found.table == expected
+    whole = {"harvest_layers": 1, "measure_layer": 3, "lie_derivative_errors": 2}[stage]
+    assert calls == whole - done
+    assert not (tmp_path / "kept" / "layers").exists()
+
+
+def test_a_measurement_of_something_else_is_not_continued(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    measure_network(**small(), scratch=kept, resume=True)
+    with pytest.raises(ol.OrbitLensError, match="`resume` in .*expected seed 0 .*received seed 1"):
+        measure_network(**small(), scratch=kept, resume=True, seed=1)
+    other = {**small(), "inputs": small()["inputs"] + 1}
+    with pytest.raises(ol.OrbitLensError, match="inputs digest"):
+        measure_network(**other, scratch=kept, resume=True)
+    with pytest.raises(ol.OrbitLensError, match="`scratch`: expected a folder, with `resume`"):
+        measure_network(**small(), resume=True)
+
+
+@pytest.mark.parametrize("more", [[], ["--groups", "C2,C4"]])
+def test_a_report_that_was_stopped_measures_only_the_rest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+) -> None:
+    words = ["transport", "cnn", "digits", *TINY, "--layers", "encoder.0,encoder.2", *more]
+    words += ["--max-positions", "4"]
+    whole = call(capsys, *words, "--out", str(tmp_path / "whole"))
+    out, true, calls = tmp_path / "out", network.measure_layer, 0
+
+    def stopping(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return true(*arguments, **named)
+
+    monkeypatch.setattr(network, "measure_layer", stopping)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(out)])
+    assert ended.value.code == 130
+    assert "continue with --resume" in capsys.readouterr().err
+    again = call(capsys, *words, "--out", str(out), "--resume")
+    assert calls == (5 if more else 3)
+    assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+    assert not list(out.glob(".*"))
+    calls = 10
+    assert call(capsys, *words, "--out", str(out), "--resume") == again
+    assert calls == 10

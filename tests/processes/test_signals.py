@@ -1,22 +1,76 @@
-"""SIGTERM is an exception once, where it would end the process, and afterwards what it was."""
+"""The first signal is an exception, the second ends the process, and others stay what they were."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from orbitlens.processes import Terminated, listening_to_signals
+from orbitlens.processes import SAME_REQUEST, Terminated, listening_to_signals, stopping_signals
+
+STUBBORN = f"""
+import os, signal, threading, time
+from orbitlens.processes import listening_to_signals
+
+def tell():
+    time.sleep({SAME_REQUEST} + 0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with listening_to_signals():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(60)
+    except BaseException:
+        print("swallowed", flush=True)
+    threading.Thread(target=tell).start()
+    {{hang}}
+"""
+HANGS = ["time.sleep(60)", "threading.Lock().acquire() and threading.Event().wait(60)"]
 
 
-def test_the_first_sigterm_is_raised_and_the_next_does_not_disturb_the_clearing_up() -> None:
+def test_the_first_signal_is_raised_and_the_next_does_not_disturb_the_clearing_up() -> None:
     with listening_to_signals():
-        with pytest.raises(Terminated):
+        with pytest.raises(Terminated) as ended:
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_who_handles_sigterm_goes_on_doing_so() -> None:
+def test_a_terminal_that_closes_stops_the_work_too() -> None:
+    with listening_to_signals(), pytest.raises(Terminated) as ended:
+        signal.raise_signal(signal.SIGHUP)
+    assert ended.value.code == 129
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt() -> None:
+    with listening_to_signals(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening_to_signals():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.SIGHUP not in stopping_signals()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert signal.SIGHUP in stopping_signals()
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_a_second_signal_ends_a_process_that_swallowed_the_first(hang: str) -> None:
+    program = STUBBORN.format(hang=hang)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "swallowed\n", "")
+
+
+def test_who_handles_signals_goes_on_doing_so() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:

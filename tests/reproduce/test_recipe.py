@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orbitlens.files import write_table
+from orbitlens.files import alone_in, write_table
 from orbitlens.reproduce import Job, Recipe, main, read_table, summarise
 
 FILES = {"settings.json", "jobs", "records.csv", "results.csv", "comparison.csv", "figure.txt"}
@@ -226,3 +227,35 @@ def test_a_damaged_job_is_named(
     assert smoke(recipe, out) == 0
     (out / "jobs" / "b.json").write_text("{")
     assert str(out / "jobs" / "b.json") in refused(recipe, out, capfd)
+
+
+def test_a_folder_in_which_another_run_is_at_work_is_left_alone(
+    recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with alone_in(out, "the other run"):
+        line = refused(recipe, out, capfd)
+    assert "expected one run at a time, received another process" in line
+    assert smoke(recipe, out) == 0
+
+
+def test_a_run_that_was_killed_at_its_start_begins_again(recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".settings.json.partial-7").touch()
+    assert smoke(recipe, out) == 0
+
+
+def test_sigterm_says_how_to_go_on(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def told(*arguments: object, **named: object) -> None:
+        signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr("orbitlens.reproduce.recipe.run_jobs", told)
+    assert smoke(recipe, tmp_path / "out", "--json") == 129
+    assert capfd.readouterr().err == "squares: hung up; the same command goes on\n"

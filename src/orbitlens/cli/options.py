@@ -1,5 +1,7 @@
 """Code that the verbs share: the class of their commands, options, and formats of numbers."""
 
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -11,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from orbitlens.errors import printable, without_credentials
-from orbitlens.files import to_json
+from orbitlens.files import place_error, to_json
 from orbitlens.pipeline import Console, RunConfig
 
 Result = tuple[Mapping[str, Any], list[str]]  # the record, and lines for a reader
@@ -20,6 +22,9 @@ Command = Callable[..., Result]
 GROUP = ("group", "interpolation")
 AUTOENCODER = ("model_samples", "model_epochs")
 RUN = ("seed", "device")
+
+NO_READER = 128 + signal.SIGPIPE
+"""The exit code if nobody reads the result."""
 
 _ALL = "orbitlens.help-all"
 
@@ -56,7 +61,7 @@ class Verb(click.Command):
         with console.hearing():
             record, lines = super().invoke(ctx)
         shown = (printable(without_credentials(line)) for line in lines)
-        click.echo(to_json(record) if as_json else "\n".join(shown))
+        _show(to_json(record) if as_json else "\n".join(shown))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, and those for experts in a section of their own or not at all."""
@@ -72,6 +77,16 @@ class Verb(click.Command):
         if self._has_experts and _ALL not in ctx.meta:
             formatter.write_paragraph()
             formatter.write_text(f"More options, for experts: {ctx.command_path} --help-all")
+
+
+def _show(result: str) -> None:
+    try:
+        click.echo(result)
+    except BrokenPipeError:
+        # The reader has left, as `head` does; the result is in its files.
+        sys.exit(NO_READER)
+    except OSError as error:
+        raise place_error("standard output", error, "a place for the result") from error
 
 
 def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:

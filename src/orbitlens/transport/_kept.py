@@ -25,12 +25,9 @@ class Kept:
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any]) -> None:
-        self._folder = folder
-        if folder is None:
-            return
+        self._folder, self._settings = folder, settings
         found, settings = self._find(_SETTINGS), json.loads(json.dumps(settings))
         if found is None:
-            self._keep(_SETTINGS, settings)
             return
         changed = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
         if changed:
@@ -68,6 +65,8 @@ class Kept:
 
     def _keep(self, name: str, record: Any) -> None:
         if self._folder is not None:
+            if name != _SETTINGS and self._find(_SETTINGS) is None:
+                self._keep(_SETTINGS, self._settings)
             with one_line_errors(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 # As text: numbers that are not finite would become null.
