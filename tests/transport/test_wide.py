@@ -111,5 +111,5 @@ def test_matrices_of_a_wide_layer_are_refused_if_they_do_not_fit(
 ) -> None:
     motion = Motion(torch.ones(2, 1, 1), variable=1, basis=torch.eye(4000, 1))
     monkeypatch.setattr("orbitlens.checks._memory.usable_memory", lambda: 2**26)
-    with pytest.raises(OrbitLensError, match=r"the matrices of a transport.*a call"):
+    with pytest.raises(OrbitLensError, match=r"the matrices of a transport.*only call"):
         _ = motion.matrices

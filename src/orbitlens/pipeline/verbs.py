@@ -107,14 +107,16 @@ def train(
         if objective == ORBIT and exact is None:
             with console.stage("fit the exact transport"):
                 exact = stages.learn_exact(store, folder / "exact")
-        with console.stage(f"train {objective}") as tick:
-            result = stages.train_sae(
-                config, objective, store, folder / objective, tick, exact=exact
-            )
+        # It measures the SAE; what stands against it is said before hours of training.
         rho = exact
         if rho is None:
             with console.stage("fit the transport"):
                 rho = fit_transport(store)
+        rho.motion.check_matrices()
+        with console.stage(f"train {objective}") as tick:
+            result = stages.train_sae(
+                config, objective, store, folder / objective, tick, exact=exact
+            )
         samples = measured_samples(store, d_sae=result.sae.d_sae, seed=config.seed)
         transported = objective not in ("vanilla", ORBIT)
         figures = measure_sae(result.sae, store.orbits(samples), rho, transported=transported)

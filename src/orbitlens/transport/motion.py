@@ -58,11 +58,15 @@ class Motion:
         """rho(g) for every element, shape [|G|, dim, dim]; computed at each call if in a basis."""
         if self.basis is None:
             return self.core
-        size = len(self.core) * self.dim**2 * self.core.element_size()
-        subject = f"the matrices of a transport of {self.dim} dimensions"
-        check_memory(subject, size, "move activations by a call of the transport, which needs none")
+        self.check_matrices()
         eye = torch.eye(self.core.shape[-1]).to(self.core)
         return torch.eye(self.dim).to(self.core) + self.basis @ (self.core - eye) @ self.basis.T
+
+    def check_matrices(self) -> None:
+        """Raise an OrbitLensError if the `matrices` do not fit into memory."""
+        size = len(self.core) * self.dim**2 * self.core.element_size()
+        subject = f"the matrices of a transport of {self.dim} dimensions"
+        check_memory(subject, size, "keep fewer directions, or only call the transport on samples")
 
     def to(self, dtype: torch.dtype) -> "Motion":
         """Return the motion in another precision; the generator stays in float64."""
