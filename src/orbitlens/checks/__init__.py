@@ -13,6 +13,7 @@ as_number        a finite number
 as_seed          a seed, a whole number from 0
 usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
+check_kind       an object of a class of the library
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
 
@@ -24,6 +25,7 @@ from orbitlens.checks._arrays import (
     as_samples,
     as_tensor,
 )
+from orbitlens.checks._kinds import check_kind
 from orbitlens.checks._memory import check_memory, usable_memory
 from orbitlens.checks._numbers import as_count, as_number, as_seed
 from orbitlens.checks._torch import usual_torch
@@ -38,6 +40,7 @@ __all__ = [
     "as_samples",
     "as_seed",
     "as_tensor",
+    "check_kind",
     "check_memory",
     "usable_memory",
     "usual_torch",

@@ -54,10 +54,11 @@ def as_axes(
     words, known = axes.split(), sizes or {}
     named = [word for word in words if word != "..."]
     enough = len(named) <= tensor.ndim if "..." in words else len(named) == tensor.ndim
-    shape = dict(zip(reversed(named), reversed(tensor.shape), strict=False))
+    pairs = list(zip(reversed(named), reversed(tensor.shape), strict=False))
+    shape = dict(pairs)
     if (
         not enough
-        or any(shape[word] != size for word, size in known.items())
+        or any(shape[word] != size for word, size in (*pairs, *known.items()))
         or (least and len(tensor) < least)
     ):
         raise _other_shape(name, words, known, least, tensor)

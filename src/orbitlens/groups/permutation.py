@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from orbitlens.checks import as_count
+from orbitlens.checks import as_count, check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups._laws import LARGEST_ORDER, all_words
 from orbitlens.groups.base import Group
@@ -85,7 +85,8 @@ def symmetric(n: int) -> Group:
         >>> symmetric(4).order, len(symmetric(4).conjugacy_classes)
         (24, 5)
     """
-    if not 1 <= as_count("n", n, least=0) <= _LARGEST_N:
+    n = as_count("n", n, least=0)
+    if not 1 <= n <= _LARGEST_N:
         raise OrbitLensError(
             "`n` of symmetric(n)",
             expected=f"1 to {_LARGEST_N}",
@@ -119,6 +120,7 @@ def permutations(
         [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
     """
     gens = _checked(generators)
+    check_kind("group", group, Group, "see orbitlens.groups")
     if len(gens) != len(group.generators):
         raise OrbitLensError(
             "`generators`",

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from orbitlens.checks import as_number
+from orbitlens.checks import as_number, check_kind
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE
@@ -48,19 +48,14 @@ def alike_atoms(sae: SAE, transport: Transport | None = None, *, above: float = 
     """
     if not 0 <= as_number("above", above, "from 0 to below 1") < 1:
         raise out_of_range("above", "from 0 to below 1", above)
-    if not isinstance(sae, SAE):
-        raise OrbitLensError(
-            "`sae`",
-            expected="an SAE",
-            received=type(sae).__name__,
-            remedy="give the SAE itself, not its weights",
-        )
+    check_kind("sae", sae, SAE, "give the SAE itself, not its weights")
     if isinstance(sae.dictionary, OrbitDictionary):
         tied, rows = sae.dictionary.tied, sae.dictionary.atoms.detach()
         return _count(rows, tied.orbits, sae.dictionary.group.order, above)
     rows = sae.W_dec.detach()
     if transport is None:
         return _count(rows, lambda own: own.unsqueeze(0), 1, above)
+    check_kind("transport", transport, Transport, "fit one with `fit_transport(store)`")
     if transport.dim != sae.d_in:
         raise OrbitLensError(
             "`transport`",

@@ -46,13 +46,13 @@ def feature_detection(
         1.0
     """
     # Imported here: the probes are an optional room, and this is the one metric that needs them.
-    from orbitlens.probe._selection import check_kept_count, rank_latents
+    from orbitlens.probe._selection import as_kept_count, rank_latents
     from orbitlens.probe.logistic import logistic_predictions
     from orbitlens.probe.scores import binary_f1
 
     codes = as_axes("codes", codes, "n latents").detach().cpu()
     present = as_flags("present", present, "n features", size=len(codes)).cpu()
-    check_kept_count("`m`", m, codes.shape[1])
+    m = as_kept_count("`m`", m, codes.shape[1])
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(as_seed(seed)))
     train, test = order[: len(codes) // 2], order[len(codes) // 2 :]
     ranking = rank_latents(codes[train], present[train])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from orbitlens.checks import as_axes
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
 from orbitlens.metrics.reconstruction import ReconstructionStats
 
 
@@ -85,7 +85,7 @@ def equivariance_error(
 
 
 def moving_share(
-    codes: Float[Tensor, "batch group group atoms"], group: Group
+    codes: Float[Tensor, "batch group group atoms"], group: Group | str
 ) -> Float[Tensor, ""]:
     """Return the share of active codes that move as an orbit SAE predicts.
 
@@ -112,6 +112,7 @@ def moving_share(
         >>> moving_share(moves, cyclic(2)).item(), moving_share(moves[:, [0, 0]], cyclic(2)).item()
         (1.0, 0.0)
     """
+    group = as_group(group)
     codes = _checked_orbits("codes", codes, "batch h g atoms")
     if codes.shape[1:3] != (group.order, group.order):
         raise OrbitLensError(

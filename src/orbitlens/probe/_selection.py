@@ -62,7 +62,7 @@ def largest_mean_difference(codes: Numbers, labels: Numbers, t: int) -> Int[Tens
         [2, 1]
     """
     codes = as_axes("codes", codes, "n latents")
-    check_kept_count("`t`", t, codes.shape[1])
+    t = as_kept_count("`t`", t, codes.shape[1])
     positives = as_flags("labels", labels, "n", size=len(codes))
     return rank_latents(codes, positives[:, None])[0, :t]
 
@@ -92,7 +92,7 @@ def largest_between_class_variance(codes: Numbers, labels: Numbers, t: int) -> I
     """
     codes = as_axes("codes", codes, "n latents", least=1)
     labels = as_classes("labels", labels, len(codes)).to(codes.device)
-    check_kept_count("`t`", t, codes.shape[1])
+    t = as_kept_count("`t`", t, codes.shape[1])
     values = codes.detach().double()
     _, classes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, classes, values)
@@ -100,15 +100,17 @@ def largest_between_class_variance(codes: Numbers, labels: Numbers, t: int) -> I
     return _largest_first((counts[:, None] * deviations.square()).sum(dim=0) / len(values))[:t]
 
 
-def check_kept_count(name: str, kept: int, latents: int) -> None:
-    """Raise unless `kept`, which the caller calls `name`, is from 1 to `latents`."""
-    if not 1 <= as_count(name.strip("`"), kept, least=0) <= latents:
+def as_kept_count(name: str, kept: int, latents: int) -> int:
+    """Return `kept`, which the caller calls `name`, from 1 to `latents`."""
+    count = as_count(name.strip("`"), kept, least=0)
+    if not 1 <= count <= latents:
         raise OrbitLensError(
             name,
             expected=f"from 1 to {latents} latents",
             received=kept,
             remedy="keep as many as there are, or fewer",
         )
+    return count
 
 
 def as_classes(name: str, labels: Numbers, n: int) -> Int[Tensor, " n"]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes
+from orbitlens.checks import as_axes, check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
 from orbitlens.sae import SAE
@@ -37,6 +37,7 @@ def invariant_readout(sae: SAE, codes: Numbers) -> Float[Tensor, "n readout"]:
         >>> invariant_readout(topk_sae(4, 8, 2), torch.ones(3, 8)).shape
         torch.Size([3, 8])
     """
+    check_kind("sae", sae, SAE, "the codes come after it")
     codes = as_axes("codes", codes, "n latents", sizes={"latents": sae.d_sae})
     return sae.dictionary.pooled(codes)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from orbitlens.checks import as_axes, as_count, as_flags, as_indices, as_seed
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.probe._boosted import LARGEST_SEED, boosted_f1_by_task
-from orbitlens.probe._selection import check_kept_count, rank_latents
+from orbitlens.probe._selection import as_kept_count, rank_latents
 from orbitlens.probe.orientation import infer_orientation
 from orbitlens.probe.truncation import truncated_reconstruction
 
@@ -130,7 +130,8 @@ def probe_tasks(
         ([[1]], {'S': {1: 1.0}})
     """
     train, test = _as_set(train, "train"), _as_set(test, "test")
-    families, t, threads = list(families), list(t), as_count("threads", threads)
+    families, threads = list(families), as_count("threads", threads)
+    t = [as_count("t", count) for count in (t if isinstance(t, Sequence) else [t])]
     seed, stride = as_seed(seed, most=LARGEST_SEED), as_count("stride", stride)
     _check_tasks(train, test, families)
     _check_budget(t, train.codes.shape[1])
@@ -272,7 +273,7 @@ def _check_budget(t: Sequence[int], latents: int) -> None:
             "`t`", expected="at least one number", received=t, remedy="say how many latents to keep"
         )
     for count in t:
-        check_kept_count("`t`", count, latents)
+        as_kept_count("`t`", count, latents)
 
 
 def _check_orientation(

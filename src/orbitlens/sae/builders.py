@@ -7,6 +7,7 @@ encoder with `hidden`.
 
 from collections.abc import Callable
 
+from orbitlens.checks import check_kind
 from orbitlens.sae.dictionaries.archetypal import ArchetypalDictionary
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.sae.dictionaries.crosscoder import CrosscoderDictionary
@@ -154,4 +155,6 @@ def compose(
         >>> compose(TopK(2), dictionary).encoder.d_sae
         12
     """
+    check_kind("sparsity", sparsity, Sparsity, "for example TopK(k)")
+    check_kind("dictionary", dictionary, Dictionary, "for example FreeDictionary(d_sae, d_in)")
     return SAE(dictionary.make_encoder(hidden=hidden, seed=seed), sparsity, dictionary)

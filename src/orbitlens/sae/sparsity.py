@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.checks import as_count, usual_torch
+from orbitlens.checks import as_count, check_kind, usual_torch
 from orbitlens.kernels import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
@@ -160,6 +160,7 @@ class OnePose(Sparsity):
 
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()
+        check_kind("rule", rule, Sparsity, "for example TopK(k)")
         self.rule, self.order, self.k = rule, as_count("order", order), rule.k
         self.name, self.learns, self.shared = rule.name, rule.learns, rule.shared
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from orbitlens.checks import as_axes
+from orbitlens.checks import as_axes, check_kind
 from orbitlens.groups import Group, cyclic, dihedral, product
 from orbitlens.typing import Float, Numbers, Tensor
 
@@ -27,6 +27,7 @@ def shuffled(orbits: Numbers, generator: torch.Generator) -> Float[Tensor, "n po
         >>> shuffled(orbit, torch.Generator().manual_seed(1)).flatten().sort().values.tolist()
         [0.0, 1.0, 2.0]
     """
+    check_kind("generator", generator, torch.Generator, "for example torch.Generator()")
     orbits = as_axes("orbits", orbits, "n position group dim", finite=False)
     if orbits.shape[2] == 2:
         return torch.stack([orbits[:, :, 0], orbits[:, :, 1].roll(1, dims=0)], dim=2)

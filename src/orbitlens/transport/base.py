@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.checks import as_axes, as_indices, as_number, as_tensor
+from orbitlens.checks import as_axes, as_count, as_indices, as_number, as_tensor
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group, turns_and_flips
 from orbitlens.reps import Representation, restrict
@@ -179,6 +179,7 @@ class Transport:
     def check_fits(self, group: Group | str, dim: int) -> None:
         """Raise an OrbitLensError that names both if the transport has another group or width."""
         group = as_group(group)
+        dim = as_count("dim", dim)
         group.check_same_elements(self.group, "`transport`")
         if self.group != group or self.dim != dim:
             raise OrbitLensError(

@@ -5,14 +5,13 @@ rho(gh) = rho(g) rho(h), and one matrix per element must move every row of a sto
 positions share the latents.
 """
 
-import numpy as np
-
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import check_kind
 from orbitlens.transport._door import parts_of
 from orbitlens.transport._token_kinds import tokens_before_places
 from orbitlens.transport.base import Transport
 from orbitlens.transport.fit_transport import fit_transport
-from orbitlens.typing import Int
+from orbitlens.typing import Numbers
 
 _REPRESENTATIONS = ("exact", "spatial", "low_rank", "lie")
 
@@ -24,13 +23,14 @@ def serves_orbit_saes(transport: Transport) -> bool:
     Identity, gradient and least-squares transports fail the first condition. A transport "spatial"
     of a token grid with a class token fails the second.
     """
+    check_kind("transport", transport, Transport, "fit one with `fit_transport(store)`")
     return transport.method in _REPRESENTATIONS and transport.motion.tokens is None
 
 
 def fit_exact(
     store: ActivationStore,
     *,
-    split: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]] | None = None,
+    split: tuple[Numbers, Numbers] | None = None,
 ) -> Transport:
     """Fit the exact transport of a layer that an orbit SAE can be built on.
 

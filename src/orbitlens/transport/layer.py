@@ -20,12 +20,12 @@ from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
 from orbitlens.transport.scores import ScoreSums
 from orbitlens.transport.spectrum import canonical_scores, symmetry_spectrum
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, Numbers, Tensor
 
 _SAME = 0.01
 _MOST = 0.9
 
-_Split = tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]]
+_Split = tuple[Numbers, Numbers]
 
 
 @dataclass(frozen=True)
