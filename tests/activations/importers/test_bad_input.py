@@ -364,7 +364,7 @@ def a_number_beyond_float16(folder: Path) -> Case:
 
 def labels_that_do_not_fit(folder: Path) -> Case:
     path = arrays(folder, values(6, 2))
-    return {"path": path, "group": cyclic(2), "labels": np.arange(6)}, "one per sample, 3, received"
+    return {"path": path, "group": cyclic(2), "labels": np.arange(6)}, "one per sample, shape [3], received"
 
 
 CASES = [
@@ -416,3 +416,40 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(OrbitLensError, match=r"pip install 'orbitlens\[arrow\]'"):
         import_activations(path)
+
+
+def test_a_protocol_of_saev_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    path = saev(tmp_path / "shards", values(8, 2, 3, 4), protocol="3.0")
+    with pytest.raises(OrbitLensError, match=r"`protocol` 1 or 2.*received '3\.0'"):
+        import_activations(path, layer=11)
+
+
+def test_rows_of_saelens_that_were_shuffled_make_no_orbits(tmp_path: Path) -> None:
+    path = saelens(tmp_path / "cache", [values(8, 1, 4)])
+    (path / "cache_activations_runner_cfg.json").write_text('{"shuffle": true}')
+    with pytest.raises(OrbitLensError, match="`shuffle` false"):
+        import_activations(path, group="C4")
+    assert import_activations(path).n == 8
+    state = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**state, "_indices_data_files": ["a"]}))
+    with pytest.raises(OrbitLensError, match="_indices_data_files"):
+        import_activations(path)
+
+
+def test_labels_and_groups_have_one_meaning_as_elsewhere(tmp_path: Path) -> None:
+    np.save(tmp_path / "acts.npy", values(8, 4))
+    store = import_activations(tmp_path / "acts.npy", group="C4", labels=[1, 0])
+    assert store.labels is not None
+    assert (store.group.name, store.labels.tolist()) == ("C4", [1, 0])
+    with pytest.raises(OrbitLensError, match="`labels`"):
+        import_activations(tmp_path / "acts.npy", group="C4", labels=np.array([0.5, 1.0]))
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1e-9, "float16"), (1e-50, "float32")])
+def test_numbers_too_small_for_their_type_are_refused(
+    tmp_path: Path, size: float, dtype: str
+) -> None:
+    np.save(tmp_path / "acts.npy", size * values(8, 4, dtype="float64"))
+    with pytest.raises(OrbitLensError, match=f"as {dtype}: expected numbers of about"):
+        import_activations(tmp_path / "acts.npy", dtype=dtype, out=tmp_path / "acts")
+    assert not (tmp_path / "acts").exists()

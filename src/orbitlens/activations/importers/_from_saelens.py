@@ -14,19 +14,22 @@ from jaxtyping import Shaped
 from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, damage_errors
 from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json
+from orbitlens.groups import Group
 
 # The end of every Arrow stream; without it, later batches may be lost with no other trace.
 _END = b"\xff\xff\xff\xff\0\0\0\0"
+_SETTINGS = "cache_activations_runner_cfg.json"
 _ARROW = "a whole Arrow file of a data set"
 
 
-def read_saelens(path: Path, layer: str | int | None) -> Cache:
+def read_saelens(path: Path, layer: str | int | None, group: Group) -> Cache:
     """Open the folder `new_cached_activations_path` of SAELens as a cache.
 
     `layer` is the column, such as "blocks.3.hook_resid_post"; None if there is only one. A row is
     [d_in], or [context, d_in] if contexts are longer than 1.
     """
     _pyarrow()
+    _check_order(path, group)
     files = [path / name for name in _listed(path)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
@@ -38,6 +41,26 @@ def read_saelens(path: Path, layer: str | int | None) -> Cache:
         )
     hook = choose_layer(path, layer, _hooks(files[0]))
     return Cache.of("saelens", hook, [_shard(file, hook) for file in files], place=path)
+
+
+def _check_order(path: Path, group: Group) -> None:
+    """Refuse rows that are known to be in another order than that of the inputs."""
+    settings = path / _SETTINGS
+    shuffled = settings.is_file() and read_json(settings).get("shuffle") is not False
+    if shuffled and group.order > 1:
+        raise OrbitLensError(
+            str(settings),
+            expected="`shuffle` false, so that the rows of an orbit lie together",
+            received=repr(read_json(settings).get("shuffle")),
+            remedy="cache the activations again without it, or leave out the group",
+        )
+    if read_json(path / "state.json").get("_indices_data_files"):
+        raise OrbitLensError(
+            str(path / "state.json"),
+            expected="no `_indices_data_files`, which give the rows another order",
+            received="some",
+            remedy="save the data set again after `flatten_indices()`",
+        )
 
 
 def _pyarrow() -> Any:

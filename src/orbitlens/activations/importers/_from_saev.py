@@ -17,6 +17,7 @@ from orbitlens.activations.importers._cache import Cache, Shard, choose_layer, d
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json
 
+_PROTOCOLS = ("1", "2")
 _NAMES = {
     "ckpt": ("ckpt", "vit_ckpt"),
     "tokens": ("content_tokens_per_example", "patches_per_ex", "n_patches_per_img"),
@@ -40,6 +41,13 @@ def read_saev(path: Path, layer: str | int | None) -> Cache:
         model = str(_field(record, "ckpt"))
         if tokens < 1 or dim < 1 or not layers:
             raise ValueError(f"{len(layers)} layers, {tokens} tokens, width {dim}")
+    if str(record.get("protocol", "1.0.0")).split(".")[0] not in _PROTOCOLS:
+        raise OrbitLensError(
+            str(metadata),
+            expected=f"`protocol` {' or '.join(_PROTOCOLS)}, of which the files are known",
+            received=repr(record["protocol"]),
+            remedy="save the activations as .npy or .safetensors",
+        )
     if record.get("dtype", "float32") != "float32":
         raise OrbitLensError(
             str(metadata),

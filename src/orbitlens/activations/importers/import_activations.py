@@ -118,7 +118,7 @@ def _open(path: Path, kind: str, layer: str | int | None, group: Group) -> Cache
             remedy="give the folder that holds it",
         )
     if kind == "saelens":
-        return read_saelens(path, layer)
+        return read_saelens(path, layer, group)
     if kind == "saev":
         return read_saev(path, layer)
     if kind == "safetensors":
