@@ -19,6 +19,7 @@ The code follows the data, in one direction:
 Rooms with one job, imported by name:
 
     checks            arguments at the door, converted or refused
+    processes         signals, standard streams, and children that end with their parent
     kernels           fast sparse products, searches and buffers; they know no SAE
     probe, report     probes of features, and pages to look at
     plan              disk, memory and time that a run would need
