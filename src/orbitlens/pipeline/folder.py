@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from orbitlens.errors import OrbitLensError, printable, without_credentials
-from orbitlens.files import alone_in, one_line_errors, read_json, write_json
+from orbitlens.files import alone_in, digest_of, one_line_errors, read_json, write_json
 from orbitlens.pipeline.config import with_current_names
 from orbitlens.processes import STOPPED, Terminated
 
@@ -109,12 +109,21 @@ class RunFolder:
     def warnings(self) -> list[str]:
         """Return the warnings of the stages that are done."""
         file = self / _WARNINGS
-        kept = read_json(file).get("warnings") if file.exists() else None
+        record = read_json(file) if file.exists() else {}
+        if record.get("run") not in (None, digest_of(self.config)):
+            raise OrbitLensError(
+                str(file),
+                expected="the warnings of this run",
+                received="those of another",
+                remedy="restore the file, or remove it",
+            )
+        kept = record.get("warnings")
         return [str(each) for each in kept] if isinstance(kept, list) else []
 
     def keep_warnings(self, messages: Sequence[str]) -> None:
         """Keep all warnings so far, and log the last of them; it is new."""
-        write_json({"warnings": list(messages)}, self / _WARNINGS)
+        record = {"run": digest_of(self.config), "warnings": list(messages)}
+        write_json(record, self / _WARNINGS)
         self.log(f"warning: {messages[-1]}")
 
     def refuse_links(self) -> None:
