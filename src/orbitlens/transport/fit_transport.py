@@ -4,7 +4,6 @@ import inspect
 import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
@@ -18,7 +17,7 @@ from orbitlens.transport._token_kinds import position_orbits
 from orbitlens.transport.base import Transport
 from orbitlens.transport.identity import identity
 from orbitlens.transport.scores import ScoreSums
-from orbitlens.typing import Int, Matrices, Numbers
+from orbitlens.typing import Matrices, Numbers
 
 _POOR = 0.9
 
@@ -28,7 +27,7 @@ def fit_transport(
     store: ActivationStore,
     method: str = "least_squares",
     *,
-    split: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " held_out"]] | None = None,
+    split: tuple[Numbers, Numbers] | None = None,
     **settings: Any,
 ) -> Transport:
     """Fit rho on the training orbits of a store and measure it on its held-out orbits.
@@ -130,7 +129,9 @@ def condition_number(matrices: Numbers) -> float:
 
     It is 1 for orthogonal matrices, and infinite if a matrix has no inverse.
     """
-    return _condition(as_axes("matrices", matrices, "group dim dim", least=1), beside=False)
+    found = as_axes("matrices", matrices, "group dim dim", least=1)
+    # Halves have no singular values.
+    return _condition(found.double() if found.element_size() < 4 else found, beside=False)
 
 
 def _condition(matrices: Matrices, *, beside: bool) -> float:
