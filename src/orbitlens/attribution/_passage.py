@@ -27,6 +27,7 @@ from orbitlens.activations.harvest import (
 )
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution._site import Reader, Site
+from orbitlens.data import Rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare, as_they_are, check_network, get_layer, name_of_layer
 from orbitlens.typing import Bool, Float, Tensor
@@ -76,7 +77,7 @@ class Passage:
             return take_outputs(self.model, modules, ready, lambda _, output: output)[later]
 
     def batches(
-        self, inputs: Tensor, action: Action, batch_size: int
+        self, inputs: Rows, action: Action, batch_size: int
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield how many inputs are done, and moved inputs that are ready for the network."""
         device, done = device_of(self.model, inputs), 0
@@ -107,7 +108,7 @@ class Passage:
         pairs = table.unflatten(1, (group.order, -1)).unflatten(0, (group.order, -1))
         return reduce_table(over_stabilisers(pairs, group, *self.stabilisers), group)
 
-    def readers(self, inputs: Tensor, action: Action, batch_size: int) -> tuple[Reader, Reader]:
+    def readers(self, inputs: Rows, action: Action, batch_size: int) -> tuple[Reader, Reader]:
         """Check that inputs, layers, SAEs and action belong together; return the readers."""
         check_inputs(inputs, action, batch_size)
         self._check_sources(action)

@@ -13,6 +13,7 @@ from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution._relative import Relative
 from orbitlens.attribution._site import Reader, Site
+from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare
 from orbitlens.typing import Float, Progress, Tensor
@@ -44,7 +45,7 @@ def ablation_effects(
     earlier: Site,
     later: Site,
     *,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     atoms: Sequence[int] | None = None,
     batch_size: int = 256,
@@ -76,6 +77,7 @@ def ablation_effects(
     Raises:
         OrbitLensError: As `attribution_graph`, and if there is no such atom.
     """
+    inputs = as_rows(inputs)
     passage = Passage.between(model, earlier, later, prepare)
     chosen = _chosen(atoms, earlier.dictionary.n_atoms)
     first, last = passage.readers(inputs, action, batch_size)

@@ -16,6 +16,7 @@ from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution._site import Reader, Site
 from orbitlens.attribution.graph import AttributionGraph
+from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare
 from orbitlens.typing import Float, Progress, Tensor
@@ -26,7 +27,7 @@ def attribution_graph(
     earlier: Site,
     later: Site,
     *,
-    inputs: Shaped[Tensor, "n *axes"],
+    inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
     batch_size: int = 256,
     prepare: Prepare | None = None,
@@ -74,6 +75,7 @@ def attribution_graph(
         >>> graph.attribution.shape, graph.explained > 0.99
         (torch.Size([4, 6, 6]), True)
     """
+    inputs = as_rows(inputs)
     passage = Passage.between(model, earlier, later, prepare)
     first, last = passage.readers(inputs, action, batch_size)
     table = passage.empty_table()
