@@ -12,7 +12,7 @@ from torch import nn
 
 from orbitlens import actions, groups
 from orbitlens.activations import ActivationStore, harvest, store_from_array
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.models import GroupCNN
 from orbitlens.reps import irreps, isotypic_projections, regular
 from orbitlens.transport import (
@@ -272,7 +272,8 @@ def test_a_pattern_that_does_not_depend_on_the_input_counts_for_nothing() -> Non
     rho = fit_transport(patterned, "spatial")
     assert rho.r2 == pytest.approx(1.0, abs=1e-3)
     noise = Pattern(0.0)
-    drowned = maps_of(images, nn.Sequential(noise, nn.Dropout(0.0)))
+    with pytest.warns(OrbitLensWarning, match="the same output for the first 3 inputs"):
+        drowned = maps_of(images, nn.Sequential(noise, nn.Dropout(0.0)))
     blurred = replace(drowned, array=maps_with_noise(drowned))
     assert measure_layer(blurred).verdict == "none"
 
