@@ -29,6 +29,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from orbitlens.cli import commands
 from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline import network, verbs
 from orbitlens.training import _checkpoint
+from orbitlens.transport import network as network_of_layers
 
 LOADED = (plt, sklearn.datasets, sklearn.linear_model, xgboost, commands, network, verbs)
 LIMIT = 120
@@ -226,13 +228,11 @@ def build() -> None:
         f"harvest digits {SMALL} --out harvest",
         "transport harvest --transport exact --out rho",
         f"{TRAIN} --out trained",
-        f"{NETWORK} --out network",
     ):
         command(words)
     shutil.copytree("run", "part")
-    for name in ("part/metrics.json", "network/metrics.json", "network/layers.csv"):
-        Path(name).unlink()
-    for name in ("part/report", "part/saes/orbit", "network/report"):
+    Path("part/metrics.json").unlink()
+    for name in ("part/report", "part/saes/orbit"):
         shutil.rmtree(name)
     acts = ol.activations.open_store("harvest/acts.zarr").orbits().numpy()
     np.save("acts.npy", acts)
@@ -241,7 +241,13 @@ def build() -> None:
     turns = ol.actions.images(ol.groups.cyclic(4))
     ol.harvest(net, layer="0", inputs=pictures, action=turns, out="grid.zarr", positions="all")
     half_harvest()
-    half_training()
+    with stopped_at_call(3, network_of_layers, "measure_layer"):
+        command(f"{NETWORK} --out network", ends=143)
+    due = _checkpoint.Checkpoint.due
+    _checkpoint.Checkpoint.due = property(lambda _: True)
+    with stopped_at_call(2, _checkpoint.Checkpoint, "stop_after_signal"):
+        command(f"{TRAIN} --out training", ends=143)
+    _checkpoint.Checkpoint.due = due
 
 
 def half_harvest() -> None:
@@ -258,22 +264,22 @@ def half_harvest() -> None:
         file.unlink()
 
 
-def half_training() -> None:
-    """Stop a training after its second checkpoint."""
-    written: list[int] = []
+@contextmanager
+def stopped_at_call(number: int, where: Any, name: str) -> Iterator[None]:
+    """Stop the program, as SIGTERM does, at such a call of a function."""
+    kept, calls = getattr(where, name), []
 
-    def stop(_: object) -> None:
-        written.append(1)
-        if len(written) == 2:
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == number:
             raise SystemExit(143)
+        return kept(*arguments, **named)
 
-    kept = _checkpoint.Checkpoint.due, _checkpoint.Checkpoint.stop_after_signal
-    _checkpoint.Checkpoint.due = property(lambda _: True)
-    _checkpoint.Checkpoint.stop_after_signal = stop
+    setattr(where, name, counted)
     try:
-        command(f"{TRAIN} --out training", ends=143)
+        yield
     finally:
-        _checkpoint.Checkpoint.due, _checkpoint.Checkpoint.stop_after_signal = kept
+        setattr(where, name, kept)
 
 
 def command(words: str, *, ends: int = 0) -> None:

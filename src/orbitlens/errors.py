@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 __all__ = [
+    "DamageError",
     "MissingExtraError",
     "OrbitLensError",
     "OrbitLensWarning",
@@ -60,6 +61,10 @@ class OrbitLensError(ValueError):
 
 class OrbitLensWarning(UserWarning):
     """A result may be wrong or mean nothing; a run prints it, and shows it on its page."""
+
+
+class DamageError(OrbitLensError):
+    """Something that was written cannot be read back as it was."""
 
 
 class MissingExtraError(OrbitLensError):

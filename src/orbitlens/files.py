@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import DamageError, OrbitLensError, one_line
 
 __all__ = [
     "TO_READ",
@@ -215,7 +215,7 @@ def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
     if _CHECKSUM in record:
         written, found = record.pop(_CHECKSUM), digest_of(record)
         if written != found:
-            raise OrbitLensError(
+            raise DamageError(
                 subject,
                 expected=f"what was written, with checksum {str(written)[:16]}",
                 received=f"checksum {found}, the file was changed or damaged since",
@@ -225,7 +225,7 @@ def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
 
 
 def _no_json(subject: str, error: Exception) -> OrbitLensError:
-    return OrbitLensError(
+    return DamageError(
         subject,
         expected="a JSON file",
         received=type(error).__name__,

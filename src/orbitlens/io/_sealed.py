@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import DamageError, OrbitLensError, one_line
 from orbitlens.files import check_regular, digest_of
 from orbitlens.typing import Tensor
 
@@ -65,7 +65,7 @@ def read_tensors(
     if seal.get("tensors") != found:
         raise _damaged(path, f"the numbers that were written, digest {seal.get('tensors')}", found)
     if seal.get("record") != digest_of(record):
-        raise OrbitLensError(
+        raise DamageError(
             str(path),
             expected="the record and the settings that it was written with",
             received="others",
@@ -116,10 +116,15 @@ def check_finite(
     tensors: Mapping[str, Tensor], subject: str, loose: Collection[str] | None = ()
 ) -> None:
     """Refuse tensors with NaN or infinity, except `loose` ones; None for all of them."""
-    for name, tensor in {} if loose is None else tensors.items():
-        if name in loose or not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+    for name, tensor in tensors.items():
+        if (
+            loose is None
+            or name in loose
+            or not tensor.is_floating_point()
+            or bool(tensor.isfinite().all())
+        ):
             continue
-        raise OrbitLensError(
+        raise DamageError(
             subject,
             expected="finite numbers",
             received=f"{int((~tensor.isfinite()).sum())} NaN or infinite values in {name}",
@@ -135,7 +140,7 @@ def complete(path: Path) -> Iterator[None]:
     except OrbitLensError:
         raise
     except _OF_A_FIELD as error:
-        raise OrbitLensError(
+        raise DamageError(
             str(path),
             expected="every field that OrbitLens writes",
             received=f"{type(error).__name__}: {one_line(error)}",
@@ -167,7 +172,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 def _damaged(path: Path, expected: str, received: str) -> OrbitLensError:
-    return OrbitLensError(
+    return DamageError(
         str(path),
         expected=expected,
         received=received,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orbitlens.activations import ActivationStore
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import DamageError, OrbitLensError
 from orbitlens.files import read_json, to_json, write_json
 from orbitlens.io import load
 from orbitlens.io._saes import read_sae
@@ -83,7 +83,7 @@ def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> Fi
         status, scale = str(record.pop("status")), float(record.pop("scale"))
         history = History(**curves, **record)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise OrbitLensError(
+        raise DamageError(
             str(path / "history.json"),
             expected="history, status and scale",
             received=", ".join(sorted(record)) or "none of them",
@@ -109,7 +109,7 @@ def read_of_sae(path: Path) -> dict[str, Any]:
     record = read_json(path)
     written = record.pop(_SAE, None)
     if written is not None and written != seal_of(path.parent / "sae" / _WEIGHTS):
-        raise OrbitLensError(
+        raise DamageError(
             str(path),
             expected="figures of the SAE beside it",
             received="those of another",
@@ -178,7 +178,7 @@ def _check_notes(path: Path, file: str, wanted: Mapping[str, Any]) -> None:
     found, expected = _flat(noted), _flat(json.loads(to_json(wanted)))
     for name, value in expected.items():
         if name in found and found[name] != value:
-            raise OrbitLensError(
+            raise DamageError(
                 str(path),
                 expected=f"{name} {value!r}, as the store and the settings here",
                 received=f"{name} {found[name]!r}",

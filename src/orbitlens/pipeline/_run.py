@@ -10,7 +10,7 @@ import torch
 
 from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, open_store
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.errors import DamageError, OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
 from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
@@ -177,6 +177,8 @@ class _Run:
                 with self.console.stage("fit the exact transport"):
                     transport = stages.learn_exact(store, self.folder / "exact")
             build_sae(self.job.config, store.dim, transport)
+        except DamageError:
+            raise
         except OrbitLensError as error:
             self.folder.log("no orbit SAE")
             return None, [f"There is no orbit SAE. {error}."]

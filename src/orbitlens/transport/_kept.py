@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from orbitlens.errors import OrbitLensError, OrbitLensWarning
-from orbitlens.files import one_line_errors, read_json, write_json
+from orbitlens.errors import DamageError, OrbitLensError, OrbitLensWarning
+from orbitlens.files import digest_of, one_line_errors, read_json, write_json
 
 _SETTINGS = "settings"
 
@@ -61,7 +61,21 @@ class Kept:
 
     def _find(self, name: str) -> Any:
         path = None if self._folder is None else self._folder / f"{name}.json"
-        return None if path is None or not path.exists() else json.loads(read_json(path)["json"])
+        if path is None or not path.exists():
+            return None
+        record = read_json(path)
+        if record.get("of") not in (None, self._of(name)) or "json" not in record:
+            raise DamageError(
+                str(path),
+                expected=f"the result {name} of this measurement",
+                received="another",
+                remedy="remove the file, and it is measured again",
+            )
+        return json.loads(record["json"])
+
+    def _of(self, name: str) -> list[str]:
+        """Return what tells a result from all others; the settings stand for themselves."""
+        return [name, "" if name == _SETTINGS else digest_of(self._settings)]
 
     def _keep(self, name: str, record: Any) -> None:
         if self._folder is not None:
@@ -70,7 +84,8 @@ class Kept:
             with one_line_errors(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 # As text: numbers that are not finite would become null.
-                write_json({"json": json.dumps(record)}, self._folder / f"{name}.json")
+                kept = {"of": self._of(name), "json": json.dumps(record)}
+                write_json(kept, self._folder / f"{name}.json")
 
 
 def _short(value: Any) -> str:

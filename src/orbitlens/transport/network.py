@@ -24,7 +24,7 @@ from orbitlens.activations import (
 from orbitlens.activations.harvest import dtype_of, make_ready
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
 from orbitlens.data import Indexed, Inputs, LazyInputs, as_rows
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import DamageError, OrbitLensError
 from orbitlens.files import one_line_errors
 from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
@@ -276,9 +276,13 @@ def _measure(
     failed: dict[str, str] = {}
     for number, (layer, store) in enumerate(stores.items()):
 
-        def figures(store: Path = store) -> dict[str, Any]:
+        def figures(layer: str = layer, store: Path = store) -> dict[str, Any]:
+            opened = open_store(store)
+            opened.require(layer=layer)
             try:
-                return {"figures": asdict(measure_layer(open_store(store), seed=seed))}
+                return {"figures": asdict(measure_layer(opened, seed=seed))}
+            except DamageError:
+                raise
             except OrbitLensError as error:
                 if not all_layers:
                     raise

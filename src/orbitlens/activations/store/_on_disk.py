@@ -169,7 +169,8 @@ def _norm(block: Shaped[np.ndarray, "*axes"]) -> float:
     largest = float(np.abs(values).max())
     if largest == 0 or not np.isfinite(largest):
         return largest
-    return largest * float(np.linalg.norm((values / values.dtype.type(largest)).reshape(-1)))
+    np.divide(values, largest, out=(scaled := np.empty_like(values)), casting="same_kind")
+    return largest * float(np.linalg.norm(scaled.reshape(-1)))
 
 
 def _place(index: list[int], start: int) -> str:

@@ -21,7 +21,7 @@ from orbitlens.activations.store._on_disk import (
 from orbitlens.activations.store._seal import FINGERPRINT, check_seal
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.checks import as_labels
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import DamageError, OrbitLensError, one_line
 from orbitlens.files import TO_READ, check_regular, one_line_errors
 from orbitlens.groups import Group, check_moves
 
@@ -217,13 +217,13 @@ def _check_shapes(store: ActivationStore) -> None:
 
 
 def _damaged(path: Path | str | None, received: str) -> OrbitLensError:
-    return OrbitLensError(
+    return DamageError(
         f"store {path}", expected="an intact store", received=received, remedy=REMAKE
     )
 
 
 def _no_store(path: Path | str | None, received: str) -> OrbitLensError:
-    return OrbitLensError(
+    return DamageError(
         f"store {path}",
         expected="a folder written by `harvest` or `store_from_array`",
         received=received,

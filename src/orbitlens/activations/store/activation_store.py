@@ -31,7 +31,7 @@ from orbitlens.activations.store._on_disk import (
 )
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
 from orbitlens.checks import as_samples
-from orbitlens.errors import OrbitLensError, one_line, without_credentials
+from orbitlens.errors import DamageError, OrbitLensError, one_line, without_credentials
 from orbitlens.groups import Group
 
 _HELD_OUT_SHARE = 0.2
@@ -318,7 +318,7 @@ class ActivationStore:
         except DAMAGE as error:
             touched = np.arange(self.n)[samples] // self.shard_samples
             damaged = describe_damage(self.array, np.unique(touched).tolist(), self.checksums)
-            raise OrbitLensError(
+            raise DamageError(
                 f"store {self.path}",
                 expected="shards as they were written",
                 received=damaged or one_line(error),

@@ -96,9 +96,9 @@ def _as_array(
     array: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."] | Sequence[Any],
 ) -> Shaped[np.ndarray, "..."]:
     """Return numbers of any kind as a floating array, without a copy if they are one."""
-    plain = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
-    if plain and np.issubdtype(array.dtype, np.floating):
-        return np.asarray(array)
+    plain = array if isinstance(array, np.ndarray) else np.empty(0, int)
+    if np.issubdtype(plain.dtype, np.floating) and not isinstance(plain, np.ma.MaskedArray):
+        return plain
     values = as_tensor("array", array, dtype=None, finite=False).detach().cpu()
     return (values if values.dtype == torch.float64 else values.float()).numpy()
 
