@@ -70,17 +70,15 @@ def read_transport(folder: Path) -> Transport:
         # JSON has no infinity: a figure that is not finite is null there.
         infinite = {"condition_number": math.inf}
         for name in _FIGURES:
-            # An R^2 of constant activations has no value, of their mean or of any element.
-            nothing = bool(tensors[name].isnan().any())
+            # An R^2 of constant activations has no value.
+            nothing = bool(tensors[name][1:].isnan().all())
             infinite[name.removesuffix("_per_element")] = math.nan if nothing else -math.inf
         fields: dict[str, Any] = {
             **{k: infinite.get(k) if v is None else v for k, v in record.items()},
             **tensors,
             "group": group,
             "motion": motion,
-            "r2_interval": tuple(
-                infinite["r2"] if v is None else v for v in record["r2_interval"]
-            ),
+            "r2_interval": tuple(infinite["r2"] if v is None else v for v in record["r2_interval"]),
         }
         del fields["schema"]
         return Transport(**fields)

@@ -26,8 +26,8 @@ class Scores:
     Args:
         r2: 1 - sum ||psi(gx) - rho(g) psi(x)||^2 / sum ||psi(gx) - mean_g||^2, both sums over all
             inputs, all positions and all elements but the identity; mean_g is the mean over inputs
-            at each position. If the target does not vary, R^2 is NaN for an exact prediction, which
-            says nothing, and minus infinity otherwise.
+            at each position. It is 1 for a group of one element. If the target does not vary, it is
+            NaN for an exact prediction, which says nothing, and minus infinity otherwise.
         interval: Its 95% interval under resampling of the inputs.
         per_element: The same R^2 for each element, shape [|G|].
     """
@@ -100,9 +100,10 @@ class ScoreSums:
         residuals = torch.where(constant & (residuals.sum(0) <= rounding), 0.0, residuals)
         per_element = [_r2(r, t) for r, t in zip(residuals.sum(0), totals.sum(0), strict=True)]
         moved, about_mean = residuals[:, 1:].sum(1), totals[:, 1:].sum(1)
+        alone = residuals.shape[1] == 1  # nothing moves, and nothing is left to predict
         return Scores(
-            r2=_r2(moved.sum(), about_mean.sum()),
-            interval=_interval(moved, about_mean, seed),
+            r2=1.0 if alone else _r2(moved.sum(), about_mean.sum()),
+            interval=(1.0, 1.0) if alone else _interval(moved, about_mean, seed),
             per_element=torch.tensor(per_element),
         )
 
