@@ -58,7 +58,7 @@ def pictures(folder: Path, classes: int, n: int) -> Path:
 
 
 def check_folder(out: Path, metrics: dict[str, Any]) -> None:
-    assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    assert files.read_json(out / "metrics.json") == json.loads(json.dumps(metrics))
     assert RunConfig.from_dict(files.read_json(out / "config.json")).to_dict() == metrics["config"]
     assert set(metrics["saes"]) == SAES
     assert all(isinstance(io.load(out / "saes" / name / "sae"), SAE) for name in SAES)
