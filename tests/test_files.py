@@ -132,6 +132,8 @@ def test_only_an_object_is_a_record() -> None:
         parse_json("[]", "config.json")
     with pytest.raises(OrbitLensError, match="expected a JSON file, received JSONDecodeError"):
         parse_json("{", "config.json")
+    with pytest.raises(OrbitLensError, match="config.json"):
+        parse_json('{"k": 1, "k": 2}', "config.json")
 
 
 def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:

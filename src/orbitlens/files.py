@@ -201,7 +201,7 @@ def check_regular(path: str | Path) -> None:
 def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
     """Read a JSON object from the content of a file; `subject` names the file in errors."""
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=_each_once)
         to_json(record if isinstance(record, dict) else {})  # not nested too deep
     except (ValueError, RecursionError) as error:
         raise _no_json(subject, error) from None
@@ -221,6 +221,14 @@ def parse_json(text: str | bytes, subject: str) -> dict[str, Any]:
                 received=f"checksum {found}, the file was changed or damaged since",
                 remedy="restore it from a copy, or write it again",
             )
+    return record
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of an object; of a name that comes twice, nobody knows which is meant."""
+    record = dict(fields)
+    if len(record) < len(fields):
+        raise ValueError("a name twice in one object")
     return record
 
 

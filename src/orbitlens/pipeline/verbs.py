@@ -219,10 +219,10 @@ def report(run: Path, *, console: Console) -> dict[str, Any]:
             remedy="give the --out of `orbitlens run`, or continue it with --resume",
         )
     record = read_json(run / "config.json")
-    folder = RunFolder(run, record, resume=True)
-    folder.refuse_links()
     # The network that the settings name is not needed, and may be code of a stranger.
     config = RunConfig.from_dict({**record, "device": "cpu"})
+    folder = RunFolder(run, record, resume=True)
+    folder.refuse_links()
     source = load_source(config)
     action = build_action(config, config.group, source.inputs)
     with console.stage("draw the page"):
