@@ -53,7 +53,10 @@ TRAININGS = {
     "training, 64 x 128": ("2000", "64", "128", "8", "40"),
     "training, 768 x 16384": ("1280", "768", "16384", "32", "5"),
 }
-DIGITS = ("run", "digits", "--quick", "--probe-samples", "100", "--json")
+DIGITS = (
+    *("run", "digits", "--quick", "--n-samples", "400", "--epochs", "5"),
+    *("--probe-latents", "1,4", "--probe-samples", "50", "--json"),
+)
 
 
 def seconds_of(job: str, environment: dict[str, str], *, full: bool) -> float:
@@ -62,7 +65,7 @@ def seconds_of(job: str, environment: dict[str, str], *, full: bool) -> float:
         words = [sys.executable, "-c", TRAIN, *TRAININGS[job]]
         return float(subprocess.run(words, env=environment, check=True, stdout=-1).stdout)
     with tempfile.TemporaryDirectory() as folder:
-        command = [word for word in DIGITS if not (full and word == "--quick")]
+        command = ["run", "digits", "--json"] if full else DIGITS
         words = [sys.executable, "-c", RUN, *command, "--out", f"{folder}/digits"]
         start = time.perf_counter()
         subprocess.run(words, env=environment, check=True, stdout=-1, stderr=-1)
@@ -108,7 +111,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--before", type=Path, help="folder of another version")
     parser.add_argument("--jobs", nargs="*", default=[*TRAININGS, "run digits"])
-    parser.add_argument("--full", action="store_true", help="run digits without --quick")
+    parser.add_argument("--full", action="store_true", help="run digits with its own settings")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the busy ones end, too
     ways, failed = environments(options.before), False
