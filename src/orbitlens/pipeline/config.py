@@ -357,7 +357,7 @@ def _of_type(name: str, value: Any, kind: Any) -> Any:
             return int(value)
         if kind is int and not isinstance(value, bool):
             return operator.index(value)
-        if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if kind is float and isinstance(value, numbers.Real | int) and not isinstance(value, bool):
             real = float(value)
             return value if isinstance(value, int) else real
         if kind == tuple[int, ...] and not isinstance(value, str | bytes | Mapping):
