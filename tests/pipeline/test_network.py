@@ -1,5 +1,6 @@
 """The report of a network and the choice of a group, from the command line to the page."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import nn
 
 import orbitlens as ol
 from orbitlens.cli.commands import main
-from orbitlens.files import read_json
+from orbitlens.files import one_line_errors, read_json
 from orbitlens.reproduce import read_table
 from orbitlens.transport import measure_network, network
 
@@ -203,3 +204,20 @@ def test_a_report_that_was_stopped_measures_only_the_rest(
     calls = 10
     assert call(capsys, *words, "--out", str(out), "--resume") == again
     assert calls == 10
+
+
+def test_a_disk_that_fails_is_no_property_of_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = network.measure_layer
+
+    def failing(*arguments: object, **named: object) -> object:
+        with one_line_errors(tmp_path):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(network, "measure_layer", failing)
+    with pytest.raises(ol.OrbitLensError, match="Input/output error"):
+        measure_network(**small(), scratch=tmp_path / "kept", resume=True)
+    monkeypatch.setattr(network, "measure_layer", true)
+    found = measure_network(**small(), scratch=tmp_path / "kept", resume=True)
+    assert set(found.skipped) == {"0"}

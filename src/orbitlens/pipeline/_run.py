@@ -180,6 +180,8 @@ class _Run:
         except DamageError:
             raise
         except OrbitLensError as error:
+            if isinstance(error.__cause__, OSError):
+                raise  # the disk is full, say, and the transport may be good
             self.folder.log("no orbit SAE")
             return None, [f"There is no orbit SAE. {error}."]
         self.folder.log(f"exact transport R^2 {transport.r2:.4f}")

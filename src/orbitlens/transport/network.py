@@ -284,7 +284,7 @@ def _measure(
             except DamageError:
                 raise
             except OrbitLensError as error:
-                if not all_layers:
+                if not all_layers or isinstance(error.__cause__, OSError):
                     raise
                 return {"failure": str(error)}
 
