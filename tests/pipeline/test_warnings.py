@@ -14,7 +14,7 @@ from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.files import read_json
 from orbitlens.groups import cyclic
 from orbitlens.pipeline import Console, RunConfig, RunFolder, run, stages, verbs
-from orbitlens.pipeline.console import hears_warnings
+from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline.measure import variation
 
 TINY: dict[str, Any] = {

@@ -5,14 +5,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, final
+from typing import Any, final
 
 from orbitlens.errors import OrbitLensWarning, missing_extra, printable, without_credentials
 from orbitlens.pipeline.folder import RunFolder
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 Tick = Callable[..., None]
 """A function that takes progress: (done, total), and details that may be ignored."""
@@ -110,20 +106,6 @@ class Console:
         self.warnings.append(message)
         if self._folder is not None:
             self._folder.keep_warnings(self.warnings)
-
-
-def hears_warnings(verb: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let the `console` of a verb, a keyword, hear its warnings from its start to its end."""
-
-    @wraps(verb)
-    def heard(*arguments: _P.args, **named: _P.kwargs) -> _R:
-        console = named["console"]
-        if not isinstance(console, Console):
-            raise TypeError(f"a console was expected, not {console!r}")
-        with console.hearing():
-            return verb(*arguments, **named)
-
-    return heard
 
 
 def _no_tick(done: int, total: int, *details: Any) -> None:

@@ -16,9 +16,10 @@ from orbitlens.errors import OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json, write_table
 from orbitlens.models import ALL_LAYERS, get_layer
 from orbitlens.pipeline._describe import describe_action, log_data
+from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline._job import Job, build_action, prepare
 from orbitlens.pipeline.config import RunConfig
-from orbitlens.pipeline.console import Console, hears_warnings
+from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.stages import train_model
 from orbitlens.report import network_doubts, write_network_page

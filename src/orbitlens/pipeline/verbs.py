@@ -17,13 +17,14 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline._describe import describe_transport, log_data, log_layout
+from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline._job import build_action, check_images, load_source, prepare
 from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._run import render
 from orbitlens.pipeline._saes import ORBIT, build_sae, check_pairs
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
-from orbitlens.pipeline.console import Console, hears_warnings
+from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import (
     measure_sae,
