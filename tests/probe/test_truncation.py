@@ -89,7 +89,7 @@ def test_bad_input_is_rejected(monkeypatch) -> None:
         truncated_reconstruction(codes, W_dec, kept, matrices=D4)
     with pytest.raises(OrbitLensError, match="received `elements` alone"):
         truncated_reconstruction(codes, W_dec, kept, elements=elements)
-    with pytest.raises(OrbitLensError, match="elements 0 to 7 of the group, received 8"):
+    with pytest.raises(OrbitLensError, match="numbers in 0..7, received numbers in 8..8"):
         truncated_reconstruction(codes, W_dec, kept, matrices=D4, elements=elements * 0 + 8)
     # As in a user's process, where annotations are not checked.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

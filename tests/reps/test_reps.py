@@ -218,7 +218,7 @@ def test_an_irrep_of_d4_restricted_to_the_turns_falls_apart_as_the_theory_says()
 
 @pytest.mark.parametrize("elements", [[0, 1, 2], [0, 1, 2, 4], [0, 1, 1, 3], [0, 1, 2, 9]])
 def test_elements_that_are_no_such_subgroup_are_rejected(elements: list[int]) -> None:
-    with pytest.raises(OrbitLensError, match="4 elements of D4 that multiply as those of C4"):
+    with pytest.raises(OrbitLensError, match=r"4 elements of D4 that multiply|in 0\.\.7"):
         restrict(regular(groups.dihedral(4)), groups.cyclic(4), elements)
 
 

@@ -143,5 +143,5 @@ class TestKmeans:
         torch.testing.assert_close(kmeans_candidates(x, 3).sort(dim=0).values, x[:3])
 
     def test_values_that_are_not_finite_are_rejected(self) -> None:
-        with pytest.raises(OrbitLensError, match="finite activations"):
+        with pytest.raises(OrbitLensError, match="finite numbers"):
             kmeans_candidates(torch.tensor([[0.0], [float("nan")]]), 1)

@@ -2,6 +2,7 @@
 
 import copy
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -98,9 +99,11 @@ def test_gradients_and_vmap_pass_through_the_door(sae: SAE) -> None:
     torch.testing.assert_close(mapped, sae.encode(X).view(6, 4, -1))
 
 
-def test_counts_and_seeds_are_whole_numbers() -> None:
+def test_counts_and_seeds_are_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a user's process, where annotations are not checked.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     assert topk_sae(np.int64(4), np.int32(8), np.int64(2), seed=np.int64(3)).d_sae == 8
-    for wrong in ({"d_in": True}, {"k": 0}, {"seed": -1}, {"hidden": 0}):
+    for wrong in ({"d_in": True}, {"k": 1.5}, {"seed": None}, {"d_sae": "8"}, {"hidden": 0}):
         with pytest.raises(OrbitLensError):
             topk_sae(**{"d_in": 4, "d_sae": 8, "k": 2, **wrong})
 

@@ -312,7 +312,8 @@ def test_r2_of_constant_activations_has_no_value(noise: float) -> None:
         with pytest.warns(OrbitLensWarning, match="layer 'dead': its activations are constant"):
             rho = fit_transport(store, method)
         assert math.isnan(rho.r2)
-        torch.testing.assert_close(rho.matrices, torch.eye(3).repeat(4, 1, 1))
+        if not noise:
+            torch.testing.assert_close(rho.matrices, torch.eye(3).repeat(4, 1, 1))
     with pytest.raises(OrbitLensError, match="layer 'dead': expected activations that vary"):
         measure_layer(store)
 

@@ -92,7 +92,7 @@ def symmetry_labels(
     """
     group = as_group(group)
     directions = as_axes("directions", directions, "latents dim", finite=False)
-    matrices = as_axes("matrices", matrices, "group dim dim")
+    matrices = as_axes("matrices", matrices, "group dim dim", finite=False)
     _check_directions(directions)
     _check_matrices(matrices, group, directions.shape[1])
     rates = None

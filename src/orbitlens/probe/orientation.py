@@ -40,8 +40,6 @@ def infer_orientation(
     """
     x = as_axes("x", x, "n dim")
     x_hat = as_axes("x_hat", x_hat, "n dim").to(x)
-    dim = {"dim": x.shape[1]}
-    matrices = as_axes("matrices", matrices, "group dim dim", sizes=dim, least=1)
     if x.shape != x_hat.shape:
         raise OrbitLensError(
             "`x_hat`",
@@ -49,5 +47,7 @@ def infer_orientation(
             received=tuple(x_hat.shape),
             remedy="reconstruct every sample before transport",
         )
+    dim = {"dim": x.shape[1]}
+    matrices = as_axes("matrices", matrices, "group dim dim", sizes=dim, least=1)
     distances = torch.stack([(x - x_hat @ rho.T).square().sum(dim=-1) for rho in matrices.to(x)])
     return distances.argmin(dim=0)

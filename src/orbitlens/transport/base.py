@@ -128,7 +128,7 @@ class Transport:
         Raises:
             OrbitLensError: If the transport does not have this angle.
         """
-        degrees = as_number("degrees", degrees, "an angle, a number")
+        degrees = as_number("degrees", degrees, "a number")
         if self.motion.generator is not None:
             angle = math.radians(degrees)
             return torch.linalg.matrix_exp(angle * self.motion.generator).float()
