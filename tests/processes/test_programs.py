@@ -44,7 +44,12 @@ def run(streams: str, folder: Path, *, library: bool = False) -> subprocess.Comp
     (folder / "program.py").write_text(PROGRAM.format(library=library))
     words = f"{sys.executable} program.py {streams}"
     return subprocess.run(
-        ["/bin/sh", "-c", words], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        ["/bin/sh", "-c", words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
