@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -43,7 +44,8 @@ def as_number(name: str, value: object, expected: str = "a finite number") -> fl
         raise out_of_range(name, expected, _short(value))
     if not math.isfinite(value):
         raise out_of_range(name, expected, value)
-    return value if type(value) in (int, float) else float(value)
+    number: Any = value
+    return number if type(number) in (int, float) else float(number)
 
 
 def as_seed(value: object, name: str = "seed", *, most: int = _LARGEST_SEED) -> int:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ def checked_settings(settings: Mapping[str, Any]) -> FitSettings:
             received=type(found["progress"]).__name__,
             remedy="leave it out for no report",
         )
-    return FitSettings(**found)
+    return cast(FitSettings, found)
 
 
 def training_samples(samples: object, store: ActivationStore) -> Int[np.ndarray, " n"]:
@@ -69,8 +69,8 @@ def training_samples(samples: object, store: ActivationStore) -> Int[np.ndarray,
 
 def as_saes(sae: object) -> list[SAE]:
     """Return an SAE, or some, as a list."""
-    saes = list(sae) if isinstance(sae, list | tuple) else [sae]
-    for each in saes:
+    saes: list[SAE] = []
+    for each in sae if isinstance(sae, list | tuple) else [sae]:
         if not isinstance(each, SAE):
             raise OrbitLensError(
                 "`sae`",
@@ -78,6 +78,7 @@ def as_saes(sae: object) -> list[SAE]:
                 received=type(each).__name__,
                 remedy="build one with `orbitlens.sae`; the store comes after it",
             )
+        saes.append(each)
     return saes
 
 

@@ -192,7 +192,8 @@ def fit(
     file = None if chosen["checkpoint"] is None else local_file(chosen["checkpoint"])
     saes = as_saes(sae)
     stores = one_each("store", store, len(saes))
-    minimised = [as_objective(each) for each in one_each("objective", objective, len(saes))]
+    named: list[object] = one_each("objective", objective, len(saes))
+    minimised = [as_objective(each) for each in named]
     seeds = [as_seed(each) for each in one_each("seed", seed, len(saes))]
     check_members(saes, stores, minimised)
     half = searches_in_bfloat16(chosen["precision"], saes[0])

@@ -71,7 +71,7 @@ def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
 
 
 def _check_candidates(stores: Sequence[ActivationStore]) -> None:
-    if isinstance(stores, ActivationStore) or not isinstance(stores, Sequence):
+    if not isinstance(stores, list | tuple):
         raise OrbitLensError(
             "candidate groups",
             expected="a list of stores, one for each group",
