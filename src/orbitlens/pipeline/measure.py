@@ -66,13 +66,16 @@ def measure_sae(
     dead_latents; code_invariance_error; output_invariance_error; equivariance_error of the final
     reconstruction; orientation_accuracy, the share of g_hat that are g; spliced_mse; atoms and
     moved_codes, see `moving_share`, of an orbit SAE. Its code_invariance_error is that of pooled
-    codes, and an atom is dead, with all its latents, if it fires in no orientation.
+    codes, and an atom is dead, with all its latents, if it fires in no orientation. An SAE whose
+    training diverged has parameters alone; the other figures are None.
     """
     n, order, _ = orbits.shape
     flat = orbits.flatten(0, 1)
     elements = torch.arange(order).repeat(n)
     codes = sae.encode(flat)
     x_hat = sae.decode(codes)
+    if not bool(codes.isfinite().all() and x_hat.isfinite().all()):
+        return _of_diverged(sae)
     final = move(x_hat, elements, transport.matrices) if transported else x_hat
     figures: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in sae.parameters()),
@@ -100,6 +103,18 @@ def measure_sae(
     if splice is not None and inputs_moved is not None:
         figures["spliced_mse"] = (splice(final) - inputs_moved).square().mean().item()
     return figures
+
+
+def _of_diverged(sae: SAE) -> dict[str, Any]:
+    """Return the figures of an SAE whose codes or reconstructions are not finite."""
+    prefixed = [
+        f"{prefix}{name}" for prefix in ("", "transported_", "inferred_") for name in _FIGURES
+    ]
+    of_codes = ("l0", "dead_latents", "code_invariance_error", "atoms", "moved_codes")
+    others = ("output_invariance_error", "equivariance_error", "orientation_accuracy")
+    parameters = sum(parameter.numel() for parameter in sae.parameters())
+    names = (*prefixed, *of_codes, *others, "spliced_mse")
+    return {"parameters": parameters, **dict.fromkeys(names)}
 
 
 def training_figures(result: FitResult, transport: Transport | None) -> dict[str, Any]:

@@ -226,7 +226,9 @@ def test_bad_arguments_are_refused_before_any_work(tmp_path: Path) -> None:
     assert "`max_positions`: expected at least 1" in error_of(small(), max_positions=0)
     assert "`batch_size`" in error_of(small(), batch_size=0)
     assert "height = width" in error_of(small(), torch.rand(2, 1, 4, 6))
-    assert "one per sample, shape [5], received shape [1]" in error_of(small(), labels=np.array([0]))
+    assert "one per sample, shape [5], received shape [1]" in error_of(
+        small(), labels=np.array([0])
+    )
     (tmp_path / "acts").mkdir()
     assert "choose another path" in error_of(small(), out=tmp_path / "acts")
     assert not any((tmp_path / "acts").iterdir())

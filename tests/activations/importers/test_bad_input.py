@@ -364,7 +364,11 @@ def a_number_beyond_float16(folder: Path) -> Case:
 
 def labels_that_do_not_fit(folder: Path) -> Case:
     path = arrays(folder, values(6, 2))
-    return {"path": path, "group": cyclic(2), "labels": np.arange(6)}, "one per sample, shape [3], received"
+    return {
+        "path": path,
+        "group": cyclic(2),
+        "labels": np.arange(6),
+    }, "one per sample, shape [3], received"
 
 
 CASES = [
