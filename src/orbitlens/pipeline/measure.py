@@ -122,13 +122,13 @@ def training_figures(result: FitResult, transport: Transport | None) -> dict[str
 
     These are loss_still_falls and loss_blew_up, see `still_falling` and `blew_up`; and alike_atoms,
     the pairs of atoms that are nearly one, see `alike_atoms`. Latents of an SAE that `transport`
-    completes are compared up to its moves.
+    completes are compared up to its moves; those of one that diverged are not numbers, so None.
     """
     history = result.history
     return {
         "loss_still_falls": still_falling(history.loss),
         "loss_blew_up": blew_up(history.loss, history.explained_variance),
-        "alike_atoms": alike_atoms(result.sae, transport),
+        "alike_atoms": alike_atoms(result.sae, transport) if result.status == "completed" else None,
     }
 
 
