@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import orbitlens as ol
 from orbitlens.activations import ActivationStore, harvest_layers, open_store
-from orbitlens.cli import main
+from orbitlens.cli.commands import main
 from orbitlens.files import read_json
 from orbitlens.groups import cyclic
 from orbitlens.io import load, save

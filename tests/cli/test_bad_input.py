@@ -640,7 +640,7 @@ def k_above_d_sae_when_training(folder: Path) -> Case:
 def sae_of_another_model(folder: Path) -> Case:
     other = ol.save(ol.sae.topk_sae(6, 8, 2), folder / "sae", metadata={"model_name": "shapes-cnn"})
     words = ["probe", store(folder, labels=labels()), "--sae", str(other)]
-    return [*words, "--out", f"{folder}/out"], "an SAE of model_name 'array'"
+    return [*words, "--out", f"{folder}/out"], "expected model_name 'array'"
 
 
 def transport_of_a_vanilla_sae(folder: Path) -> Case:

@@ -84,7 +84,7 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
         raise missing_extra("jinja2", extra="report")
     folder = RunFolder(out, config.to_dict(), resume=resume)
     job = _prepare(config, console)
-    with _writing(folder, console):
+    with _writing(folder, console, resume=resume):
         if not (folder / _RECORD).exists():
             _train(job, folder, console)
             found = _measure(config, job, folder, console)
@@ -111,7 +111,7 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     candidates = {
         name: build_action(config.run, name, base.source.inputs) for name in config.candidates
     }
-    with _writing(folder, console):
+    with _writing(folder, console, resume=resume):
         if not (folder / _RECORD).exists():
             # A network that is trained here is the same for all candidates.
             _train(base, folder, console)
@@ -153,13 +153,21 @@ def _rank(
 
 
 @contextmanager
-def _writing(folder: RunFolder, console: Console) -> Iterator[None]:
-    """Write a folder; what has been measured in it is kept until everything is done."""
+def _writing(folder: RunFolder, console: Console, *, resume: bool) -> Iterator[None]:
+    """Write a folder; what has been measured in it is kept until everything is done.
+
+    Bad input leaves nothing of a measurement that it began.
+    """
     with folder.writing():
         console.keep_warnings_in(folder)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            bad_input = isinstance(error, OrbitLensError) and not isinstance(
+                error.__cause__, OSError
+            )
+            if bad_input and not resume:
+                shutil.rmtree(folder / _MEASURED, ignore_errors=True)
             with suppress(OSError):
                 (folder / _MEASURED).rmdir()  # nothing was kept
             raise
