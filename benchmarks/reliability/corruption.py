@@ -343,12 +343,18 @@ def exchange_folders(reader: Reader, rng: random.Random) -> str:
     within = [(one, two) for one in saes for two in saes if one < two]
     within += [(one / "sae", two / "sae") for one, two in within]
     within += [(root / "transport", root / "exact")] if (root / "exact").exists() else []
-    across = [(path, Path("other", *path.parts[1:])) for path in root.rglob("*") if path.is_dir()]
+    across = [(path, _in_other(path)) for path in root.rglob("*") if path.is_dir()]
     one, two = rng.choice([pair for pair in within + across if pair[1].is_dir()])
     one.rename("exchanged")
     two.rename(one)
     Path("exchanged").rename(two)
     return f"folders {one} and {two}"
+
+
+def _in_other(path: Path) -> Path:
+    """Return the folder of the other run in the place of a folder, finished or not."""
+    names = ["acts.zarr" if name == ".acts.zarr.unfinished" else name for name in path.parts[1:]]
+    return Path("other", *names)
 
 
 def read(reader: Reader, result: Path) -> int:
@@ -461,6 +467,8 @@ def main() -> int:
         for number, trial in enumerate(trials(base, work, options.trials, options.seed)):
             found.append(trial)
             name, word, how, said = trial
+            if number % 100 == 99:
+                print(f"{number + 1} trials", file=sys.stderr, flush=True)
             if word.isupper():
                 bad.append(trial)
             if options.verbose or word.isupper():

@@ -66,6 +66,7 @@ def matrix_product(
     """Return left right, or left right + plus, with gradients; inside `steady` a team shares it.
 
     Example:
+        >>> from orbitlens.kernels import steady
         >>> with steady():
         ...     matrix_product(torch.ones(1, 2), torch.ones(2, 1), torch.ones(1)).tolist()
         [[3.0]]

@@ -108,7 +108,8 @@ def centroids(
     Of the activations 8,192 are clustered, drawn with `seed`. There are fewer centroids if there
     are fewer distinct activations.
     """
-    settings = {"clusters": clusters, "seed": seed, "activations": store.fingerprint}
+    # The seeds of a network that comes trained share its centroids, those of the first one.
+    settings = {"clusters": clusters, "activations": store.fingerprint}
     if path is not None and path.exists():
         return read_tensors(path, settings)["candidates"]
     generator = np.random.default_rng(seed)
