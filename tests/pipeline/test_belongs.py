@@ -11,7 +11,7 @@ import torch
 
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import read_json
+from orbitlens.files import read_json, write_json
 from orbitlens.pipeline._loading import (
     check_settings_of,
     load_fit,
@@ -94,6 +94,9 @@ def test_figures_are_those_of_the_sae_beside_them(tmp_path: Path) -> None:
     file = tmp_path / "vanilla" / "metrics.json"
     assert read_of_sae(file) == {"mse": 0.5}
     shutil.copy(tmp_path / "equivariant_canonical" / "metrics.json", file)
+    with pytest.raises(OrbitLensError, match="figures of the SAE beside it"):
+        read_of_sae(file)
+    write_json({"saes": {}}, file)  # whole, but of something else
     with pytest.raises(OrbitLensError, match="figures of the SAE beside it"):
         read_of_sae(file)
 

@@ -107,8 +107,8 @@ def write_of_sae(record: Mapping[str, Any], path: Path) -> None:
 def read_of_sae(path: Path) -> dict[str, Any]:
     """Read a record on the SAE in the folder sae/ beside it; one on another SAE is refused."""
     record = read_json(path)
-    written = record.pop(_SAE, None)
-    if written is not None and written != seal_of(path.parent / "sae" / _WEIGHTS):
+    # In runs of earlier versions neither has a seal.
+    if record.pop(_SAE, "") != seal_of(path.parent / "sae" / _WEIGHTS):
         raise DamageError(
             str(path),
             expected="figures of the SAE beside it",
