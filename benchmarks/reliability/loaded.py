@@ -1,10 +1,10 @@
 """Times beside busy programs: training and a run, with the defaults and with one thread.
 
-    python benchmarks/reliability/loaded.py              # 10 minutes on two cores, else idle
+    python benchmarks/reliability/loaded.py              # 30 minutes on two cores, else idle
     python benchmarks/reliability/loaded.py --before DIR # also of the source of another version
 
 Each job is a new process. The loaded machine has two busy processes for each core. Jobs are timed
-in turns, and the median of the repeats counts (`--repeat`, 2 by default):
+in turns (`--repeat`, 5 by default). Medians are shown; a ratio is the median of those of the turns:
 
     default   the command as a user gives it, all variables of threads unset
     one       the same with OMP_NUM_THREADS=1: the fair share of a single thread
@@ -50,7 +50,7 @@ main()
 """
 # Images, dimensions and so on of each training; words of the command.
 TRAININGS = {
-    "training, 64 x 128": ("2000", "64", "128", "8", "40"),
+    "training, 64 x 128": ("2000", "64", "128", "8", "150"),
     "training, 768 x 16384": ("1280", "768", "16384", "32", "5"),
 }
 DIGITS = (
@@ -95,19 +95,26 @@ def busy(processes: int) -> Iterator[None]:
             each.wait()
 
 
-def measure(job: str, ways: dict[str, dict[str, str]], repeat: int, *, full: bool) -> list[float]:
-    """Return the median seconds of each way, timed in turns."""
-    rounds = [
+Turns = list[list[float]]
+
+
+def measure(job: str, ways: dict[str, dict[str, str]], repeat: int, *, full: bool) -> Turns:
+    """Return the seconds of each way in each turn."""
+    return [
         [seconds_of(job, environment, full=full) for environment in ways.values()]
         for _ in range(repeat)
     ]
-    return [statistics.median(each) for each in zip(*rounds, strict=True)]
+
+
+def ratio(turns: Turns, other: int) -> float:
+    """Return the time of the first way, as a share of another's in the same turn: the median."""
+    return statistics.median(turn[0] / turn[other] for turn in turns)
 
 
 def main() -> None:
     """Time every job, quiet and loaded, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--before", type=Path, help="folder of another version")
     parser.add_argument("--jobs", nargs="*", default=[*TRAININGS, "run digits"])
@@ -120,10 +127,11 @@ def main() -> None:
         others = {name: ways[name] for name in ("default", "one")}
         with busy(options.busy):
             loaded = measure(job, others, options.repeat, full=options.full)
-        ratios = loaded[0] / loaded[1], quiet[0] / quiet[2]
+        ratios = ratio(loaded, 1), ratio(quiet, 2)
         failed |= ratios[0] > _LOADED or ratios[1] > _QUIET
         for state, names, found in (("quiet", ways, quiet), ("loaded", others, loaded)):
-            times = ", ".join(f"{n} {s:.2f} s" for n, s in zip(names, found, strict=True))
+            middle = [statistics.median(each) for each in zip(*found, strict=True)]
+            times = ", ".join(f"{n} {s:.2f} s" for n, s in zip(names, middle, strict=True))
             print(f"{job:<24}{state:<8}{times}", flush=True)
         print(f"{job:<24}loaded default / one {ratios[0]:.2f}, quiet default / before", end=" ")
         print(f"{ratios[1]:.2f}", flush=True)

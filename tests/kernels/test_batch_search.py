@@ -76,7 +76,7 @@ def test_codes_and_gradients_are_the_same(hidden: int | None, bias: float, monke
         sae = stack_saes(saes)
         sae.encoder.b_enc.data += bias
         codes, _ = sparse_codes(sae, y)
-        x_hat = sae.dictionary.sums(codes)
+        (x_hat,) = sae.dictionary.sums(codes)
         (x_hat - y).square().sum().backward()
         gradients = [w.grad for w in sae.parameters() if w.grad is not None]
         received.append([codes.dense().detach(), codes.fired(), x_hat.detach(), *gradients])

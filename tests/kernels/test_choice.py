@@ -159,7 +159,8 @@ def test_a_step_by_kernels_is_that_by_torch(build, latents, hidden, monkeypatch)
         saes = [build(5, latents, 3, hidden=hidden, seed=seed) for seed in range(2)]
         sae = stack_saes(saes).to(DEVICE)
         codes, reviving = sparse_codes(sae, y, dead=dead)
-        losses = (sae.dictionary.sums(codes) - y).square() + sae.dictionary.sums(reviving).square()
+        x_hat, revived = sae.dictionary.sums(codes, reviving)
+        losses = (x_hat - y).square() + revived.square()
         losses.sum().backward()
         gradients = [weights.grad for weights in sae.parameters() if weights.grad is not None]
         results.append([losses.detach(), codes.fired(), *gradients])

@@ -82,7 +82,7 @@ def test_codes_sums_and_gradients_need_none(
     dead = torch.empty(2, 32, dtype=torch.bool, device=META)
     codes, reviving = sparse_codes(sae, y, dead=dead, half=half)
     assert reviving is not None
-    sums = sae.dictionary.sums(codes) + sae.dictionary.sums(reviving)
+    sums = sum(sae.dictionary.sums(codes, reviving))
     (sums.sum() + codes.dense().sum() + codes.folded(8).sum()).backward()
     sae.dictionary.project_()
     assert codes.fired().shape == (2, 32)

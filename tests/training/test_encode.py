@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from orbitlens import objectives
@@ -254,6 +254,18 @@ def reference(case: Case) -> Results:
     return stacked(parts)
 
 
+def assume_no_ties(case: Case) -> None:
+    """Leave out cases in which two samples have one and the same pre-activation.
+
+    It happens where no hidden unit answers, and leaves pre-activations at their biases. Which of
+    the two a budget for the whole batch takes is then free.
+    """
+    for index, member in enumerate(case.members):
+        for rows in (case.batch.canonical[index], case.batch.moved[index]):
+            every = [set(pre[pre > 0].tolist()) for pre in member(case.batch.rows[rows]).pre]
+            assume(len(set().union(*every)) == sum(map(len, every)))
+
+
 def agree(received: Results, expected: Results) -> None:
     assert received.keys() == expected.keys()
     for name, value in expected.items():
@@ -293,6 +305,7 @@ any_shapes = {
 @given(lies=st.booleans(), **any_shapes)
 def test_any_shapes_in_any_layout(kind: Kind, lies: bool, **shapes: int) -> None:
     case = Case.random(kind, **shapes)
+    assume_no_ties(case)
     stack = case.stack
     if lies and not kind.tied:
         # As training lays out the vectors of the latents.
@@ -305,6 +318,7 @@ def test_any_shapes_in_any_layout(kind: Kind, lies: bool, **shapes: int) -> None
 @given(**any_shapes)
 def test_float32_is_float64_to_rounding(kind: Kind, **shapes: int) -> None:
     case = Case.random(kind, **shapes)
+    assume_no_ties(case)
     batch = case.batch
     single = Case(
         kind,
@@ -401,6 +415,7 @@ class TestDeadLatents:
     @given(share=st.floats(0, 1), **any_shapes)
     def test_any_shapes(self, kind: Kind, share: float, **shapes: int) -> None:
         case = Case.random(kind, **shapes)
+        assume_no_ties(case)
         generator = torch.Generator().manual_seed(shapes["seed"])
         dead = torch.rand(shapes["members"], case.members[0].d_sae, generator=generator) < share
         agree(revival(case, case.stack, dead), dense_revival(case, dead))

@@ -13,12 +13,14 @@ tiled_products, tiled_sums      products with weights in every orientation, tile
 Form                            the trilinear form that these two compute
 matrix_product, multiply        dense products in pieces that threads share
 steady, team, team_size, spread threads whose number changes no bit
+branches                        several uses of a tensor, whose gradients threads sum
 Memory, empty                   reusable buffers for the large tensors of a step
 
 On a CPU the loops are compiled from `kernels.c`; on a GPU Triton runs them. Where neither is
 available, torch does the same work.
 """
 
+from orbitlens.kernels._branches import branches
 from orbitlens.kernels._dense import matrix_product, multiply
 from orbitlens.kernels._largest import RunningLargest
 from orbitlens.kernels._pattern import Pattern, starts_of
@@ -37,6 +39,7 @@ __all__ = [
     "Pattern",
     "RunningLargest",
     "SparseCodes",
+    "branches",
     "empty",
     "entry_products",
     "matrix_product",

@@ -19,6 +19,7 @@ from orbitlens.kernels import (
     Found,
     Pattern,
     SparseCodes,
+    branches,
     empty,
     entry_products,
     multiply,
@@ -26,6 +27,7 @@ from orbitlens.kernels import (
     per_sample,
     selected,
     shifted,
+    spread,
     starts_of,
 )
 from orbitlens.sae.model import SAE
@@ -72,11 +74,12 @@ def sparse_codes(
             if among_dead is not None and dead is not None:
                 among_dead.add(block.among(dead))
             search.add(block._replace(pre=rule.eligible(sae.dictionary.admitted(block.pre))))
-    codes = layer.entries(search.finish(), sae.d_sae, half=half)
+    living, *dying = layer.uses(1 if among_dead is None else 2)
+    codes = living.entries(search.finish(), sae.d_sae, half=half)
     positive = SparseCodes(torch.relu(codes.values), codes.pattern, codes.shape)
     if among_dead is None:
         return positive, None
-    reviving = layer.entries(among_dead.finish(), sae.d_sae, half=half)
+    reviving = dying[0].entries(among_dead.finish(), sae.d_sae, half=half)
     values = reviving.values
     # In a member with fewer than k dead latents the search fills up with living ones at -inf.
     values = torch.where(values.isfinite(), values, torch.zeros_like(values))
@@ -89,6 +92,10 @@ class _LastLayer(NamedTuple):
     features: Float[Tensor, "member batch *axes"]
     vectors: Float[Tensor, "member vectors width"]
     biases: Float[Tensor, "member vectors"]
+
+    def uses(self, count: int) -> list["_LastLayer"]:
+        """Return the layer for each of so many uses."""
+        return [self._replace(vectors=own) for own in branches(self.vectors, count)]
 
     def entries(self, found: Found, latents: int, *, half: bool) -> SparseCodes:
         """Give the values found a gradient by features and weights."""
@@ -138,7 +145,10 @@ def _blocks(sae: SAE, layer: _LastLayer, *, bare: bool, half: bool) -> Iterator[
             yield Block(sae.encoder.answers(features[:, sample : sample + rows]), sample, 0)
         return
     kind = torch.bfloat16 if half else features.dtype
-    features, vectors = features.to(kind), vectors.to(kind)
+    if half:
+        features = features.to(kind)
+        with spread():
+            vectors = empty(*vectors.shape, like=features).copy_(vectors)
     width = min(latents, _WIDEST)
     rows = min(batch, max(_FEWEST_ROWS, _BLOCK // (members * width)))
     room = empty(members * rows * width, like=features)

@@ -5,6 +5,7 @@ from typing import final
 import torch
 from torch import nn
 
+from orbitlens.kernels import spread
 from orbitlens.sae import SAE
 
 
@@ -18,7 +19,8 @@ class Lent:
     def __init__(self, sae: SAE) -> None:
         self._sae = sae
         tensors = [*sae.named_parameters(), *sae.named_buffers()]
-        self._tensors = {name: tensor.detach().clone() for name, tensor in tensors}
+        with spread():
+            self._tensors = {name: tensor.detach().clone() for name, tensor in tensors}
         self._frozen = {name for name, own in sae.named_parameters() if not own.requires_grad}
         self._modes = [(part, part.training) for part in sae.modules()]
 

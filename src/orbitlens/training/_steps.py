@@ -38,12 +38,13 @@ class StackTraining:
         self, members: Sequence[Member], data: TrainingData, *, batch_size: int, half: bool = False
     ) -> None:
         self.members, self.names, self.half = members, members[0].names, half
-        self.sae = stack_saes([member.sae for member in members]).train()
-        _make_vectors_contiguous(self.sae)
-        if len(members) == 1:
-            _share_memory(self.sae, members[0].sae)
+        with spread():
+            self.sae = stack_saes([member.sae for member in members]).train()
+            _make_vectors_contiguous(self.sae)
+            if len(members) == 1:
+                _share_memory(self.sae, members[0].sae)
+            self.optimizer = Adam(list(self.sae.parameters()))
         self.begun, self.projected = False, True
-        self.optimizer = Adam(list(self.sae.parameters()))
         self.memory = Memory()
         weights = sum(each.numel() for each in self.sae.parameters())
         self.threads = StepThreads(batch_size * weights)

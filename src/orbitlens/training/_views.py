@@ -83,12 +83,18 @@ class StepOutput:
     @cached_property
     def x_hat(self) -> StackedActivations:
         """Reconstructions, shape [member, batch, dim]."""
-        return self._sae.dictionary.sums(self.sparse) + self._sae.b_dec.unsqueeze(-2)
+        return self._sums[0] + self._sae.b_dec.unsqueeze(-2)
 
     @property
     def explained_by_dead(self) -> StackedActivations | None:
         """Sums of the largest dead latents, shape [member, batch, dim]; None without any."""
-        return None if self._dead is None else self._sae.dictionary.sums(self._dead)
+        return None if self._dead is None else self._sums[1]
+
+    @cached_property
+    def _sums(self) -> list[StackedActivations]:
+        """The sums of the codes and, if there are dead latents, of the largest of these."""
+        codes = [self.sparse] if self._dead is None else [self.sparse, self._dead]
+        return self._sae.dictionary.sums(*codes)
 
 
 @final

@@ -9,7 +9,7 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
-from orbitlens.kernels.sparse_codes import SparseCodes
+from orbitlens.kernels import SparseCodes, branches
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
@@ -90,9 +90,10 @@ class Dictionary(nn.Module, ABC):
         """Return reconstructions, shape [batch, d_in]."""
         return codes @ self.directions + self.b_dec.unsqueeze(-2)
 
-    def sums(self, codes: SparseCodes) -> Float[Tensor, "member batch dim"]:
-        """Return sum_i z_i D_i of selected codes of a stack, shape [member, batch, d_in]."""
-        return codes.sums(self.directions)
+    def sums(self, *codes: SparseCodes) -> list[Float[Tensor, "member batch dim"]]:
+        """Return sum_i z_i D_i of each of some selected codes, shape [member, batch, d_in] each."""
+        uses = branches(self.directions, len(codes))
+        return [each.sums(own) for each, own in zip(codes, uses, strict=True)]
 
     def coordinates(self, x: StackedActivations) -> StackedActivations:
         """Return activations in the coordinates that the encoder takes, shape [batch, d_in]."""

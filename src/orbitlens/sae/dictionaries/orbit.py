@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from orbitlens.checks import as_count, as_number, as_seed, usual_torch
 from orbitlens.errors import out_of_range
 from orbitlens.groups import Group
-from orbitlens.kernels import SparseCodes, matrix_product
+from orbitlens.kernels import SparseCodes, branches, matrix_product
 from orbitlens.reps import IsotypicBasis, irreps
 from orbitlens.sae._stabilisers import TOLERANCE, cosets, stabilisers
 from orbitlens.sae.dictionaries.base import Dictionary
@@ -158,10 +158,11 @@ class OrbitDictionary(Dictionary):
         y_hat = self.tied.sums(codes, self.atoms) + self.centre.unsqueeze(-2)
         return y_hat @ self.T.mT
 
-    def sums(self, codes: SparseCodes) -> Float[Tensor, "member batch dim"]:
-        """Return sum_{g, c} z[g, c] rho(g) d_c of selected codes, shape [member, batch, d_in]."""
-        y_hat = codes.sums(self.tied.orbits(self.atoms).flatten(-3, -2))
-        return matrix_product(y_hat, self.T.mT)
+    def sums(self, *codes: SparseCodes) -> list[Float[Tensor, "member batch dim"]]:
+        """Return sum_{g, c} z[g, c] rho(g) d_c of each, shape [member, batch, d_in] each."""
+        oriented = branches(self.tied.orbits(self.atoms).flatten(-3, -2), len(codes))
+        y_hats = [each.sums(own) for each, own in zip(codes, oriented, strict=True)]
+        return [matrix_product(y_hat, self.T.mT) for y_hat in y_hats]
 
     def by_element(
         self, latents: Float[Tensor, "*axes latents"]
