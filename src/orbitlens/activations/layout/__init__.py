@@ -19,7 +19,8 @@ from orbitlens.activations.layout._axes import (
     layouts_of,
     read_layout,
 )
-from orbitlens.activations.layout._find_layouts import Layouts, Unclear, find_layouts, grid_of
+from orbitlens.activations.layout._find_layouts import Layouts, Unclear, find_layouts
+from orbitlens.activations.layout._probe import grid_of
 
 __all__ = [
     "Layouts",
