@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 
@@ -65,15 +66,15 @@ class Action:
         Raises:
             OrbitLensError: If the action cannot move the inputs, or the element does not exist.
         """
-        self.check(inputs)
-        if not 0 <= element < self.group.order:
+        self._check(inputs)
+        if as_count("element", element, least=-1) not in range(self.group.order):
             raise OrbitLensError(
                 "`element`",
                 expected=f"an element of {self.group.name}, 0 to {self.group.order - 1}",
                 received=element,
                 remedy="see group.element_names",
             )
-        return self.apply(inputs, element)
+        return self.apply(inputs, int(element))
 
     def orbit(self, inputs: Shaped[Tensor, "n *axes"]) -> Shaped[Tensor, "n group *axes"]:
         """Return gx for every input x and every element g: orbit[:, g] = gx.
@@ -87,8 +88,18 @@ class Action:
         Raises:
             OrbitLensError: If the action cannot move the inputs.
         """
-        self.check(inputs)
+        self._check(inputs)
         return torch.stack([self.apply(inputs, g) for g in range(self.group.order)], dim=1)
+
+    def _check(self, inputs: object) -> None:
+        if not isinstance(inputs, Tensor):
+            raise OrbitLensError(
+                f"inputs under {self.name}",
+                expected="a tensor",
+                received=type(inputs).__name__,
+                remedy="convert them, for example with torch.as_tensor",
+            )
+        self.check(inputs)
 
     def error(self, inputs: Shaped[Tensor, "n *axes"]) -> float:
         """Measure how far the action on these inputs is from a left action.

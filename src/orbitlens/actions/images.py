@@ -15,14 +15,14 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.groups import Group, turns_and_flips
+from orbitlens.groups import Group, as_group, turns_and_flips
 
 _EXACT_TURNS = (1, 2, 4)
 _FEW_CHANNELS = (1, 3, 4)
 _EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
 
 
-def images(group: Group, interpolation: str | None = None) -> Action:
+def images(group: Group | str, interpolation: str | None = None) -> Action:
     """Return the action of C_n or D_n on images [n, channels, height, width].
 
     C1, C2, C4, D1, D2 and D4 rearrange pixels exactly. All other groups need interpolation: they
@@ -30,7 +30,8 @@ def images(group: Group, interpolation: str | None = None) -> Action:
     measures the error of the interpolation. C4, D4 and all interpolated groups need square images.
 
     Args:
-        group: `groups.cyclic(n)` or `groups.dihedral(n)`, recognised by the product table.
+        group: `groups.cyclic(n)` or `groups.dihedral(n)`, recognised by the product table; or its
+            name, such as "C4".
         interpolation: None, or "bilinear" for the groups that need interpolation; exact groups
             never interpolate.
 
@@ -47,6 +48,7 @@ def images(group: Group, interpolation: str | None = None) -> Action:
         >>> flip(torch.tensor([[[[1, 2], [3, 4]]]]), 4).tolist()
         [[[[3, 4], [1, 2]]]]
     """
+    group = as_group(group)
     known = turns_and_flips(group)
     if known is None:
         raise OrbitLensError(

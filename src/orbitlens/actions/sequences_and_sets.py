@@ -8,8 +8,10 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from orbitlens.actions.base import Action, places_moved
+from orbitlens.checks import as_indices
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group, cyclic, turns_and_flips
+from orbitlens.groups import Group, as_group, cyclic, turns_and_flips
+from orbitlens.typing import Numbers
 
 
 def reverse_complement() -> Action:
@@ -56,13 +58,14 @@ def reverse_complement() -> Action:
     return Action("reverse_complement", group, apply=move, check=check, grid=places)
 
 
-def cyclic_shift(group: Group) -> Action:
+def cyclic_shift(group: Group | str) -> Action:
     """Return the action of C_n by equal shifts along the last axis, which is periodic.
 
     (px)[..., i] = x[..., i - p length / n]
 
     Args:
-        group: `groups.cyclic(n)`; its order must divide the length of the inputs [n, ..., length].
+        group: `groups.cyclic(n)` or its name; its order must divide the length of the inputs
+            [n, ..., length].
 
     Returns:
         The exact action.
@@ -75,6 +78,7 @@ def cyclic_shift(group: Group) -> Action:
         >>> cyclic_shift(cyclic(3))(torch.tensor([[1, 2, 3, 4, 5, 6]]), 1).tolist()
         [[5, 6, 1, 2, 3, 4]]
     """
+    group = as_group(group)
     if group != cyclic(group.order):
         raise OrbitLensError(
             "`group` of cyclic_shift",
@@ -109,14 +113,14 @@ def cyclic_shift(group: Group) -> Action:
 
 
 def set_permutation(
-    group: Group, permutations: Int[np.ndarray, "group element"] | None = None
+    group: Group | str, permutations: Numbers | None = None
 ) -> Action:
     """Return the action of a group that permutes the elements of a set.
 
     (gx)[permutations[g, i]] = x[i]
 
     Args:
-        group: The group that acts.
+        group: The group that acts, or its name.
         permutations: `permutations[g, i]` is the place to which g sends element i, shape
             [|G|, elements]. By default C_n and D_n act on n places: a turn sends i to i + 1 and the
             flip sends i to -i, modulo n. In D1 and D2 this flip moves nothing.
@@ -133,7 +137,8 @@ def set_permutation(
         >>> set_permutation(cyclic(3))(torch.tensor([[10, 20, 30]]), 1).tolist()
         [[30, 10, 20]]
     """
-    where = _default_permutations(group) if permutations is None else permutations.astype(np.int64)
+    group = as_group(group)
+    where = _default_permutations(group) if permutations is None else _whole(permutations)
     _check_homomorphism(group, where)
     return Action(
         name="set_permutation",
@@ -157,6 +162,11 @@ def _default_permutations(group: Group) -> Int[np.ndarray, "group element"]:
     n, _ = known
     q, p = np.divmod(np.arange(group.order)[:, None], n)
     return (p + np.where(q == 1, -1, 1) * np.arange(n)) % n
+
+
+def _given(permutations: Numbers) -> Int[np.ndarray, "group element"]:
+    axes, most = "group element", np.iinfo(np.int64).max
+    return as_indices("permutations", permutations, axes, most=most).numpy()
 
 
 def _move(

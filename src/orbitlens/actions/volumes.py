@@ -12,20 +12,20 @@ from torch import Tensor
 
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group, octahedral, signed_axes
+from orbitlens.groups import Group, as_group, octahedral, signed_axes
 
 # Depth, height, width are z, -y, x.
 _TO_INDICES = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]])
 
 
-def volumes(group: Group) -> Action:
+def volumes(group: Group | str) -> Action:
     """Return the action of the octahedral group on volumes [n, channels, depth, height, width].
 
     (gx)[M_g p] = x[p]   for every place p = (x, y, z) relative to the centre, M = signed_axes
 
     Args:
         group: `groups.octahedral()` or `groups.octahedral(inversion=True)`, recognised by the
-            product table.
+            product table; or its name, "O" or "Oh".
 
     Returns:
         The exact action on cubes. Its `grid` takes depth, height and width.
@@ -40,6 +40,7 @@ def volumes(group: Group) -> Action:
         >>> volumes(octahedral())(torch.arange(8).reshape(1, 1, 2, 2, 2), about_z).tolist()
         [[[[[1, 3], [0, 2]], [[5, 7], [4, 6]]]]]
     """
+    group = as_group(group)
     matrices = _matrices(group)
     origins = np.abs(matrices).argmax(axis=2)
     permutations = [(0, 1, *axes) for axes in (2 + origins).tolist()]

@@ -11,6 +11,9 @@ as_samples       samples by index or by a boolean mask, as int64 indices
 as_count         a whole number in a range
 as_number        a finite number
 as_seed          a seed, a whole number from 0
+as_switch        True or False
+as_text          a text
+as_texts         a list of texts
 usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
 check_kind       an object of a class of the library
@@ -27,7 +30,14 @@ from orbitlens.checks._arrays import (
 )
 from orbitlens.checks._kinds import check_kind
 from orbitlens.checks._memory import check_memory, usable_memory
-from orbitlens.checks._numbers import as_count, as_number, as_seed
+from orbitlens.checks._numbers import (
+    as_count,
+    as_number,
+    as_seed,
+    as_switch,
+    as_text,
+    as_texts,
+)
 from orbitlens.checks._torch import usual_torch
 
 __all__ = [
@@ -39,6 +49,9 @@ __all__ = [
     "as_number",
     "as_samples",
     "as_seed",
+    "as_switch",
+    "as_text",
+    "as_texts",
     "as_tensor",
     "check_kind",
     "check_memory",

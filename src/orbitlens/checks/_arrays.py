@@ -165,6 +165,7 @@ def as_samples(samples: object, n: int, name: str = "samples") -> Int64[np.ndarr
 
 def _plain_array(name: str, value: object) -> Shaped[np.ndarray, "..."]:
     if isinstance(value, Tensor):
+        _check_dense(name, value)
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise _not_numbers(name, f"a masked array with {int(value.mask.sum())} masked entries")
@@ -190,7 +191,23 @@ def _plain_tensor(name: str, value: Any) -> Shaped[Tensor, "..."]:
             value = torch.from_numpy(array.astype(np.float64))
     if value.is_complex():
         raise _not_numbers(name, f"complex numbers, {value.dtype}")
+    _check_dense(name, value)
     return value
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    """Refuse tensors whose numbers cannot be read as they stand."""
+    kind, remedy = "", "call .to_dense() first"
+    if tensor.is_meta:
+        kind, remedy = "a tensor of device meta, without numbers", "build it on another device"
+    elif tensor.is_nested:
+        kind, remedy = "a nested tensor", "call torch.nested.to_padded_tensor, or give parts alone"
+    elif tensor.layout != torch.strided:
+        kind = f"a tensor of layout {str(tensor.layout).removeprefix('torch.')}"
+    elif tensor.is_quantized:
+        kind, remedy = "a quantized tensor", "call .dequantize() first"
+    if kind:
+        raise _not_numbers(name, kind, remedy)
 
 
 def _other_shape(
@@ -205,10 +222,12 @@ def _other_shape(
     )
 
 
-def _not_numbers(name: str, received: str) -> OrbitLensError:
+def _not_numbers(
+    name: str, received: str, remedy: str = "convert them first"
+) -> OrbitLensError:
     return OrbitLensError(
         f"`{name}`",
         expected="numbers: a tensor, an array or nested lists of one length",
         received=received,
-        remedy="convert them first",
+        remedy=remedy,
     )

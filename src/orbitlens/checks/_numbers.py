@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,7 @@ def as_count(name: str, value: object, *, least: int = 1, most: int | None = Non
     NumPy's whole numbers are taken, and floats without a fraction such as 4.0.
     """
     span = f"at least {least}" if most is None else f"from {least} to {most}"
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = _plain(value)
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
         if isinstance(value, bool | np.bool_ | Tensor):
@@ -38,12 +38,15 @@ def as_number(name: str, value: object, expected: str = "a finite number") -> fl
 
     `expected` is for the error message; the caller checks the range that it names.
     """
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = _plain(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise out_of_range(name, expected, _short(value))
-    if not math.isfinite(value):
-        raise out_of_range(name, expected, value)
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        finite = False
+    if not finite:
+        raise out_of_range(name, expected, _short(value))
     number: Any = value
     return number if type(number) in (int, float) else float(number)
 
@@ -56,6 +59,37 @@ def as_seed(value: object, name: str = "seed", *, most: int = _LARGEST_SEED) -> 
         span = f"a whole number from 0 to 2^{most.bit_length()} - 1"
         remedy = "give a seed, so that the result can be made again"
         raise out_of_range(name, span, _short(value), remedy) from None
+
+
+def as_switch(name: str, value: object) -> bool:
+    """Return True or False, given as a boolean of Python or NumPy; truth of other kinds is none."""
+    if not isinstance(value, bool | np.bool_):
+        raise out_of_range(name, "True or False", _short(value), "give one of the two")
+    return bool(value)
+
+
+def as_text(name: str, value: object) -> str:
+    """Return a text; names of other kinds are errors."""
+    if not isinstance(value, str):
+        raise out_of_range(name, "a text", _short(value), "write it as a string")
+    return str(value)
+
+
+def as_texts(name: str, value: object) -> tuple[str, ...]:
+    """Return a list of texts as a tuple; a text alone is an error, not a list of its letters."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise out_of_range(name, "a list of texts", _short(value), "put them into a list")
+    return tuple(as_text(name, each) for each in value)
+
+
+def _plain(value: object) -> object:
+    """Return the number in an array or tensor without axes; anything else as it is."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        unreadable = isinstance(value, Tensor) and value.is_meta
+        return value if unreadable else value.item()
+    return value
 
 
 def _short(value: object) -> str:

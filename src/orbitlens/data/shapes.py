@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from orbitlens.actions import images, places_moved
+from orbitlens.checks import as_count, as_seed
 from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, glyphs, orientation_table
 from orbitlens.data.base import Inputs
 from orbitlens.errors import OrbitLensError, out_of_range
@@ -67,11 +68,10 @@ def shapes(n: int, *, seed: int, size: int = 64) -> Shapes:
         >>> sample.inputs.values.shape, sample.shape_ids.shape
         (torch.Size([100, 1, 64, 64]), (100, 4))
     """
-    if n < 1:
-        raise out_of_range("n", "at least 1", n)
+    n, size = as_count("n", n), as_count("size", size)
     if size < 16 or size % 8:
         raise out_of_range("size", "a multiple of 8 pixels, at least 16, such as 64", size)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(as_seed(seed))
     rounds = -(-n // _COMBINATIONS)
     drawn = np.concatenate([generator.permutation(_COMBINATIONS) for _ in range(rounds)])[:n]
     shape_ids = np.stack(np.unravel_index(drawn, (len(SHAPES),) * len(_QUADRANTS)), axis=1)

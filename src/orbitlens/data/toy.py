@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from orbitlens.checks import as_seed
 from orbitlens.errors import out_of_range, unknown_name
 from orbitlens.groups import Group, cyclic
 
@@ -83,7 +84,7 @@ def toy(
     _check_sizes(n_features, orbit_size, dim, n_samples)
     if canonical not in _CANONICAL:
         raise unknown_name("`canonical`", canonical, _CANONICAL)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_seed(seed))
     features = _unit_features(n_features, dim, generator)
     matrices = _turns(orbit_size, dim, generator)
     present = torch.rand(n_samples, n_features, generator=generator) < 1 / n_features

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -12,6 +13,28 @@ Table = Int[np.ndarray, "order order"]
 Word = tuple[int, ...]
 
 LARGEST_ORDER = 4096
+
+
+def as_table(name: str, table: Any) -> Table:
+    """Return a square table of whole numbers as int64."""
+    received = f"{type(table).__name__}"
+    array = np.zeros(0)
+    try:
+        if not np.ma.is_masked(table):
+            array = np.asarray(table)
+            received = f"{array.dtype} of shape {list(array.shape)}"
+    except ValueError:
+        received = "rows of different lengths"
+    except (TypeError, RuntimeError):  # a tensor without numbers, or sparse
+        pass
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.dtype.kind not in "iu":
+        raise OrbitLensError(
+            f"group {name}: `table`",
+            expected="a square table of element numbers",
+            received=received,
+            remedy="give one row for each element, with its products with every element",
+        )
+    return array.astype(np.int64)
 
 
 def check_laws(name: str, table: Table, generators: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 Element 0 is always the identity. Each family documents the order of its elements in its own file.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.groups._laws import Table, check_laws
+from orbitlens.checks import as_count, as_text, as_texts
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.groups._laws import Table, as_table, check_laws
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class Group:
 
     Raises:
         OrbitLensError: If the table is not a group (the message names the law that fails and the
-            place), or if a word does not spell its element.
+            place), if there is not one word and one name for each element, or if a word does not
+            spell its element.
 
     Example:
         >>> from orbitlens.groups import dihedral
@@ -45,11 +48,30 @@ class Group:
     element_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_laws(self.name, self.table, self.generators)
-        for element, word in enumerate(self.words):
+        table = as_table(as_text("name", self.name), self.table)
+        generators = tuple(
+            as_count("generators", g, least=0, most=len(table) - 1)
+            for g in _sequence("generators", self.generators)
+        )
+        names, words = as_texts("element_names", self.element_names), self.words
+        check_laws(self.name, table, generators)
+        for part, found in (("words", _sequence("words", words)), ("element_names", names)):
+            if len(found) != len(table):
+                raise OrbitLensError(
+                    f"group {self.name}: `{part}`",
+                    expected=f"{len(table)}, one for each element",
+                    received=len(found),
+                    remedy="see groups.from_table, which finds the words",
+                )
+        for element, word in enumerate(words):
             product = 0
-            for position in word:
-                product = int(self.table[product, self.generators[position]])
+            try:
+                for position in word:
+                    product = int(table[product, generators[position]])
+            except (TypeError, IndexError):
+                raise out_of_range(
+                    "words", f"positions in the {len(generators)} generators", word
+                ) from None
             if product != element:
                 raise OrbitLensError(
                     f"group {self.name}: `words`",
@@ -57,7 +79,9 @@ class Group:
                     received=f"{word}, which spells element {product}",
                     remedy="write each element as a product of the generators, left to right",
                 )
-        self.table.setflags(write=False)
+        table.setflags(write=False)
+        for part, value in (("table", table), ("generators", generators), ("element_names", names)):
+            object.__setattr__(self, part, value)
 
     @property
     def order(self) -> int:
@@ -66,7 +90,11 @@ class Group:
 
     def multiply(self, g: int, h: int) -> int:
         """Return the index of the product gh (first h acts, then g)."""
-        return int(self.table[g, h])
+        return int(self.table[self.index(g), self.index(h)])
+
+    def index(self, element: int) -> int:
+        """Return the index of an element, from 0 to |G| - 1; other numbers are errors."""
+        return as_count("element", element, least=0, most=self.order - 1)
 
     @cached_property
     def inverses(self) -> Int[np.ndarray, " order"]:
@@ -85,7 +113,7 @@ class Group:
 
     def element_order(self, g: int) -> int:
         """Return the smallest n >= 1 with g^n = e."""
-        power, n = g, 1
+        power, n = self.index(g), 1
         while power != 0:
             power, n = self.multiply(power, g), n + 1
         return n
@@ -133,3 +161,9 @@ class Group:
 
     def __repr__(self) -> str:
         return f"Group({self.name}, order={self.order})"
+
+
+def _sequence(name: str, value: Any) -> Sequence[Any]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise out_of_range(name, "a tuple", type(value).__name__, "see groups.from_table")
+    return value

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from orbitlens.checks import as_text, as_texts
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups._laws import Table, check_laws, find_words
+from orbitlens.groups._laws import Table, as_table, check_laws, find_words
 from orbitlens.groups.base import Group
 
 
@@ -35,10 +34,10 @@ def from_table(
         >>> klein.generators, klein.words[3]
         ((1, 2), (0, 1))
     """
-    table = _square(name, table)
+    table = as_table(as_text("name", name), table)
     check_laws(name, table, generators=())
     default = ["e", *(f"g{g}" for g in range(1, len(table)))]
-    names = default if element_names is None else element_names
+    names = default if element_names is None else as_texts("element_names", element_names)
     if len(names) != len(table):
         raise OrbitLensError(
             f"group {name}: `element_names`",
@@ -53,19 +52,3 @@ def from_table(
         words = find_words(table, generators)
     spelled = tuple(words[g] for g in range(len(table)))
     return Group(name, table, tuple(generators), spelled, tuple(names))
-
-
-def _square(name: str, table: Table | Sequence[Sequence[Any]]) -> Table:
-    try:
-        array = np.array(table)
-        received = f"{array.dtype} of shape {list(array.shape)}"
-    except ValueError:
-        array, received = np.zeros(0), "rows of different lengths"
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.dtype.kind not in "iu":
-        raise OrbitLensError(
-            f"group {name}: `table`",
-            expected="a square table of element numbers",
-            received=received,
-            remedy="give one row for each element, with its products with every element",
-        )
-    return array.astype(np.int64)

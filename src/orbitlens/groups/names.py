@@ -31,7 +31,11 @@ def from_name(name: str) -> Group:
         12
     """
     factors = [_factor(factor.strip(), name) for factor in str(name).upper().split("X")]
-    order = math.prod(factor.order for factor in factors)
+    _check_order(math.prod(factor.order for factor in factors), name)
+    return reduce(product, factors)
+
+
+def _check_order(order: int, name: str) -> None:
     if order > LARGEST_ORDER:
         raise OrbitLensError(
             "`group`",
@@ -39,7 +43,6 @@ def from_name(name: str) -> Group:
             received=f"{order} of {name}",
             remedy="choose a smaller group",
         )
-    return reduce(product, factors)
 
 
 def as_group(group: Group | str) -> Group:
@@ -72,6 +75,9 @@ def product(left: Group | str, right: Group | str) -> Group:
     Returns:
         The group of order |G| |H|, with elements named "(g, h)".
 
+    Raises:
+        OrbitLensError: If the group has more than 4,096 elements.
+
     Example:
         >>> from orbitlens.groups import cyclic
         >>> product(cyclic(2), cyclic(3)).element_names[4]
@@ -79,6 +85,7 @@ def product(left: Group | str, right: Group | str) -> Group:
     """
     left, right = as_group(left), as_group(right)
     m, n = left.order, right.order
+    _check_order(m * n, f"{left.name}x{right.name}")
     table = left.table[:, None, :, None] * n + right.table[None, :, None, :]
     shift = len(left.generators)
     return Group(

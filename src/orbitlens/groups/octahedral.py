@@ -5,6 +5,7 @@ from itertools import permutations, product
 import numpy as np
 from jaxtyping import Int
 
+from orbitlens.checks import as_switch
 from orbitlens.groups._laws import all_words
 from orbitlens.groups.base import Group
 
@@ -50,7 +51,7 @@ def signed_axes(*, inversion: bool = False) -> Int[np.ndarray, "order 3 3"]:
     Signed permutation matrices of the axes x, y, z, shape [24 or 48, 3, 3]; column i is the image
     of axis i. `inversion` adds those of determinant -1.
     """
-    found = []
+    inversion, found = as_switch("inversion", inversion), []
     for axes, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
         matrix = np.zeros((3, 3), dtype=np.int64)
         matrix[list(axes), range(3)] = signs

@@ -13,6 +13,7 @@ from orbitlens.groups._laws import LARGEST_ORDER, all_words
 from orbitlens.groups.base import Group
 
 _LARGEST_N = 6
+_LARGEST_TABLE = 2**26  # elements times points
 
 _Permutation = tuple[int, ...]
 
@@ -33,7 +34,7 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
 
     Raises:
         OrbitLensError: If a generator is no permutation, if they act on different numbers of
-            points, or if they generate more than 4,096 elements.
+            points, or if they generate more than 4,096 elements (fewer above 16,384 points).
 
     Example:
         >>> group = permutation_group([(1, 2, 0), (1, 0, 2)], "S3")
@@ -43,22 +44,30 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
     gens = _checked(generators)
     identity = tuple(range(len(gens[0])) if gens else ())
     index = {identity: 0}
-    reached = [identity]
-    for element in reached:
-        for generator in gens:
+    reached, sources = [identity], [(0, 0)]
+    most = min(LARGEST_ORDER, max(1, _LARGEST_TABLE // max(1, len(identity))))
+    # right[s][g] is the product of g and generator s.
+    right: list[list[int]] = [[] for _ in gens]
+    for number, element in enumerate(reached):
+        for position, generator in enumerate(gens):
             product = _compose(element, generator)
             if product not in index:
                 index[product] = len(reached)
                 reached.append(product)
-        if len(reached) > LARGEST_ORDER:
+                sources.append((number, position))
+            right[position].append(index[product])
+        if len(reached) > most:
             raise OrbitLensError(
                 "`generators`",
-                expected=f"permutations that generate at most {LARGEST_ORDER} elements",
+                expected=f"permutations that generate at most {most} elements"
+                + ("" if most == LARGEST_ORDER else f" of {len(identity)} points"),
                 received="more",
                 remedy="choose a smaller group",
             )
-    points = np.array(reached, dtype=np.int64)
-    table = np.array([[index[tuple(row)] for row in g[points].tolist()] for g in points])
+    table = np.zeros((len(reached), len(reached)), dtype=np.int64)
+    table[:, 0] = np.arange(len(reached))
+    for h, (source, position) in enumerate(sources[1:], start=1):
+        table[:, h] = np.array(right[position])[table[:, source]]  # g h = (g h') s
     generated_by = tuple(index[generator] for generator in gens)
     return Group(
         name=name,

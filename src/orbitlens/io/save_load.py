@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_folder
+from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.files import new_folder, to_json
 from orbitlens.io._saes import check_known_parts, read_sae, write_sae
 from orbitlens.io._transports import check_built_on, read_transport, write_transport
 from orbitlens.sae import SAE
@@ -31,8 +31,8 @@ def save(
         The folder.
 
     Raises:
-        OrbitLensError: If the folder exists, a weight is NaN or infinite, or the SAE has parts that
-            this format does not know.
+        OrbitLensError: If it is neither, the folder exists, a weight is NaN or infinite, the SAE
+            has parts that this format does not know, or JSON cannot hold the metadata.
 
     Example:
         >>> import orbitlens as ol
@@ -43,6 +43,7 @@ def save(
         >>> bool((loaded.W_dec == sae.W_dec).all())
         True
     """
+    _check(thing, metadata)
     if isinstance(thing, SAE):
         check_known_parts(thing)
     with new_folder(path) as folder:
@@ -51,6 +52,25 @@ def save(
         else:
             write_transport(thing, folder, metadata or {})
     return Path(path)
+
+
+def _check(thing: object, metadata: object) -> None:
+    if not isinstance(thing, SAE | Transport):
+        raise OrbitLensError(
+            "`thing` to save",
+            expected="an SAE or a transport",
+            received=type(thing).__name__,
+            remedy="a store is written where it is made, with `out`; arrays with numpy.save",
+        )
+    try:
+        to_json(metadata or {})  # type: ignore[arg-type]
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise OrbitLensError(
+            "`metadata`",
+            expected="a dict of text, numbers, lists and dicts, as JSON holds them",
+            received=one_line(error),
+            remedy="convert what it holds, for example with .tolist()",
+        ) from None
 
 
 def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:

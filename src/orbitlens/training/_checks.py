@@ -54,6 +54,13 @@ def checked_settings(settings: Mapping[str, Any]) -> FitSettings:
 
 def training_samples(samples: object, store: ActivationStore) -> Int[np.ndarray, " n"]:
     """Return the samples of a store to train on; None stands for its training part."""
+    if not isinstance(store, ActivationStore):
+        raise OrbitLensError(
+            "`store`",
+            expected="an activation store",
+            received=type(store).__name__,
+            remedy="put an array [n, |G|, dim] into one with `store_from_array`",
+        )
     if samples is None:
         return store.split()[0]
     chosen = as_samples(samples, store.n)

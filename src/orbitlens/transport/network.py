@@ -23,6 +23,7 @@ from orbitlens.activations import (
 )
 from orbitlens.activations.harvest import dtype_of, make_ready
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
+from orbitlens.checks import as_count
 from orbitlens.data import Indexed, Inputs, LazyInputs, as_rows
 from orbitlens.errors import DamageError, OrbitLensError
 from orbitlens.files import one_line_errors
@@ -135,6 +136,7 @@ def measure_network(
     """
     check_network(model)
     inputs = as_rows(inputs)
+    lie_inputs = as_count("lie_inputs", lie_inputs, least=0)
     _check(inputs, check_action(action))
     show = stage or (lambda _: nullcontext(lambda *_: None))
     if isinstance(layers, (str, nn.Module)):

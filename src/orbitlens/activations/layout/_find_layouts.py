@@ -18,7 +18,7 @@ from orbitlens.activations.layout._axes import OutputAxes, layouts_of, read_layo
 from orbitlens.activations.layout._probe import Outputs, Probe
 from orbitlens.activations.layout._tokens import with_tokens
 from orbitlens.activations.layout._trace import AxisTrace, axes_of_inputs, read_axes
-from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.errors import OrbitLensError, unknown_name, warn
 
 Layouts = str | Mapping[str, str] | None
 _WIDTHS = ("hidden_size", "embed_dim", "d_model", "num_features", "n_embd")
@@ -79,8 +79,8 @@ def find_layouts(
         axes: OutputAxes | str | None = told
         if layer in stated:
             axes = stated[layer]
-            if isinstance(told, OutputAxes) and _same(told, axes):
-                axes = told
+            if isinstance(told, OutputAxes):
+                axes = _weighed(layer, told, axes)
         elif told is None:
             axes = _by_shape(size, inputs, action) or probe.choose(layer, size)
             axes = axes or _by_width(size, model)
@@ -141,8 +141,15 @@ def _impossible(layer: str, axes: OutputAxes, shape: tuple[int, ...]) -> OrbitLe
     )
 
 
-def _same(told: OutputAxes, stated: OutputAxes) -> bool:
-    return (told.letters, told.first) == (stated.letters, stated.first)
+def _weighed(layer: str, told: OutputAxes, stated: OutputAxes) -> OutputAxes:
+    """Return what the user says; warn if it calls another axis the channels than the network."""
+    if told.letters.index("c") != stated.letters.index("c"):
+        warn(
+            f"`layout` of layer {layer!r}",
+            found=f"'{stated}' was given, but the functions of the network make it '{told}'",
+            remedy="leave `layout` out if this is not meant",
+        )
+    return told if (told.letters, told.first) == (stated.letters, stated.first) else stated
 
 
 def _by_shape(shape: tuple[int, ...], inputs: Tensor, action: Action | None) -> OutputAxes | None:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from orbitlens.checks import as_count, as_number, as_seed, usual_torch
-from orbitlens.errors import out_of_range
+from orbitlens.checks import as_count, as_number, as_seed, as_tensor, usual_torch
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
 from orbitlens.kernels import SparseCodes, branches, matrix_product
 from orbitlens.reps import IsotypicBasis, irreps
@@ -168,6 +168,17 @@ class OrbitDictionary(Dictionary):
         self, latents: Float[Tensor, "*axes latents"]
     ) -> Float[Tensor, "*axes group atoms"]:
         """Lay out one value per latent by element and atom, shape [..., |G|, n_atoms]."""
+        if not isinstance(latents, Tensor):
+            latents = as_tensor("codes", latents, dtype=None)
+        pairs = self.group.order * self.n_atoms
+        if latents.ndim == 0 or latents.shape[-1] != pairs:
+            raise OrbitLensError(
+                "`codes`",
+                expected=f"shape [..., {pairs}], {self.group.order} elements of {self.group.name} "
+                f"times {self.n_atoms} atoms",
+                received=f"shape {list(latents.shape)}",
+                remedy="give codes of this SAE",
+            )
         return latents.unflatten(-1, (self.group.order, self.n_atoms))
 
     def pooled(self, codes: StackedCodes) -> Float[Tensor, "*stack batch atoms"]:
