@@ -8,10 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from orbitlens.actions import Action, check_action, check_is_action, images, reverse_complement
+from orbitlens.actions import (
+    Action,
+    check_action,
+    check_is_action,
+    cyclic_shift,
+    images,
+    reverse_complement,
+    set_permutation,
+    volumes,
+)
 from orbitlens.actions.images import _turn
 from orbitlens.errors import OrbitLensError, OrbitLensWarning
-from orbitlens.groups import cyclic, dihedral
+from orbitlens.groups import cyclic, dihedral, from_name
 
 PICTURES = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 D4, C8 = images(dihedral(4)), images(cyclic(8), "bilinear")
@@ -84,3 +93,32 @@ def test_signs_that_calculate_are_within_rounding() -> None:
     sign = Action("sign", group, apply=lambda x, g: -x if g else x, check=lambda x: None)
     check_is_action(sign, torch.randn(3, 5))
     check_is_action(sign, torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [(images, "C4"), (volumes, "O"), (cyclic_shift, "C3"), (set_permutation, "D3")],
+)
+def test_a_group_is_given_as_such_or_by_its_name(
+    build: Callable[[object], Action], name: str
+) -> None:
+    assert build(name).group == build(from_name(name)).group
+    with pytest.raises(OrbitLensError, match='`group`: expected a group, or its name such as "C4"'):
+        build(4)
+
+
+def test_an_action_of_ones_own_takes_the_name_of_its_group() -> None:
+    action = Action("mine", "C4", apply=D4.apply, check=lambda x: None)  # type: ignore[arg-type]
+    assert action.group == cyclic(4)
+
+
+@pytest.mark.parametrize("element", ["r", -1, 8, 1.5])
+def test_an_element_that_does_not_exist_is_refused(element: object) -> None:
+    with pytest.raises(OrbitLensError, match="an element of D4, 0 to 7, received"):
+        D4(PICTURES, element)  # type: ignore[arg-type]
+
+
+def test_only_tensors_are_moved() -> None:
+    for move in (lambda x: D4(x, 1), D4.orbit):
+        with pytest.raises(OrbitLensError, match="expected a tensor, received ndarray"):
+            move(PICTURES.numpy())

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from orbitlens.checks import as_count, as_labels, as_samples, as_tensor
+from orbitlens.checks import (
+    as_count,
+    as_labels,
+    as_number,
+    as_samples,
+    as_switch,
+    as_tensor,
+    as_texts,
+)
 from orbitlens.errors import OrbitLensError
 
 MASK = np.array([True, False, False, True])
@@ -103,3 +111,34 @@ def test_whole_numbers_of_any_kind_are_counts(value: object) -> None:
 def test_other_counts_are_refused(value: object) -> None:
     with pytest.raises(OrbitLensError, match="`k`"):
         as_count("k", value, most=8)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.ones(2, 2, device="meta"),
+        torch.eye(2).to_sparse(),
+    ],
+)
+def test_tensors_whose_numbers_cannot_be_read_are_refused(tensor: torch.Tensor) -> None:
+    with pytest.raises(OrbitLensError, match="x"):
+        as_tensor("x", tensor, finite=False)
+    with pytest.raises(OrbitLensError, match="labels"):
+        as_labels(tensor[0] if tensor.is_meta else tensor, 2)
+
+
+def test_numbers_without_a_finite_value_are_refused() -> None:
+    for value in (torch.tensor(1.0, device="meta"), 10**400, float("nan"), "1", True):
+        with pytest.raises(OrbitLensError, match="lr"):
+            as_number("lr", value)
+
+
+def test_truth_and_texts_are_not_guessed() -> None:
+    assert as_switch("on", np.True_) is True
+    assert as_texts("names", ["a", "b"]) == ("a", "b")
+    for value in ("no", 1, None):
+        with pytest.raises(OrbitLensError, match="on"):
+            as_switch("on", value)
+    for names in ("ab", None, ["a", 1]):
+        with pytest.raises(OrbitLensError, match="names"):
+            as_texts("names", names)

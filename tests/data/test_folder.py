@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from orbitlens.data import image_folder
+from orbitlens.data import copies_among, image_folder
 from orbitlens.data._pictures import open_regular
 from orbitlens.errors import OrbitLensError, OrbitLensWarning
 
@@ -502,3 +502,15 @@ def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(OrbitLensError, match=r"orbitlens\[data\]"):
         image_folder(tmp_path)
+
+
+@pytest.mark.parametrize("first", [grey(1), colour(1, 1, 1)])
+def test_copies_are_known_of_files_that_are_read_as_they_are_needed(
+    tmp_path: Path, first: np.ndarray
+) -> None:
+    for name, pixels in enumerate((first, colour(9, 0, 0), colour(9, 0, 0), grey(5))):
+        save(tmp_path / f"{name}.png", pixels)
+    inputs = image_folder(tmp_path, in_memory=False)
+    assert inputs.digest == image_folder(tmp_path).digest
+    rows = copies_among(inputs.values)
+    assert (len(rows), len(set(rows))) == (4, 3)

@@ -241,3 +241,12 @@ def test_glyphs_and_elements_that_do_not_exist_are_rejected(
 ) -> None:
     with pytest.raises(OrbitLensError, match=message):
         shape_tasks(np.array(ids), np.array(elements), C4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"n": "3", "seed": 0}, "n"), ({"n": 3, "seed": None}, "seed"), ({"n": 1.5, "seed": 0}, "n")],
+)
+def test_numbers_and_seeds_are_whole(settings: dict, name: str) -> None:
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected a whole number"):
+        shapes(**settings)

@@ -141,3 +141,8 @@ def test_a_line_has_no_room_for_a_turn() -> None:
 def test_an_unknown_canonical_is_rejected() -> None:
     with pytest.raises(OrbitLensError, match="did you mean 'random'"):
         toy(canonical="randm", seed=0)
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    with pytest.raises(OrbitLensError, match="`seed`: expected a whole number"):
+        toy(seed="a")  # type: ignore[arg-type]

@@ -308,3 +308,62 @@ def test_turns_and_flips_are_known_by_their_table(
     name: str, found: tuple[int, bool] | None
 ) -> None:
     assert groups.turns_and_flips(groups.from_name(name)) == found
+
+
+def test_a_group_of_permutations_has_the_table_of_their_products() -> None:
+    generators = [(1, 2, 3, 4, 5, 0), (5, 4, 3, 2, 1, 0)]
+    group = groups.permutation_group(generators)
+    points = groups.permutations(group, generators)
+    for g in range(group.order):
+        for h in range(group.order):
+            assert points[group.multiply(g, h)].tolist() == points[g][points[h]].tolist()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, list])
+def test_a_table_of_any_whole_numbers_gives_the_same_group(kind: type) -> None:
+    table = groups.cyclic(4).table
+    given = table.tolist() if kind is list else table.astype(kind)
+    group = Group("C4", given, (1,), ((), (0,), (0, 0), (0, 0, 0)), ("e", "r", "r^2", "r^3"))
+    assert group == groups.cyclic(4)
+    assert groups.product(group, "C128").order == 512
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"table": "C4"},
+        {"table": groups.cyclic(4).table[:2]},
+        {"generators": (7,)},
+        {"generators": "1"},
+        {"words": ((), (0,))},
+        {"words": ((), (0,), (0, 0), (0, 0, 5))},
+        {"element_names": ("e", "r")},
+        {"element_names": "abcd"},
+        {"name": None},
+    ],
+)
+def test_parts_that_make_no_group_are_refused(part: dict[str, object]) -> None:
+    parts = {**groups.cyclic(4).to_dict(), "table": groups.cyclic(4).table, **part}
+    with pytest.raises(OrbitLensError):
+        Group(**parts)
+
+
+def test_groups_that_are_too_large_are_refused_before_they_are_built() -> None:
+    shift = (*range(1, 2**20), 0)
+    with pytest.raises(OrbitLensError, match="at most 64 elements of 1048576 points"):
+        groups.permutation_group([shift])
+    with pytest.raises(OrbitLensError, match="at most 4096 elements, received 65536"):
+        groups.product(groups.cyclic(256), groups.cyclic(256))
+
+
+@pytest.mark.parametrize("element", [-1, 4, 1.5, "r", True])
+def test_an_element_outside_the_group_has_no_product(element: object) -> None:
+    with pytest.raises(OrbitLensError, match="element"):
+        groups.cyclic(4).multiply(element, 1)  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match="element"):
+        groups.cyclic(4).element_order(element)  # type: ignore[arg-type]
+
+
+def test_whether_the_cube_is_mirrored_is_true_or_false() -> None:
+    with pytest.raises(OrbitLensError, match="inversion"):
+        groups.octahedral(inversion="no")  # type: ignore[arg-type]

@@ -147,3 +147,19 @@ def test_a_folder_of_neither_is_rejected(tmp_path: Path, make: bool) -> None:
         (tmp_path / "empty").mkdir()
     with pytest.raises(OrbitLensError, match="neither" if make else "no such folder"):
         load(tmp_path / "empty")
+
+
+def test_only_saes_and_transports_are_saved(tmp_path: Path) -> None:
+    store = store_from_array(torch.randn(5, 2, 3), group="C2")
+    for thing, kind in ((store, "ActivationStore"), ("sae", "str"), (topk_sae, "function")):
+        with pytest.raises(OrbitLensError, match=f"an SAE or a transport, received {kind}"):
+            save(thing, tmp_path / "thing")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metadata", [{"x": torch.ones(2)}, [1], "text"])
+def test_metadata_that_json_cannot_hold_are_refused(tmp_path: Path, metadata: object) -> None:
+    with pytest.raises(OrbitLensError, match="`metadata`: expected a dict") as error:
+        save(topk_sae(4, 8, 2), tmp_path / "sae", metadata=metadata)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []

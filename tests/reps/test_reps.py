@@ -317,3 +317,9 @@ def test_the_polar_part_is_the_nearest_of_all_orthonormal_columns(shape: tuple[i
     torch.testing.assert_close(found.T @ found, torch.eye(shape[1], dtype=torch.float64))
     distances = [(matrix - torch.linalg.qr(other).Q).norm() for other in others]
     assert (matrix - found).norm() < min(distances)
+
+
+@pytest.mark.parametrize("matrices", ["regular", None, torch.eye(3), torch.ones(4, 3, 2)])
+def test_a_representation_has_a_square_matrix_for_each_element(matrices: object) -> None:
+    with pytest.raises(OrbitLensError, match="matrices"):
+        Representation(groups.cyclic(4), matrices, "wrong")  # type: ignore[arg-type]

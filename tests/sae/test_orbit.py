@@ -378,3 +378,15 @@ def test_a_transport_of_low_rank_will_do() -> None:
     rho = fit_transport(orbits_of(C4, 8), "low_rank", rank=8)
     sae, x = orbit_sae(8, 6, 2, rho), random(40, 8).float()
     assert_equivariant(lambda x: sae(x).x_hat, rho.matrices, rho.matrices, x, tolerance=1e-4)
+
+
+def test_codes_of_another_width_are_refused_and_arrays_are_taken() -> None:
+    sae = built(regular("C4"), "topk", hidden=None, seed=0)
+    dictionary, codes = sae.dictionary, sae.encode(random(3, 4).float()).detach()
+    assert isinstance(dictionary, OrbitDictionary)
+    for read in (dictionary.by_element, dictionary.pooled):
+        assert torch.equal(read(codes.numpy()), read(codes))
+        with pytest.raises(
+            OrbitLensError, match=r"4 elements of C4 times .* received shape \[3, 5\]"
+        ):
+            read(torch.rand(3, 5))

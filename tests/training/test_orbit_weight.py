@@ -69,3 +69,8 @@ def test_bad_input_is_one_line(settings: dict, message: str) -> None:
 def test_an_sae_that_is_no_orbit_sae_is_refused() -> None:
     with pytest.raises(OrbitLensError, match="orbit SAE"):
         choose_orbit_weight(lambda: ol.sae.topk_sae(8, 6, 2), STORE, weights=(0,), epochs=1)
+
+
+def test_an_array_is_no_store() -> None:
+    with pytest.raises(OrbitLensError, match="`store`: expected an activation store, received Ten"):
+        choose_orbit_weight(build, torch.randn(9, 4, 8))  # type: ignore[arg-type]

@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.groups import Group, as_group
 
 _Move = Callable[[Tensor, int], Tensor]
 _Grid = Callable[..., Int[np.ndarray, "group position"]]
@@ -51,6 +50,9 @@ class Action:
     config: dict[str, Any] = field(default_factory=dict)
     grid: _Grid | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", as_group(self.group))
+
     def __call__(
         self, inputs: Shaped[Tensor, "n *axes"], element: int
     ) -> Shaped[Tensor, "n *axes"]:
@@ -67,11 +69,12 @@ class Action:
             OrbitLensError: If the action cannot move the inputs, or the element does not exist.
         """
         self._check(inputs)
-        if as_count("element", element, least=-1) not in range(self.group.order):
+        whole = isinstance(element, int | np.integer)
+        if not (whole and 0 <= element < self.group.order):
             raise OrbitLensError(
                 "`element`",
                 expected=f"an element of {self.group.name}, 0 to {self.group.order - 1}",
-                received=element,
+                received=repr(element),
                 remedy="see group.element_names",
             )
         return self.apply(inputs, int(element))

@@ -112,9 +112,7 @@ def cyclic_shift(group: Group | str) -> Action:
     return Action("cyclic_shift", group, apply=move, check=check, grid=places)
 
 
-def set_permutation(
-    group: Group | str, permutations: Numbers | None = None
-) -> Action:
+def set_permutation(group: Group | str, permutations: Numbers | None = None) -> Action:
     """Return the action of a group that permutes the elements of a set.
 
     (gx)[permutations[g, i]] = x[i]
@@ -138,7 +136,7 @@ def set_permutation(
         [[30, 10, 20]]
     """
     group = as_group(group)
-    where = _default_permutations(group) if permutations is None else _whole(permutations)
+    where = _default_permutations(group) if permutations is None else _given(permutations)
     _check_homomorphism(group, where)
     return Action(
         name="set_permutation",

@@ -222,9 +222,7 @@ def _other_shape(
     )
 
 
-def _not_numbers(
-    name: str, received: str, remedy: str = "convert them first"
-) -> OrbitLensError:
+def _not_numbers(name: str, received: str, remedy: str = "convert them first") -> OrbitLensError:
     return OrbitLensError(
         f"`{name}`",
         expected="numbers: a tensor, an array or nested lists of one length",

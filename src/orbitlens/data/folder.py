@@ -234,18 +234,21 @@ def _check_images(
 ) -> tuple[LazyInputs, list[str]]:
     """Read every image once, and return inputs that read them again.
 
-    The hash is computed on the way, on the assumption that all n files can be read and none has
-    more channels than the first. Where this proves wrong, it is computed on demand.
+    The hashes are computed on the way, on the assumption that all n files can be read and none has
+    more channels than the first. Where this proves wrong, they are computed on demand.
     """
     names: list[str] = []
     widths: list[int] = []
+    rows: list[int] = []
     content: Any = None
     for name, pixels in images:
         names.append(name)
         widths.append(len(pixels))
         if content is None:
             content = header_hash("float32", (n, *pixels.shape))
-        content.update(_widen(pixels, max(widths)).data)
+        widened = _widen(pixels, max(widths))
+        content.update(widened.data)
+        rows.append(hash(widened.tobytes()))
     widest = max(widths)
 
     def image(i: int) -> Float32[np.ndarray, "widest size size"]:
@@ -255,7 +258,8 @@ def _check_images(
             raise _unreadable(f"image {root / names[i]}", one_line(error)) from None
 
     known = len(names) == n and widest == widths[0]
-    return LazyInputs(image, len(names), content=content if known else None), names
+    told = {"content": content, "rows": rows} if known else {}
+    return LazyInputs(image, len(names), **told), names
 
 
 def _widen(pixels: Pixels, channels: int) -> Float32[np.ndarray, "widest size size"]:

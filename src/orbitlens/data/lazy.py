@@ -6,7 +6,7 @@ tensors.
 
 import mmap
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
@@ -37,6 +37,7 @@ class LazyInputs:
             return a tuple that begins with the input, such as (image, label).
         n: Number of inputs.
         content: The result of `content()` if it is known.
+        rows: The result of `rows()` then.
 
     Raises:
         OrbitLensError: If the first input cannot be read.
@@ -47,9 +48,11 @@ class LazyInputs:
         (torch.Size([10, 1, 2, 2]), [4.0, 9.0])
     """
 
-    def __init__(self, read: Callable[[int], Any], n: int, *, content: Any = None) -> None:
+    def __init__(
+        self, read: Callable[[int], Any], n: int, *, content: Any = None, rows: Sequence[int] = ()
+    ) -> None:
         self._read, self._n, self._content = read, n, content
-        self._rows: list[int] = []
+        self._rows = list(rows)
         first = self._item(0) if n else torch.empty(0)
         self.shape, self.dtype = torch.Size((n, *first.shape)), first.dtype
 
@@ -91,7 +94,7 @@ class LazyInputs:
         return self._content.copy()
 
     def rows(self) -> list[int]:
-        """Return a hash of each input, as `content` found them; none if it was known before."""
+        """Return a hash of each input, as `content` found them; none if nobody told."""
         return list(self._rows)
 
     def _checked(self, index: int) -> Tensor:

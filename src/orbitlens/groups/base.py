@@ -63,11 +63,15 @@ class Group:
                     received=len(found),
                     remedy="see groups.from_table, which finds the words",
                 )
+        spelled: dict[Sequence[int], int] = {}
         for element, word in enumerate(words):
-            product = 0
             try:
-                for position in word:
+                # Long words begin as others that were spelled before.
+                start = spelled.get(word[:-1])
+                product, rest = (0, word) if start is None else (start, word[-1:])
+                for position in rest:
                     product = int(table[product, generators[position]])
+                spelled[word] = product
             except (TypeError, IndexError):
                 raise out_of_range(
                     "words", f"positions in the {len(generators)} generators", word

@@ -63,8 +63,8 @@ def _check(thing: object, metadata: object) -> None:
             remedy="a store is written where it is made, with `out`; arrays with numpy.save",
         )
     try:
-        to_json(metadata or {})  # type: ignore[arg-type]
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        to_json(dict(metadata or {}))  # type: ignore[call-overload]
+    except (TypeError, ValueError, RecursionError) as error:
         raise OrbitLensError(
             "`metadata`",
             expected="a dict of text, numbers, lists and dicts, as JSON holds them",

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes
+from orbitlens.checks import as_axes, as_text
 from orbitlens.groups import Group, as_group, permutations
 from orbitlens.typing import Numbers
 
@@ -20,11 +20,22 @@ class Representation:
         group: The group.
         matrices: rho(g) for every element g, shape [|G|, dim, dim], float64.
         name: Name of the representation, such as "regular" or "2d#1".
+
+    Raises:
+        OrbitLensError: If there is not one square matrix for each element.
     """
 
     group: Group
     matrices: Float[Tensor, "order dim dim"]
     name: str
+
+    def __post_init__(self) -> None:
+        group = as_group(self.group)
+        sizes = {"order": group.order}
+        matrices = as_axes("matrices", self.matrices, "order dim dim", sizes=sizes, finite=False)
+        as_text("name", self.name)
+        for part, value in (("group", group), ("matrices", matrices)):
+            object.__setattr__(self, part, value)
 
     @property
     def dim(self) -> int:

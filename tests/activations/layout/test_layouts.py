@@ -14,7 +14,7 @@ from orbitlens.actions import Action, cyclic_shift, images, reverse_complement, 
 from orbitlens.activations import harvest, harvest_layers, open_store
 from orbitlens.activations.layout import OutputAxes, layout_sentence, layouts_of, read_layout
 from orbitlens.activations.layout._atoms import CHANNEL, PLACE, of_kind, reshaped
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.groups import cyclic, octahedral
 from orbitlens.sae import OrbitDictionary, TopK, compose, encode_maps
 
@@ -231,11 +231,16 @@ def test_a_network_that_states_its_width_decides_what_nothing_else_does() -> Non
 
 def test_users_say_the_layout_and_impossible_ones_are_refused() -> None:
     net = nn.Sequential(nn.Conv1d(4, 16, 3, padding=1))
-    assert layout_of(net, "0", letters(), STRANDS, layout="n l c") == "n l c"
-    assert layout_of(net, "0", letters(), STRANDS, layout="n 1+l c", positions="cls") == "n 1+l c"
+    doubted = "'n .*l c' was given, but the functions of the network make it 'n c l'"
+    with pytest.warns(OrbitLensWarning, match=doubted):
+        assert layout_of(net, "0", letters(), STRANDS, layout="n l c") == "n l c"
+    with pytest.warns(OrbitLensWarning, match=doubted):
+        layout = layout_of(net, "0", letters(), STRANDS, layout="n 1+l c", positions="cls")
+    assert layout == "n 1+l c"
     refused = error_of(net, "0", letters(), STRANDS, layout="n c h w")
     assert "'n c l' (16 channels at 16 places) or 'n l c'" in refused
-    found = harvest_layers(net.eval(), inputs=letters(), action=STRANDS, layout={"0": "n l c"})
+    with pytest.warns(OrbitLensWarning, match=doubted):
+        found = harvest_layers(net.eval(), inputs=letters(), action=STRANDS, layout={"0": "n l c"})
     assert found.taken["0"].layout == "n l c"
     with pytest.raises(OrbitLensError, match="one of 0, received '1'"):
         harvest_layers(net.eval(), inputs=letters(), action=STRANDS, layout={"1": "n l c"})
