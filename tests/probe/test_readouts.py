@@ -1,5 +1,7 @@
 """Readouts of an orbit SAE, and the rule that chooses one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -134,3 +136,21 @@ def test_the_rule_needs_two_readouts(sae: SAE) -> None:
     plain, sets = ol.sae.topk_sae(8, 12, 2), (samples(sae, 0), samples(sae, 1))
     with pytest.raises(OrbitLensError, match="an orbit SAE, .* received one with a FreeDictionary"):
         probe_readouts(*sets, plain, families=TASKS, t=[1])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_codes_of_any_type_give_the_same_scores(sae: SAE, kind: torch.dtype) -> None:
+    sets = (samples(sae, 0), samples(sae, 1))
+    settings = {"families": TASKS, "t": [1, 5], "threads": 1}
+    other = [replace(each, codes=each.codes.to(kind)) for each in sets]
+    found, expected = (probe_readouts(*each, sae, **settings) for each in (other, sets))
+    assert torch.equal(found.chosen, expected.chosen)
+
+
+def test_codes_beyond_float32_are_refused(sae: SAE) -> None:
+    good = samples(sae, 0)
+    wrong = replace(good, codes=good.codes.double() * 1e200)
+    with pytest.raises(OrbitLensError, match="fit float32"):
+        probe_readouts(good, wrong, sae, families=TASKS, t=[1])
+    with pytest.raises(OrbitLensError, match="fit float32"):
+        list(score_readouts(wrong, good, sae, families=TASKS, t=[1]))

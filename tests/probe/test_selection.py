@@ -86,3 +86,9 @@ def test_too_few_or_too_many_are_rejected(t: int) -> None:
         largest_mean_difference(torch.ones(3, 4), torch.tensor([True, False, True]), t)
     with pytest.raises(OrbitLensError, match="`t`"):
         largest_between_class_variance(torch.ones(3, 4), torch.tensor([0, 1, 2]), t)
+
+
+def test_classes_of_large_numbers_are_not_merged() -> None:
+    codes = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    large = torch.tensor([2**53, 2**53 + 1])
+    assert largest_between_class_variance(codes, large, t=1).tolist() == [1]

@@ -184,9 +184,8 @@ def _plain_tensor(name: str, value: Any) -> Shaped[Tensor, "..."]:
         if array.dtype.kind not in "fiub":
             raise _not_numbers(name, f"{type(value).__name__} of type {array.dtype}")
         try:
-            value = torch.from_numpy(
-                np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
-            )
+            native = array.astype(array.dtype.newbyteorder("="))
+            value = torch.from_numpy(np.asarray(native, order="C"))
         except TypeError:
             value = torch.from_numpy(array.astype(np.float64))
     if value.is_complex():

@@ -123,7 +123,7 @@ def as_classes(name: str, labels: Numbers, n: int) -> Int[Tensor, " n"]:
             received="fractions",
             remedy="number the classes",
         )
-    return classes.long()
+    return as_axes(name, labels, "n", dtype=torch.int64)  # float64 merges those above 2^53
 
 
 def _largest_first(values: Float[Tensor, "*tasks latents"]) -> Int[Tensor, "*tasks latents"]:

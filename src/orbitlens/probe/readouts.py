@@ -15,9 +15,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes, check_kind
+from orbitlens.checks import as_axes, as_seed, check_kind
 from orbitlens.errors import OrbitLensError
-from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
+from orbitlens.probe._boosted import LARGEST_SEED
+from orbitlens.probe.tasks import (
+    Orientation,
+    ProbeScores,
+    ProbeSet,
+    as_counts,
+    as_probe_set,
+    probe_tasks,
+)
 from orbitlens.sae import SAE
 from orbitlens.typing import Numbers
 
@@ -84,11 +92,13 @@ def score_readouts(
         >>> name, orientation, scores.t, scores.kept.tolist()
         ('', 'none', (1, 3), [[1, 2, 0]])
     """
+    train, test = as_probe_set(train, "train"), as_probe_set(test, "test")
+    check_kind("sae", sae, SAE, "the probe sets come before it")
     for name, orientation in _names(sae, matrices):
         pooled = name == "invariant"
         fitted, scored = (_pool(sae, each) if pooled else each for each in (train, test))
         width = fitted.codes.shape[1]
-        counts = t[orientation] if isinstance(t, Mapping) else t
+        counts = as_counts(t.get(orientation, ()) if isinstance(t, Mapping) else t)
         scores = probe_tasks(
             fitted,
             scored,
@@ -172,6 +182,7 @@ def probe_readouts(
     Raises:
         OrbitLensError: If the SAE is no orbit SAE, or `probe_tasks` rejects an argument.
     """
+    check_kind("sae", sae, SAE, "the probe sets come before it")
     if sae.dictionary.group is None:
         raise OrbitLensError(
             "`sae`",
@@ -186,6 +197,8 @@ def probe_readouts(
         )
         return [scores.f1 for _, _, scores in readouts]
 
+    train, test = as_probe_set(train, "train"), as_probe_set(test, "test")
+    seed = as_seed(seed, most=LARGEST_SEED)
     order = torch.randperm(len(train.codes), generator=torch.Generator().manual_seed(seed))
     half = len(order) // 2
     tried_invariant, tried_oriented = both(_part(train, order[:half]), _part(train, order[half:]))

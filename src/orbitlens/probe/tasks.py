@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_count, as_flags, as_indices, as_seed
+from orbitlens.checks import as_axes, as_count, as_flags, as_indices, as_seed, as_texts
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.probe._boosted import LARGEST_SEED, boosted_f1_by_task
 from orbitlens.probe._selection import as_kept_count, rank_latents
@@ -129,12 +130,13 @@ def probe_tasks(
         >>> scores.kept.tolist(), scores.by_family
         ([[1]], {'S': {1: 1.0}})
     """
-    train, test = _as_set(train, "train"), _as_set(test, "test")
-    families, threads = list(families), as_count("threads", threads)
-    t = [as_count("t", count) for count in (t if isinstance(t, Sequence) else [t])]
+    train, test = as_probe_set(train, "train"), as_probe_set(test, "test")
+    families, threads = list(as_texts("families", families)), as_count("threads", threads)
+    t = as_counts(t)
     seed, stride = as_seed(seed, most=LARGEST_SEED), as_count("stride", stride)
     _check_tasks(train, test, families)
     _check_budget(t, train.codes.shape[1])
+    W_dec, matrices = _weights(train.codes.shape[1], W_dec, matrices)
     _check_orientation(train, test, W_dec, matrices, orientation)
     true_elements = test.elements
     if orientation == "inferred" and matrices is not None:
@@ -232,8 +234,15 @@ def _features(
     )
 
 
-def _as_set(samples: ProbeSet, name: str) -> ProbeSet:
-    """Return a set with tensors that fit together."""
+def as_counts(t: object) -> list[int]:
+    """Return numbers of latents to keep, at least 1 each; one alone is a list of one."""
+    if isinstance(t, Tensor | np.ndarray):
+        t = t.tolist()
+    return [as_count("t", count) for count in (t if isinstance(t, Sequence) else [t])]
+
+
+def as_probe_set(samples: ProbeSet, name: str) -> ProbeSet:
+    """Return a set with tensors that fit together, codes in float32 as the probes see them."""
     if not isinstance(samples, ProbeSet):
         raise OrbitLensError(
             f"`{name}`",
@@ -241,7 +250,7 @@ def _as_set(samples: ProbeSet, name: str) -> ProbeSet:
             received=type(samples).__name__,
             remedy="put codes and labels into one",
         )
-    codes = as_axes(f"{name}.codes", samples.codes, "n latents", least=1)
+    codes = as_axes(f"{name}.codes", samples.codes, "n latents", dtype=torch.float32, least=1)
     n, found = len(codes), {"codes": codes}
     found["labels"] = as_flags(f"{name}.labels", samples.labels, "n tasks", size=n)
     if samples.elements is not None:
@@ -252,6 +261,17 @@ def _as_set(samples: ProbeSet, name: str) -> ProbeSet:
         if (rows := getattr(samples, field)) is not None:
             found[field] = as_axes(f"{name}.{field}", rows, "n dim", sizes={"n": n})
     return replace(samples, **found)
+
+
+def _weights(
+    latents: int, W_dec: Tensor | None, matrices: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return a dictionary and matrices at the door."""
+    if W_dec is not None:
+        W_dec = as_axes("W_dec", W_dec, "latents dim", sizes={"latents": latents}).detach()
+    if matrices is not None:
+        matrices = as_axes("matrices", matrices, "group dim dim", least=1).detach()
+    return W_dec, matrices
 
 
 def _check_tasks(train: ProbeSet, test: ProbeSet, families: Sequence[str]) -> None:
