@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -100,25 +101,31 @@ def test_signs_that_calculate_are_within_rounding() -> None:
     [(images, "C4"), (volumes, "O"), (cyclic_shift, "C3"), (set_permutation, "D3")],
 )
 def test_a_group_is_given_as_such_or_by_its_name(
-    build: Callable[[object], Action], name: str
+    build: Callable[[object], Action], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert build(name).group == build(from_name(name)).group
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match='`group`: expected a group, or its name such as "C4"'):
         build(4)
 
 
-def test_an_action_of_ones_own_takes_the_name_of_its_group() -> None:
+def test_an_action_of_ones_own_takes_the_name_of_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     action = Action("mine", "C4", apply=D4.apply, check=lambda x: None)  # type: ignore[arg-type]
     assert action.group == cyclic(4)
 
 
 @pytest.mark.parametrize("element", ["r", -1, 8, 1.5])
-def test_an_element_that_does_not_exist_is_refused(element: object) -> None:
+def test_an_element_that_does_not_exist_is_refused(
+    element: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="an element of D4, 0 to 7, received"):
         D4(PICTURES, element)  # type: ignore[arg-type]
 
 
-def test_only_tensors_are_moved() -> None:
+def test_only_tensors_are_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     for move in (lambda x: D4(x, 1), D4.orbit):
         with pytest.raises(OrbitLensError, match="expected a tensor, received ndarray"):
             move(PICTURES.numpy())

@@ -201,6 +201,6 @@ def test_grids_reject_maps_whose_places_do_not_move(
 
 def test_permutations_are_lists_of_whole_numbers() -> None:
     rows = [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
-    assert set_permutation(cyclic(3), rows).config == {"permutations": rows}
+    assert set_permutation(groups.cyclic(3), rows).config == {"permutations": rows}
     with pytest.raises(OrbitLensError, match="`permutations`: expected whole numbers"):
-        set_permutation(cyclic(3), np.array(rows) + 0.5)
+        set_permutation(groups.cyclic(3), np.array(rows) + 0.5)

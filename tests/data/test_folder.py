@@ -504,11 +504,11 @@ def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
         image_folder(tmp_path)
 
 
-@pytest.mark.parametrize("first", [grey(1), colour(1, 1, 1)])
+@pytest.mark.parametrize("first", [grey(201), colour(201, 1, 1)])
 def test_copies_are_known_of_files_that_are_read_as_they_are_needed(
     tmp_path: Path, first: np.ndarray
 ) -> None:
-    for name, pixels in enumerate((first, colour(9, 0, 0), colour(9, 0, 0), grey(5))):
+    for name, pixels in enumerate((first, colour(209, 0, 0), colour(209, 0, 0), grey(205))):
         save(tmp_path / f"{name}.png", pixels)
     inputs = image_folder(tmp_path, in_memory=False)
     assert inputs.digest == image_folder(tmp_path).digest

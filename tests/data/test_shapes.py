@@ -1,5 +1,6 @@
 """Symmetries of the glyphs, the images made of them, and the 180 tasks about these images."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -247,6 +248,9 @@ def test_glyphs_and_elements_that_do_not_exist_are_rejected(
     ("settings", "name"),
     [({"n": "3", "seed": 0}, "n"), ({"n": 3, "seed": None}, "seed"), ({"n": 1.5, "seed": 0}, "n")],
 )
-def test_numbers_and_seeds_are_whole(settings: dict, name: str) -> None:
+def test_numbers_and_seeds_are_whole(
+    settings: dict, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match=f"`{name}`: expected a whole number"):
         shapes(**settings)

@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import torch
 
@@ -143,6 +144,7 @@ def test_an_unknown_canonical_is_rejected() -> None:
         toy(canonical="randm", seed=0)
 
 
-def test_a_seed_is_a_whole_number() -> None:
+def test_a_seed_is_a_whole_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="`seed`: expected a whole number"):
         toy(seed="a")  # type: ignore[arg-type]

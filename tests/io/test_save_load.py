@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -149,7 +150,10 @@ def test_a_folder_of_neither_is_rejected(tmp_path: Path, make: bool) -> None:
         load(tmp_path / "empty")
 
 
-def test_only_saes_and_transports_are_saved(tmp_path: Path) -> None:
+def test_only_saes_and_transports_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     store = store_from_array(torch.randn(5, 2, 3), group="C2")
     for thing, kind in ((store, "ActivationStore"), ("sae", "str"), (topk_sae, "function")):
         with pytest.raises(OrbitLensError, match=f"an SAE or a transport, received {kind}"):
@@ -158,7 +162,10 @@ def test_only_saes_and_transports_are_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metadata", [{"x": torch.ones(2)}, [1], "text"])
-def test_metadata_that_json_cannot_hold_are_refused(tmp_path: Path, metadata: object) -> None:
+def test_metadata_that_json_cannot_hold_are_refused(
+    tmp_path: Path, metadata: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="`metadata`: expected a dict") as error:
         save(topk_sae(4, 8, 2), tmp_path / "sae", metadata=metadata)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -380,7 +381,10 @@ def test_a_transport_of_low_rank_will_do() -> None:
     assert_equivariant(lambda x: sae(x).x_hat, rho.matrices, rho.matrices, x, tolerance=1e-4)
 
 
-def test_codes_of_another_width_are_refused_and_arrays_are_taken() -> None:
+def test_codes_of_another_width_are_refused_and_arrays_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     sae = built(regular("C4"), "topk", hidden=None, seed=0)
     dictionary, codes = sae.dictionary, sae.encode(random(3, 4).float()).detach()
     assert isinstance(dictionary, OrbitDictionary)

@@ -1,7 +1,9 @@
 """The weight of orbit_invariance, chosen on held-out orbits."""
 
+import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 import orbitlens as ol
 from orbitlens.errors import OrbitLensError
@@ -71,6 +73,7 @@ def test_an_sae_that_is_no_orbit_sae_is_refused() -> None:
         choose_orbit_weight(lambda: ol.sae.topk_sae(8, 6, 2), STORE, weights=(0,), epochs=1)
 
 
-def test_an_array_is_no_store() -> None:
+def test_an_array_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="`store`: expected an activation store, received Ten"):
         choose_orbit_weight(build, torch.randn(9, 4, 8))  # type: ignore[arg-type]

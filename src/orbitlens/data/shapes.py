@@ -68,7 +68,7 @@ def shapes(n: int, *, seed: int, size: int = 64) -> Shapes:
         >>> sample.inputs.values.shape, sample.shape_ids.shape
         (torch.Size([100, 1, 64, 64]), (100, 4))
     """
-    n, size = as_count("n", n), as_count("size", size)
+    n, size = as_count("n", n), as_count("size", size, least=0)
     if size < 16 or size % 8:
         raise out_of_range("size", "a multiple of 8 pixels, at least 16, such as 64", size)
     generator = np.random.default_rng(as_seed(seed))
