@@ -33,6 +33,7 @@ import sys
 import tempfile
 import time
 import traceback
+import types
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,6 +183,8 @@ def _be(words: list[str], folder: Path, said: Path, environment: dict[str, str])
         os.dup2(stream, 1)
         os.dup2(stream, 2)
         sys.argv = ["orbitlens", *words]
+        # Workers import the main module; that of the program is small.
+        sys.modules["__main__"] = types.ModuleType("__main__")
         orbitlens_main()
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1

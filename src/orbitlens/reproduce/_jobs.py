@@ -16,7 +16,7 @@ import torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import one_line_errors, read_json, write_json
 from orbitlens.pipeline.console import Console
-from orbitlens.processes import end_with_parent
+from orbitlens.processes import in_child
 
 Record = dict[str, Any]
 Compute = Callable[[Mapping[str, Any], Path], list[Record]]
@@ -83,7 +83,7 @@ def _finish(jobs: Sequence[Job], do: Callable[[Job], None], at_once: int) -> Ite
     elif jobs:
         # A forked process would inherit the locks of torch's threads.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(at_once, len(jobs)), context, initializer=_begin_worker)
+        pool = ProcessPoolExecutor(min(at_once, len(jobs)), context, *in_child(_begin_worker))
         try:
             for future in as_completed([pool.submit(do, job) for job in jobs]):
                 future.result()
@@ -105,11 +105,9 @@ def _finish(jobs: Sequence[Job], do: Callable[[Job], None], at_once: int) -> Ite
 
 
 def _begin_worker() -> None:
-    """Take one thread, end at once on Ctrl-C, and do not outlive the recipe."""
+    """Take one thread, and end at once on Ctrl-C."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    end_with_parent(None if parent is None else parent.pid)
 
 
 def _do(compute: Compute, folder: Path, job: Job) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -40,7 +40,7 @@ from orbitlens.activations.store._write_store import (
 )
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating
-from orbitlens.processes import end_with_parent
+from orbitlens.processes import in_child
 
 Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
 Place = tuple[str, str, str]
@@ -148,8 +148,8 @@ def _process(
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     sent = replace(job, layouts=_with_bases(job.layouts, dict.fromkeys(job.bases)))
-    arguments = (sent, writer.claim.address, threads, job.device, theirs)
-    process = context.Process(target=_work, args=arguments, daemon=True)
+    target, parcel = in_child(_work, sent, writer.claim.address, threads, job.device, theirs)
+    process = context.Process(target=target, args=parcel, daemon=True)
     try:
         with without_weights(job.model), _interrupts_blocked():
             process.start()
@@ -187,8 +187,6 @@ def _work(
     job: Job, address: Path | str, threads: int, device: torch.device, connection: Connection
 ) -> None:
     """Fill one shard after the other, until the parent closes the pipe."""
-    parent = parent_process()
-    end_with_parent(None if parent is None else parent.pid)
     torch.set_num_threads(threads)
     with suppress(EOFError, OSError):
         try:
