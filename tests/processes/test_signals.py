@@ -1,9 +1,12 @@
 """The first signal is an exception, the second ends the process, and others stay what they were."""
 
+import importlib
 import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +95,24 @@ def test_another_thread_leaves_signals_alone() -> None:
     thread.start()
     thread.join()
     assert found == [signal.SIG_DFL]
+
+
+def test_a_signal_that_an_import_swallows_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries try imports, and catch whatever comes."""
+    swallowing = "try:\n    signal.raise_signal(signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "swallowing.py").write_text(f"import signal\n{swallowing}")
+    monkeypatch.syspath_prepend(tmp_path)
+    before, done = signal.getsignal(signal.SIGALRM), []
+
+    def work() -> None:
+        with listening_to_signals():
+            done.append(importlib.import_module("swallowing").__name__)
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["swallowing"]
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -13,6 +14,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = {128 + number: number for number in _SIGNALS}
 SAME_REQUEST = 1.0
 """A supervisor may signal a process and then its whole group: both mean the same."""
+_AGAIN = 0.25
+"""Seconds to the next look whether an import has swallowed the exception."""
 
 
 @final
@@ -52,7 +55,8 @@ def listening_to_signals() -> Iterator[None]:
 
     The next one ends the process at once, with its children: the first may have been swallowed by a
     library, or the process may hang. This holds only in the main thread, and only for signals that
-    would end the process.
+    would end the process. An import may swallow the exception, since libraries try imports and
+    Python forgets errors in its locks; it is then raised again.
 
     Example:
         >>> with listening_to_signals():
@@ -67,14 +71,21 @@ def listening_to_signals() -> Iterator[None]:
         return
     ends = (signal.SIG_DFL, signal.default_int_handler, leave)
     before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in ends}
-    told = False
+    alarm = signal.getsignal(signal.SIGALRM)
+    asked, told = False, False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        nonlocal told
+        nonlocal asked, told
         if told:
             return  # the other thread decides
-        told = True
+        handled = isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated)
+        told = not (handled or _imports(frame))
+        if not told:
+            asked = True
+            signal.signal(signal.SIGALRM, lambda _, frame: stop(number, frame))
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        if handled:
+            return
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
     with _ending_at_the_second(before):
@@ -83,8 +94,20 @@ def listening_to_signals() -> Iterator[None]:
         try:
             yield
         finally:
+            if asked:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, alarm)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Return whether a step of Python is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
