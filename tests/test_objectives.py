@@ -7,6 +7,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from orbitlens import objectives
+from orbitlens.errors import OrbitLensError
 from orbitlens.testing import ObjectiveContract
 from orbitlens.training import Objective
 
@@ -98,3 +99,19 @@ def test_revival_is_relative_to_the_residual_by_hand() -> None:
     # residual (2, 0), explained (0, 5): error 2^2 + 5^2 = 29, power 4.
     value = objectives.dead_latent_revival(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
     assert value.item() == pytest.approx(29 / 4)
+
+
+ROWS = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    "weight", [-1.0, float("nan"), float("inf")], ids=["negative", "nan", "infinite"]
+)
+def test_a_weight_that_is_no_number_from_zero_is_refused(weight: float) -> None:
+    with pytest.raises(OrbitLensError, match="weight"):
+        objectives.output_invariance(ROWS, ROWS, ROWS, weight=weight)
+
+
+def test_orbits_of_other_shapes_are_refused() -> None:
+    with pytest.raises((OrbitLensError, TypeCheckError)):
+        objectives.orbit_reconstruction(ROWS[:, None], ROWS[:, None, :1])

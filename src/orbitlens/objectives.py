@@ -14,6 +14,8 @@ objectives: Erdogan & Lucic, arXiv 2511.09432. Its lambda is 1.
 
 import torch
 
+from orbitlens.checks import as_floats, as_number
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics import squared_error
 from orbitlens.typing import Activations, Codes, Orbits, PerSample
 
@@ -89,7 +91,7 @@ def latent_invariance(
         >>> latent_invariance(ones, zeros, ones, zeros, weight=2.0).tolist()
         [9.0]
     """
-    return squared_error(x, x_hat) + weight * squared_error(codes, codes_moved)
+    return squared_error(x, x_hat) + _weight(weight) * squared_error(codes, codes_moved)
 
 
 def output_invariance(
@@ -113,7 +115,7 @@ def output_invariance(
         >>> output_invariance(ones, zeros, ones, weight=2.0).tolist()
         [9.0]
     """
-    return squared_error(x, x_hat) + weight * squared_error(x_hat, x_hat_moved)
+    return squared_error(x, x_hat) + _weight(weight) * squared_error(x_hat, x_hat_moved)
 
 
 def orbit_reconstruction(orbit: Orbits, x_hat_orbit: Orbits) -> PerSample:
@@ -133,6 +135,14 @@ def orbit_reconstruction(orbit: Orbits, x_hat_orbit: Orbits) -> PerSample:
         >>> orbit_reconstruction(torch.ones(1, 2, 3), torch.zeros(1, 2, 3)).tolist()
         [3.0]
     """
+    orbit, x_hat_orbit = as_floats("orbit", orbit), as_floats("x_hat_orbit", x_hat_orbit)
+    if orbit.ndim != 3 or orbit.shape != x_hat_orbit.shape:
+        raise OrbitLensError(
+            "`x_hat_orbit`",
+            expected=f"shape [batch, |G|, dim], as the orbit, {list(orbit.shape)}",
+            received=list(x_hat_orbit.shape),
+            remedy="reconstruct every sample of each orbit",
+        )
     return (
         squared_error(orbit.flatten(0, 1), x_hat_orbit.flatten(0, 1)).view(orbit.shape[:2]).mean(-1)
     )
@@ -168,7 +178,9 @@ def orbit_invariance(
         >>> orbit_invariance(ones, zeros, ones, zeros, weight=2.0).tolist()
         [9.0]
     """
-    return squared_error(x_moved, x_hat_moved) + weight * squared_error(pooled, pooled_moved)
+    return squared_error(x_moved, x_hat_moved) + _weight(weight) * squared_error(
+        pooled, pooled_moved
+    )
 
 
 def dead_latent_revival(residual: Activations, explained: Activations) -> PerSample:
@@ -189,6 +201,14 @@ def dead_latent_revival(residual: Activations, explained: Activations) -> PerSam
         >>> dead_latent_revival(torch.ones(1, 2), torch.tensor([[-2.0, 0.0]]))
         tensor([5.])
     """
-    residual = residual.detach()
+    residual = as_floats("residual", residual).detach()
     power = residual.square().sum(-1).clamp_min(torch.finfo(residual.dtype).tiny)
     return squared_error(residual, explained) / power
+
+
+def _weight(weight: float) -> float:
+    """Return the weight of a term, a number from 0."""
+    weight = as_number("weight", weight, "0 or more")
+    if not weight >= 0:
+        raise out_of_range("weight", "0 or more", weight)
+    return weight

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+import orbitlens as ol
+from orbitlens import groups
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import (
     BatchTopK,
@@ -92,3 +94,23 @@ class TestFreeDictionary(DictionaryContract):
 def test_k_below_one_is_rejected(rule: type[Sparsity]) -> None:
     with pytest.raises(OrbitLensError, match="at least 1, received 0"):
         rule(0)
+
+
+@pytest.mark.parametrize("width", [10**12, 10**30])
+def test_weights_beyond_memory_are_refused_before_they_are_drawn(width: int) -> None:
+    tied = ol.sae.Tied(groups.cyclic(4), (1, 1, 1))
+    for build in (
+        lambda: ol.sae.topk_sae(4, width, 2),
+        lambda: ol.sae.topk_sae(4, 8, 2, hidden=width),
+        lambda: ol.sae.crosscoder_sae(4, 8, 2, width),
+        lambda: ol.sae.archetypal_sae(torch.eye(4), width, 2),
+        lambda: ol.sae.OrbitLinearEncoder(width, tied),
+    ):
+        with pytest.raises(OrbitLensError, match="GiB of memory"):
+            build()
+
+
+def test_multiplicities_are_one_number_for_each_irrep() -> None:
+    for wrong in ((1, 1), (1, 1, -1), (0, 0, 0)):
+        with pytest.raises(OrbitLensError, match="multiplicities"):
+            ol.sae.Tied(groups.cyclic(4), wrong)

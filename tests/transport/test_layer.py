@@ -288,3 +288,11 @@ def maps_with_noise(store: ActivationStore) -> zarr.Array:
 def test_a_layer_that_explains_little_is_invariant_in_part_alone() -> None:
     still = random(400, 1, 6).expand(-1, 4, -1) + 0.5 * random(400, 4, 6, seed=1)
     assert measure_layer(store_of("C4", still)).verdict == "partly invariant"
+
+
+def test_canonical_scores_compare_moments_of_one_group_and_width() -> None:
+    few, many = (cross_moments([random(20, order, 3)], groups.cyclic(order), 3) for order in (3, 4))
+    with pytest.raises(OrbitLensError, match="held_out"):
+        canonical_scores(few, many)
+    with pytest.raises(OrbitLensError, match="train.products"):
+        canonical_scores(replace(few, products=few.products * torch.nan), few)

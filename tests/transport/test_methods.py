@@ -213,3 +213,16 @@ def test_cross_moments_by_hand() -> None:
     moments = cross_moments([torch.tensor([[[1.0], [2.0]]])], groups.cyclic(2), 1)
     assert moments.products.flatten().tolist() == [5.0, 4.0]  # 1*1 + 2*2 and 2*1 + 1*2
     assert (moments.total.tolist(), moments.n, moments.variance) == ([3.0], 2, 0.25)
+
+
+def test_cross_moments_take_orbits_of_every_kind_and_refuse_others() -> None:
+    group, orbits = groups.cyclic(3), torch.rand(5, 3, 2)
+    expected = cross_moments([orbits], group, 2)
+    for kind in (orbits.double(), orbits.numpy(), orbits.tolist()):
+        found = cross_moments([kind], "C3", 2)
+        torch.testing.assert_close(found.products, expected.products, atol=1e-6, rtol=1e-6)
+    for wrong in (orbits[:, :2], orbits[..., :1], orbits.log() * torch.nan):
+        with pytest.raises(OrbitLensError, match="chunks"):
+            cross_moments([orbits, wrong], group, 2)
+    with pytest.raises(OrbitLensError, match="GiB of memory"):
+        cross_moments([orbits], group, 10**6)

@@ -4,6 +4,7 @@ For the other rooms:
 
 as_tensor        numbers of any kind (list, array, tensor) as a tensor of finite numbers
 as_axes          the same, with axes of given names and sizes
+as_floats        a floating tensor as it is, other numbers as one
 as_indices       whole numbers from 0 to a largest one, as int64
 as_flags         booleans, given as such or as zeros and ones
 as_labels        one class index per sample, as int64
@@ -16,6 +17,7 @@ as_text          a text
 as_texts         a list of texts
 usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
+check_weights    refuses weights that need more
 check_kind       an object of a class of the library
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
@@ -23,13 +25,14 @@ usual_torch      the usual state of torch for a block: float32, gradients on, no
 from orbitlens.checks._arrays import (
     as_axes,
     as_flags,
+    as_floats,
     as_indices,
     as_labels,
     as_samples,
     as_tensor,
 )
 from orbitlens.checks._kinds import check_kind
-from orbitlens.checks._memory import check_memory, usable_memory
+from orbitlens.checks._memory import check_memory, check_weights, usable_memory
 from orbitlens.checks._numbers import (
     as_count,
     as_number,
@@ -44,6 +47,7 @@ __all__ = [
     "as_axes",
     "as_count",
     "as_flags",
+    "as_floats",
     "as_indices",
     "as_labels",
     "as_number",
@@ -55,6 +59,7 @@ __all__ = [
     "as_texts",
     "check_kind",
     "check_memory",
+    "check_weights",
     "usable_memory",
     "usual_torch",
 ]

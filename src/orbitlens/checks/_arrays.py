@@ -65,6 +65,21 @@ def as_axes(
     return tensor
 
 
+def as_floats(name: str, value: object) -> Shaped[Tensor, "..."]:
+    """Return a floating tensor as it is, and other numbers as one; made to be cheap in a loop.
+
+    NaN is not looked for; it shows in what is computed.
+    """
+    if (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_nested)
+    ):
+        return value
+    return as_tensor(name, value, dtype=None, finite=False)
+
+
 def as_indices(
     name: str, value: object, axes: str, *, most: int, size: int | None = None
 ) -> Int64[Tensor, "..."]:

@@ -1,6 +1,8 @@
 """Memory at the door: what would not fit is refused before any work."""
 
+import math
 import os
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +15,14 @@ _LIMITS = (
 
 
 def usable_memory() -> int:
-    """Return the bytes that the machine or its container has for a process."""
+    """Return the bytes that the machine, its container or `ulimit -v` has for a process."""
     usable = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in _LIMITS:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        usable = min(usable, limit)
+    for path in _LIMITS:
         with suppress(OSError, ValueError):
-            usable = min(usable, int(limit.read_text()))
+            usable = min(usable, int(path.read_text()))
     return usable
 
 
@@ -31,3 +36,11 @@ def check_memory(subject: str, needed: int, remedy: str) -> None:
             received=f"{usable / 2**30:.1f} GiB",
             remedy=remedy,
         )
+
+
+def check_weights(*sizes: int) -> None:
+    """Raise an OrbitLensError if weights of a shape, in float32, need more than the machine has.
+
+    A copy is counted as well: initial weights are scaled, and training needs their gradient.
+    """
+    check_memory(f"weights of shape {list(sizes)}", 8 * math.prod(sizes), "choose smaller sizes")

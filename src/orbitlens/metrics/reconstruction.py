@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from orbitlens.checks import as_axes
+from orbitlens.checks import as_axes, as_floats
 from orbitlens.errors import OrbitLensError
 from orbitlens.typing import Numbers
 
@@ -23,6 +23,7 @@ def squared_error(
     x: Float[Tensor, "batch dim"], x_hat: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, " batch"]:
     """Return ||x_i - x_hat_i||^2 of each sample; nothing is broadcast."""
+    x, x_hat = as_floats("x", x), as_floats("x_hat", x_hat)
     _check_same_shape(x, x_hat)
     # One pass, and one for the gradient, where a difference and its square take six.
     return mse_loss(x_hat, x, reduction="none").sum(dim=-1)

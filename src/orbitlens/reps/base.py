@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_text
+from orbitlens.checks import as_axes, as_text, check_memory
 from orbitlens.groups import Group, as_group, permutations
 from orbitlens.typing import Numbers
 
@@ -124,6 +124,8 @@ def regular(group: Group | str) -> Representation:
 def _matrices(images: Int[Tensor, "order points"]) -> Tensor:
     """Return one permutation matrix per element, from the image of each point."""
     order, points = images.shape
+    subject = f"{order} permutation matrices of {points} points"
+    check_memory(subject, 8 * order * points**2, "choose a smaller group")
     matrices = torch.zeros(order, points, points, dtype=torch.float64)
     matrices[torch.arange(order)[:, None], images, torch.arange(points)] = 1.0
     return matrices

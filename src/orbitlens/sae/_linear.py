@@ -2,6 +2,7 @@
 
 import torch
 
+from orbitlens.checks import check_weights
 from orbitlens.kernels import matrix_product
 from orbitlens.typing import Float, Tensor
 
@@ -17,5 +18,6 @@ def affine(
 
 def uniform(fan_in: int, fan_out: int, generator: torch.Generator) -> torch.Tensor:
     """Draw the uniform weights of He et al. (2015), which keep the variance through a ReLU."""
+    check_weights(fan_in, fan_out)
     bound = (6.0 / fan_in) ** 0.5
     return (2 * torch.rand(fan_in, fan_out, generator=generator) - 1) * bound

@@ -9,7 +9,7 @@ from torch import nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from orbitlens.activations import ActivationStore
-from orbitlens.checks import as_number, as_tensor
+from orbitlens.checks import as_number, as_tensor, check_kind
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
@@ -58,6 +58,12 @@ class SAE(nn.Module):
 
     def __init__(self, encoder: Encoder, sparsity: Sparsity, dictionary: Dictionary) -> None:
         super().__init__()
+        for name, part, kind in (
+            ("encoder", encoder, Encoder),
+            ("sparsity", sparsity, Sparsity),
+            ("dictionary", dictionary, Dictionary),
+        ):
+            check_kind(name, part, kind, "see orbitlens.sae; `compose` puts an encoder before them")
         widths = (encoder.d_in, encoder.d_sae)
         if widths != (dictionary.d_in, dictionary.d_sae):
             raise OrbitLensError(

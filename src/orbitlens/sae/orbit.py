@@ -11,7 +11,7 @@ import copy
 
 import torch
 
-from orbitlens.checks import as_count
+from orbitlens.checks import as_count, as_switch, as_text
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.groups import Group, as_group
 from orbitlens.kernels import steady
@@ -91,7 +91,8 @@ def orbit_sae(
             received=d_in,
             remedy="fit the transport on activations of this layer",
         )
-    if sparsity not in SPARSITY_RULES:
+    one_pose = as_switch("one_pose", one_pose)
+    if as_text("sparsity", sparsity) not in SPARSITY_RULES:
         raise unknown_name("`sparsity`", sparsity, SPARSITY_RULES)
     if hidden is not None and as_count("hidden", hidden, least=0) < 1:
         raise out_of_range("hidden", "at least 1, or None for a linear encoder", hidden)

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import nn
 
-from orbitlens.checks import as_count, as_seed, usual_torch
+from orbitlens.checks import as_count, as_seed, check_kind, usual_torch
 from orbitlens.sae._linear import affine, uniform
 from orbitlens.sae.encoders import Encoder, LinearEncoder, MLPEncoder
 from orbitlens.sae.tied import Tied
@@ -36,6 +36,7 @@ class OrbitLinearEncoder(Encoder):
     def __init__(self, n_atoms: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
         n_atoms = as_count("n_atoms", n_atoms)
+        check_kind("tied", tied, Tied, "for example that of an orbit dictionary, `.tied`")
         self.tied, self.d_in, self.d_sae = tied, tied.dim, n_atoms * tied.group.order
         generator = torch.Generator().manual_seed(as_seed(seed))
         self.W_enc = nn.Parameter(uniform(self.d_in, n_atoms, generator).T.contiguous())
@@ -96,6 +97,7 @@ class OrbitMLPEncoder(Encoder):
     def __init__(self, n_atoms: int, hidden: int, tied: Tied, *, seed: int = 0) -> None:
         super().__init__()
         n_atoms = as_count("n_atoms", n_atoms)
+        check_kind("tied", tied, Tied, "for example that of an orbit dictionary, `.tied`")
         self.tied, self.d_in, self.d_sae = tied, tied.dim, n_atoms * tied.group.order
         hidden = self.hidden = as_count("hidden", hidden)
         generator = torch.Generator().manual_seed(as_seed(seed))

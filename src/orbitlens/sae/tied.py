@@ -10,14 +10,17 @@ With few coordinates a dense product with the moved weights is faster. Both ways
 shapes alone decide between them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise, product
 from typing import NamedTuple, final
 
+import numpy as np
 import torch
 from torch import nn
 
-from orbitlens.groups import Group
+from orbitlens.checks import as_count
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group, as_group
 from orbitlens.kernels import Form, matrix_product, tiled_products, tiled_sums
 from orbitlens.reps import character_norm, irreps
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
@@ -48,6 +51,17 @@ class Tied(nn.Module):
 
     def __init__(self, group: Group, multiplicities: tuple[int, ...]) -> None:
         super().__init__()
+        group, kinds_known = as_group(group), len(irreps(group))
+        if not isinstance(multiplicities, Sequence | np.ndarray):
+            multiplicities = ()
+        multiplicities = tuple(as_count("multiplicities", m, least=0) for m in multiplicities)
+        if len(multiplicities) != kinds_known or not any(multiplicities):
+            raise OrbitLensError(
+                "`multiplicities`",
+                expected=f"{kinds_known} numbers, one for each irrep of {group.name}, not all 0",
+                received=list(multiplicities),
+                remedy="take those of `reps.isotypic_basis`",
+            )
         self.group, self.multiplicities = group, multiplicities
         kinds = [(r, m) for r, m in zip(irreps(group), multiplicities, strict=True) if m]
         shapes = [(irrep.dim, copies) for irrep, copies in kinds]

@@ -4,7 +4,7 @@ With more weight, pooled codes depend more on the content of an input and less o
 and reconstruction gets worse. Held-out orbits show by how much; the rule below accepts a limit.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from orbitlens.checks import as_number, as_seed, usual_torch
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics import invariance_error, normalised_mse
 from orbitlens.sae import SAE, orbit_dictionary
-from orbitlens.training._checks import training_samples
+from orbitlens.training._checks import as_saes, training_samples
 from orbitlens.training.fit import fit
 from orbitlens.typing import Numbers
 
@@ -87,6 +87,18 @@ def choose_orbit_weight(
         >>> choose_orbit_weight(build, store, weights=(0, 1), epochs=2).weights
         (0.0, 1.0)
     """
+    if isinstance(weights, np.ndarray | torch.Tensor):
+        weights = weights.tolist()
+    if not isinstance(weights, Iterable) or isinstance(weights, str | bytes):
+        raise out_of_range("weights", "a list of numbers from 0", weights, "such as 0, 1, 10")
+    if not callable(build):
+        raise out_of_range(
+            "build",
+            "a function that builds the SAE",
+            type(build).__name__,
+            "write for example lambda: orbit_sae(...)",
+        )
+    weights = list(weights)
     tried = tuple(sorted(float(as_number("weights", each)) for each in weights))
     if not tried or tried[0] < 0:
         raise OrbitLensError(
@@ -107,7 +119,7 @@ def choose_orbit_weight(
         )
     order = np.random.default_rng(seed).permutation(own)
     held_out, seen = np.split(order, [max(1, round(_HELD_OUT * len(own)))])
-    saes = [build() for _ in tried]
+    saes = as_saes([build() for _ in tried])
     fit(
         saes,
         store,

@@ -6,11 +6,12 @@ from typing import final
 
 import torch
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group
+from orbitlens.checks import as_axes, as_count, check_memory
+from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.groups import Group, as_group
 from orbitlens.reps import exactify
 from orbitlens.transport.motion import Motion
-from orbitlens.typing import Float, Matrices, Tensor
+from orbitlens.typing import Float, Matrices, Numbers, Tensor
 
 RIDGE = 1e-6
 
@@ -90,17 +91,20 @@ class MomentSums:
         return CrossMoments(products, self._total.clone(), self._n)
 
 
-def cross_moments(
-    chunks: Iterable[Float[Tensor, "_ group dim"]], group: Group, dim: int
-) -> CrossMoments:
+def cross_moments(chunks: Iterable[Numbers], group: Group | str, dim: int) -> CrossMoments:
     """Sum C(g) = sum_{x, h} psi(gh x) psi(h x)^T over a stream of orbits.
 
     The sum takes every pair of samples of an orbit with relative element g, not only the pairs that
     start at the canonical sample. C(e) is n times the second moment of the whole set.
     """
-    sums = MomentSums(group, dim)
+    group, dim = as_group(group), as_count("dim", dim)
+    size = 8 * group.order * dim**2
+    check_memory(f"moments of {dim} dimensions under {group.name}", size, "keep fewer directions")
+    if not isinstance(chunks, Iterable):
+        raise out_of_range("chunks", "a list of orbits", type(chunks).__name__, "put them into one")
+    sums, sizes = MomentSums(group, dim), {"group": group.order, "dim": dim}
     for chunk in chunks:
-        sums.update(chunk)
+        sums.update(as_axes("chunks", chunk, "n group dim", dtype=torch.float64, sizes=sizes))
     return sums.moments
 
 

@@ -7,7 +7,7 @@ from typing import final
 import torch
 
 from orbitlens.activations import ActivationStore
-from orbitlens.checks import as_axes, as_seed, usual_torch
+from orbitlens.checks import as_axes, as_seed, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.transport._door import check_store, some_samples
 from orbitlens.transport._token_kinds import position_orbits
@@ -132,6 +132,7 @@ def transport_scores(
         >>> transport_scores(store, np.arange(2), Motion(torch.ones(2, 1, 1), variable=1)).r2
         0.0
     """
+    check_kind("motion", motion, Motion, "take that of a transport, `.motion`")
     if (len(motion.core), motion.dim) != (check_store(store).group.order, store.dim):
         raise OrbitLensError(
             "`motion`",

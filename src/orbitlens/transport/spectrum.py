@@ -2,7 +2,8 @@
 
 import torch
 
-from orbitlens.checks import as_axes
+from orbitlens.checks import as_axes, as_count, check_kind
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.reps import character_norm, irreps
 from orbitlens.transport._moments import CrossMoments
@@ -79,6 +80,17 @@ def canonical_scores(train: CrossMoments, held_out: CrossMoments) -> tuple[float
         >>> round(equivariance, 6), round(abs(invariance), 6)
         (1.0, 0.0)
     """
+    for name, moments in (("train", train), ("held_out", held_out)):
+        check_kind(name, moments, CrossMoments, "see `cross_moments`")
+        as_axes(f"{name}.products", moments.products, "group dim dim", least=1)
+        as_count(f"{name}.n", moments.n)
+    if train.products.shape != held_out.products.shape:
+        raise OrbitLensError(
+            "`held_out`",
+            expected=f"moments of the group and width of `train`, {list(train.products.shape)}",
+            received=list(held_out.products.shape),
+            remedy="take both from one layer under one group",
+        )
     whiten = _leading_whitening(train.covariances[0])
     if not whiten.shape[0] or len(train.products) == 1:
         return 1.0, 1.0

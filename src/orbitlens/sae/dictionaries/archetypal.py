@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize, one_hot
 
-from orbitlens.checks import as_axes, as_count, as_number, as_seed, usual_torch
+from orbitlens.checks import as_axes, as_count, as_number, as_seed, check_weights, usual_torch
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 from orbitlens.kernels import matrix_product
 from orbitlens.sae.dictionaries.base import Dictionary
@@ -72,11 +72,13 @@ class ArchetypalDictionary(Dictionary):
     ) -> None:
         super().__init__()
         span = "at least 0, which leaves mixtures of data alone"
-        if not as_number("delta", delta, span) >= 0:
+        delta = as_number("delta", delta, span)
+        if not delta >= 0:
             raise out_of_range("delta", span, delta)
         rows = as_axes("candidates", candidates, "candidates dim", least=1)
         count, self.d_in = rows.shape
         d_sae = self.d_sae = as_count("d_sae", d_sae)
+        check_weights(d_sae, count + self.d_in)
         self.delta = delta
         self.register_buffer("candidates", _standardised(rows))
         generator = torch.Generator().manual_seed(as_seed(seed))

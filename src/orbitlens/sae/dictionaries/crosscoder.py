@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from orbitlens.checks import as_count, as_seed, usual_torch
+from orbitlens.checks import as_count, as_seed, check_weights, usual_torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.kernels.sparse_codes import SparseCodes
 from orbitlens.sae.dictionaries.base import Dictionary
@@ -59,6 +59,7 @@ class CrosscoderDictionary(Dictionary):
             )
         self.d_sae, self.d_in = as_count("d_sae", d_sae), as_count("d_in", d_in)
         self.group_order = int(group_order)
+        check_weights(self.group_order, self.d_sae, self.d_in)
         generator = torch.Generator().manual_seed(as_seed(seed))
         shape = (self.group_order, self.d_sae, self.d_in)
         self.blocks = nn.Parameter(torch.randn(shape, generator=generator))

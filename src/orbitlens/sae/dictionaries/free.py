@@ -5,7 +5,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.checks import as_count, as_seed, usual_torch
+from orbitlens.checks import as_count, as_seed, check_weights, usual_torch
 from orbitlens.sae.dictionaries.base import Dictionary
 from orbitlens.typing import Float, Tensor
 
@@ -33,6 +33,7 @@ class FreeDictionary(Dictionary):
     def __init__(self, d_sae: int, d_in: int, *, seed: int = 0) -> None:
         super().__init__()
         self.d_sae, self.d_in = as_count("d_sae", d_sae), as_count("d_in", d_in)
+        check_weights(self.d_sae, self.d_in)
         generator = torch.Generator().manual_seed(as_seed(seed))
         self.W_dec = nn.Parameter(torch.randn(self.d_sae, self.d_in, generator=generator))
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))

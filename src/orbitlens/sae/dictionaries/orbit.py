@@ -7,7 +7,16 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from orbitlens.checks import as_count, as_number, as_seed, as_tensor, usual_torch
+from orbitlens.checks import (
+    as_count,
+    as_number,
+    as_seed,
+    as_tensor,
+    as_text,
+    check_kind,
+    check_weights,
+    usual_torch,
+)
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
 from orbitlens.kernels import SparseCodes, branches, matrix_product
@@ -73,13 +82,16 @@ class OrbitDictionary(Dictionary):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        n_atoms = as_count("n_atoms", n_atoms)
+        n_atoms, source = as_count("n_atoms", n_atoms), as_text("source", source)
+        check_kind("basis", basis, IsotypicBasis, "see `reps.isotypic_basis`")
         span = "from 0 to below 1, which merges everything"
-        if not 0 <= as_number("tolerance", tolerance, span) < 1:
+        tolerance = as_number("tolerance", tolerance, span)
+        if not 0 <= tolerance < 1:
             raise out_of_range("tolerance", span, tolerance)
         self.group, self.n_atoms, self.source = basis.group, n_atoms, source
         self.tolerance = tolerance
         self.d_sae, self.d_in = n_atoms * basis.group.order, len(basis.T_inverse)
+        check_weights(n_atoms, max(self.d_in, basis.group.order))
         self.tied = Tied(basis.group, basis.multiplicities)
         generator = torch.Generator().manual_seed(as_seed(seed))
         self.atoms = nn.Parameter(torch.randn(n_atoms, self.d_in, generator=generator))
