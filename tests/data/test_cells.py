@@ -119,3 +119,8 @@ def test_no_cells_and_no_pixels_are_rejected() -> None:
         cells(0)
     with pytest.raises(OrbitLensError, match="`size`: expected at least 16 pixels, received 15"):
         cells(4, size=15)
+
+
+def test_more_images_than_memory_holds_are_refused_before_any_is_drawn() -> None:
+    with pytest.raises(OrbitLensError, match="GiB of memory"):
+        cells(n=10**12)

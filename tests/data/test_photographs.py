@@ -82,3 +82,8 @@ def test_a_size_out_of_range_is_rejected(size: int) -> None:
 def test_no_patches_are_rejected() -> None:
     with pytest.raises(OrbitLensError, match="`n`: expected at least 1, received 0"):
         photographs(0)
+
+
+def test_more_images_than_memory_holds_are_refused_before_any_is_drawn() -> None:
+    with pytest.raises(OrbitLensError, match="GiB of memory"):
+        photographs(n=10**12)

@@ -254,3 +254,8 @@ def test_numbers_and_seeds_are_whole(
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match=f"`{name}`: expected a whole number"):
         shapes(**settings)
+
+
+def test_more_images_than_memory_holds_are_refused_before_any_is_drawn() -> None:
+    with pytest.raises(OrbitLensError, match="GiB of memory"):
+        shapes(n=10**12, seed=0)

@@ -119,7 +119,7 @@ def _accumulate(
     before = later.read(passage(ready, see))
     z = earlier.read(seen[0]).codes
     active = (z > 0).any(1) & allowed.to(z.device)
-    for pairs in active.nonzero().split(batch_size):
+    for pairs in active.nonzero().split(int(batch_size)):
         inputs, latents = pairs.unbind(1)
         taken = z[inputs, :, latents].unsqueeze(-1) * earlier.site.sae.W_dec[latents, None]
         without = partial(_without, earlier, taken)

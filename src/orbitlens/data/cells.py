@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float
 
+from orbitlens.checks import as_count, as_seed, check_memory
 from orbitlens.data.base import Inputs
 from orbitlens.errors import out_of_range
 
@@ -48,10 +49,11 @@ def cells(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
         >>> drawn.values.shape, drawn.class_names[drawn.labels[0]]
         (torch.Size([10, 3, 32, 32]), 'red cell')
     """
-    if n < 1:
-        raise out_of_range("n", "at least 1", n)
+    n, size, seed = as_count("n", n), as_count("size", size, least=0), as_seed(seed)
     if size < _SMALLEST:
         raise out_of_range("size", f"at least {_SMALLEST} pixels", size)
+    subject = f"{n} images of {size} x {size} pixels"
+    check_memory(subject, 12 * n * size**2, "choose fewer or smaller images")
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(n) % len(_CLASSES))
     values = np.empty((n, 3, size, size), dtype=np.float32)

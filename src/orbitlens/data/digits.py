@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from orbitlens.checks import as_count, check_memory
 from orbitlens.data.base import Inputs
 from orbitlens.errors import missing_extra, out_of_range
 
@@ -23,6 +24,7 @@ def digits(size: int = 32) -> Inputs:
         >>> digits(size=16).values.shape
         torch.Size([1797, 1, 16, 16])
     """
+    size = as_count("size", size, least=0)
     if size < 8 or size % 8:
         raise out_of_range("size", "a multiple of 8 pixels, such as 32", size)
     try:
@@ -30,6 +32,8 @@ def digits(size: int = 32) -> Inputs:
     except ImportError:
         raise missing_extra("scikit-learn", extra="data") from None
     bundled = load_digits()
+    subject = f"{len(bundled.images)} images of {size} x {size} pixels"
+    check_memory(subject, 4 * len(bundled.images) * size**2, "choose smaller images")
     scale = size // 8
     values = torch.from_numpy(bundled.images / 16).float()[:, None]
     return Inputs(

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from orbitlens.checks import as_count, as_seed, check_memory
 from orbitlens.data.base import Inputs
-from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
+from orbitlens.errors import OrbitLensError, missing_extra
 
 _CLASSES = ("china fine", "china coarse", "flower fine", "flower coarse")
 _COARSE = 4
@@ -44,8 +45,7 @@ def photographs(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
         >>> patches.values.shape, patches.class_names[patches.labels[0]]
         (torch.Size([10, 3, 32, 32]), 'china fine')
     """
-    if n < 1:
-        raise out_of_range("n", "at least 1", n)
+    n, size, seed = as_count("n", n), as_count("size", size, least=0), as_seed(seed)
     if not _SMALLEST <= size <= _LARGEST:
         raise OrbitLensError(
             "`size` of photographs",
@@ -61,6 +61,8 @@ def photographs(n: int, *, size: int = 32, seed: int = 0) -> Inputs:
         from sklearn.datasets import load_sample_image
     except ImportError:
         raise missing_extra("scikit-learn", extra="data") from None
+    subject = f"{n} images of {size} x {size} pixels"
+    check_memory(subject, 12 * n * size**2, "choose fewer or smaller images")
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(n) % len(_CLASSES))
     names_and_scales = [name.split() for name in _CLASSES]

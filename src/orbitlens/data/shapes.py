@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from orbitlens.actions import images, places_moved
-from orbitlens.checks import as_count, as_seed
+from orbitlens.checks import as_count, as_seed, check_memory
 from orbitlens.data._glyphs import ORIENTATIONS, SHAPES, glyphs, orientation_table
 from orbitlens.data.base import Inputs
 from orbitlens.errors import OrbitLensError, out_of_range
@@ -71,6 +71,9 @@ def shapes(n: int, *, seed: int, size: int = 64) -> Shapes:
     n, size = as_count("n", n), as_count("size", size, least=0)
     if size < 16 or size % 8:
         raise out_of_range("size", "a multiple of 8 pixels, at least 16, such as 64", size)
+    subject = f"{n} images of {size} x {size} pixels"
+    # Each is drawn as booleans, and then converted.
+    check_memory(subject, 5 * n * size**2, "choose fewer or smaller images")
     generator = np.random.default_rng(as_seed(seed))
     rounds = -(-n // _COMBINATIONS)
     drawn = np.concatenate([generator.permutation(_COMBINATIONS) for _ in range(rounds)])[:n]

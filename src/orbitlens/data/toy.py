@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from orbitlens.checks import as_seed
+from orbitlens.checks import as_count, as_seed, check_memory
 from orbitlens.errors import out_of_range, unknown_name
 from orbitlens.groups import Group, cyclic
 
@@ -108,12 +108,13 @@ def toy(
 
 def _check_sizes(n_features: int, orbit_size: int, dim: int, n_samples: int) -> None:
     sizes = {"n_features": n_features, "orbit_size": orbit_size, "n_samples": n_samples}
-    for name, size in sizes.items():
-        if size < 1:
-            raise out_of_range(name, "at least 1", size)
+    for name, size in {**sizes, "dim": dim}.items():
+        as_count(name, size, least=0 if name == "dim" else 1)
     room = _block_dim(1 % orbit_size, orbit_size)
     if dim < room:
         raise out_of_range("dim", f"at least {room}, so that C{orbit_size} acts faithfully", dim)
+    size = n_samples * (orbit_size * dim + n_features)
+    check_memory(f"{n_samples} orbits of {orbit_size} x {dim}", 8 * size, "choose fewer samples")
 
 
 def _unit_features(

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action, check_action, check_is_action
 from orbitlens.activations.store.activation_store import split_samples
+from orbitlens.checks import as_count
 from orbitlens.data import Rows, copies_among
-from orbitlens.errors import OrbitLensError, one_line, out_of_range, warn
+from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.models import Prepare
 
 Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
@@ -27,8 +28,7 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
         raise OrbitLensError(
             "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
         )
-    if batch_size < 1:
-        raise out_of_range("batch_size", "at least 1", batch_size, "choose for example 256")
+    as_count("batch_size", batch_size)
     if isinstance(inputs, Tensor):
         _check_numbers(inputs)
     few = inputs[:_TRIED]
@@ -82,6 +82,7 @@ def moved_batches(
 
     An orbit larger than `batch_size` comes in several batches.
     """
+    batch_size = int(batch_size)
     samples = max(1, batch_size // action.group.order)
     stop = len(inputs) if stop is None else stop
     for first in range(start, stop, samples):
