@@ -17,8 +17,8 @@ LARGEST_ORDER = 4096
 
 def as_table(name: str, table: Any) -> Table:
     """Return a square table of whole numbers as int64."""
-    received = f"{type(table).__name__}"
-    array = np.zeros(0)
+    received = type(table).__name__
+    array: np.ndarray[Any, Any] = np.zeros(0)
     try:
         if not np.ma.is_masked(table):
             array = np.asarray(table)

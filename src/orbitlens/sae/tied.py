@@ -52,9 +52,9 @@ class Tied(nn.Module):
     def __init__(self, group: Group, multiplicities: tuple[int, ...]) -> None:
         super().__init__()
         group, kinds_known = as_group(group), len(irreps(group))
-        if not isinstance(multiplicities, Sequence | np.ndarray):
-            multiplicities = ()
-        multiplicities = tuple(as_count("multiplicities", m, least=0) for m in multiplicities)
+        given: object = multiplicities
+        copies_of = given if isinstance(given, Sequence | np.ndarray) else ()
+        multiplicities = tuple(as_count("multiplicities", m, least=0) for m in copies_of)
         if len(multiplicities) != kinds_known or not any(multiplicities):
             raise OrbitLensError(
                 "`multiplicities`",

@@ -87,10 +87,9 @@ def choose_orbit_weight(
         >>> choose_orbit_weight(build, store, weights=(0, 1), epochs=2).weights
         (0.0, 1.0)
     """
-    if isinstance(weights, np.ndarray | torch.Tensor):
-        weights = weights.tolist()
-    if not isinstance(weights, Iterable) or isinstance(weights, str | bytes):
-        raise out_of_range("weights", "a list of numbers from 0", weights, "such as 0, 1, 10")
+    given: object = weights
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise out_of_range("weights", "a list of numbers from 0", given, "such as 0, 1, 10")
     if not callable(build):
         raise out_of_range(
             "build",
@@ -98,7 +97,7 @@ def choose_orbit_weight(
             type(build).__name__,
             "write for example lambda: orbit_sae(...)",
         )
-    weights = list(weights)
+    weights = list(given)
     tried = tuple(sorted(float(as_number("weights", each)) for each in weights))
     if not tried or tried[0] < 0:
         raise OrbitLensError(

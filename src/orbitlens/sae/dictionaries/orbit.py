@@ -180,8 +180,9 @@ class OrbitDictionary(Dictionary):
         self, latents: Float[Tensor, "*axes latents"]
     ) -> Float[Tensor, "*axes group atoms"]:
         """Lay out one value per latent by element and atom, shape [..., |G|, n_atoms]."""
-        if not isinstance(latents, Tensor):
-            latents = as_tensor("codes", latents, dtype=None)
+        given: object = latents
+        if not isinstance(given, Tensor):
+            latents = as_tensor("codes", given, dtype=None)
         pairs = self.group.order * self.n_atoms
         if latents.ndim == 0 or latents.shape[-1] != pairs:
             raise OrbitLensError(
