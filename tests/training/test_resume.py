@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore, store_from_array
 from orbitlens.data import toy
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.sae import SAE, batch_topk_sae, orbit_sae, topk_sae
 from orbitlens.training import FitResult, fit
 from orbitlens.training import _steps as steps
@@ -259,6 +259,10 @@ def test_a_checkpoint_at_a_url_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
-def test_what_the_sae_was_built_with_does_not_matter_to_a_resume(tmp_path: Path) -> None:
+def test_a_resume_of_an_sae_that_was_built_otherwise_is_warned_of(tmp_path: Path) -> None:
+    """One file for SAEs of several seeds gives the first one each time."""
     first = fit(topk(0), STORE, epochs=1, checkpoint=tmp_path / "a")
-    assert_same(fit(topk(5), STORE, epochs=1, checkpoint=tmp_path / "a"), first)
+    for _ in range(2):
+        with pytest.warns(OrbitLensWarning, match="began with other weights"):
+            assert_same(fit(topk(5), STORE, epochs=1, checkpoint=tmp_path / "a"), first)
+    assert_same(fit(topk(0), STORE, epochs=1, checkpoint=tmp_path / "a"), first)

@@ -61,6 +61,8 @@ def test_splits_are_masks_or_indices() -> None:
     whole = fit_transport(store)
     assert fit_transport(store, split=(mask, (~mask).tolist())).r2 == whole.r2
     assert transport_r2(store, ~mask, whole.matrices.numpy())[0] == whole.r2
+    with pytest.warns(OrbitLensWarning, match=f"3 of {len(held_out) + 3} samples to measure on"):
+        fit_transport(store, split=(train, [*train[:3], *held_out]))
     for wrong in (([], held_out), (train, [300])):
         with pytest.raises(OrbitLensError, match="split"):
             fit_transport(store, split=wrong)

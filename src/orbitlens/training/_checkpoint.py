@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from orbitlens.activations import ActivationStore
-from orbitlens.errors import OrbitLensError, one_line
+from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import check_regular, digest_of, one_line_errors
 from orbitlens.processes import SAME_REQUEST, stopping_signals
 from orbitlens.sae import SAE
@@ -40,11 +40,15 @@ _SCHEMA = 2
 class Checkpoint:
     """The file of a training, written every `seconds` and when a signal stops the process.
 
-    A file with other settings is refused with an error that names them.
+    A file with other settings is refused with an error that names them. One whose training began
+    with other weights than `start` is warned of.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], seconds: float) -> None:
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], start: Mapping[str, Tensor], seconds: float
+    ) -> None:
         self.path, self.seconds = path, seconds
+        self._start = _checksum(start)
         self._settings = json.loads(json.dumps(settings))
         self._written = time.monotonic()
         self._signal, self._told = 0, 0.0
@@ -78,7 +82,20 @@ class Checkpoint:
         if not fits:
             expected = "the numbers and the record that were written, by their checksum"
             raise self._refusal(expected, "others", "it is damaged; ")
+        self._compare_starts(record)
         return tensors, place
+
+    def _compare_starts(self, record: Mapping[str, Any]) -> None:
+        """Warn of a training that began with other weights; earlier versions did not note them."""
+        start = record.get("start", self._start)
+        if start != self._start:
+            warn(
+                f"checkpoint {self.path}",
+                found="its training began with other weights than those of this SAE, and goes on "
+                "from the checkpoint",
+                remedy="give each SAE a checkpoint of its own, or remove it to start again",
+            )
+        self._start = start
 
     def _refusal(self, expected: str, received: str, remedy: str = "") -> OrbitLensError:
         return OrbitLensError(
@@ -109,6 +126,7 @@ class Checkpoint:
             "schema": _SCHEMA,
             "settings": self._settings,
             "place": dict(place),
+            "start": self._start,
             "checksum": _checksum(whole),
         }
         record["seal"] = _seal(record, whole)

@@ -1,9 +1,10 @@
 """An SAE that is lent to a training: as it was before, to be put back if no step was taken."""
 
+from collections.abc import Iterator
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orbitlens.kernels import spread
 from orbitlens.sae import SAE
@@ -23,6 +24,10 @@ class Lent:
             self._tensors = {name: tensor.detach().clone() for name, tensor in tensors}
         self._frozen = {name for name, own in sae.named_parameters() if not own.requires_grad}
         self._modes = [(part, part.training) for part in sae.modules()]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the names and values of the tensors that are known still."""
+        yield from self._tensors.items()
 
     def forget(self) -> None:
         """Free the memory of everything that training changes."""

@@ -174,7 +174,8 @@ def fit(
             float32, frozen as a whole, or share weights.
 
     Warns:
-        OrbitLensWarning: If the activations are constant, so that there is nothing to learn.
+        OrbitLensWarning: If the activations are constant, so that there is nothing to learn, or if
+            the training in the checkpoint began with other weights.
 
     Example:
         >>> import orbitlens as ol
@@ -225,7 +226,8 @@ def fit(
                 )
             checkpoint = None
             if file is not None:
-                checkpoint = Checkpoint(file, identity, chosen["checkpoint_seconds"])
+                start = {f"{i}.{n}": own for i, each in enumerate(members) for n, own in each.lent}
+                checkpoint = Checkpoint(file, identity, start, chosen["checkpoint_seconds"])
             train(stacks, chosen, batches, checkpoint)
             _give_back(stacks, data)
         except BaseException:

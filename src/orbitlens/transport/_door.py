@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from orbitlens.activations import ActivationStore
 from orbitlens.checks import as_samples, usual_torch
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, warn
 from orbitlens.transport.motion import Motion
 
 _Samples = Int64[np.ndarray, " chosen"]
@@ -43,7 +43,10 @@ def some_samples(store: ActivationStore, samples: object, name: str = "samples")
 def parts_of(
     store: ActivationStore, split: object
 ) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " held_out"]]:
-    """Return the samples to fit on and to measure on; None stands for `store.split()`."""
+    """Return the samples to fit on and to measure on; None stands for `store.split()`.
+
+    Samples that are in both are warned of.
+    """
     if split is None:
         return check_store(store).split()
     if not isinstance(split, tuple | list) or len(split) != 2:
@@ -53,11 +56,16 @@ def parts_of(
             received=type(split).__name__,
             remedy="leave it out for `store.split()`",
         )
-    train, held_out = split
-    return (
-        some_samples(check_store(store), train, "split[0]"),
-        some_samples(store, held_out, "split[1]"),
-    )
+    train = some_samples(check_store(store), split[0], "split[0]")
+    held_out = some_samples(store, split[1], "split[1]")
+    if both := int(np.isin(held_out, train).sum()):
+        warn(
+            "`split`",
+            found=f"{both} of {len(held_out)} samples to measure on are also fitted on, which "
+            "makes figures look better than they are",
+            remedy="leave them out of one of the two",
+        )
+    return train, held_out
 
 
 def fits(method: Callable[..., Motion]) -> Callable[..., Motion]:
