@@ -78,3 +78,9 @@ def test_a_table_is_reduced_by_hand() -> None:
     table = torch.tensor([[1.0, 2.0], [2.0, 1.0]]).reshape(2, 1, 2, 1)
     relative, explained = reduce_table(table, groups.cyclic(2))
     assert (relative.flatten().tolist(), explained) == ([1.0, 2.0], 1.0)
+
+
+def test_effects_that_are_not_finite_are_refused() -> None:
+    effects = torch.tensor([0.0, 2.0, torch.nan, 4.0])
+    with pytest.raises(OrbitLensError, match="effects"):
+        agreement(torch.arange(4.0), effects)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from orbitlens.checks import as_number, as_tensor
 from orbitlens.errors import OrbitLensError, missing_extra, out_of_range
 from orbitlens.typing import Float, Tensor
 
@@ -57,6 +58,10 @@ def agreement(
         from scipy.stats import spearmanr
     except ImportError:
         raise missing_extra("scipy", extra="metrics") from None
+    attribution, effects = (
+        as_tensor(name, value, dtype=torch.float64).detach().cpu()
+        for name, value in (("attribution", attribution), ("effects", effects))
+    )
     if attribution.shape != effects.shape:
         raise OrbitLensError(
             "`effects`",
@@ -64,9 +69,10 @@ def agreement(
             received=list(effects.shape),
             remedy="give the attribution of the atoms that were ablated, [:, effects.atoms]",
         )
+    threshold = as_number("threshold", threshold, "from 0 to below 1")
     if not 0 <= threshold < 1:
         raise out_of_range("threshold", "from 0 to below 1", threshold)
-    a, b = (values.detach().cpu().double().flatten() for values in (attribution, effects))
+    a, b = (values.flatten() for values in (attribution, effects))
     size = torch.maximum(a.abs(), b.abs())
     above = size > threshold * size.max()
     if above.sum() < 2:
