@@ -25,9 +25,9 @@ with listening_to_signals():
         signal.raise_signal(signal.SIGTERM)
         time.sleep(60)
     except BaseException:
-        print("swallowed", flush=True)
-    threading.Thread(target=tell).start()
-    {{hang}}
+        print("clears up", flush=True)
+        threading.Thread(target=tell).start()
+        {{hang}}
 """
 HANGS = ["time.sleep(60)", "threading.Lock().acquire() and threading.Event().wait(60)"]
 
@@ -65,12 +65,12 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 @pytest.mark.parametrize("hang", HANGS)
-def test_a_second_signal_ends_a_process_that_swallowed_the_first(hang: str) -> None:
+def test_a_second_signal_ends_a_process_that_hangs_at_its_end(hang: str) -> None:
     program = STUBBORN.format(hang=hang)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (143, "swallowed\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (143, "clears up\n", "")
 
 
 def test_who_handles_signals_goes_on_doing_so() -> None:
@@ -116,3 +116,47 @@ def test_a_signal_that_an_import_swallows_comes_again(
     assert done == ["swallowing"]
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_signal_that_python_drops_comes_again_without_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody can catch what the end of an object raises."""
+
+    class Ending:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    hook, done = sys.unraisablehook, []
+
+    def work() -> None:
+        with listening_to_signals():
+            Ending()
+            done.append("dropped")
+            time.sleep(10)
+
+    with pytest.raises(Terminated):
+        work()
+    assert done == ["dropped"]
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is hook
+
+
+def test_a_program_that_ends_is_left_in_peace() -> None:
+    """What it writes at its end may take longer than the next look, and may fail inside."""
+    done = []
+
+    def work() -> None:
+        with listening_to_signals():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                try:
+                    int("no number")
+                except ValueError:
+                    time.sleep(0.6)
+                done.append("written")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["written"]

@@ -15,7 +15,7 @@ STOPPED = {128 + number: number for number in _SIGNALS}
 SAME_REQUEST = 1.0
 """A supervisor may signal a process and then its whole group: both mean the same."""
 _AGAIN = 0.25
-"""Seconds to the next look whether an import has swallowed the exception."""
+"""Seconds to the next look whether the exception was swallowed."""
 
 
 @final
@@ -37,6 +37,9 @@ class Terminated(BaseException):
         return 128 + self.number
 
 
+_ENDS = (KeyboardInterrupt, Terminated)
+
+
 def leave(number: int, frame: FrameType | None) -> None:
     """End the process at once and without a word; this is a handler of signals."""
     del frame
@@ -55,8 +58,8 @@ def listening_to_signals() -> Iterator[None]:
 
     The next one ends the process at once, with its children: the first may have been swallowed by a
     library, or the process may hang. This holds only in the main thread, and only for signals that
-    would end the process. An import may swallow the exception, since libraries try imports and
-    Python forgets errors in its locks; it is then raised again.
+    would end the process. Python drops the exception where it cannot go on, as in a weak reference
+    or the lock of an import, and libraries that try an import catch it; it is then raised again.
 
     Example:
         >>> with listening_to_signals():
@@ -72,23 +75,22 @@ def listening_to_signals() -> Iterator[None]:
     ends = (signal.SIG_DFL, signal.default_int_handler, leave)
     before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in ends}
     alarm = signal.getsignal(signal.SIGALRM)
-    asked, told = False, False
+    asked = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked, told
-        if told:
-            return  # the other thread decides
-        handled = isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated)
-        told = not (handled or _imports(frame))
-        if not told:
-            asked = True
-            signal.signal(signal.SIGALRM, lambda _, frame: stop(number, frame))
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
-        if handled:
-            return
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        del frame
+        nonlocal asked
+        if not asked:  # the other thread decides what a second one means
+            asked = number
+            signal.signal(signal.SIGALRM, insist)
+            insist()
 
-    with _ending_at_the_second(before):
+    def insist(*_: object) -> None:
+        if not _is_ending():
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            raise KeyboardInterrupt if asked == signal.SIGINT else Terminated(asked)
+
+    with _ending_at_the_second(before), _dropping_in_silence():
         for number in before:
             signal.signal(number, stop)
         try:
@@ -101,13 +103,28 @@ def listening_to_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Return whether a step of Python is part of an import."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
+def _is_ending() -> bool:
+    """Return whether the program is between our exception and its end."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, _ENDS):
+        error = error.__context__
+    return error is not None
+
+
+@contextmanager
+def _dropping_in_silence() -> Iterator[None]:
+    """Say nothing where Python drops one of our exceptions, which comes again."""
+    before = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(dropped.exc_value, _ENDS):
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
