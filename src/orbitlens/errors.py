@@ -52,7 +52,7 @@ class OrbitLensError(ValueError):
 
     def __init__(self, subject: str, *, expected: str, received: object, remedy: str) -> None:
         message = f"{subject}: expected {expected}, received {received}; {remedy}"
-        super().__init__(without_credentials(message))
+        super().__init__(printable(without_credentials(message)))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Rebuild the error of a worker process from its message alone."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from orbitlens.checks import as_texts
 from orbitlens.data._digest import header_hash, numbers_of
 from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import OrbitLensError
@@ -47,6 +48,7 @@ class Inputs:
 
     def __post_init__(self) -> None:
         n = len(self.values)
+        as_texts("class_names", self.class_names)
         if self.labels is not None and len(self.labels) != n:
             raise OrbitLensError(
                 "`labels`",

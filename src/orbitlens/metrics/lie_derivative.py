@@ -16,7 +16,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from orbitlens.actions import images as images_action
 from orbitlens.activations.layout import OutputAxes, find_layouts, layouts_of
-from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.checks import as_count, as_tensor
+from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.groups import cyclic
 
 # Bilinear interpolation has a kink at t = 0, where pixels lie on pixels, and blurs on either side.
@@ -92,7 +93,7 @@ def lie_derivative_errors(
         >>> errors["dots"] < 1e-4 < errors["sum"]  # the sum loses pixels at the edge
         True
     """
-    _check(images, transformation, batch_size)
+    images, batch_size = _checked(images, transformation), as_count("batch_size", batch_size)
     size, step = (images.shape[2], images.shape[3]), _STEPS[transformation]
     before = prefixes or {}
     with torch.no_grad():
@@ -276,15 +277,15 @@ def _moved(values: _Maps, origins: Float[Tensor, "2 3"]) -> _Maps:
     )
 
 
-def _check(images: Tensor, transformation: str, batch_size: int) -> None:
+def _checked(images: Tensor, transformation: str) -> Tensor:
     if transformation not in _STEPS:
         raise unknown_name("`transformation`", transformation, _STEPS)
-    if batch_size < 1:
-        raise out_of_range("batch_size", "at least 1", batch_size)
-    if images.ndim != 4 or 0 in images.shape or not images.is_floating_point():
+    kind, shape = getattr(images, "dtype", type(images)), getattr(images, "shape", ())
+    if len(shape) != 4 or 0 in shape or "float" not in str(kind):
         raise OrbitLensError(
             "`images`",
             expected="at least one image, in floating point, [n, channels, height, width]",
-            received=f"{images.dtype} of shape {list(images.shape)}",
+            received=f"{kind} of shape {list(shape)}",
             remedy="convert the images to floating point",
         )
+    return as_tensor("images", images, dtype=None)

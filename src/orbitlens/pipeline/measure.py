@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import as_count, as_switch
 from orbitlens.metrics import (
     ReconstructionStats,
     alike_atoms,
@@ -35,7 +36,7 @@ def measured_samples(store: ActivationStore, *, d_sae: int, seed: int) -> Int[np
 
     Otherwise `seed` draws a part. The samples are in rising order.
     """
-    held_out = store.split()[1]
+    held_out, d_sae = store.split()[1], as_count("d_sae", d_sae)
     per_sample = store.positions * store.group.order * max(d_sae, store.dim)
     most = max(1, _MOST_NUMBERS // per_sample)
     if most >= len(held_out):
@@ -69,6 +70,7 @@ def measure_sae(
     codes, and an atom is dead, with all its latents, if it fires in no orientation. An SAE whose
     training diverged has parameters alone; the other figures are None.
     """
+    transported = as_switch("transported", transported)
     n, order, _ = orbits.shape
     flat = orbits.flatten(0, 1)
     elements = torch.arange(order).repeat(n)

@@ -17,6 +17,7 @@ The probes need scikit-learn and xgboost (extra "probe"), which are loaded on fi
 """
 
 from orbitlens.probe._boosted import boosted_f1
+from orbitlens.probe._probe_set import ProbeSet
 from orbitlens.probe._selection import (
     largest_between_class_variance,
     largest_mean_difference,
@@ -31,7 +32,7 @@ from orbitlens.probe.readouts import (
     score_readouts,
 )
 from orbitlens.probe.scores import binary_f1
-from orbitlens.probe.tasks import Orientation, ProbeScores, ProbeSet, probe_tasks
+from orbitlens.probe.tasks import Orientation, ProbeScores, probe_tasks
 from orbitlens.probe.truncation import truncated_reconstruction
 
 __all__ = [

@@ -18,14 +18,8 @@ from torch import Tensor
 from orbitlens.checks import as_axes, as_seed, check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.probe._boosted import LARGEST_SEED
-from orbitlens.probe.tasks import (
-    Orientation,
-    ProbeScores,
-    ProbeSet,
-    as_counts,
-    as_probe_set,
-    probe_tasks,
-)
+from orbitlens.probe._probe_set import ProbeSet, as_counts, as_probe_set
+from orbitlens.probe.tasks import Orientation, ProbeScores, probe_tasks
 from orbitlens.sae import SAE
 from orbitlens.typing import Numbers
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.checks import as_count
+from orbitlens.errors import OrbitLensError
 from orbitlens.metrics.labels import atom_labels, orientation_codes
 from orbitlens.sae._stabilisers import cosets
 from orbitlens.sae.model import SAE, orbit_dictionary
@@ -179,5 +180,4 @@ def _moved_images(
 
 def _check_counts(n_features: int, n_images: int) -> None:
     for name, least, value in (("n_features", 0, n_features), ("n_images", 1, n_images)):
-        if value < least:
-            raise out_of_range(name, f"at least {least}", value)
+        as_count(name, value, least=least)

@@ -6,11 +6,14 @@ When the input moves, its codes change place and orientation, and keep their ato
     psi(gx)[gp] = mu[gp] + rho(g) (psi(x)[p] - mu[p]),   z(gx)[gp, gh, c] = z(x)[p, h, c]
 """
 
+import math
+
 import numpy as np
 import torch
 from einops import rearrange
 
 from orbitlens.activations.layout import OutputAxes, layouts_of, read_layout
+from orbitlens.checks import as_count, as_indices, as_tensor
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE, orbit_dictionary
@@ -57,7 +60,7 @@ def encode_maps(
         >>> encode_maps(sae, maps, mean=rho.motion.mean).shape
         torch.Size([3, 25, 4, 4])
     """
-    dictionary = orbit_dictionary(sae)
+    dictionary, maps = orbit_dictionary(sae), as_tensor("maps", maps, dtype=None)
     tokens = _axes_of(maps, sae.d_in, layout).rows(maps)
     deviations = tokens if mean is None else tokens - _checked(mean, tokens)
     codes = sae.encode(deviations.flatten(0, 1))
@@ -94,14 +97,15 @@ def decode_maps(
         >>> decode_maps(sae, torch.zeros(2, 6, 4, 3), size=(2, 3)).shape
         torch.Size([2, 4, 2, 3])
     """
-    _check_codes(orbit_dictionary(sae), codes)
+    codes = _checked_codes(orbit_dictionary(sae), codes)
     positions = codes.shape[1]
     tokens = sae.decode(codes.flatten(-2).flatten(0, 1)).unflatten(0, codes.shape[:2])
     if mean is not None:
         tokens = tokens + _checked(mean, tokens)
     if size is None:
         return tokens
-    if size[0] * size[1] != positions:
+    pair = [size] if isinstance(size, str) else list(size)
+    if len(pair) != 2 or math.prod(as_count("size", side) for side in pair) != positions:
         raise OrbitLensError(
             "`size`",
             expected=f"height times width = {positions}, the positions of the codes",
@@ -139,12 +143,14 @@ def move_codes(
         [[2.0, 0.0], [0.0, 1.0]]
     """
     dictionary = orbit_dictionary(sae)
-    _check_codes(dictionary, codes)
-    group = dictionary.group
-    if not 0 <= element < group.order or moves.shape != (group.order, codes.shape[1]):
+    codes = _checked_codes(dictionary, codes)
+    group, positions = dictionary.group, codes.shape[1]
+    element = as_count("element", element, least=0)
+    moves = as_indices("moves", moves, "group position", most=positions - 1).cpu().numpy()
+    if element >= group.order or moves.shape != (group.order, positions):
         raise OrbitLensError(
             "`element` and `moves`",
-            expected=f"an element of {group.name} and shape {[group.order, codes.shape[1]]}",
+            expected=f"an element of {group.name} and shape {[group.order, positions]}",
             received=f"{element} and {list(moves.shape)}",
             remedy="give the moves of the elements of the SAE's group at these positions",
         )
@@ -183,6 +189,7 @@ def _axes_of(maps: Float[Tensor, "n *axes"], dim: int, layout: str | None) -> Ou
 def _checked(
     mean: Float[Tensor, "..."], tokens: Float[Tensor, "n position dim"]
 ) -> Float[Tensor, "position dim"]:
+    mean = as_tensor("mean", mean, dtype=None)
     if mean.shape != tokens.shape[1:]:
         raise OrbitLensError(
             "`mean`",
@@ -193,7 +200,8 @@ def _checked(
     return mean.to(tokens.device)
 
 
-def _check_codes(dictionary: OrbitDictionary, codes: _PlaceCodes) -> None:
+def _checked_codes(dictionary: OrbitDictionary, codes: _PlaceCodes) -> _PlaceCodes:
+    codes = as_tensor("codes", codes, dtype=None)
     pair = (dictionary.group.order, dictionary.n_atoms)
     if codes.shape[2:] != pair:
         raise OrbitLensError(
@@ -202,3 +210,4 @@ def _check_codes(dictionary: OrbitDictionary, codes: _PlaceCodes) -> None:
             received=list(codes.shape),
             remedy="give codes as `encode_maps` returns them",
         )
+    return codes

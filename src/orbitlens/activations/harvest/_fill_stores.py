@@ -32,7 +32,7 @@ from orbitlens.activations.store._write_store import (
     part_errors,
 )
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.checks import as_labels
+from orbitlens.checks import as_labels, as_texts
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import evaluating
 
@@ -55,8 +55,9 @@ def fill_stores(
     """
     job = Job(settings=settings, max_dim=max_dim, **given)
     job.check()
+    job = replace(job, class_names=as_texts("class_names", job.class_names))
     if job.labels is not None:
-        labels = as_labels(job.labels, len(job.inputs), tuple(job.class_names))
+        labels = as_labels(job.labels, len(job.inputs), job.class_names)
         job = replace(job, labels=labels)
     with evaluating(job.model):
         job = replace(job, layouts=look(job))

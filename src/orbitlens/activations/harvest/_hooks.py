@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from orbitlens.activations.harvest._outputs import row_per_input
+from orbitlens.checks import as_seed
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating, get_layer
 
@@ -78,7 +79,7 @@ def seeded(
     """
     if seed is None:
         return run(inputs)
-    parts = []
+    seed, parts = as_seed(seed, "seed_forward"), []
     for one in inputs.split(1):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the one that a network may draw from

@@ -30,7 +30,7 @@ from orbitlens.activations.store._on_disk import (
     shards_of,
 )
 from orbitlens.activations.store._shard_reader import ShardFiles, as_slice
-from orbitlens.checks import as_samples
+from orbitlens.checks import as_count, as_samples
 from orbitlens.errors import DamageError, OrbitLensError, one_line, without_credentials
 from orbitlens.groups import Group
 
@@ -360,7 +360,7 @@ def split_samples(
         >>> len(train), len(held_out)
         (8, 2)
     """
-    if n < 2:
+    if as_count("n", n, least=0) < 2:
         raise OrbitLensError(
             "samples", expected="at least 2 to split", received=n, remedy="add samples"
         )

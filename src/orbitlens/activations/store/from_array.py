@@ -20,7 +20,7 @@ from orbitlens.activations.store._on_disk import (
 from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._write_store import write_store
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.checks import as_labels, as_tensor
+from orbitlens.checks import as_labels, as_tensor, as_texts
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 
@@ -70,6 +70,7 @@ def store_from_array(
     group, held = as_group(group), _as_array(array)
     _check_shape(held.shape, group)
     check_dtype(dtype)
+    class_names = as_texts("class_names", class_names)
     check_free(out)
     if labels is not None:
         labels = as_labels(labels, len(held), class_names)
