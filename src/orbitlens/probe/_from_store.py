@@ -13,9 +13,9 @@ from torch import Tensor
 
 from orbitlens.activations import ActivationStore
 from orbitlens.data import shape_tasks
+from orbitlens.probe._probe_set import ProbeSet
 from orbitlens.probe._selection import largest_between_class_variance
 from orbitlens.probe.logistic import LogisticScores, logistic_scores
-from orbitlens.probe.tasks import ProbeSet
 from orbitlens.sae import SAE
 
 # Their numbers differ between training and held-out samples.
