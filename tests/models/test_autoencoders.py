@@ -135,6 +135,12 @@ def pictures(n: int = 96) -> torch.Tensor:
     )
 
 
+@pytest.mark.parametrize("network", [MLPAutoencoder, CNNAutoencoder, ViTAutoencoder])
+def test_weights_beyond_memory_are_refused_before_they_are_drawn(network: type[nn.Module]) -> None:
+    with pytest.raises(OrbitLensError, match="choose smaller sizes"):
+        network(dim=10**9)
+
+
 def test_training_lowers_the_loss_and_is_deterministic() -> None:
     def run(seed: int) -> tuple[tuple[float, ...], torch.Tensor]:
         model = MLPAutoencoder(size=8, dim=16)

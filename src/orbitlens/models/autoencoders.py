@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from orbitlens.checks import check_weights
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models._building import check_sizes, seeded_weights
 
@@ -54,6 +55,7 @@ class MLPAutoencoder(nn.Module):
         check_sizes(size=size, channels=channels, dim=dim)
         self.size, self.channels, self.dim = size, channels, dim
         pixels = channels * size * size
+        check_weights(dim, max(dim, pixels))
         with seeded_weights(seed):
             self.encoder = nn.Sequential(
                 nn.Flatten(), nn.Linear(pixels, dim), nn.ReLU(), nn.Linear(dim, dim)
@@ -107,6 +109,7 @@ class CNNAutoencoder(nn.Module):
         self.size, self.channels, self.dim = size, channels, dim
         narrow, wide = _CNN_WIDTHS
         kernel = size // _SHRINKAGE
+        check_weights(dim, max(dim, wide * kernel**2))
         with seeded_weights(seed):
             self.encoder = nn.Sequential(
                 nn.Conv2d(channels, narrow, 3, stride=2, padding=1),
@@ -209,6 +212,7 @@ class ViTAutoencoder(nn.Module):
         if _VIT_WIDTH % heads:
             raise out_of_range("heads", f"a divisor of {_VIT_WIDTH}, such as 4", heads)
         self.size, self.channels, self.dim = size, channels, dim
+        check_weights(dim, max(dim, channels * size**2))
         with seeded_weights(seed):
             self.encoder = _ViTEncoder((size // patch) ** 2, channels, dim, patch, depth, heads)
             self.decoder = _mlp_decoder(size, channels, dim)
