@@ -1,11 +1,17 @@
 """What all tests share."""
 
+import signal
+
 import hypothesis
 import pytest
 import torch
 
 # One thread each, so that two workers do not fight over two cores.
 torch.set_num_threads(1)
+
+# `nohup` and a shell's `&` ignore signals that tests send to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A slow moment of a shared machine is no failure, and the same commit fails or passes every time.
 hypothesis.settings.register_profile("orbitlens", deadline=None, derandomize=True)
