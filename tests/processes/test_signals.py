@@ -127,11 +127,16 @@ def test_a_signal_that_python_drops_comes_again_without_a_word(
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
+    class Broken:
+        def __del__(self) -> None:
+            raise AttributeError("it was not made wholly")
+
     hook, done = sys.unraisablehook, []
 
     def work() -> None:
         with listening_to_signals():
             Ending()
+            Broken()
             done.append("dropped")
             time.sleep(10)
 

@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import final
@@ -82,6 +83,7 @@ def listening_to_signals() -> Iterator[None]:
         nonlocal asked
         if not asked:  # the other thread decides what a second one means
             asked = number
+            warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that are not awaited
             signal.signal(signal.SIGALRM, insist)
             insist()
 
@@ -90,7 +92,7 @@ def listening_to_signals() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN)
             raise KeyboardInterrupt if asked == signal.SIGINT else Terminated(asked)
 
-    with _ending_at_the_second(before), _dropping_in_silence():
+    with _ending_at_the_second(before), _dropping_in_silence(lambda: asked > 0):
         for number in before:
             signal.signal(number, stop)
         try:
@@ -112,12 +114,15 @@ def _is_ending() -> bool:
 
 
 @contextmanager
-def _dropping_in_silence() -> Iterator[None]:
-    """Say nothing where Python drops one of our exceptions, which comes again."""
+def _dropping_in_silence(ending: Callable[[], bool]) -> Iterator[None]:
+    """Say nothing where Python drops an error of a program that a signal ends.
+
+    It may be our exception, which comes again, or the end of an object that was not made wholly.
+    """
     before = sys.unraisablehook
 
     def hook(dropped: "sys.UnraisableHookArgs") -> None:
-        if not isinstance(dropped.exc_value, _ENDS):
+        if not ending():
             before(dropped)
 
     sys.unraisablehook = hook
