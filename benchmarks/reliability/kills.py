@@ -218,7 +218,9 @@ def picture(folder: Path) -> dict[str, str]:
             if path.name == "index.html":
                 # The table of the stages ends the page.
                 content = re.sub(
-                    rb"<tr>\s*<th[^>]*>[^<]*</th>\s*<td>[0-9.]+ (s|min)</td>\s*</tr>", b"", content
+                    rb"<tr>\s*<th[^>]*>[^<]*</th>\s*<td>[0-9.]+ (s|min)</td>\s*</tr>\s*",
+                    b"",
+                    content,
                 )
             found[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
     return found
