@@ -75,11 +75,13 @@ class Case:
         words: The words of the command, without `--out`.
         resumes: Whether it takes `--resume`.
         out: The name of its output.
+        at_once: Whether its output is whole as soon as it is there, and the command refused then.
     """
 
     words: list[str]
     resumes: bool = True
     out: str = "out"
+    at_once: bool = False
 
 
 CASES = {
@@ -92,7 +94,9 @@ CASES = {
     "transport, groups": Case(["transport", *LAYERS, "encoder.1", "--groups", "C2,C4"]),
     "probe": Case(["probe", "acts", "--sae", "sae/vanilla/sae"]),
     "run": Case(["run", *TINY, "--quick", *SAE, "3", "--n-atoms", "8", "--features", "2"]),
-    "import": Case(["import", "acts.npy", "--group", "C4"], resumes=False, out="out.zarr"),
+    "import": Case(
+        ["import", "acts.npy", "--group", "C4"], resumes=False, out="out.zarr", at_once=True
+    ),
     "reproduce": Case(["reproduce", "toy", "--budget", "smoke"], resumes=False),
 }
 
@@ -182,6 +186,10 @@ def _be(words: list[str], folder: Path, said: Path, environment: dict[str, str])
         stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
+        if words[0] == "harvest":
+            # Several shards in a small store. A fit adds up shard by shard, so its last bits would
+            # not be those of the program itself.
+            _on_disk._SHARD_BYTES, _on_disk._CHUNK_BYTES = 2**15, 2**12
         sys.argv = ["orbitlens", *words]
         # Workers import the main module; that of the program is small.
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -279,7 +287,7 @@ def tried(case: Case, folder: Path, kills: int, instants: np.random.Generator, m
                 os.kill(command.pid, signal.SIGKILL)
                 command.wait(None)
                 continue
-            done = ended.code == 0
+            done = ended.code == 0 or (case.at_once and (folder / case.out).exists())
             tally.finished_first += done and number is not None
             judge(tally, ended, number, mark, "program" if program else "fork")
             if ended.code == 2:
@@ -378,7 +386,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _on_disk._SHARD_BYTES, _on_disk._CHUNK_BYTES = 2**15, 2**12  # several shards in each store
     instants, lost = np.random.default_rng(options.seed), 0
     mark = f"kills-{os.getpid()}"
     cases = {name: case for name, case in CASES.items() if options.only in name}
