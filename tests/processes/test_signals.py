@@ -148,7 +148,7 @@ def test_a_signal_that_python_drops_comes_again_without_a_word(
 
 
 def test_a_program_that_ends_is_left_in_peace() -> None:
-    """What it writes at its end may take longer than the next look, and may fail inside."""
+    """Its last writes may take long, and errors may be handled in them."""
     done = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What moved and locally changed inputs tell of the layout of an output."""
+"""Evidence of the layout of an output: moved inputs, and inputs that change in one place."""
 
 import math
 from collections.abc import Callable, Mapping
