@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
-from orbitlens.activations.store import address_of
+from orbitlens.activations.store import address_of, check_store
 from orbitlens.checks import as_count, as_number, as_samples
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.sae import SAE
@@ -54,13 +54,7 @@ def checked_settings(settings: Mapping[str, Any]) -> FitSettings:
 
 def training_samples(samples: object, store: ActivationStore) -> Int[np.ndarray, " n"]:
     """Return the samples of a store to train on; None stands for its training part."""
-    if not isinstance(store, ActivationStore):
-        raise OrbitLensError(
-            "`store`",
-            expected="an activation store",
-            received=type(store).__name__,
-            remedy="put an array [n, |G|, dim] into one with `store_from_array`",
-        )
+    check_store(store)
     if samples is None:
         return store.split()[0]
     chosen = as_samples(samples, store.n)

@@ -8,23 +8,12 @@ import numpy as np
 from jaxtyping import Int64
 
 from orbitlens.activations import ActivationStore
+from orbitlens.activations.store import check_store
 from orbitlens.checks import as_samples, usual_torch
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.transport.motion import Motion
 
 _Samples = Int64[np.ndarray, " chosen"]
-
-
-def check_store(store: object) -> ActivationStore:
-    """Return a store of orbits; anything else is an error."""
-    if not isinstance(store, ActivationStore):
-        raise OrbitLensError(
-            "`store`",
-            expected="an activation store",
-            received=type(store).__name__,
-            remedy="put an array [n, |G|, dim] into one with `store_from_array`",
-        )
-    return store
 
 
 def some_samples(store: ActivationStore, samples: object, name: str = "samples") -> _Samples:

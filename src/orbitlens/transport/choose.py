@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orbitlens.activations import ActivationStore
+from orbitlens.activations.store import check_store
 from orbitlens.errors import OrbitLensError
-from orbitlens.transport._door import check_store
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _EQUAL = 0.02

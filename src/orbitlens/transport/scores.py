@@ -7,9 +7,10 @@ from typing import final
 import torch
 
 from orbitlens.activations import ActivationStore
+from orbitlens.activations.store import check_store
 from orbitlens.checks import as_axes, as_seed, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError
-from orbitlens.transport._door import check_store, some_samples
+from orbitlens.transport._door import some_samples
 from orbitlens.transport._token_kinds import position_orbits
 from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Numbers, Tensor

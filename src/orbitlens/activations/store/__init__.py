@@ -10,6 +10,7 @@ OrbitBatches      shuffled batches from a store that is larger than memory
 
 For the other rooms:
 
+check_store  refuses what is no store
 Place        a batch in the memory of OrbitBatches, not copied; Needs is the memory that it takes
 stored_size  the bytes of a store on disk, from its shape
 buffer_size  the bytes of the buffers of OrbitBatches, from the shape of a store
@@ -22,6 +23,7 @@ count_training_samples  the number of training samples of split_samples
 """
 
 from orbitlens.activations.store._address import address_of, exists, inside, read_at
+from orbitlens.activations.store._check_store import check_store
 from orbitlens.activations.store._on_disk import DTYPES
 from orbitlens.activations.store._open_store import open_store
 from orbitlens.activations.store._sizes import buffer_size, count_training_samples, stored_size
@@ -37,6 +39,7 @@ __all__ = [
     "Place",
     "address_of",
     "buffer_size",
+    "check_store",
     "count_training_samples",
     "exists",
     "inside",
