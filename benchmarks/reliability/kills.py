@@ -226,7 +226,7 @@ def picture(folder: Path) -> dict[str, str]:
             if path.name == "index.html":
                 # The table of the stages ends the page.
                 content = re.sub(
-                    rb"<tr>\s*<th[^>]*>[^<]*</th>\s*<td>[0-9.]+ (s|min)</td>\s*</tr>\s*",
+                    rb"<tr>\s*<th[^>]*>[^<]*</th>\s*<td>(?:[0-9.]+ (?:h|min|s) ?)+</td>\s*</tr>\s*",
                     b"",
                     content,
                 )
@@ -341,7 +341,7 @@ def remove(path: Path) -> None:
 
 def cost(folder: Path, times: int, instants: np.random.Generator, mark: str) -> dict[str, Any]:
     """Measure what resuming `transport MODEL INPUTS` costs, in a job of some size."""
-    layers = ["transport", "vit", "digits", "--n-samples", "1200", "--image-size", "16"]
+    layers = ["transport", "vit", "cells", "--n-samples", "4000", "--image-size", "16"]
     layers += ["--model-epochs", "1", "--group", "D4", "--out"]
     undisturbed = whole([*layers, "cost-whole"], folder, mark, program=True)
     shares = []

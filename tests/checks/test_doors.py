@@ -12,12 +12,23 @@ from torch import nn
 from orbitlens import groups, store_from_array
 from orbitlens.actions import images
 from orbitlens.activations import harvest, layer_outputs, split_samples
+from orbitlens.attribution import ablation_effects
 from orbitlens.data import Inputs
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics import lie_derivative_errors
 from orbitlens.report import feature_cards
 from orbitlens.reps import isotypic_basis, regular
-from orbitlens.sae import OrbitDictionary, TopK, compose, decode_maps, encode_maps, move_codes
+from orbitlens.sae import (
+    BatchTopK,
+    OrbitDictionary,
+    Sparsity,
+    TopK,
+    compose,
+    decode_maps,
+    encode_maps,
+    move_codes,
+)
+from orbitlens.transport import CrossMoments
 
 C4 = groups.cyclic(4)
 ORBITS = torch.rand(6, 4, 3)
@@ -37,6 +48,11 @@ def as_users_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pairs(pictures: Any) -> dict[str, torch.Tensor]:
     return {"twice": 2 * pictures}
+
+
+def blank(samples: torch.Tensor, element: int) -> torch.Tensor:
+    del element
+    return PICTURES[:1].expand(len(samples), -1, -1, -1)
 
 
 REFUSED: dict[str, Callable[[], object]] = {
@@ -64,10 +80,22 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a fraction of samples": lambda: split_samples(10.5),  # type: ignore[arg-type]
     "a fraction of a feature": lambda: feature_cards(
         torch.rand(6, 4, 3),
-        lambda samples, element: PICTURES[:1].expand(len(samples), -1, -1, -1),
+        blank,
         sae="one",
         n_features=2.5,  # type: ignore[arg-type]
     ),
+    "codes without elements": lambda: feature_cards(
+        np.ones((6, 3)), blank, sae="one", n_features=1
+    ),
+    "names instead of sites": lambda: ablation_effects(
+        NETWORK,
+        "conv1",  # type: ignore[arg-type]
+        "conv2",  # type: ignore[arg-type]
+        inputs=PICTURES,
+        action=images(C4),
+    ),
+    "moments of other widths": lambda: CrossMoments(torch.eye(3).expand(4, 3, 3), torch.ones(2), 9),
+    "pre-activations in words": lambda: TopK(1)(["large", "small"]),
 }
 
 
@@ -90,6 +118,20 @@ def test_arrays_of_numpy_are_tensors() -> None:
         for pictures in (PICTURES, PICTURES.numpy())
     ]
     assert errors[0] == errors[1]
+    network = nn.Sequential(NETWORK)
+    outputs = [layer_outputs(network, ["0"], rows)["0"] for rows in (PICTURES, PICTURES.numpy())]
+    assert torch.equal(*outputs)
+    cards = [
+        feature_cards(codes, blank, sae="one", n_features=1)[0]
+        for codes in (ORBITS, ORBITS.numpy())
+    ]
+    assert torch.equal(cards[0].activations, cards[1].activations)
+
+
+@pytest.mark.parametrize("rule", [TopK, BatchTopK])
+def test_a_rule_may_keep_all_that_is_positive(rule: Callable[[int], Sparsity]) -> None:
+    codes = rule(9)(np.array([[1.0, -2.0, 3.0]]))
+    assert codes.tolist() == [[1, 0, 3]]
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

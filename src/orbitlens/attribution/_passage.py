@@ -27,6 +27,7 @@ from orbitlens.activations.harvest import (
 )
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
 from orbitlens.attribution._site import Reader, Site
+from orbitlens.checks import check_kind
 from orbitlens.data import Rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare, as_they_are, check_network, get_layer, name_of_layer
@@ -51,6 +52,8 @@ class Passage:
     ) -> "Passage":
         """Return the passage between two sites, whose layers are submodules or their names."""
         check_network(model)
+        for name, site in (("earlier", earlier), ("later", later)):
+            check_kind(name, site, Site, "give Site(layer, sae)")
         first, last = (
             replace(site, layer=name_of_layer(model, site.layer)) for site in (earlier, later)
         )

@@ -1,6 +1,5 @@
 """Ablation: the change of later features without an earlier one, to check an attribution."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -13,10 +12,11 @@ from orbitlens.actions import Action
 from orbitlens.attribution._passage import Passage
 from orbitlens.attribution._relative import Relative
 from orbitlens.attribution._site import Reader, Site
+from orbitlens.checks import as_samples
 from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import OrbitLensError
 from orbitlens.models.base import Prepare
-from orbitlens.typing import Float, Progress, Tensor
+from orbitlens.typing import Float, Numbers, Progress, Tensor
 
 
 @final
@@ -47,7 +47,7 @@ def ablation_effects(
     *,
     inputs: Shaped[Tensor, "n *axes"] | Indexed,
     action: Action,
-    atoms: Sequence[int] | None = None,
+    atoms: Numbers | None = None,
     batch_size: int = 256,
     prepare: Prepare | None = None,
     progress: Progress | None = None,
@@ -66,7 +66,8 @@ def ablation_effects(
         later: A layer after it, with its orbit SAE.
         inputs: The inputs x, [n, ...]; all their orientations are used.
         action: How the group of both SAEs moves them.
-        atoms: Earlier atoms to ablate, in every orientation; None (default) for all.
+        atoms: Earlier atoms to ablate, in every orientation, by index or by a boolean mask; None
+            (default) for all.
         batch_size: Moved inputs per forward pass.
         prepare: Makes moved inputs ready for the network; unchanged by default.
         progress: Called with (inputs done, n) as the work goes on.
@@ -134,15 +135,15 @@ def _without(reader: Reader, taken: Float[Tensor, "batch position dim"], output:
     return output - reader.laid_out(taken, output)
 
 
-def _chosen(atoms: Sequence[int] | None, n_atoms: int) -> list[int]:
+def _chosen(atoms: Numbers | None, n_atoms: int) -> list[int]:
     if atoms is None:
         return list(range(n_atoms))
-    wrong = [atom for atom in atoms if not 0 <= atom < n_atoms]
-    if wrong or len(set(atoms)) != len(atoms) or not atoms:
+    chosen: list[int] = as_samples(atoms, n_atoms, "atoms").tolist()
+    if len(set(chosen)) != len(chosen) or not chosen:
         raise OrbitLensError(
             "`atoms`",
             expected=f"some of the atoms 0 to {n_atoms - 1}, each once",
-            received=list(atoms),
+            received=chosen,
             remedy="leave `atoms` out for all of them",
         )
-    return list(atoms)
+    return chosen

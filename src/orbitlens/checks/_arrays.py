@@ -173,7 +173,7 @@ def as_samples(samples: object, n: int, name: str = "samples") -> Int64[np.ndarr
             f"`{name}`",
             expected=f"indices in 0..{n - 1}",
             received=f"indices in {array.min()}..{array.max()}",
-            remedy="choose samples of the store",
+            remedy="choose among these, counted from 0",
         )
     return array.astype(np.int64)
 

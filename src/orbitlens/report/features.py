@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from orbitlens.checks import as_count
+from orbitlens.checks import as_axes, as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics.labels import atom_labels, orientation_codes
 from orbitlens.sae._stabilisers import cosets
 from orbitlens.sae.model import SAE, orbit_dictionary
-from orbitlens.typing import Float, Int, Tensor
+from orbitlens.typing import Float, Int, Numbers, Tensor
 
 _MIN_SAMPLES = 4
 _ImagesOf = Callable[[Int[Tensor, " k"], int], Float[Tensor, "k channels height width"]]
@@ -44,7 +44,7 @@ class FeatureCard:
 
 
 def feature_cards(
-    codes: Float[Tensor, "n group latents"],
+    codes: Numbers,
     images_of: _ImagesOf,
     *,
     sae: str,
@@ -61,11 +61,12 @@ def feature_cards(
 
     equal ones by their index. For every group element the images are those of the distinct samples
     with the largest z_i(gx). Where a latent fires on fewer samples, the rest have activation 0.
-    `codes` are z(gx) of held-out samples along their orbits. `images_of(samples, element)` returns
-    the images of some samples, moved by one element, with values in [0, 1]. `labels` says in words
-    what the group does to each latent.
+    `codes` are z(gx) of held-out samples along their orbits, [n, group, latents].
+    `images_of(samples, element)` returns the images of some samples, moved by one element, with
+    values in [0, 1]. `labels` says in words what the group does to each latent.
     """
     _check_counts(n_features, n_images)
+    codes = as_axes("codes", codes, "n group latents", finite=False)
     if labels is not None and len(labels) != codes.shape[-1]:
         raise OrbitLensError(
             "`labels`",
@@ -96,7 +97,7 @@ def feature_cards(
 
 
 def orbit_feature_cards(
-    codes: Float[Tensor, "n moved latents"],
+    codes: Numbers,
     images_of: _ImagesOf,
     model: SAE,
     *,
@@ -115,10 +116,11 @@ def orbit_feature_cards(
     it, so the rows show the same content in different orientations: row g is row e moved by g, as
     far as the network is equivariant. Orientations of an atom that are the same share a row. Firing
     rates are those of unmoved samples. `codes` are z(mx) of held-out samples x moved by elements m
-    = 0, 1, ...; give whole orbits, so that every orientation is seen. `codes[:, :1]` shows only
-    unmoved samples.
+    = 0, 1, ..., shape [n, moved, latents]; give whole orbits, so that every orientation is seen.
+    `codes[:, :1]` shows only unmoved samples.
     """
     _check_counts(n_features, n_images)
+    codes = as_axes("codes", codes, "n moved latents", finite=False)
     strongest, moves = orientation_codes(model, codes).max(dim=1)
     atoms = _choose_latents(strongest, n_features)
     if not atoms:

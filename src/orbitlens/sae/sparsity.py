@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from orbitlens.checks import as_count, check_kind, usual_torch
+from orbitlens.checks import as_count, as_floats, check_kind, usual_torch
 from orbitlens.kernels import RunningLargest
 from orbitlens.typing import StackedCodes, Tensor
 
@@ -81,7 +81,8 @@ class TopK(Sparsity):
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes with at most k non-zeros per sample, shape [batch, d_sae]."""
-        values, latents = pre.topk(self.k, dim=-1)
+        pre = as_floats("pre", pre)
+        values, latents = pre.topk(min(self.k, pre.shape[-1]), dim=-1)
         return torch.zeros_like(pre).scatter(-1, latents, torch.relu(values))
 
 
@@ -118,12 +119,13 @@ class BatchTopK(Sparsity):
 
     def forward(self, pre: StackedCodes) -> StackedCodes:
         """Return codes, shape [batch, d_sae]: by budget in training, by threshold otherwise."""
-        positive = torch.relu(pre)
+        positive = torch.relu(as_floats("pre", pre))
         if not self.training:
             return positive * (positive > self.threshold[..., None, None])
         batches = positive.flatten(-2)
-        values, places = batches.topk(self.k * pre.shape[-2], dim=-1)
-        return torch.zeros_like(batches).scatter(-1, places, values).view_as(pre)
+        budget = min(self.k * positive.shape[-2], batches.shape[-1])
+        values, places = batches.topk(budget, dim=-1)
+        return torch.zeros_like(batches).scatter(-1, places, values).view_as(positive)
 
     @torch.no_grad()
     def calibrate_(self, blocks: Iterable[StackedCodes], n: int) -> None:
@@ -189,10 +191,10 @@ class OnePose(Sparsity):
 
     def eligible(self, pre: StackedCodes) -> StackedCodes:
         """Return the pre-activations of each sample's element, -inf for the others."""
-        answers = pre.unflatten(-1, (self.order, -1))
+        answers = as_floats("pre", pre).unflatten(-1, (self.order, -1))
         largest = answers.detach().relu().topk(min(self.k, answers.shape[-1]), dim=-1).values
         pose = largest.square().sum(-1).argmax(-1)[..., None, None]
-        elements = torch.arange(self.order, device=pre.device)[:, None]
+        elements = torch.arange(self.order, device=answers.device)[:, None]
         return torch.where(elements == pose, answers, -torch.inf).flatten(-2)
 
 

@@ -33,6 +33,12 @@ class CrossMoments:
     total: Float[Tensor, " dim"]
     n: int
 
+    def __post_init__(self) -> None:
+        # A fit says what values that are not finite mean: activations that blew up.
+        as_axes("total", self.total, "dim", finite=False)
+        sizes = dict.fromkeys(("rows", "dim"), len(self.total))
+        as_axes("products", self.products, "group rows dim", sizes=sizes, finite=False)
+
     @property
     def variance(self) -> float:
         """Mean variance of a dimension, about the mean of the whole set."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from orbitlens.activations.harvest._outputs import row_per_input
 from orbitlens.checks import as_seed
+from orbitlens.data import Indexed, as_rows
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating, get_layer
 
@@ -27,7 +28,7 @@ class _LayerReachedError(BaseException):
 def layer_outputs(
     model: nn.Module,
     layers: Iterable[str],
-    inputs: Shaped[Tensor, "batch *axes"],
+    inputs: Shaped[Tensor, "batch *axes"] | Indexed,
     *,
     seed_forward: int | None = None,
 ) -> dict[str, Float[Tensor, "batch *_"]]:
@@ -58,6 +59,7 @@ def layer_outputs(
     modules = {name: get_layer(model, name) for name in layers}
     if not modules:
         raise no_layers()
+    inputs = as_rows(inputs)[:]
     with evaluating(model):
         return seeded(
             lambda batch: take_outputs(model, modules, batch, lambda _, output: output.clone()),
