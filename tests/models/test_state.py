@@ -1,6 +1,8 @@
 """A network is evaluated as it is, and left as it was."""
 
 import random
+import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -82,6 +84,40 @@ def test_what_is_no_network_is_refused_with_what_to_give(other: object, remedy: 
 def test_torchscript_is_refused_with_what_to_give() -> None:
     with pytest.raises(ValueError, match=r"TorchScript .*before torch\.jit"):
         check_network(torch.jit.script(nn.ReLU()))
+
+
+def test_lazy_layers_and_exported_networks_are_refused_with_what_to_give() -> None:
+    with pytest.raises(ValueError, match="2 tensors of lazy layers.*run the network once"):
+        check_network(nn.LazyLinear(2))
+    exported = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)).module()
+    with (
+        pytest.raises(ValueError, match=r"evaluation mode.*before torch\.export"),
+        evaluating(exported),
+    ):
+        pass
+
+
+def test_threads_look_into_one_network_one_after_the_other() -> None:
+    model, together, most = nn.Sequential(nn.Dropout(), nn.Linear(2, 2)).train(), 0, 0
+    seen: list[bool] = []
+
+    def look() -> None:
+        nonlocal together, most
+        with evaluating(model):
+            together += 1
+            most = max(most, together)
+            time.sleep(0.01)
+            seen.append(model.training)
+            together -= 1
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert seen == [False] * 4
+    assert model.training
 
 
 def test_a_training_that_is_interrupted_leaves_modes_and_gradients() -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,35 @@ def test_a_disk_that_fails_is_no_property_of_a_layer(
     monkeypatch.setattr(network, "measure_layer", true)
     found = measure_network(**small(), scratch=tmp_path / "kept", resume=True)
     assert set(found.skipped) == {"0"}
+
+
+def test_a_measurement_does_not_go_on_with_what_computes_something_else(tmp_path: Path) -> None:
+    def stopped(name: str) -> AbstractContextManager[Callable[..., None]]:
+        if name == "measure the layers":
+            raise KeyboardInterrupt
+        return nullcontext(lambda *_: None)
+
+    scratch = tmp_path / "kept"
+    with pytest.raises(KeyboardInterrupt):
+        measure_network(**small(), scratch=scratch, resume=True, stage=stopped)
+    other = small()
+    other["model"][2] = nn.ReLU()
+    with pytest.raises(ol.OrbitLensError, match="`resume`.*other outputs of input 0 at layer '2'"):
+        measure_network(**other, scratch=scratch, resume=True)
+    assert measure_network(**small(), scratch=scratch, resume=True).table
+
+
+def test_a_layer_with_sparse_outputs_is_skipped() -> None:
+    class Sparse(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.to_sparse()
+
+    class Dense(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.to_dense()
+
+    given = small()
+    given["model"] = nn.Sequential(*given["model"], Sparse(), Dense())
+    found = measure_network(**given)
+    assert "torch.float32, torch.sparse_coo" in found.skipped["3"]
+    assert [row["layer"] for row in found.table] == ["1", "2", "4"]

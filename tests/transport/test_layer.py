@@ -272,7 +272,7 @@ def test_a_pattern_that_does_not_depend_on_the_input_counts_for_nothing() -> Non
     rho = fit_transport(patterned, "spatial")
     assert rho.r2 == pytest.approx(1.0, abs=1e-3)
     noise = Pattern(0.0)
-    with pytest.warns(OrbitLensWarning, match="the same output for the first 3 inputs"):
+    with pytest.warns(OrbitLensWarning, match="the same output for . inputs"):
         drowned = maps_of(images, nn.Sequential(noise, nn.Dropout(0.0)))
     blurred = replace(drowned, array=maps_with_noise(drowned))
     assert measure_layer(blurred).verdict == "none"

@@ -23,6 +23,7 @@ from orbitlens.activations.harvest import (
     moved_batches,
     only_tensor,
     take_outputs,
+    telling_inputs,
     with_tensor,
 )
 from orbitlens.attribution._relative import Reduction, over_stabilisers, reduce_table
@@ -117,7 +118,12 @@ class Passage:
         self._check_sources(action)
         device = device_of(self.model, inputs)
         with self.evaluating():
-            few = make_ready(self.prepare, inputs[:3].clone().to(device), dtype_of(self.model))
+            dtype = dtype_of(self.model)
+
+            def ready(moved: Tensor) -> Tensor:
+                return make_ready(self.prepare, moved.to(device), dtype)
+
+            few = telling_inputs(inputs, ready, alone=batch_size == 1)
             trial = few[:1].clone()
             sites = {str(site.layer): site for site in (self.earlier, self.later)}
             layers = {name: get_layer(self.model, name) for name in sites}
@@ -130,9 +136,7 @@ class Passage:
                     [name],
                     few_moved(inputs, action),
                     action=action,
-                    ready=lambda moved: make_ready(
-                        self.prepare, moved.to(device), dtype_of(self.model)
-                    ),
+                    ready=ready,
                     layout=sites[name].layout,
                 )
                 readers[name] = Reader.of(sites[name], axes[name], output[name])

@@ -6,6 +6,7 @@ from itertools import chain
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from orbitlens.errors import OrbitLensError, unknown_name
 
@@ -16,7 +17,16 @@ _LISTED = 15
 def check_network(model: object, name: str = "`model`") -> nn.Module:
     """Return a network; refuse what is none, or has no numbers in it, or is in TorchScript."""
     network = _check_kind(model, name)
-    weights = chain(network.named_parameters(), network.named_buffers())
+    weights = list(chain(network.named_parameters(), network.named_buffers()))
+    lazy = [key for key, each in weights if is_lazy(each)]
+    if lazy:
+        raise OrbitLensError(
+            name,
+            expected="a network with its weights",
+            received=f"{len(lazy)} tensors of lazy layers, which have no numbers yet, such as "
+            f"{lazy[0]!r}",
+            remedy="run the network once, then train it or load its weights",
+        )
     unloaded = [key for key, each in weights if each.is_meta]
     if unloaded:
         raise OrbitLensError(

@@ -1,12 +1,18 @@
 """A network for the time of a call: in evaluation mode, by itself, and left as it was."""
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 from torch import nn
+
+from orbitlens.errors import OrbitLensError, one_line
+
+# Modes and hooks belong to the network, random numbers to the process: one thread at a time.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
@@ -16,9 +22,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Every submodule's mode and the state of the random numbers of torch, NumPy and Python are as
     before, however the block ends. Inside, the network computes in its own types: autocast is off,
     and compiled parts run without being compiled, because hooks do not reach into compiled code.
+    Another thread waits until the block has ended.
     """
     devices = _accelerators(model)
-    with ExitStack() as stack:
+    with _ONE_AT_A_TIME, ExitStack() as stack:
         stack.enter_context(keeping_modes(model))
         stack.enter_context(torch.random.fork_rng(devices))
         stack.callback(random.setstate, random.getstate())
@@ -30,8 +37,20 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             stack.enter_context(torch.autocast(kind, enabled=False))
         if _is_compiled(model):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        model.eval()
+        _evaluate(model)
         yield
+
+
+def _evaluate(model: nn.Module) -> None:
+    try:
+        model.eval()
+    except NotImplementedError as error:  # such as the modules of torch.export
+        raise OrbitLensError(
+            "`model`",
+            expected="a network that can be put into evaluation mode",
+            received=f"{type(model).__name__}, which says: {one_line(error)}",
+            remedy="give the network that was exported, before torch.export",
+        ) from error
 
 
 @contextmanager

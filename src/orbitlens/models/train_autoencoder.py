@@ -134,7 +134,7 @@ def _moved(
     moved = torch.empty_like(batch)
     for element in elements.unique().tolist():
         rows = (elements == element).nonzero().flatten().to(batch.device)
-        moved[rows] = action.apply(batch[rows], element)
+        moved[rows] = action.moved(batch[rows], element)
     return moved
 
 

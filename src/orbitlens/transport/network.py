@@ -21,12 +21,12 @@ from orbitlens.activations import (
     open_store,
     split_samples,
 )
-from orbitlens.activations.harvest import dtype_of, make_ready
+from orbitlens.activations.harvest import dtype_of, make_ready, rounding
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
 from orbitlens.checks import as_count
 from orbitlens.data import Indexed, Inputs, LazyInputs, as_rows
 from orbitlens.errors import DamageError, OrbitLensError
-from orbitlens.files import one_line_errors
+from orbitlens.files import as_path, one_line_errors
 from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.models import Prepare, as_they_are, check_network, name_of_layer
@@ -39,6 +39,7 @@ _Stage = Callable[[str], AbstractContextManager[_Tick]]
 _LIE_INPUTS = 64
 _FEWEST = 50
 _STORES = "layers"
+_ELEMENTS = 2  # of the group, on which outputs are compared
 _BATCH = 64  # moved inputs; few, so that progress shows often
 
 
@@ -181,6 +182,10 @@ def measure_network(
         record = kept.once("harvest", harvest)
         taken = {layer: TakenLayer(**part, basis=None) for layer, part in record["taken"].items()}
         stores = {layer: folder / _STORES / store for layer, store in record["stores"].items()}
+        if resume:
+            few = action.orbit(inputs[:1].clone())[0, :_ELEMENTS]
+            forward = _forward(model, taken, prepare or as_they_are, seed_forward)
+            _check_same_outputs(kept, lambda: _traces(forward(few)), rounding(model, few))
         with show("measure the layers") as tick:
             measured, failed = _measure(stores, kept, named is None, seed, tick)
         lie: dict[str, Mapping[str, float]] = {}
@@ -205,9 +210,38 @@ def measure_network(
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
 
 
+def _traces(outputs: Mapping[str, Tensor]) -> dict[str, list[list[float]]]:
+    """Return two numbers for each row of each output: its size, and a sum with fixed weights."""
+    rows = {layer: output.flatten(1).double() for layer, output in outputs.items()}
+    weights = {layer: torch.arange(each.shape[1]).double().cos() for layer, each in rows.items()}
+    return {
+        layer: torch.stack([each.norm(dim=1), each @ weights[layer]], 1).tolist()
+        for layer, each in rows.items()
+    }
+
+
+def _check_same_outputs(
+    kept: Kept, traces: Callable[[], dict[str, list[list[float]]]], most: float
+) -> None:
+    """Check that network, action and preparation, whatever their names, give the same outputs."""
+    before, now = kept.once("outputs", traces), traces()
+    for layer, rows in now.items():
+        size, _ = first = torch.tensor(rows).unbind(1)
+        difference = (torch.stack(first, 1) - torch.tensor(before[layer])).abs().amax(1)
+        if bool((difference > most * size).any()):
+            raise OrbitLensError(
+                "`resume`",
+                expected="the network, action and `prepare` of the measurement that is there",
+                received=f"other outputs of input 0 at layer {layer!r}",
+                remedy="give the same ones, or another folder",
+            )
+
+
 @contextmanager
 def _place(scratch: Path | str | None, resume: bool) -> Iterator[Path]:
     """Give a temporary folder, or the one that is kept."""
+    if scratch is not None:
+        scratch = as_path("scratch", scratch)
     if not resume:
         with one_line_errors(scratch or tempfile.gettempdir()):
             folder = tempfile.mkdtemp(prefix=".layers.partial", dir=scratch)
@@ -223,11 +257,13 @@ def _place(scratch: Path | str | None, resume: bool) -> Iterator[Path]:
             received="none",
             remedy="name the folder in which the figures are kept until the end",
         )
+    with one_line_errors(scratch):
+        scratch.exists()  # raises where the name is too long
     try:
-        yield Path(scratch)
+        yield scratch
     finally:
         with suppress(OSError):
-            Path(scratch).rmdir()  # nothing was kept
+            scratch.rmdir()  # nothing was kept
 
 
 def _origin(

@@ -91,7 +91,7 @@ def test_random_numbers_without_an_effect_are_doubtful() -> None:
 
 
 def test_a_layer_that_ignores_its_input_is_doubtful() -> None:
-    with pytest.warns(OrbitLensWarning, match="'code': the same output for the first 3 inputs"):
+    with pytest.warns(OrbitLensWarning, match="'code': the same output for . inputs"):
         orbits(lambda h: torch.ones_like(h))
 
 
@@ -118,3 +118,65 @@ def test_copies_among_inputs_are_counted() -> None:
     for inputs in (pictures, list(pictures)):
         with pytest.warns(OrbitLensWarning, match="10 of 20 are copies of others, and"):
             harvest(Net(torch.tanh), layer="code", inputs=inputs, action=C4)
+
+
+def brightest_decides(h: Tensor) -> Tensor:
+    return h / h.abs().max().clamp(min=10)
+
+
+@pytest.mark.parametrize("bright", [3, 5], ids=["in the middle", "at the end"])
+def test_an_input_unlike_the_others_shows_that_a_batch_is_mixed(bright: int) -> None:
+    pictures = PICTURES.clone()
+    pictures[bright] *= 100
+    with pytest.raises(OrbitLensError, match=r"'code'.*alone and in a batch.*batch_size=1"):
+        harvest(Net(brightest_decides), layer="code", inputs=pictures, action=C4)
+
+
+def test_a_dark_input_beside_a_bright_one_shows_that_a_range_is_shared() -> None:
+    # As dynamically quantised layers do, whose range of numbers is that of the batch.
+    def in_steps(h: Tensor) -> Tensor:
+        step = h.abs().max() / 127
+        return (h / step).round() * step
+
+    dark = PICTURES * torch.tensor([1, 1, 1, 1e-3, 1, 1]).reshape(6, 1, 1, 1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Identity())
+    model[2].forward = in_steps
+    with pytest.raises(OrbitLensError, match=r"'2'.*alone and in a batch"):
+        harvest(model, layer="2", inputs=dark, action=C4)
+
+
+def test_a_network_that_changes_late_is_refused_at_the_end() -> None:
+    calls: list[int] = []
+
+    def late(h: Tensor) -> Tensor:
+        calls.append(1)
+        return h if len(calls) < 30 else 2 * h
+
+    many = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(OrbitLensError, match="'code'.*from one pass to the next"):
+        harvest(Net(late), layer="code", inputs=many, action=C4, batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda x: (x - x.mean()) / x.std(), r"`prepare`.*alone and among others.*fixed numbers"),
+        (lambda x: x.flip(0), "`prepare`.*alone and among others"),
+        (lambda x: x[:1], r"`prepare`.*shape \[1, 1, 8, 8\] for 3 inputs"),
+        (lambda x: x.mean(), r"`prepare`.*shape \[\]"),
+    ],
+)
+def test_inputs_are_made_ready_one_by_one_whatever_their_batch(
+    prepare: Callable[[Tensor], Tensor], message: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=message):
+        orbits(lambda h: h, prepare=prepare)
+
+
+def test_an_input_alone_may_be_measured_by_its_own_mean() -> None:
+    def own(x: Tensor) -> Tensor:
+        return x - x.mean()
+
+    found = orbits(lambda h: h, prepare=own, batch_size=1)
+    truth = Net(lambda h: h)(PICTURES - PICTURES.mean((1, 2, 3), keepdim=True))
+    torch.testing.assert_close(found[:, 0], truth)

@@ -13,6 +13,10 @@ C4 = images(cyclic(4))
 PICTURES = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+def nested() -> Tensor:
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+
+
 @pytest.mark.parametrize(
     ("batch_size", "lengths"),
     [(8, [[8], [4]]), (7, [[4], [4], [4]]), (3, [[3, 1]] * 3), (100, [[12]])],
@@ -34,6 +38,9 @@ def test_batches_of_a_part_of_the_inputs() -> None:
     [
         (PICTURES[:0], 256, "`inputs`: expected at least one, received none"),
         (PICTURES, 0, "`batch_size`: expected at least 1, received 0"),
+        (PICTURES.to(torch.float8_e4m3fn), 256, "numbers of 16 bits or more.*float8.*float()"),
+        (PICTURES.to_sparse(), 256, "a dense tensor.*layout torch.sparse_coo"),
+        (nested(), 256, "a dense tensor.*nested tensors.*to_padded_tensor"),
     ],
 )
 def test_inputs_that_cannot_be_moved_are_refused(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orbitlens.actions import images
+from orbitlens.actions import Action, images
 from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic, dihedral
@@ -212,3 +212,41 @@ def test_a_killed_harvest_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert files(out) == files(tmp_path / "whole")
     assert [entry.name for entry in out.parent.iterdir()] == ["acts"]
     assert open_store(out).n == 300
+
+
+def shifted(by: float) -> Callable[[Tensor], Tensor]:
+    return lambda moved: moved + by
+
+
+def moving(back: bool) -> Action:
+    def turn(pictures: Tensor, g: int) -> Tensor:
+        return torch.rot90(pictures, g if back else -g, (-2, -1))
+
+    return Action("mine", cyclic(4), turn, lambda _: None)
+
+
+def with_gelu() -> nn.Sequential:
+    return nn.Sequential(*network()[:2], nn.GELU())
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"prepare": shifted(0.0)}, {"prepare": shifted(1.0)}),
+        ({"action": moving(True)}, {"action": moving(False)}),
+        ({}, {"model": with_gelu()}),
+    ],
+    ids=["two functions of one name", "two actions of one name", "the same weights"],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_computes_something_else_under_the_same_name_is_refused(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], whole: bool
+) -> None:
+    out = tmp_path / "acts.zarr"
+    if whole:
+        run(out, **before)
+    else:
+        interrupted(out, 100, KeyboardInterrupt(), resume=True, **before)
+    with pytest.raises(OrbitLensError, match=r"`resume`.*input 0 at layer '2' that differ by"):
+        run(out, resume=True, **now)
+    run(out, resume=True, **before)

@@ -15,13 +15,15 @@ with_tensor        an output with this tensor replaced
 check_inputs       refuse inputs that the group cannot move
 find_axes          the layouts of the outputs of layers, from a few_moved inputs
 moved_batches      whole orbits of inputs, in batches
+telling_inputs     a few inputs that show whether a network mixes inputs, made ready
 make_ready         apply the user's `prepare` to inputs
 device_of          the device of a network; dtype_of, the type of its numbers
 check_function     refuse a network that is no function of its input
+rounding           how far batches of other sizes may differ
 """
 
 from orbitlens.activations.harvest._find_layers import few_moved, find_axes
-from orbitlens.activations.harvest._function import check_function, dtype_of
+from orbitlens.activations.harvest._function import check_function, dtype_of, rounding
 from orbitlens.activations.harvest._hooks import (
     check_called_once,
     layer_outputs,
@@ -32,6 +34,7 @@ from orbitlens.activations.harvest._inputs import (
     device_of,
     make_ready,
     moved_batches,
+    telling_inputs,
 )
 from orbitlens.activations.harvest._outputs import kind_of, only_tensor, with_tensor
 from orbitlens.activations.harvest._positions import POSITIONS
@@ -58,6 +61,8 @@ __all__ = [
     "make_ready",
     "moved_batches",
     "only_tensor",
+    "rounding",
     "take_outputs",
+    "telling_inputs",
     "with_tensor",
 ]

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from orbitlens.activations.harvest._inputs import warn_of_copies
+from orbitlens.activations.harvest._function import rounding
+from orbitlens.activations.harvest._inputs import relative_difference, warn_of_copies
 from orbitlens.activations.harvest._job import Blocks, Job, orbit_blocks
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.harvest._reduction import find_bases, restore_bases, save_basis
@@ -27,6 +29,7 @@ from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._write_store import (
     ShardWriter,
     begin,
+    first_orbit,
     in_shards,
     open_written,
     part_errors,
@@ -61,11 +64,12 @@ def fill_stores(
         job = replace(job, labels=labels)
     with evaluating(job.model):
         job = replace(job, layouts=look(job))
-        job.check_function()
-        return _fill_stores(job)
+        return _fill_stores(job, job.check_function())
 
 
-def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
+def _fill_stores(
+    job: Job, check_unchanged: Callable[[], None]
+) -> tuple[Stores, Mapping[str, Layout]]:
     target, attributes = job.target, job.attributes()
     warn_of_copies(job.inputs)
     if job.resume and target is not None and _is_complete(target):
@@ -74,7 +78,12 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
         stores = {layer: open_store(inside(target, name)) for layer, name in job.names.items()}
         for layer, store in stores.items():
             store.require(layer=layer)
-        return stores, restore_bases(job, target).layouts
+        job = restore_bases(job, target)
+        roots = {layer: open_root(inside(target, name)) for layer, name in job.names.items()}
+        _check_same_numbers(
+            job, {layer: first_orbit(root, job.dtype) for layer, root in roots.items()}
+        )
+        return stores, job.layouts
     memory = nullcontext(Claim(None, None))
     with memory if target is None else claim_place(target, resume=job.resume) as claim:
         job = _named_as(job, claim.address) if claim.found else job
@@ -84,7 +93,7 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
         threads = begin(claim, record).get("threads")
         # As many as the harvest began with: other sums would round otherwise.
         with _threads(threads):
-            known: Mapping[str, torch.Tensor] = {}
+            known: Mapping[str, Tensor] = {}
             if (most := job.max_dim) is not None:
                 with part_errors(claim):
                     job = restore_bases(job, claim.address) if claim.found else job
@@ -103,11 +112,37 @@ def _fill_stores(job: Job) -> tuple[Stores, Mapping[str, Layout]]:
                     if layer not in known:
                         save_basis(writer.roots[layer], job.layouts[layer])
             writer.drop_incomplete()
+            _check_same_numbers(job, writer.first_orbits())
             _write_missing(writer, job, threads)
+            check_unchanged()
         roots = writer.finish()
     addresses = {layer: inside(target, name) for layer, name in job.names.items()}
     stores = {layer: open_written(root, addresses[layer]) for layer, root in roots.items()}
     return stores, job.layouts
+
+
+def _check_same_numbers(job: Job, stored: Mapping[str, Tensor]) -> None:
+    """Check that network, action and preparation are those that an earlier run had.
+
+    Their names and weights may be the same although they compute something else: so the first orbit
+    is computed again, and compared with the stored one.
+    """
+    if not stored:
+        return
+    together = next(job.batches(0, 1))
+    (now,) = orbit_blocks(job.model, job.layouts, [together], job.order, 0, job.seed_forward)
+    # Batches of another size round otherwise, and so do the numbers on disk.
+    most = rounding(job.model, together[0]) + torch.finfo(getattr(torch, job.dtype)).eps
+    for layer, orbit in stored.items():
+        difference = relative_difference(torch.from_numpy(now[layer]).reshape_as(orbit), orbit)
+        if difference > most:
+            raise OrbitLensError(
+                "`resume`",
+                expected="the network, action and `prepare` of the harvest that is there",
+                received=f"activations of input 0 at layer {layer!r} that differ by "
+                f"{difference:.2g} of their size",
+                remedy="give the same ones, or another `out`",
+            )
 
 
 def _named_as(job: Job, address: Path | str | None) -> Job:

@@ -127,7 +127,7 @@ def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
         return f"{calls} calls in a forward pass"
     tensor = only_tensor(output)
     if tensor is None:
-        return f"no single floating point tensor, but {kind_of(output)}"
+        return f"no single dense floating point tensor, but {kind_of(output)}"
     shape = list(tensor.shape)
     if not shape or shape[0] != inputs[0]:
         return f"no row per input, but shape {shape} for {inputs[0]} inputs"

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from orbitlens.activations.harvest._inputs import relative_difference
 from orbitlens.errors import OrbitLensError, warn
 
-SHOWN = 3  # inputs
 _PASSES, _PASSES_IF_DRAWN = 2, 8  # further passes of one input: some networks draw rarely
 _Run = Callable[[Tensor], Mapping[str, Tensor]]
 # Relative differences that are rounding, of the same batch again and of a batch of another size.
@@ -46,20 +46,23 @@ def check_function(
     first = _copied(run(ready))
     draws = _random_state() != before
     single = _copied(run(ready[:1]))
-    again_most, alone_most = _tolerances(model, ready)
+    again_most, alone_most = _rounding_again(model, ready), rounding(model, ready)
 
     def compare(other: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
         for layer, output in own.items():
-            if (found := _difference(other[layer], output)) > again_most:
+            if (found := relative_difference(other[layer], output)) > again_most:
                 raise _not_repeated(layer, found, draws, seeded)
 
     compare(run(ready), first)
     for _ in range(_PASSES_IF_DRAWN if draws and not seeded else _PASSES):
         compare(run(ready[:1]), single)
     if not alone and len(ready) > 1:
-        for layer, output in first.items():
-            if (found := _difference(single[layer], output[:1])) > alone_most:
-                raise _not_alone(layer, found)
+        for number, row in enumerate(ready.split(1)):
+            outputs = single if number == 0 else run(row)
+            for layer, output in first.items():
+                found = relative_difference(outputs[layer], output[number : number + 1])
+                if found > alone_most:
+                    raise _not_alone(layer, found)
     if draws and not seeded:
         warn(
             "the network",
@@ -88,24 +91,28 @@ def _random_state() -> tuple[object, ...]:
     return bytes(torch.get_rng_state().numpy()), *own, random.getstate()
 
 
-def _tolerances(model: nn.Module, ready: Tensor) -> tuple[float, float]:
-    eps = torch.finfo(dtype_of(model) or torch.float32).eps
-    accelerated = ready.device.type != "cpu"
-    again = max(_ACCELERATED_AGAIN if accelerated else _AGAIN, 4 * eps)
-    return again, max(_ACCELERATED_ALONE if accelerated else _ALONE, 16 * eps)
+def rounding(model: nn.Module, ready: Tensor) -> float:
+    """Return the largest relative difference that batches of other sizes explain."""
+    return max(_ALONE if ready.device.type == "cpu" else _ACCELERATED_ALONE, 16 * _eps(model))
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
-    """Return ||one - other|| / ||other||; infinity for other shapes, 0 where both are not finite.
+def _rounding_again(model: nn.Module, ready: Tensor) -> float:
+    """Return the largest relative difference of the same batch that is rounding."""
+    return max(_AGAIN if ready.device.type == "cpu" else _ACCELERATED_AGAIN, 4 * _eps(model))
 
-    What is not finite is an error of its own.
-    """
-    if one.shape != other.shape:
-        return float("inf")
-    size, difference = (float(torch.linalg.vector_norm(each)) for each in (other, one - other))
-    if not (size < float("inf") and difference < float("inf")):
-        return 0.0
-    return difference / size if size > 0 else float(difference > 0)
+
+def _eps(model: nn.Module) -> float:
+    return torch.finfo(dtype_of(model) or torch.float32).eps
+
+
+def check_unchanged(
+    model: nn.Module, run: _Run, ready: Shaped[Tensor, "batch *axes"], before: Mapping[str, Tensor]
+) -> None:
+    """Refuse a network that, after many passes, gives the same inputs other outputs than before."""
+    most = _rounding_again(model, ready)
+    for layer, output in run(ready).items():
+        if (found := relative_difference(output, before[layer])) > most:
+            raise _not_repeated(layer, found, draws=False, seeded=False)
 
 
 def warn_of_constants(outputs: Mapping[str, Tensor], ready: Tensor) -> None:
@@ -115,13 +122,14 @@ def warn_of_constants(outputs: Mapping[str, Tensor], ready: Tensor) -> None:
     same = [
         layer
         for layer, output in outputs.items()
-        if _difference(output, output[:1].expand_as(output)) <= _CONSTANT
+        if bool(output.isfinite().all())
+        and relative_difference(output, output[:1].expand_as(output)) <= _CONSTANT
     ]
     if same:
         others = f" and {len(same) - 1} other layers" if len(same) > 1 else ""
         warn(
             f"layer {same[0]!r}{others}",
-            found=f"the same output for the first {len(ready)} inputs, which differ",
+            found=f"the same output for {len(ready)} inputs, which differ",
             remedy="figures of a constant mean nothing; check the inputs and how they are made "
             "ready, or choose another layer",
         )

@@ -1,6 +1,6 @@
 """Inputs of a network: checked at the door, made ready for it, moved by the group in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Shaped
@@ -16,6 +16,9 @@ from orbitlens.models import Prepare
 Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
 _TRIED = 2  # inputs on which the action is tried
 _CHECKED = 1024  # inputs at a time
+_MEASURED = 64  # inputs at a time, of which a copy is made
+_SHOWN = 3
+_ROUNDING = 1e-3  # of an input that is made ready alone and with others
 
 
 def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
@@ -24,6 +27,8 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
     Lazy inputs are checked for NaN and infinity as they are read.
     """
     check_action(action)
+    if isinstance(inputs, Tensor):
+        _check_dense(inputs)
     if inputs.ndim == 0 or len(inputs) == 0:
         raise OrbitLensError(
             "`inputs`", expected="at least one", received="none", remedy="give inputs to look at"
@@ -46,12 +51,15 @@ def make_ready(
 ) -> Tensor:
     """Return a batch as `prepare` makes it ready, in the type of the network.
 
-    Whole numbers, such as those of tokens, stay what they are. Anything but a tensor is an error.
+    Whole numbers, such as those of tokens, stay what they are. Anything but a tensor with a row for
+    each input is an error.
     """
     try:
         ready = inputs if prepare is None else prepare(inputs)
         if not isinstance(ready, Tensor):
             raise TypeError(f"it returned {type(ready).__name__}, not a tensor")
+        if ready.ndim == 0 or len(ready) != len(inputs):
+            raise ValueError(f"it returned shape {list(ready.shape)} for {len(inputs)} inputs")
     except OrbitLensError:
         raise
     except Exception as error:
@@ -64,15 +72,61 @@ def make_ready(
     return ready.to(dtype) if dtype is not None and ready.is_floating_point() else ready
 
 
-def check_prepares_the_same(ready: Tensor, again: Tensor) -> None:
-    """Check that the same inputs were made ready twice in the same way."""
-    if ready.shape != again.shape or not torch.equal(ready, again):
+def telling_inputs(
+    inputs: Rows, ready: Callable[[Tensor], Tensor], *, alone: bool
+) -> Shaped[Tensor, "few *ready_axes"]:
+    """Return a few inputs, made ready, that tell whether a network is a function of its input.
+
+    They are the first ones, the last one, and of a tensor those of the largest and the smallest
+    values: a network that mixes inputs shows it most with these. What makes them ready must be a
+    function of each of them, too. `alone` says that inputs come one by one.
+    """
+    few = inputs[_telling(inputs)].clone()
+    found = ready(few)
+    again = ready(few)
+    if found.shape != again.shape or not torch.equal(found, again):
         raise OrbitLensError(
             "`prepare`",
             expected="the same result for the same inputs",
             received="another one the second time",
             remedy="leave random steps, such as augmentations, out of it",
         )
+    for own, row in zip(found, few.split(1), strict=True):
+        difference = 0.0 if alone else relative_difference(ready(row)[0], own)
+        if difference > _ROUNDING:
+            raise OrbitLensError(
+                "`prepare`",
+                expected="the same result for an input alone and among others",
+                received=f"results that differ by {difference:.2g} of their size",
+                remedy="let it use no figures of the batch: take mean and deviation of each input, "
+                "or those of the training data as fixed numbers",
+            )
+    return found
+
+
+def _telling(inputs: Rows) -> list[int]:
+    extreme: list[int] = []
+    if isinstance(inputs, Tensor):
+        parts = [rows.flatten(1) for rows in inputs.detach().split(_MEASURED)]
+        wide = torch.complex64 if inputs.is_complex() else torch.float32
+        sizes = torch.cat([part.to(wide).abs().amax(1) for part in parts if part.shape[1]] or [])
+        extreme = [int(sizes.argmax()), int(sizes.argmin())]
+    return sorted({*range(min(_SHOWN, len(inputs))), len(inputs) - 1, *extreme})
+
+
+def relative_difference(one: Tensor, other: Tensor) -> float:
+    """Return ||one - other|| / ||other||; infinity for other shapes, 0 where both are not finite.
+
+    What is not finite is an error of its own.
+    """
+    if one.shape != other.shape:
+        return float("inf")
+    if not (other.is_floating_point() or other.is_complex()):
+        one, other = one.double(), other.double()
+    size, difference = (float(torch.linalg.vector_norm(each)) for each in (other, one - other))
+    if not (size < float("inf") and difference < float("inf")):
+        return 0.0
+    return difference / size if size > 0 else float(difference > 0)
 
 
 def moved_batches(
@@ -115,14 +169,27 @@ def warn_of_copies(inputs: Rows) -> None:
     )
 
 
-def _check_numbers(inputs: Tensor) -> None:
-    if inputs.layout != torch.strided or inputs.is_quantized or inputs.is_meta:
+def _check_dense(inputs: Tensor) -> None:
+    nested, layout = inputs.is_nested, inputs.layout
+    if nested or layout != torch.strided or inputs.is_quantized or inputs.is_meta:
+        kind = "nested tensors" if nested else f"layout {layout}"
         raise OrbitLensError(
             "`inputs`",
             expected="a dense tensor with its numbers",
-            received=f"{inputs.dtype} with layout {inputs.layout} on {inputs.device}",
-            remedy="convert them first, for example with to_dense() or dequantize()",
+            received=f"{inputs.dtype} with {kind} on {inputs.device}",
+            remedy="convert them first, for example with to_dense(), dequantize() or "
+            "to_padded_tensor()",
         )
+    if inputs.is_floating_point() and inputs.element_size() == 1:
+        raise OrbitLensError(
+            "`inputs`",
+            expected="numbers of 16 bits or more",
+            received=str(inputs.dtype),
+            remedy="convert them first, with float()",
+        )
+
+
+def _check_numbers(inputs: Tensor) -> None:
     if not (inputs.is_floating_point() or inputs.is_complex()):
         return
     for number, rows in enumerate(inputs.detach().split(_CHECKED)):

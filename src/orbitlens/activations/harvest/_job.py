@@ -1,7 +1,8 @@
 """A harvest as one record: what a user asked for, and the passes through the network."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._function import (
-    SHOWN,
     check_function,
+    check_unchanged,
     dtype_of,
     warn_of_constants,
 )
@@ -21,10 +22,10 @@ from orbitlens.activations.harvest._hooks import seeded, take_outputs
 from orbitlens.activations.harvest._inputs import (
     Batches,
     check_inputs,
-    check_prepares_the_same,
     device_of,
     make_ready,
     moved_batches,
+    telling_inputs,
 )
 from orbitlens.activations.harvest._positions import Layout
 from orbitlens.activations.store._claim import check_free
@@ -33,7 +34,7 @@ from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
 from orbitlens.checks import as_count
 from orbitlens.data import Inputs, Rows
-from orbitlens.errors import OrbitLensError, out_of_range, warn
+from orbitlens.errors import OrbitLensError, warn
 from orbitlens.models import Prepare, as_they_are, check_network, get_layer
 from orbitlens.typing import Progress
 
@@ -90,8 +91,7 @@ class Job:
         check_network(self.model)
         if self.seed_forward is not None:
             as_count("seed_forward", self.seed_forward, least=0, most=2**63 - 1)
-        if self.workers < 1:
-            raise out_of_range("workers", "at least 1", self.workers)
+        as_count("workers", self.workers)
         in_memory = self.target is None or str(self.target).startswith("memory://")
         if self.workers > 1 and in_memory:
             raise OrbitLensError(
@@ -105,21 +105,23 @@ class Job:
             check_free(self.target)
         check_inputs(self.inputs, self.action, self.batch_size)
 
-    def check_function(self) -> None:
-        """Check that the network, once its layers are known, is a function of its input."""
-        few = self.inputs[:SHOWN].clone()
-        ready = self.ready(few)
-        if self.prepare is not None:
-            check_prepares_the_same(ready, self.ready(few))
+    def check_function(self) -> Callable[[], None]:
+        """Check that the network, once its layers are known, is a function of its input.
+
+        Returns the check that it still is the same function.
+        """
+        alone = self.batch_size == 1
+        ready = telling_inputs(self.inputs, self.ready, alone=alone)
         outputs = check_function(
             self.model,
             self.run,
             ready,
             seeded=self.seed_forward is not None,
-            alone=self.batch_size == 1 or self.seed_forward is not None,
+            alone=alone or self.seed_forward is not None,
         )
         warn_of_constants(outputs, ready)
         self._warn_of_chosen_tokens()
+        return partial(check_unchanged, self.model, self.run, ready, outputs)
 
     def _warn_of_chosen_tokens(self) -> None:
         if self.seed_forward is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,7 +26,7 @@ def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
         tensors = [part for part in parts if isinstance(part, Tensor)]
         if len(tensors) == 1 and parts[0] is tensors[0]:
             output = tensors[0]
-    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+    return output if isinstance(output, Tensor) and _is_usable(output) else None
 
 
 def with_tensor(output: Any, tensor: Float[Tensor, "..."], name: str) -> Any:
@@ -54,7 +55,10 @@ def with_tensor(output: Any, tensor: Float[Tensor, "..."], name: str) -> Any:
 
 def kind_of(output: Any) -> str:
     """Return the type of a layer's output in words."""
-    kind = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
+    kind = type(output).__name__
+    if isinstance(output, Tensor):
+        kind = str(output.dtype) + (", nested" if output.is_nested else "")
+        kind += "" if output.layout == torch.strided else f", {output.layout}"
     parts = _parts(output)
     if parts is not None:
         kind += f" of ({', '.join(type(part).__name__ for part in parts)})"
@@ -67,8 +71,8 @@ def row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *re
     if tensor is None:
         raise OrbitLensError(
             f"layer {name!r} whose output is not a tensor",
-            expected="one floating point tensor, alone or the only one of a tuple, list, mapping "
-            "or record and its first entry",
+            expected="one dense floating point tensor, alone or the only one of a tuple, list, "
+            "mapping or record and its first entry",
             received=kind_of(output),
             remedy="choose one of its submodules, or a layer after it",
         )
@@ -80,6 +84,11 @@ def row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *re
             remedy="choose a layer that keeps the batch as its first axis",
         )
     return tensor
+
+
+def _is_usable(output: Tensor) -> bool:
+    dense = output.layout == torch.strided and not output.is_nested
+    return output.is_floating_point() and dense
 
 
 def _parts(output: Any) -> list[Any] | None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
+import torch
 import zarr
 from jaxtyping import Float32, Int
+from torch import Tensor
 from zarr.codecs import Crc32cCodec
 
 from orbitlens.activations.store._address import address_errors, address_of, inside, zarr_store
@@ -24,6 +26,7 @@ from orbitlens.activations.store._on_disk import (
     chunk_samples,
     drop_shards,
     fill_value,
+    from_disk,
     incomplete_shards,
     plan_shards,
     shards_of,
@@ -148,6 +151,15 @@ class ShardWriter:
             there = set.intersection(*stored)
         return [shard for shard in everything if shard not in there]
 
+    def first_orbits(self) -> dict[str, Float32[Tensor, "1 group *rest"]]:
+        """Return the orbit of the first sample in every layer, if an earlier run wrote it."""
+        if 0 in self.missing():
+            return {}
+        with part_errors(self.claim):
+            return {
+                layer: first_orbit(root, self._dtypes[layer]) for layer, root in self.roots.items()
+            }
+
     def write(self, shard: int, block: Block) -> None:
         """Write a shard of every layer."""
         for layer, arrays in self.arrays.items():
@@ -163,6 +175,11 @@ class ShardWriter:
                 whole = zarr.open_group(zarr_store(self.claim.address), mode="r+", zarr_format=3)
                 whole.attrs["complete"] = True
         return self.roots
+
+
+def first_orbit(root: zarr.Group, dtype: str) -> Float32[Tensor, "1 group *rest"]:
+    """Return the orbit of the first sample as the network put it out: positions not aligned."""
+    return torch.from_numpy(from_disk(np.asarray(array_of(root)[:1]), dtype))
 
 
 class Arrays(NamedTuple):
