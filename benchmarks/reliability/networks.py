@@ -5,6 +5,7 @@ python benchmarks/reliability/networks.py
 
 import random
 import sys
+import tempfile
 from collections import OrderedDict, UserDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -127,6 +128,44 @@ def _noise_after_the_layer() -> bool:
     return _repeats(nn.Sequential(*model, _Net(lambda h: torch.randn_like(h))), layer="1")
 
 
+def _shared_range() -> bool:
+    bright = torch.cat([X, 100 * X[:1]])
+    model = _Net(lambda h: (h / h.abs().max() * 127).round())
+    whole = ol.harvest(model, layer="code", inputs=bright, action=C4).orbits()
+    return torch.allclose(whole[: len(X)], _orbits(model, batch_size=1), atol=1)
+
+
+def _changing_late() -> bool:
+    calls: list[int] = []
+
+    def change(h: Tensor) -> Tensor:
+        calls.append(1)
+        return h if len(calls) < 25 else 2 * h
+
+    return _repeats(_Net(change), batch_size=4)
+
+
+def _preparation_of_a_batch() -> bool:
+    def prepare(x: Tensor) -> Tensor:
+        return x - x.mean()
+
+    return torch.allclose(
+        _orbits(_Net(torch.tanh), prepare=prepare),
+        _orbits(_Net(torch.tanh), prepare=prepare, batch_size=1),
+    )
+
+
+def _resumed_by_another() -> bool:
+    def scaled(by: float) -> Callable[[Tensor], Tensor]:
+        return lambda x: by * x
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = {"out": f"{folder}/acts.zarr", "resume": True}
+        _orbits(_Net(torch.tanh), prepare=scaled(1.0), **place)
+        found = _orbits(_Net(torch.tanh), prepare=scaled(2.0), **place)
+    return torch.allclose(found, _orbits(_Net(torch.tanh), prepare=scaled(2.0)))
+
+
 FUNCTION = {
     "dropout without `training=`": _always_dropping,
     "noise of a thousandth": _faint_noise,
@@ -137,6 +176,10 @@ FUNCTION = {
     "ranks within the batch": _ranks_in_the_batch,
     "a running state outside the buffers": _remembering_the_last_batch,
     "a preparation that adds noise": _random_preparation,
+    "a range that one bright input sets": _shared_range,
+    "a network that changes after many passes": _changing_late,
+    "a preparation by the mean of the batch": _preparation_of_a_batch,
+    "another function of that name, resumed": _resumed_by_another,
     "a sampler with seed_forward": _a_seeded_sampler_is_a_function,
     "noise after the layer": _noise_after_the_layer,
 }

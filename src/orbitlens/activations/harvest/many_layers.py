@@ -123,7 +123,8 @@ def harvest_layers(
             one.
         resume: Continue an interrupted harvest of the same settings, as in `harvest`: to the same
             bits, with the directions that it found.
-        prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        prepare: Makes moved inputs ready for the network, each one for itself; by default they are
+            given as they are.
         seed_forward: Seed for networks that draw random numbers: every input goes through the
             network by itself and meets the same ones. None (the default) refuses such networks.
         name: Recorded name of the network; by default its class.

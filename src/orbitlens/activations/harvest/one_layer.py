@@ -75,7 +75,8 @@ def harvest(
         resume: Continue an interrupted harvest of the same settings, begin if there is none, and
             open the store if it is complete. An interruption or an error then leaves the finished
             shards; without `resume` (the default) only a kill does.
-        prepare: Makes moved inputs ready for the network; by default they are given as they are.
+        prepare: Makes moved inputs ready for the network, each one for itself; by default they are
+            given as they are.
         seed_forward: Seed for networks that draw random numbers: every input goes through the
             network by itself and meets the same ones. None (the default) refuses such networks.
         name: Recorded name of the network; by default its class.
