@@ -24,6 +24,7 @@ from orbitlens.errors import DamageError, OrbitLensError, one_line
 __all__ = [
     "TO_READ",
     "alone_in",
+    "as_path",
     "cache_folder",
     "check_regular",
     "digest_of",
@@ -43,11 +44,30 @@ TO_READ, _TO_WRITE = "a place that can be read", "a place that can be written"
 _CHECKSUM = "checksum"
 
 
+def as_path(name: str, value: object) -> Path:
+    """Return the absolute path of a file or folder, which stays the same where the process goes."""
+    try:
+        path = Path(value)  # type: ignore[arg-type]
+        os.fsencode(path)
+        if "\0" in str(path):
+            raise ValueError
+    except (TypeError, ValueError):  # also of characters that no name can have
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="the path of a file or folder, as text or a pathlib.Path",
+            received=repr(value) if isinstance(value, str) else type(value).__name__,
+            remedy="give a name that the system can hold",
+        ) from None
+    return path.absolute()
+
+
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `path`, a new one, if the block ends without error."""
-    path = Path(path)
-    if path.exists() or path.is_symlink():
+    path = as_path("path", path)
+    with one_line_errors(path):
+        there = path.exists() or path.is_symlink()
+    if there:
         raise OrbitLensError(
             str(path),
             expected="a new folder",
@@ -70,7 +90,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary file that replaces `path` if the block ends without an error."""
-    path = Path(path)
+    path = as_path("path", path)
     # Two processes that make the same file must not write into each other's.
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:

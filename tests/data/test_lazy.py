@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -95,6 +96,69 @@ def test_private_changes_of_a_mapped_file_are_kept(tmp_path: Path) -> None:
         assert (lazy[:][3] == 7).all()
 
 
+@pytest.mark.parametrize("kind", [">f4", ">f8", ">i2", "<f4"])
+def test_every_byte_order_is_read(kind: str, tmp_path: Path) -> None:
+    """Files of astronomy have the largest byte first."""
+    values = (100 * VALUES.numpy()).astype(kind)
+    mapped = np.memmap(tmp_path / "x", dtype=kind, mode="w+", shape=values.shape)
+    mapped[:] = values
+    for given in (values, list(values), mapped):
+        lazy = as_rows(given)[:]
+        assert np.array_equal(lazy.numpy(), values)
+        assert lazy.numpy().dtype.isnative
+
+
+def test_masked_entries_are_refused() -> None:
+    masked = np.ma.masked_array(VALUES.numpy(), mask=VALUES.numpy() > 0.9)
+    with pytest.raises(OrbitLensError, match="masked entries"):
+        _ = as_rows(masked)[:]
+    assert torch.equal(as_rows(np.ma.masked_array(VALUES.numpy()))[:], VALUES)
+
+
+def test_one_buffer_for_all_inputs_is_read_right() -> None:
+    buffer = torch.empty(VALUES.shape[1:])
+    lazy = LazyInputs(lambda i: buffer.copy_(VALUES[i]), n=9)
+    assert torch.equal(lazy[:], VALUES)
+    first, _ = lazy[0], lazy[1]
+    assert torch.equal(first, VALUES[0])
+    assert Inputs("x", lazy).digest == Inputs("x", VALUES).digest
+
+
+def test_other_numbers_the_second_time_are_refused() -> None:
+    read = [0] * 9
+
+    def changing(i: int) -> torch.Tensor:
+        read[i] += 1
+        return VALUES[i] + (i == 6 and read[i] > 1)
+
+    lazy = LazyInputs(changing, n=9)
+    assert torch.equal(lazy[6], VALUES[6])
+    read[6] = 0
+    _ = lazy.content()
+    assert torch.equal(lazy[:6], VALUES[:6])
+    with pytest.raises(OrbitLensError, match="input 6: .*received other numbers the second time"):
+        _ = lazy[4:]
+
+
+@pytest.fixture
+def as_users_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of shapes and types that the tests switch on."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_users_call")
+@pytest.mark.parametrize("length", [6.0, -1, "6", None])
+def test_a_length_that_is_none_is_refused(length: Any) -> None:
+    class Sized(Counting):
+        def __len__(self) -> int:
+            return length  # type: ignore[no-any-return]
+
+    with pytest.raises(OrbitLensError, match="`inputs`: expected a length, a whole number from 0"):
+        as_rows(Sized(VALUES))
+    with pytest.raises(OrbitLensError, match="`n`: "):
+        LazyInputs(VALUES.__getitem__, n=length if length != 6.0 else 6.5)
+
+
 def broken(i: int) -> torch.Tensor:
     if i == 2:
         raise ConnectionError("no\nroute")
@@ -138,6 +202,18 @@ def test_a_folder_read_when_needed_is_the_folder_in_memory(
         *(held.files, held.skipped, held.class_names),
     )
     assert np.array_equal(lazy.labels, held.labels)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_read_from_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(3):
+        picture(tmp_path / "pictures" / f"{i}.png", seed=i)
+    monkeypatch.chdir(tmp_path)
+    lazy = image_folder("pictures", in_memory=False).values
+    held = image_folder("pictures").values
+    monkeypatch.chdir("/")
+    assert torch.equal(lazy[:], held)
 
 
 def test_a_folder_is_looked_at_before_any_work_and_says_what_changed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -170,3 +171,30 @@ def test_metadata_that_json_cannot_hold_are_refused(
         save(topk_sae(4, 8, 2), tmp_path / "sae", metadata=metadata)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def as_users_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of shapes and types that the tests switch on."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_users_call")
+@pytest.mark.parametrize("path", [None, 5, b"sae", "a\0b", "a" * 300])
+def test_what_is_no_path_is_one_line(path: Any) -> None:
+    with pytest.raises(OrbitLensError, match="`path`: expected the path|File name too long"):
+        save(topk_sae(4, 8, 2), path)
+    with pytest.raises(OrbitLensError, match="`path`: expected the path|File name too long"):
+        load(path)
+
+
+def test_the_folder_is_named_from_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae = topk_sae(4, 8, 2)
+    monkeypatch.chdir(tmp_path)
+    place = save(sae, "sae")
+    monkeypatch.chdir("/")
+    loaded = load(place)
+    assert isinstance(loaded, SAE)
+    assert torch.equal(loaded.W_dec, sae.W_dec)

@@ -5,7 +5,9 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -266,3 +268,46 @@ def test_a_resume_of_an_sae_that_was_built_otherwise_is_warned_of(tmp_path: Path
         with pytest.warns(OrbitLensWarning, match="began with other weights"):
             assert_same(fit(topk(5), STORE, epochs=1, checkpoint=tmp_path / "a"), first)
     assert_same(fit(topk(0), STORE, epochs=1, checkpoint=tmp_path / "a"), first)
+
+
+@pytest.mark.parametrize("checkpoint", [".", "", "/", "folder"])
+def test_a_folder_is_no_checkpoint(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OrbitLensError, match="`checkpoint`: .*; give the name of a file in it"):
+        fit(topk(), STORE, epochs=1, checkpoint=checkpoint)
+
+
+@pytest.fixture
+def as_users_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of shapes and types that the tests switch on."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_users_call")
+@pytest.mark.parametrize("checkpoint", [5, b"a", "a\0b", "a" * 300])
+def test_what_can_be_no_file_is_one_line(checkpoint: Any) -> None:
+    sae = topk()
+    before = sae.W_dec.clone()
+    with pytest.raises(OrbitLensError, match="`checkpoint`: expected the path|name too long"):
+        fit(sae, STORE, epochs=1, checkpoint=checkpoint)
+    assert torch.equal(sae.W_dec, before)
+
+
+def test_a_checkpoint_stays_in_its_folder_where_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+
+    def go(epoch: int, epochs: int, loss: float) -> None:
+        del epoch, epochs, loss
+        monkeypatch.chdir(there)
+
+    fit(topk(), STORE, epochs=2, checkpoint="a", checkpoint_seconds=1e-9, progress=go)
+    assert [path.name for path in here.iterdir()] == ["a"]
+    assert list(there.iterdir()) == []

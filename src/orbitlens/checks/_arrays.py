@@ -181,7 +181,7 @@ def as_samples(samples: object, n: int, name: str = "samples") -> Int64[np.ndarr
 def _plain_array(name: str, value: object) -> Shaped[np.ndarray, "..."]:
     if isinstance(value, Tensor):
         _check_dense(name, value)
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise _not_numbers(name, f"a masked array with {int(value.mask.sum())} masked entries")
     try:
@@ -206,7 +206,8 @@ def _plain_tensor(name: str, value: Any) -> Shaped[Tensor, "..."]:
     if value.is_complex():
         raise _not_numbers(name, f"complex numbers, {value.dtype}")
     _check_dense(name, value)
-    return value
+    # NumPy cannot read the imaginary part of a conjugate, which torch negates when it is read.
+    return value.resolve_neg()
 
 
 def _check_dense(name: str, tensor: Tensor) -> None:

@@ -1,9 +1,13 @@
 """The state that torch keeps for a whole process, which a caller may have changed."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+
+_lock = threading.Lock()
+_inside, _before = 0, torch.float32
 
 
 @contextmanager
@@ -13,7 +17,6 @@ def usual_torch() -> Iterator[None]:
     The default type is float32, the default device the CPU; gradients are on, inference mode and
     autocast are off.
     """
-    before = torch.get_default_dtype()
     with ExitStack() as state:
         if torch.is_inference_mode_enabled():
             state.enter_context(torch.inference_mode(False))
@@ -24,8 +27,28 @@ def usual_torch() -> Iterator[None]:
         # A context of a device slows every call, so it is entered where it is needed alone.
         if torch.get_default_device().type != "cpu":
             state.enter_context(torch.device("cpu"))
+        state.enter_context(_float32())
+        yield
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 the default type, which all threads share: the last to leave puts it back."""
+    global _inside, _before
+    with _lock:
+        found = torch.get_default_dtype()
+        if not _inside:
+            _before = found
+        # Inside, another type is found where code of a user has chosen it.
+        chosen = _inside > 0 and found != torch.float32
+        _inside += 1
         torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                torch.set_default_dtype(_before)
+            elif chosen:
+                torch.set_default_dtype(found)

@@ -237,6 +237,7 @@ def _check_images(
     The hashes are computed on the way, on the assumption that all n files can be read and none has
     more channels than the first. Where this proves wrong, they are computed on demand.
     """
+    root = root.absolute()  # what is read later stays the same where the process goes
     names: list[str] = []
     widths: list[int] = []
     rows: list[int] = []

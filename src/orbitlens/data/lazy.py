@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from orbitlens.checks import as_count
 from orbitlens.data._digest import header_hash, numbers_of
 from orbitlens.errors import OrbitLensError, one_line
 
@@ -33,14 +34,16 @@ class LazyInputs:
     """Inputs of one shape and type, each read when it is needed and not kept.
 
     Args:
-        read: `read(i)` returns input i, a tensor or an array [*axes], the same every time. It may
-            return a tuple that begins with the input, such as (image, label).
+        read: `read(i)` returns input i, a tensor or an array [*axes], the same every time, in any
+            byte order. It may return a tuple that begins with the input, such as (image, label).
         n: Number of inputs.
         content: The result of `content()` if it is known.
         rows: The result of `rows()` then.
 
     Raises:
-        OrbitLensError: If the first input cannot be read.
+        OrbitLensError: If the first input cannot be read. Later, if another one cannot, is of
+            another shape or type, holds NaN or infinity, or if one that `content` has read has
+            other numbers when it is read again.
 
     Example:
         >>> squares = LazyInputs(lambda i: torch.full((1, 2, 2), float(i * i)), n=10)
@@ -51,6 +54,7 @@ class LazyInputs:
     def __init__(
         self, read: Callable[[int], Any], n: int, *, content: Any = None, rows: Sequence[int] = ()
     ) -> None:
+        n = as_count("n", n, least=0)
         self._read, self._n, self._content = read, n, content
         self._rows = list(rows)
         first = self._item(0) if n else torch.empty(0)
@@ -113,13 +117,24 @@ class LazyInputs:
                 received=f"{int((~torch.isfinite(item)).sum())} NaN or infinite values",
                 remedy="repair the inputs, or leave out those that are damaged",
             )
+        if self._rows and hash(numbers_of(item).tobytes()) != self._rows[index]:
+            raise OrbitLensError(
+                f"input {index}",
+                expected="the same numbers every time it is read",
+                received="other numbers the second time",
+                remedy="leave random steps, such as augmentations, out of the data set, and change "
+                "none of its files meanwhile",
+            )
         return item
 
     def _item(self, index: int) -> Tensor:
         try:
             item = self._read(index)
             item = item[0] if isinstance(item, tuple) else item
-            return item.detach().cpu() if isinstance(item, Tensor) else torch.tensor(_array(item))
+            if isinstance(item, Tensor):
+                # Copied, since some data sets return one buffer that they fill each time.
+                return item.detach().to("cpu", copy=True)
+            return torch.tensor(_array(item))
         except (OrbitLensError, MemoryError):
             raise
         except Exception as error:  # a user's reader may raise anything
@@ -152,7 +167,19 @@ def as_rows(inputs: object) -> Rows:
             received=type(inputs).__name__,
             remedy="make a list of it, or give LazyInputs(read, n)",
         )
-    return LazyInputs(_reader_of(inputs), len(inputs))
+    return LazyInputs(_reader_of(inputs), _length_of(inputs))
+
+
+def _length_of(inputs: Indexed) -> int:
+    try:
+        return len(inputs)
+    except Exception as error:  # a user's data set may raise anything
+        raise OrbitLensError(
+            "`inputs`",
+            expected="a length, a whole number from 0",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="correct its __len__, or give LazyInputs(read, n)",
+        ) from error
 
 
 def copies_among(inputs: Rows) -> list[int]:
@@ -178,7 +205,10 @@ def _reader_of(inputs: Indexed) -> Callable[[int], Any]:
 
 
 def _array(item: Any) -> Shaped[np.ndarray, "*axes"]:
+    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
+        raise TypeError(f"an array with {int(np.ma.count_masked(item))} masked entries")
     array = np.asarray(item)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{type(item).__name__} {item!r}")
-    return array
+    # Torch has the byte order of this machine alone; files such as FITS have the other one.
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

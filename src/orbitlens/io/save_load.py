@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import new_folder, to_json
+from orbitlens.files import TO_READ, as_path, new_folder, one_line_errors, to_json
 from orbitlens.io._saes import check_known_parts, read_sae, write_sae
 from orbitlens.io._transports import check_built_on, read_transport, write_transport
 from orbitlens.sae import SAE
@@ -44,14 +44,15 @@ def save(
         True
     """
     _check(thing, metadata)
+    place = as_path("path", path)
     if isinstance(thing, SAE):
         check_known_parts(thing)
-    with new_folder(path) as folder:
+    with new_folder(place) as folder:
         if isinstance(thing, SAE):
             write_sae(thing, folder, metadata or {})
         else:
             write_transport(thing, folder, metadata or {})
-    return Path(path)
+    return place
 
 
 def _check(thing: object, metadata: object) -> None:
@@ -92,16 +93,18 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
             needs a setting of another program that is not known, or the SAE was not built on the
             transport.
     """
-    folder = Path(path)
-    if (folder / "cfg.json").is_file():
+    folder = as_path("path", path)
+    with one_line_errors(folder, TO_READ):
+        is_sae, is_transport = map(Path.is_file, (folder / "cfg.json", folder / "transport.json"))
+    if is_sae:
         sae = read_sae(folder)
         if transport is not None:
             check_built_on(sae, transport)
         return sae
-    if (folder / "transport.json").is_file():
+    if is_transport:
         return read_transport(folder)
     raise OrbitLensError(
-        str(path),
+        str(folder),
         expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
         received="neither" if folder.is_dir() else "no such folder",
         remedy="give the folder that `orbitlens.save` wrote",

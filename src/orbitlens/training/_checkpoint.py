@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import check_regular, digest_of, one_line_errors
 from orbitlens.processes import SAME_REQUEST, stopping_signals
 from orbitlens.sae import SAE
+from orbitlens.training._objective_values import Values, same_values
 from orbitlens.training._views import Objective
 from orbitlens.typing import Int, Tensor
 
@@ -40,15 +41,20 @@ _SCHEMA = 2
 class Checkpoint:
     """The file of a training, written every `seconds` and when a signal stops the process.
 
-    A file with other settings is refused with an error that names them. One whose training began
-    with other weights than `start` is warned of.
+    A file with other settings, or of objectives with other values, is refused with an error that
+    names them. One whose training began with other weights than `start` is warned of.
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], start: Mapping[str, Tensor], seconds: float
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        start: Mapping[str, Tensor],
+        seconds: float,
+        objectives: Sequence[Values] = (),
     ) -> None:
         self.path, self.seconds = path, seconds
-        self._start = _checksum(start)
+        self._start, self._objectives = _checksum(start), list(objectives)
         self._settings = json.loads(json.dumps(settings))
         self._written = time.monotonic()
         self._signal, self._told = 0, 0.0
@@ -60,8 +66,9 @@ class Checkpoint:
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, int]] | None:
         """Return tensors and place of an earlier training; None if there is no file."""
-        if not self.path.exists():
-            return None
+        with one_line_errors(self.path):
+            if not self.path.exists():
+                return None
         check_regular(self.path)
         try:
             with safe_open(self.path, "pt") as file:
@@ -73,6 +80,7 @@ class Checkpoint:
             fits = _checksum(tensors) == record["checksum"]
             fits = fits and seal in (None, _seal(record, tensors))
             self._check(record)
+            self._check_objectives(record)
             place = {name: int(record["place"][name]) for name in ("epoch", "batch")}
         except OrbitLensError:
             raise
@@ -119,6 +127,21 @@ class Checkpoint:
                 remedy="train with the settings that it began with, or remove it to start again",
             )
 
+    def _check_objectives(self, record: Mapping[str, Any]) -> None:
+        """Compare what objectives of one name compute; earlier versions did not note it."""
+        before = record.get("objectives", self._objectives)
+        for name, old, new in zip(
+            self._settings["objective"], before, self._objectives, strict=True
+        ):
+            if not same_values(old, new):
+                raise OrbitLensError(
+                    f"checkpoint {self.path} of another objective",
+                    expected=f"the objective {name!r} that it began with",
+                    received="one of the same name that computes other values",
+                    remedy="train with that one, give each objective a checkpoint of its own, or "
+                    "remove it to start again",
+                )
+
     def write(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
         """Replace the file by a new one."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -127,6 +150,7 @@ class Checkpoint:
             "settings": self._settings,
             "place": dict(place),
             "start": self._start,
+            "objectives": self._objectives,
             "checksum": _checksum(whole),
         }
         record["seal"] = _seal(record, whole)

@@ -14,6 +14,7 @@ from orbitlens.activations import ActivationStore
 from orbitlens.activations.store import address_of, check_store
 from orbitlens.checks import as_count, as_number, as_samples
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.files import one_line_errors
 from orbitlens.sae import SAE
 from orbitlens.training._settings import DEFAULTS, FitSettings
 from orbitlens.training._views import Objective, views_of
@@ -103,20 +104,22 @@ def as_objective(objective: object) -> Objective:
 
 def local_file(checkpoint: Path | str) -> Path:
     """Return the path of a checkpoint, which is not at a URL."""
-    if not isinstance(checkpoint, Path | str):
-        raise OrbitLensError(
-            "`checkpoint`",
-            expected="a path",
-            received=type(checkpoint).__name__,
-            remedy="give the name of a file, or None for no checkpoint",
-        )
-    place = address_of(checkpoint)
+    place = address_of(checkpoint, "checkpoint")
     if isinstance(place, str):
         raise OrbitLensError(
             "`checkpoint`",
             expected="a local file",
             received=place,
             remedy="give a path, and copy the file from there",
+        )
+    with one_line_errors(place):
+        is_folder = place.is_dir()
+    if is_folder:
+        raise OrbitLensError(
+            "`checkpoint`",
+            expected="a file, or a name that is free",
+            received=f"the folder {place}",
+            remedy="give the name of a file in it",
         )
     return place
 

@@ -27,13 +27,15 @@ def views_of(objective: Objective) -> tuple[str, ...]:
         parameters = list(inspect.signature(objective).parameters.values())
     except (TypeError, ValueError):  # of a function that was not written in Python
         parameters = []
-    names = tuple(p.name for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY)
-    if not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
+    parameters = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    names = tuple(p.name for p in parameters)
+    named = all(p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for p in parameters)
+    if not named or not set(names) <= set(VIEWS) or not _RECONSTRUCTIONS & set(names):
         raise OrbitLensError(
             "`objective`",
             expected=f"a function of some of {', '.join(VIEWS)}, "
             "with x_hat, x_hat_moved or x_hat_orbit",
-            received=f"({', '.join(names)})",
+            received=f"({', '.join(names)})" + ("" if named else " by position"),
             remedy="name its arguments after the views and make weights keyword-only",
         )
     return names

@@ -19,6 +19,7 @@ from orbitlens.checks import as_seed, usual_torch
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.kernels import steady
 from orbitlens.sae import SAE
+from orbitlens.training._alone import alone_with
 from orbitlens.training._checkpoint import (
     Checkpoint,
     fingerprint,
@@ -41,6 +42,7 @@ from orbitlens.training._held import HeldData
 from orbitlens.training._lent import Lent
 from orbitlens.training._loop import train
 from orbitlens.training._member import History, Member
+from orbitlens.training._objective_values import objective_values
 from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import Source
 from orbitlens.training._stack import stack_key, unstack_
@@ -170,8 +172,9 @@ def fit(
         OrbitLensError: If a setting is unknown, widths differ, a number is out of range, an
             objective names an unknown view or one that an SAE lacks, lists differ in length, an
             orbit SAE was built on the transport of another layer, the memory is too small to read a
-            part of the store, the checkpoint belongs to another training, or SAEs are not in
-            float32, frozen as a whole, or share weights.
+            part of the store, the checkpoint belongs to another training (also of an objective of
+            the same name with other values), or SAEs are not in float32, frozen as a whole, share
+            weights, or are in training already.
 
     Warns:
         OrbitLensWarning: If the activations are constant, so that there is nothing to learn, or if
@@ -208,7 +211,7 @@ def fit(
         "store": [store_identity(each) for each in stores],
         "samples": fingerprint(None if chosen["samples"] is None else samples[id(stores[0])]),
     }
-    with usual_torch():
+    with usual_torch(), alone_with(saes):
         data, sources = _load(stores, samples, saes, chosen, seeds[0])
         identity["batches"] = batches = -(-sources[0].n // chosen["batch_size"])
         identity["memory_gib"] = chosen["memory_gib"] if data.depends_on_memory else "all"
@@ -227,7 +230,8 @@ def fit(
             checkpoint = None
             if file is not None:
                 start = {f"{i}.{n}": own for i, each in enumerate(members) for n, own in each.lent}
-                checkpoint = Checkpoint(file, identity, start, chosen["checkpoint_seconds"])
+                values = [objective_values(m.objective, m.sae, m.source.order) for m in members]
+                checkpoint = Checkpoint(file, identity, start, chosen["checkpoint_seconds"], values)
             train(stacks, chosen, batches, checkpoint)
             _give_back(stacks, data)
         except BaseException:

@@ -23,6 +23,15 @@ def test_every_floating_type_is_stored_as_float32() -> None:
         assert np.array_equal(orbits.numpy(), values)
 
 
+def test_a_view_that_torch_negates_when_it_is_read_is_stored() -> None:
+    values = torch.arange(24.0).reshape(2, 3, 4)
+    view = torch.complex(values, -values).conj().imag
+    assert view.is_neg()
+    assert torch.equal(store_from_array(view, group=cyclic(3)).orbits(), values)
+    with pytest.raises(OrbitLensError, match="complex numbers"):
+        store_from_array(torch.complex(values, values).conj(), group=cyclic(3))
+
+
 def test_a_view_that_requires_gradients_is_stored() -> None:
     array = torch.ones(4, 3, 2, requires_grad=True)[::2].transpose(1, 2)
     assert store_from_array(array, group=cyclic(2)).orbits().shape == (2, 2, 3)

@@ -13,7 +13,7 @@ from orbitlens.activations.store._write_store import write_store
 from orbitlens.activations.store.activation_store import ActivationStore
 from orbitlens.checks import as_labels
 from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.files import TO_READ, one_line_errors
+from orbitlens.files import TO_READ, as_path, one_line_errors
 from orbitlens.groups import Group, as_group, cyclic
 from orbitlens.typing import Progress
 
@@ -76,6 +76,7 @@ def import_activations(
         ...     import_activations(f"{folder}/acts.npy", group=cyclic(4))
         ActivationStore(in memory, n=3, group=C4, positions=1, dim=5)
     """
+    as_path("path", path)
     path, group = Path(path), cyclic(1) if group is None else as_group(group)
     check_dtype(dtype)
     check_free(out)

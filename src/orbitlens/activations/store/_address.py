@@ -11,24 +11,24 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
 from orbitlens.errors import MissingExtraError, OrbitLensError, one_line
-from orbitlens.files import one_line_errors
+from orbitlens.files import as_path, one_line_errors
 
 _LOCAL = ("file", "local")
 
 
 @overload
-def address_of(out: Path | str) -> Path | str: ...
+def address_of(out: Path | str, name: str = ...) -> Path | str: ...
 @overload
-def address_of(out: Path | str | None) -> Path | str | None: ...
-def address_of(out: Path | str | None) -> Path | str | None:
-    """Return a folder as a path, and the URL of an object store without a slash at its end.
+def address_of(out: Path | str | None, name: str = ...) -> Path | str | None: ...
+def address_of(out: Path | str | None, name: str = "out") -> Path | str | None:
+    """Return a folder as an absolute path, and a URL as it is but for a slash at its end.
 
-    None stands for memory.
+    None stands for memory; `name` is the argument in errors.
     """
     if isinstance(out, str) and "://" in out:
         protocol, rest = out.split("://", 1)
-        return Path(rest) if protocol in _LOCAL else out.rstrip("/")
-    return None if out is None else Path(out)
+        return as_path(name, rest) if protocol in _LOCAL else out.rstrip("/")
+    return None if out is None else as_path(name, out)
 
 
 @overload
@@ -46,7 +46,8 @@ def exists(address: Path | str, name: str = "") -> bool:
     """Return whether anything is at an address, or under a name there."""
     place = inside(address, name)
     if isinstance(place, Path):
-        return place.exists() or place.is_symlink()
+        with address_errors(place):
+            return place.exists() or place.is_symlink()
     with address_errors(address):
         return not sync(zarr_store(place, read_only=True).is_empty(""))
 

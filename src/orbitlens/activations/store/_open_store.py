@@ -85,8 +85,9 @@ def open_store(path: Path | str) -> ActivationStore:
         ...     open_store(f"{folder}/acts.zarr").n
         5
     """
-    address = address_of(path)
-    with address_errors(address) if isinstance(address, str) else one_line_errors(path, TO_READ):
+    address = address_of(path, "path")
+    place = str(address)
+    with address_errors(address) if isinstance(address, str) else one_line_errors(place, TO_READ):
         return read_store(open_root(address), address)
 
 

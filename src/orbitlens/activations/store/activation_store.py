@@ -316,6 +316,7 @@ class ActivationStore:
         try:
             yield
         except DAMAGE as error:
+            self._check_is_there()
             touched = np.arange(self.n)[samples] // self.shard_samples
             damaged = describe_damage(self.array, np.unique(touched).tolist(), self.checksums)
             raise DamageError(
@@ -325,6 +326,7 @@ class ActivationStore:
                 remedy=REMAKE,
             ) from error
         except Exception as error:
+            self._check_is_there()
             # The libraries of URLs raise errors of their own.
             lost = isinstance(error, OSError) or isinstance(self.path, str)
             if not lost or isinstance(error, MemoryError):
@@ -336,6 +338,16 @@ class ActivationStore:
                 received=one_line(error),
                 remedy="get the rights to it" if denied else "try again, or look into the disk",
             ) from error
+
+    def _check_is_there(self) -> None:
+        """Check that the folder was not moved or removed since the store was opened."""
+        if isinstance(self.path, Path) and not self.path.exists():
+            raise OrbitLensError(
+                f"store {self.path}",
+                expected="its folder, which was there when it was opened",
+                received="no such folder any more",
+                remedy="move it back, or open the store where it lies now",
+            )
 
 
 def split_samples(
