@@ -206,7 +206,7 @@ def _reader_of(inputs: Indexed) -> Callable[[int], Any]:
 
 def _array(item: Any) -> Shaped[np.ndarray, "*axes"]:
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
-        raise TypeError(f"an array with {int(np.ma.count_masked(item))} masked entries")
+        raise TypeError(f"an array with {int(item.mask.sum())} masked entries")
     array = np.asarray(item)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{type(item).__name__} {item!r}")
