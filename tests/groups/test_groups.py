@@ -126,6 +126,14 @@ def test_from_name_rejects_what_is_no_name(name: str) -> None:
         groups.from_name(name)
 
 
+@pytest.mark.parametrize("name", ["C99999999", "D4097", "S99999", "C" + "9" * 5000, "C64xC65"])
+def test_from_name_says_how_large_a_group_may_be(name: str) -> None:
+    limit = "1 to 6" if name[0] == "S" and len(name) < 6 else "4096"
+    with pytest.raises(OrbitLensError, match=limit) as caught:
+        groups.from_name(name)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("table", "law"),
     [

@@ -270,6 +270,15 @@ def test_directions_without_a_direction_are_rejected() -> None:
         symmetry_labels(rows, C4, regular(C4).matrices)
 
 
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_atoms_without_a_direction_are_rejected(value: float) -> None:
+    sae = compose(TopK(2), OrbitDictionary(3, isotypic_basis(regular(C4))))
+    with torch.no_grad():
+        sae.dictionary.atoms[1] = value
+    with pytest.raises(OrbitLensError, match="atoms of the SAE.*received 1 of 3 rows"):
+        atom_labels(sae)
+
+
 def test_no_directions_have_no_labels() -> None:
     assert symmetry_labels(torch.zeros(0, 4), C4, regular(C4).matrices) == []
 

@@ -1,7 +1,9 @@
 """Counts of firing latents."""
 
+import pytest
 import torch
 
+from orbitlens.errors import OrbitLensError
 from orbitlens.metrics import dead_latents, firing_rates, l0
 
 CODES = torch.tensor([[0.0, 1.0, 0.0], [0.0, 2.0, 1e-30], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
@@ -21,3 +23,9 @@ def test_mean_l0_is_the_sum_of_the_firing_rates() -> None:
 def test_latents_are_dead_in_a_set_if_they_are_dead_in_its_parts() -> None:
     assert dead_latents(CODES[:1]).item() == 2
     assert dead_latents(CODES[2:3]).item() == 3
+
+
+def test_codes_that_are_no_numbers_are_refused() -> None:
+    for count in (l0, firing_rates, dead_latents):
+        with pytest.raises(OrbitLensError, match="`codes`: expected finite numbers"):
+            count(CODES / 0)

@@ -1,13 +1,23 @@
 """What a fitted transport reports."""
 
+import math
+
 import pytest
 import torch
 
 from orbitlens import groups
 from orbitlens.activations import store_from_array
 from orbitlens.data import toy
-from orbitlens.errors import OrbitLensError
-from orbitlens.transport import fit_transport, move, order_errors, transport_r2
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
+from orbitlens.transport import (
+    CrossMoments,
+    fit_transport,
+    measure_layer,
+    move,
+    order_errors,
+    transport_r2,
+)
+from orbitlens.transport._moments import exact_from_moments
 
 DATA = toy(n_features=16, orbit_size=4, n_samples=600, seed=0)
 STORE = store_from_array(DATA.orbits, group=DATA.group)
@@ -94,7 +104,50 @@ def test_a_transport_of_another_group_or_width_is_rejected() -> None:
 def test_without_variance_r2_says_whether_the_prediction_is_exact() -> None:
     constant = torch.tensor([[[1.0], [2.0]]]).repeat(10, 1, 1)
     store = store_from_array(constant, group=groups.cyclic(2))
-    assert fit_transport(store, "identity").r2 == float("-inf")
+    with pytest.warns(OrbitLensWarning, match="constant, so that R\\^2 has no value"):
+        assert fit_transport(store, "identity").r2 == float("-inf")
+
+
+@pytest.mark.parametrize("method", ["least_squares", "exact", "identity"])
+def test_activations_that_are_constant_up_to_rounding_are_called_so(method: str) -> None:
+    store = store_from_array(DATA.orbits.double() + 1e5, group=DATA.group)
+    with pytest.warns(OrbitLensWarning, match="constant, so that R\\^2 has no value"):
+        assert not math.isfinite(fit_transport(store, method).r2)
+
+
+def test_one_held_out_input_has_no_r2() -> None:
+    split = (range(500), [550])
+    with pytest.warns(OrbitLensWarning, match="only one input is held out"):
+        assert not math.isfinite(fit_transport(STORE, "exact", split=split).r2)
+    with pytest.raises(OrbitLensError, match="received one held-out input"):
+        measure_layer(STORE, split=split)
+
+
+@pytest.mark.parametrize("method", ["exact", "low_rank", "least_squares"])
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_a_large_mean_hides_no_motion(method: str, size: float) -> None:
+    fixed = DATA.matrices.double().mean(0) @ torch.ones(DATA.matrices.shape[-1]).double()
+    moved = DATA.orbits.double() + size * fixed / fixed.norm()
+    rho = fit_transport(store_from_array(moved, group=DATA.group), method)
+    assert rho.r2 > 0.999
+    assert rho.motion.variable == DATA.matrices.shape[-1]
+
+
+def test_a_mean_that_hides_variance_is_warned_of() -> None:
+    variances = torch.tensor([1.0, 1.5e-11, 9e-14, 9e-14, 9e-14], dtype=torch.float64)
+    moved = variances * torch.tensor([1, -1, -1, -1, -1])
+    products = 100 * torch.stack([variances.diag(), moved.diag()])
+    total = torch.tensor([100.0, 0, 0, 0, 0], dtype=torch.float64)
+    with pytest.warns(OrbitLensWarning, match="mean is so large that 2% of their variance"):
+        fit = exact_from_moments(CrossMoments(products, total, 100), groups.cyclic(2))
+    assert fit.motion.variable == 2
+    expected = torch.tensor([1.0, -1, 1, 1, 1], dtype=torch.float64).diag()
+    torch.testing.assert_close(fit.motion.core[1], expected)
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    with pytest.raises(OrbitLensError, match=r"diverged at lr = 1e\+09; lower lr"):
+        fit_transport(STORE, "gradient", lr=1e9, epochs=2)
 
 
 def test_moving_by_an_element_that_does_not_exist_is_rejected() -> None:

@@ -35,7 +35,7 @@ def grid(*, class_token: bool) -> ActivationStore:
     ("store", "method"),
     [
         (turning(), "exact"),
-        (turning(5, copies=8), "low_rank"),
+        (turning(10, copies=16), "low_rank"),
         (grid(class_token=True), "exact"),
         (grid(class_token=False), "spatial"),
     ],

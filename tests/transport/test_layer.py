@@ -1,6 +1,7 @@
 """The figures of a layer, its controls, its spectrum, and the choice of a group."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +222,26 @@ def test_candidates_come_once_and_from_one_layer() -> None:
     other = store_from_array(orbits_of("C2"), group=groups.cyclic(2), layer="another")
     with pytest.raises(OrbitLensError, match="received array:another, array:array"):
         choose_group([store, other])
+
+
+def test_candidates_come_from_networks_with_the_same_weights(tmp_path: Path) -> None:
+    def store(
+        seed: int, name: str, out: Path | None = None, change: float = 1.0
+    ) -> ActivationStore:
+        torch.manual_seed(seed)
+        layer = nn.Linear(64, 6)
+        layer.weight.data *= change
+        model = nn.Sequential(nn.Flatten(), layer).eval()
+        return harvest(model, layer="1", inputs=images, action=actions.images(name), out=out)
+
+    images = random(60, 1, 8, 8).float()
+    assert len(choose_group([store(0, "C4"), store(0, "C2")]).ranking) == 2
+    noted = store(0, "C4", tmp_path / "a")
+    assert len(choose_group([noted, store(0, "C2", tmp_path / "b")]).ranking) == 2
+    # What is noted tells small changes apart; activations of unmoved inputs tell large ones.
+    for other in (store(0, "C2", tmp_path / "c", change=1.001), store(1, "C2")):
+        with pytest.raises(OrbitLensError, match="one network 'Sequential' under each group"):
+            choose_group([noted, other])
 
 
 def test_a_knob_that_breaks_the_symmetry_moves_the_figures_one_way() -> None:

@@ -74,6 +74,37 @@ def test_dead_activations_give_the_identity() -> None:
     torch.testing.assert_close(found, torch.eye(4).repeat(3, 1, 1))
 
 
+def test_without_a_ridge_it_is_plain_least_squares() -> None:
+    orbits = torch.randn(60, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    store = store_from_array(orbits.float(), group=groups.cyclic(3))
+    found = least_squares(store, np.arange(60), ridge=0.0).matrices
+    for g in range(3):
+        start = orbits.float().double().flatten(0, 1)
+        target = orbits.float().double().roll(-g, 1).flatten(0, 1)
+        expected = torch.linalg.lstsq(start, target).solution.T
+        torch.testing.assert_close(found[g].double(), expected, atol=1e-6, rtol=0)
+
+
+def test_without_a_ridge_directions_without_variance_stay() -> None:
+    group = groups.cyclic(2)
+    start = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    padded = torch.cat([torch.stack([start, start.flip(1)], 1), torch.zeros(50, 2, 1)], dim=2)
+    for dead in (padded, padded * 0, padded * 0 + 1e8):
+        found = least_squares(
+            store_from_array(dead, group=group), np.arange(50), ridge=0.0
+        ).matrices
+        swap = torch.tensor([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
+        expected = swap if dead is padded else torch.eye(3)
+        torch.testing.assert_close(found[1], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("offset", [1e7, 1e8])
+def test_a_mean_beyond_all_precision_leaves_a_fit(offset: float) -> None:
+    start = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0)) + offset
+    found = least_squares(store_from_array(start, group=groups.cyclic(2)), np.arange(50)).matrices
+    assert found.isfinite().all()
+
+
 def test_gradient_gives_the_same_bits_for_the_same_seed() -> None:
     store = TestGradient().store()
     first, again, other = (

@@ -79,9 +79,9 @@ def test_a_narrow_layer_is_fitted_as_before() -> None:
 
 
 def test_very_wide_layers_are_no_work() -> None:
-    store = few(5, 30_000)
+    store = few(10, 30_000)
     found = fit_transport(store)
-    assert found.motion.core.shape == (3, 12, 12)
+    assert found.motion.core.shape == (3, 24, 24)
     assert identity(store, everything(store)).core.numel() == 3
 
 

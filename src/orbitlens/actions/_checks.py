@@ -5,11 +5,15 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from orbitlens.actions._grids import check_grid
 from orbitlens.actions.base import Action
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import Group
 
 _PRODUCTS = 3  # random products that are compared
+_MOST_MOVES = 4096  # products of all elements with the generators that are compared
+_MOST_NUMBERS = 2**27  # that these products move
+_BATCH = 16  # copies of an input that are moved at once
 _ROUNDING = 1e-4  # of an exact action that calculates
 _NEAR = 0.8  # an interpolated g(hx) is nearer to (gh)x than this share of the usual distance
 _NO_MOVE = 0.5  # an interpolated identity changes inputs by less than this share
@@ -36,8 +40,10 @@ def check_is_action(action: Action, inputs: Shaped[Tensor, "n *axes"]) -> None:
 
         ex = x   and   g(hx) = (gh)x   for some products gh, of generators and at random
 
-    An exact action that fails is refused. An interpolated one is never exact, so it is warned of
-    only if g(hx) is hardly nearer to (gh)x than another element of the orbit would be.
+    An action that is not of this package is also tried on each element after each generator, on an
+    input alone and in a batch, and its `grid` on the places of the inputs. An exact action that
+    fails is refused. An interpolated one is never exact, so it is warned of only if g(hx) is hardly
+    nearer to (gh)x than another element of the orbit would be.
     """
     if len(inputs) == 0:
         return
@@ -54,28 +60,34 @@ def check_is_action(action: Action, inputs: Shaped[Tensor, "n *axes"]) -> None:
         (g, h): _distance(_applied(action, moved[h], g), moved[action.group.multiply(g, h)], before)
         for g, h in factors
     }
+    ours = _is_ours(action)
+    if not ours:
+        errors |= _after_generators(action, inputs, before)
     _check_left_alone(action, inputs, before)
     worst = max(errors, key=errors.__getitem__)
-    if errors[worst] <= _ROUNDING:
-        return
     names = [action.group.element_names[each] for each in worst]
     found = (
         f"g(hx) that differs from (gh)x by {errors[worst]:.2g} of x for g = {names[0]}, "
         f"h = {names[1]}"
     )
-    if action.exact:
+    if errors[worst] > _ROUNDING and action.exact:
         raise _refusal(action, "a left action, g(hx) = (gh)x", found)
     others = [_distance(each, before, before) for g, each in moved.items() if g != 0]
-    if others and errors[worst] > _NEAR * float(np.mean(others)):
+    if errors[worst] > _ROUNDING and others and errors[worst] > _NEAR * float(np.mean(others)):
         warn(
             f"action {action.name!r} of {action.group.name}",
             found=found,
             remedy="correct `apply`; interpolation alone hardly changes so much",
         )
+    if not ours:
+        _check_batches(action, inputs, before)
+        few = action.group.order * inputs[0].numel() <= _MOST_NUMBERS
+        tried = range(action.group.order) if few else _generators(action.group)
+        check_grid(action, before, tried)
 
 
 def _applied(action: Action, inputs: Tensor, element: int) -> Tensor:
-    moved: object = action.apply(inputs, element)
+    moved: object = action.moved(inputs, element)
     if not isinstance(moved, Tensor) or (moved.shape, moved.dtype) != (inputs.shape, inputs.dtype):
         raise _refusal(
             action,
@@ -85,6 +97,51 @@ def _applied(action: Action, inputs: Tensor, element: int) -> Tensor:
             else type(moved).__name__,
         )
     return moved
+
+
+def _is_ours(action: Action) -> bool:
+    """Tell whether an action was built by a function of this package, and is right."""
+    parts = [getattr(each, "func", each) for each in (action.apply, action.grid)]
+    room = __name__.rpartition(".")[0]
+    return all(
+        part is None or str(getattr(part, "__module__", "")).startswith(room) for part in parts
+    )
+
+
+def _after_generators(
+    action: Action, inputs: Tensor, before: Tensor
+) -> dict[tuple[int, int], float]:
+    """Return the error of s(hx) = (sh)x for each generator s and all h; nothing if they are many.
+
+    As element 0 is the identity, these products imply all others.
+    """
+    group, generators = action.group, _generators(action.group)
+    moves = group.order * len(generators)
+    if moves > _MOST_MOVES or moves * inputs.numel() > _MOST_NUMBERS:
+        return {}
+    errors = {}
+    for h in range(group.order):
+        moved = _applied(action, inputs, h)
+        for g in generators:
+            product = _applied(action, inputs, group.multiply(g, h))
+            errors[g, h] = _distance(_applied(action, moved, g), product, before)
+    return errors
+
+
+def _check_batches(action: Action, inputs: Tensor, before: Tensor) -> None:
+    """Check that every input of a batch moves as it does alone."""
+    for g in _generators(action.group):
+        alone = torch.cat([_applied(action, each, g) for each in inputs.split(1)])
+        batch = _applied(action, inputs.repeat(_BATCH, *[1] * (inputs.ndim - 1)), g)
+        for part in batch.split(len(inputs)):
+            error = _distance(part, alone, before)
+            if error > _ROUNDING:
+                name = action.group.element_names[g]
+                raise _refusal(
+                    action,
+                    "an input that moves in a batch as it moves alone",
+                    f"one that differs by {error:.2g} of its size for g = {name}",
+                )
 
 
 def _check_left_alone(action: Action, inputs: Tensor, before: Tensor) -> None:
@@ -121,7 +178,7 @@ def _products(group: Group) -> list[tuple[int, int]]:
 
 def _distance(one: Tensor, other: Tensor, inputs: Tensor) -> float:
     """Return ||one - other|| / ||inputs||; 0 where all is zero."""
-    wide = torch.promote_types(inputs.dtype, torch.float64)
+    wide = torch.complex128 if inputs.is_complex() else torch.float64
     difference = torch.linalg.vector_norm((one.to(wide) - other.to(wide)).flatten())
     size = torch.linalg.vector_norm(inputs.to(wide).flatten())
     return float(difference / size) if size > 0 else float(difference)

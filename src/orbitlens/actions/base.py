@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.groups import Group, as_group
 
 _Move = Callable[[Tensor, int], Tensor]
@@ -77,7 +77,7 @@ class Action:
                 received=repr(element),
                 remedy="see group.element_names",
             )
-        return self.apply(inputs, int(element))
+        return self.moved(inputs, int(element))
 
     def orbit(self, inputs: Shaped[Tensor, "n *axes"]) -> Shaped[Tensor, "n group *axes"]:
         """Return gx for every input x and every element g: orbit[:, g] = gx.
@@ -92,7 +92,25 @@ class Action:
             OrbitLensError: If the action cannot move the inputs.
         """
         self._check(inputs)
-        return torch.stack([self.apply(inputs, g) for g in range(self.group.order)], dim=1)
+        return torch.stack([self.moved(inputs, g) for g in range(self.group.order)], dim=1)
+
+    def moved(self, inputs: Tensor, element: int) -> Tensor:
+        """Return gx for inputs that were checked; an `apply` that fails says so in one line."""
+        try:
+            found: object = self.apply(inputs, element)
+            if not isinstance(found, Tensor):
+                raise TypeError(f"it returned {type(found).__name__}, not a tensor")
+        except OrbitLensError:
+            raise
+        except Exception as error:
+            raise OrbitLensError(
+                f"action {self.name!r} of {self.group.name} on {inputs.dtype} of shape "
+                f"{list(inputs.shape)}",
+                expected=f"moved inputs under {self.group.element_names[element]}",
+                received=f"{type(error).__name__}: {one_line(error)}",
+                remedy="correct its `apply`, or give inputs that it can move",
+            ) from error
+        return found
 
     def _check(self, inputs: object) -> None:
         if not isinstance(inputs, Tensor):
@@ -124,7 +142,7 @@ class Action:
             return 0.0
         defects = [
             torch.linalg.vector_norm(
-                self.apply(orbit[:, h], g) - orbit[:, self.group.multiply(g, h)]
+                self.moved(orbit[:, h], g) - orbit[:, self.group.multiply(g, h)]
             )
             for g in range(self.group.order)
             for h in range(self.group.order)

@@ -13,6 +13,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from orbitlens.actions._integers import of_any_integers
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.groups import Group, as_group, turns_and_flips
@@ -84,6 +85,7 @@ def _check_interpolation(group: Group, interpolation: str | None, exact: bool) -
         )
 
 
+@of_any_integers
 def _move(
     turns: int, inputs: Shaped[Tensor, "n channels height width"], element: int
 ) -> Shaped[Tensor, "n channels height width"]:

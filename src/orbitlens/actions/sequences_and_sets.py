@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from orbitlens.actions._integers import of_any_integers
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.checks import as_indices
 from orbitlens.errors import OrbitLensError
@@ -32,6 +33,7 @@ def reverse_complement() -> Action:
     """
     group = cyclic(2)
 
+    @of_any_integers
     def move(inputs: Shaped[Tensor, "n 4 length"], element: int) -> Shaped[Tensor, "n 4 length"]:
         # In the order A, C, G, T the complement of a letter is its mirror image.
         return inputs.flip(-2, -1) if element else inputs.clone()

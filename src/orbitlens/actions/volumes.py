@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from orbitlens.actions._integers import of_any_integers
 from orbitlens.actions.base import Action, places_moved
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group, octahedral, signed_axes
@@ -46,6 +47,7 @@ def volumes(group: Group | str) -> Action:
     permutations = [(0, 1, *axes) for axes in (2 + origins).tolist()]
     flips = [(2 + np.flatnonzero(signs < 0)).tolist() for signs in matrices.sum(axis=2)]
 
+    @of_any_integers
     def move(
         inputs: Shaped[Tensor, "n channels side side side"], element: int
     ) -> Shaped[Tensor, "n channels side side side"]:

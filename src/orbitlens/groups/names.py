@@ -12,6 +12,7 @@ from orbitlens.groups.permutation import symmetric
 from orbitlens.groups.turns import cyclic, dihedral
 
 _FAMILIES = {"C": cyclic, "D": dihedral, "S": symmetric}
+_LONG = 40
 
 
 def from_name(name: str) -> Group:
@@ -108,12 +109,19 @@ def product(left: Group | str, right: Group | str) -> Group:
 def _factor(factor: str, name: str) -> Group:
     if factor in ("O", "OH"):
         return octahedral(inversion=factor == "OH")
-    match = re.fullmatch(r"([CDS])([1-9]\d{0,3})", factor)
+    match = re.fullmatch(r"([CDS])([1-9]\d*)", factor)
     if match is None:
         raise OrbitLensError(
             "`group`",
             expected="C or D and a number from 1, S and a number to 6, O or Oh, joined by x",
             received=repr(name),
             remedy="write for example C4 (quarter turns), D4 (with flips) or C2xC2",
+        )
+    if len(match[2]) > len(str(LARGEST_ORDER)):
+        raise OrbitLensError(
+            "`group`",
+            expected=f"at most {LARGEST_ORDER} elements",
+            received=name if len(name) <= _LONG else f"{name[:_LONG]}...",
+            remedy="choose a smaller group, for example C4",
         )
     return _FAMILIES[match[1]](int(match[2]))

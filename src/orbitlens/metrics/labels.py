@@ -118,8 +118,8 @@ def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
         share the rate at which any of them fires.
 
     Raises:
-        OrbitLensError: If the SAE is no orbit SAE, the codes are of another width, or the tolerance
-            merges everything.
+        OrbitLensError: If the SAE is no orbit SAE, an atom is 0 or not finite, the codes are of
+            another width, or the tolerance merges everything.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -139,6 +139,7 @@ def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
         rates = firing_rates(fires.double()).unflatten(0, (dictionary.group.order, -1))
     # In isotypic coordinates the group keeps the ordinary inner product.
     atoms = dictionary.atoms.detach()
+    _check_directions(atoms, "atoms of the SAE")
     cosines = (dictionary.tied.orbits(atoms) * atoms).sum(-1) / atoms.square().sum(-1)
     return _labels(dictionary.group, cosines.cpu().double(), rates, dictionary.tolerance)
 
@@ -208,12 +209,12 @@ def _labels(
     return labels
 
 
-def _check_directions(directions: Tensor) -> None:
+def _check_directions(directions: Tensor, name: str = "`directions`") -> None:
     lengths = directions.norm(dim=-1)
     bad = (~(lengths.isfinite() & (lengths > 0))).sum().item()
     if bad:
         raise OrbitLensError(
-            "`directions`",
+            name,
             expected="finite rows, none of them 0",
             received=f"{bad} of {len(directions)} rows with zeros, NaN or infinity",
             remedy="leave these rows out, or check that the training has not diverged",

@@ -62,4 +62,4 @@ def dead_latents(codes: Numbers) -> Int[Tensor, ""]:
 
 
 def _checked(codes: Numbers, *, least: int = 1) -> Float[Tensor, "n latents"]:
-    return as_axes("codes", codes, "n latents", least=least, finite=False)
+    return as_axes("codes", codes, "n latents", least=least)

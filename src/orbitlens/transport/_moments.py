@@ -7,7 +7,7 @@ from typing import final
 import torch
 
 from orbitlens.checks import as_axes, as_count, check_memory
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.errors import OrbitLensError, out_of_range, warn
 from orbitlens.groups import Group, as_group
 from orbitlens.reps import exactify
 from orbitlens.transport.motion import Motion
@@ -16,7 +16,11 @@ from orbitlens.typing import Float, Matrices, Numbers, Tensor
 RIDGE = 1e-6
 
 _RANK = 1e-10
+_ROUNDING = 1e-13
+"""Second moments below this share of the largest can be rounding of float32 activations."""
 _MEAN = 1e-3
+_VARIES = 1e-11
+_LOST = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +141,20 @@ def exact_from_moments(
 ) -> ExactFit:
     """Fit the exact transport to cross-moments, see `exact`.
 
-    `positions` (activations per input) and `subject` are for the error message. If `mean_fixed` is
+    `positions` (activations per input) and `subject` are for the messages. If `mean_fixed` is
     None, both choices are fitted and the one with the smaller residual is kept.
     """
     dim, order = len(moments.total), group.order
-    basis = _with_variance(moments)
+    basis, lost = _with_variance(moments)
     rank = basis.shape[1]
+    if mean_fixed is None and lost > _LOST:
+        warn(
+            f"activations of {subject} under {group.name}",
+            found=f"their mean is so large that {lost:.0%} of their variance is within rounding, "
+            "and stays where it is",
+            remedy="subtract a constant vector that the group leaves unchanged, or choose another "
+            "layer",
+        )
     if moments.n < 2 * rank:
         raise OrbitLensError(
             f"training orbits of {subject} under {group.name}, to fit the exact transport on",
@@ -200,17 +212,32 @@ def _free_directions(whitened: Float[Tensor, " rank"]) -> dict[bool, Float[Tenso
     return {True: others, False: everything}
 
 
-def _with_variance(moments: CrossMoments) -> Float[Tensor, "dim rank"]:
-    """Return an orthonormal basis of the directions whose second moment is not zero."""
+def _with_variance(moments: CrossMoments) -> tuple[Float[Tensor, "dim rank"], float]:
+    """Return an orthonormal basis of the directions with variance, and the share outside of it.
+
+    A direction counts if its second moment is above 1e-10 of the largest variance: a large mean
+    alone must not hide the others. Below rounding there is nothing to see.
+    """
     values, vectors = torch.linalg.eigh(moments.products[0])
-    return vectors[:, values > _RANK * values[-1].clamp_min(torch.finfo(values.dtype).tiny)]
+    largest = values[-1].clamp_min(torch.finfo(values.dtype).tiny)
+    # By interlacing, and as the mean adds one direction, the largest variance is at least this.
+    spread = max(largest - moments.total.square().sum() / max(1, moments.n), values[-2:][0])
+    rounding = max(_ROUNDING, len(values) * torch.finfo(values.dtype).eps)
+    kept = values > torch.maximum(_RANK * spread, rounding * largest)
+    variance = float(moments.autocorrelation[0])
+    varies = variance > _VARIES * float(values.sum())
+    return vectors[:, kept], float(values[~kept].sum()) / variance if varies else 0.0
 
 
 def least_squares_from_moments(moments: CrossMoments, *, ridge: float = RIDGE) -> Motion:
     """Fit the unconstrained transport to cross-moments, float32, see `least_squares`."""
     dim = len(moments.total)
-    # Without variance there is nothing to fit, and a positive weight gives the identity.
-    weight = ridge * moments.variance * moments.n or 1.0
-    penalised = moments.products + weight * torch.eye(dim, dtype=torch.float64)
-    matrices = torch.linalg.solve(penalised[0], penalised, left=False).float()
-    return Motion(matrices, variable=dim)
+    weight = ridge * moments.variance * moments.n
+    eye = torch.eye(dim, dtype=torch.float64)
+    penalised = moments.products + weight * eye
+    matrices, singular = torch.linalg.solve_ex(penalised[0], penalised, left=False)
+    if weight == 0 or singular:
+        # The limit of a falling weight: of all best fits, the one that is nearest to the identity.
+        change = moments.products - moments.products[0]
+        matrices = eye + change @ torch.linalg.pinv(moments.products[0], hermitian=True)
+    return Motion(matrices.float(), variable=dim)

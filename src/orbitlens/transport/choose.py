@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import zarr
 
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.store import check_store
@@ -9,6 +13,10 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _EQUAL = 0.02
+_COMPARED = 8
+"""Inputs whose activations are compared."""
+_ROUNDING = 0.02
+"""Of activations that were computed in other batches, and kept in half precision."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupCh
         The ranking and the chosen group.
 
     Raises:
-        OrbitLensError: If there is no candidate, if one comes twice, or if the layers differ.
+        OrbitLensError: If there is no candidate, if one comes twice, or if the layers, or what is
+            known of the weights, differ.
 
     Example:
         >>> import orbitlens as ol
@@ -96,3 +105,35 @@ def _check_candidates(stores: Sequence[ActivationStore]) -> None:
             received=", ".join(sorted(f"{model}:{layer}" for model, layer, _ in sources)),
             remedy="harvest them from the same inputs",
         )
+    for one, other in pairwise(stores):
+        if not _same_weights(one, other):
+            raise OrbitLensError(
+                "stores of the candidate groups",
+                expected=f"one network {one.model!r} under each group",
+                received=f"other weights, or other activations of unmoved inputs, under "
+                f"{other.group.name} than under {one.group.name}",
+                remedy="harvest them with the same network and settings",
+            )
+
+
+def _same_weights(one: ActivationStore, other: ActivationStore) -> bool:
+    """Tell whether two stores may be of one network: by their notes, and by unmoved inputs.
+
+    The identity moves nothing, so that activations under it are the same in both. Directions that
+    were kept of a layer, and arrays that were given, may be anything.
+    """
+    notes = {_weights_digest(one), _weights_digest(other)} - {None}
+    if len(notes) > 1:
+        return False
+    shapes = [(each.n, each.positions, each.dim, each.layout) for each in (one, other)]
+    if shapes[0] != shapes[1] or one.layout is None or one.layout.get("channels") != one.dim:
+        return True
+    few = np.arange(min(one.n, _COMPARED))
+    first, second = (each.orbits(few)[:, 0].double() for each in (one, other))
+    return bool((first - second).norm() <= _ROUNDING * first.norm())
+
+
+def _weights_digest(store: ActivationStore) -> str | None:
+    """Return the digest of the weights that a store on disk notes."""
+    settings = zarr.open_group(store.array.store, mode="r").attrs.get("settings")
+    return settings.get("weights digest") if isinstance(settings, dict) else None

@@ -27,9 +27,10 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     D(g) = W (sum_{x,h} psi(gh x) psi(h x)^T / n) W^T,   Q = exactify(D),   rho(g) = W^+ Q(g) W
 
     on the directions with variance, and the identity on the others. A direction has variance if its
-    second moment is above 1e-10 of the largest. D(g) holds the correlations of whitened activations
-    with moved ones. rho(g) mu = mu is dropped if that predicts the training orbits better, as when
-    the group moves the activations only in part.
+    second moment is above 1e-10 of the largest variance, and above rounding, 1e-13 of the largest
+    second moment. D(g) holds the correlations of whitened activations with moved ones.
+    rho(g) mu = mu is dropped if that predicts the training orbits better, as when the group moves
+    the activations only in part.
 
     Derivation: docs/theory/transport.md.
 
@@ -44,6 +45,9 @@ def exact(store: ActivationStore, train: Int[ndarray, " n"]) -> Motion:
     Raises:
         OrbitLensError: If there are fewer than two activations for each direction with variance, or
             if the orbits are not in the order of the group's elements.
+
+    Warns:
+        OrbitLensWarning: If the mean is so large that a part of the variance is within rounding.
     """
     span = span_of(store, train)
     if span is None:

@@ -53,8 +53,10 @@ def fit_transport(
             the store.
 
     Warns:
-        OrbitLensWarning: If the activations are constant, or if the elements of an array that was
-            given seem to be in another order than those of the group.
+        OrbitLensWarning: If the activations are constant or only one input is held out, so that R^2
+            has no value; if the mean is so large that a part of the variance is within rounding; or
+            if the elements of an array that was given seem to be in another order than those of the
+            group.
 
     Example:
         >>> import orbitlens as ol
@@ -85,11 +87,15 @@ def fit_transport(
         learned.update(orbits)
         still.update(orbits)
     scores, unmoved = learned.scores(), still.scores()
-    if math.isnan(scores.r2):
+    if not math.isfinite(scores.r2):
+        alone = len(held_out) == 1
         warn(
             f"layer {store.layer!r}",
-            found="its activations are constant, so that R^2 has no value",
-            remedy="choose another layer, or look into the network and its inputs",
+            found=("only one input is held out" if alone else "its activations are constant")
+            + ", so that R^2 has no value",
+            remedy="give more inputs, or another `split`"
+            if alone
+            else "choose another layer, or look into the network and its inputs",
         )
     elif scores.r2 < _POOR and method != "identity":
         warn_of_element_order(store, train)

@@ -11,7 +11,7 @@ import torch
 
 from orbitlens.activations import ActivationStore
 from orbitlens.checks import as_count, as_number, as_seed
-from orbitlens.errors import out_of_range
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
 from orbitlens.transport._cost import check_cost
 from orbitlens.transport._door import fits
@@ -48,7 +48,7 @@ def gradient(
         rho, shape [|G|, dim, dim], float32; rho(e) = I.
 
     Raises:
-        OrbitLensError: If a number is out of range.
+        OrbitLensError: If a number is out of range, or if the training diverges.
     """
     epochs, batch_size = as_count("epochs", epochs), as_count("batch_size", batch_size)
     if not as_number("lr", lr, "above 0") > 0:
@@ -78,6 +78,13 @@ def gradient(
             progress(epoch, epochs)
     with torch.no_grad():
         matrices = _apply_words(group, generators, torch.eye(dim)).permute(1, 2, 0).contiguous()
+    if not matrices.isfinite().all():
+        raise OrbitLensError(
+            f"training of the transport of layer {store.layer!r}",
+            expected="matrices of finite numbers",
+            received=f"NaN or infinity, as it diverged at lr = {lr:g}",
+            remedy="lower lr; 2e-3 is the default",
+        )
     return Motion(matrices, variable=dim)
 
 

@@ -149,12 +149,16 @@ def measure_layer(
         control.update(shuffled(orbits, generator))
         seen.update(orbits)
     found = {name: each.scores(seed=seed) for name, each in scores.items()}
-    if math.isnan(found["exact"].r2):
+    if not math.isfinite(found["exact"].r2):
+        alone = len(held_out) == 1
         raise OrbitLensError(
             f"layer {store.layer!r}",
             expected="activations that vary between inputs",
-            received="constant ones, of which R^2 has no value",
-            remedy="choose another layer, or look into the network and its inputs",
+            received=("one held-out input" if alone else "constant ones")
+            + ", of which R^2 has no value",
+            remedy="give more inputs, or another `split`"
+            if alone
+            else "choose another layer, or look into the network and its inputs",
         )
     if found["exact"].r2 < _MOST:
         warn_of_element_order(store, train)

@@ -33,7 +33,8 @@ def least_squares(
         store: Activations of orbits.
         train: Samples to fit on, shape [n].
         ridge: lambda as a share of the mean variance of a dimension, times the number of
-            activations; default 1e-6.
+            activations; default 1e-6. 0 gives plain least squares; where that leaves a choice, the
+            matrices nearest to the identity.
 
     Returns:
         rho, shape [|G|, dim, dim], float32; or R and B. rho(e) = I.
