@@ -31,6 +31,15 @@ def test_an_sae_has_the_latents_of_the_settings() -> None:
     assert build_sae(RunConfig(d_sae=32, k=4), d_in=16).d_sae == 32
 
 
+@pytest.mark.parametrize("settings", [{"d_sae": 2**22}, {"d_sae": 2**22, "hidden": 0}])
+def test_a_training_beyond_memory_is_refused_before_anything_is_built(
+    settings: dict[str, int],
+) -> None:
+    # Each of the matrices alone would fit into 100 GiB; a training of both does not.
+    with pytest.raises(OrbitLensError, match=r"a training of [\d,]+ weights: expected a machine"):
+        build_sae(RunConfig(k=4, **settings), d_in=6000)
+
+
 def test_a_weight_of_zero_leaves_an_objective_out() -> None:
     assert sae_objective(RunConfig(orbit_weight=0.0), "orbit").__name__ == "reconstruction"
 

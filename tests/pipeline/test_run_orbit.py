@@ -159,6 +159,11 @@ def test_from_store_to_probe_with_and_without_a_transport(
     assert Path(given, weights).read_bytes() == Path(fitted, weights).read_bytes()
     found = call("probe", acts, "--sae", given, "--rho", rho, "--out", scores)
     assert [row["latents"] for row in found["rows"]] == [2, 4, 5]
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", acts, "--sae", given, "--out", f"{scores}-1", "--probe-samples", "1"])
+    assert ended.value.code == 2
+    message = capfd.readouterr().err
+    assert "one class among the 1 that were drawn; draw more with --probe-samples" in message
 
 
 def test_an_ordinary_sae_is_still_trained_with_its_own_encoder(tmp_path: Path) -> None:

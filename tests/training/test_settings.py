@@ -72,3 +72,10 @@ def test_the_rate_by_hand() -> None:
     assert [learning_rate(constant, epoch) for epoch in range(4)] == [1.0] * 4
     falling = constant | FitSettings(lr_decay=0.75)
     assert [learning_rate(falling, epoch) for epoch in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_training_beyond_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orbitlens.checks._memory.usable_memory", lambda: 600)
+    sae = topk_sae(4, 4, 2)  # 40 numbers, with their gradients and two moments 640 bytes
+    with pytest.raises(OrbitLensError, match=r"a training of 40 weights: .*fewer latents"):
+        fit(sae, STORE)

@@ -17,7 +17,7 @@ as_text          a text
 as_texts         a list of texts
 usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
-check_weights    refuses weights that need more
+check_weights    refuses weights that need more; check_training, a training of them
 check_kind       an object of a class of the library
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
@@ -32,7 +32,12 @@ from orbitlens.checks._arrays import (
     as_tensor,
 )
 from orbitlens.checks._kinds import check_kind
-from orbitlens.checks._memory import check_memory, check_weights, usable_memory
+from orbitlens.checks._memory import (
+    check_memory,
+    check_training,
+    check_weights,
+    usable_memory,
+)
 from orbitlens.checks._numbers import (
     as_count,
     as_number,
@@ -59,6 +64,7 @@ __all__ = [
     "as_texts",
     "check_kind",
     "check_memory",
+    "check_training",
     "check_weights",
     "usable_memory",
     "usual_torch",

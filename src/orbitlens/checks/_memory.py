@@ -38,6 +38,15 @@ def check_memory(subject: str, needed: int, remedy: str) -> None:
         )
 
 
+def check_training(numbers: int) -> None:
+    """Raise an OrbitLensError if the training of so many float32 weights needs more memory.
+
+    Each has a gradient and the two moments of Adam.
+    """
+    subject = f"a training of {numbers:,} weights"
+    check_memory(subject, 16 * numbers, "choose fewer latents or atoms, or a smaller hidden layer")
+
+
 def check_weights(*sizes: int) -> None:
     """Raise an OrbitLensError if weights of a shape, in float32, need more than the machine has.
 

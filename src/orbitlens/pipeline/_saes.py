@@ -3,6 +3,7 @@
 from functools import partial
 
 from orbitlens import objectives
+from orbitlens.checks import check_training
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.pipeline.config import RunConfig
@@ -24,13 +25,24 @@ _WEIGHTED = ("equivariant_latent", "equivariant_output")
 def build_sae(config: RunConfig, d_in: int, exact: Transport | None = None) -> SAE:
     """Build an untrained SAE of a run: the orbit SAE on `exact`, or, without it, the others."""
     if exact is None:
+        hidden = config.hidden
+        encoder = hidden * (d_in + config.d_sae) if hidden else d_in * config.d_sae
+        _check_room(config, encoder + config.d_sae * d_in)
         build = BUILDERS[config.sparsity]
         return build(d_in, config.d_sae, config.k, hidden=config.hidden or None, seed=config.seed)
+    # Directions of all orientations stand beside the free numbers of the atoms.
+    _check_room(config, config.atoms * d_in * (2 + exact.group.order))
     # A linear encoder, whatever `hidden` says: with the two layers of the paper's encoder the
     # reconstruction was up to 100 times worse.
     return orbit_sae(
         d_in, config.atoms, config.k, exact, sparsity=config.sparsity, seed=config.seed
     )
+
+
+def _check_room(config: RunConfig, numbers: int) -> None:
+    """Check, before anything is built, that a training on the CPU has room."""
+    if config.torch_device.type == "cpu":
+        check_training(numbers)
 
 
 def sae_objective(config: RunConfig, name: str) -> Objective:

@@ -283,6 +283,10 @@ class RunConfig:
             raise _no_folder(f"the URL {self.source}", "download the images, and give their folder")
         if "*" in self.source or "?" in self.source:
             raise _no_folder(f"the pattern {self.source}", "give the folder that holds the files")
+        if os.sep in self.source:
+            raise _no_folder(
+                "one that is not there", "put the images there; a run keeps the path of its images"
+            )
         raise unknown_name("`source`", self.source, [*_SOURCES, "or an existing folder of images"])
 
     @classmethod

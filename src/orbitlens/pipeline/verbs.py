@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.activations.store import address_of, exists, inside, read_at
 from orbitlens.errors import OrbitLensError
@@ -36,6 +38,8 @@ from orbitlens.report import layer_doubts, sae_doubts, split_doubts, transport_d
 from orbitlens.transport import Transport, fit_transport
 
 __all__ = ["harvest", "locate", "locate_store", "probe", "report", "train", "transport"]
+
+_WRITES = {"cfg.json": "train", "transport.json": "transport"}
 
 
 @hears_warnings
@@ -191,6 +195,13 @@ def probe(
         check_transport_of(model, rho)
     truth = _truth(store)
     if probe_kind(config, truth, store) is None:
+        if truth.labels is not None and len(np.unique(truth.labels)) > 1:
+            raise OrbitLensError(
+                "`probe_samples`",
+                expected="training samples of at least two classes",
+                received=f"one class among the {config.probe_samples} that were drawn",
+                remedy="draw more with --probe-samples, or harvest more inputs of each class",
+            )
         raise OrbitLensError(
             str(activations),
             expected="labels of at least two classes, or Shapes under a group of quarter turns",
@@ -249,7 +260,7 @@ def locate(path: Path, marker: str) -> Path:
             str(path),
             expected=f"a folder with one {marker}",
             received=f"{len(found)} of them" if path.is_dir() else "no such folder",
-            remedy="give the folder itself" if found else "give what `train` or `transport` wrote",
+            remedy="give the folder itself" if found else f"give what `{_WRITES[marker]}` wrote",
         )
     return found[0].parent
 

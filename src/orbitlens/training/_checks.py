@@ -12,7 +12,7 @@ from torch import Tensor
 from orbitlens import objectives
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.store import address_of, check_store
-from orbitlens.checks import as_count, as_number, as_samples
+from orbitlens.checks import as_count, as_number, as_samples, check_training
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.files import one_line_errors
 from orbitlens.sae import SAE
@@ -161,6 +161,8 @@ def check_members(
             )
         _check_weights(sae, saes[0].b_dec.device)
         _check_pair(sae, store, views_of(objective))
+    if saes[0].b_dec.device.type == "cpu":
+        check_training(sum(each.numel() for sae in saes for each in sae.parameters()))
     weights = [id(each) for sae in saes for each in sae.parameters()]
     if len(set(weights)) != len(weights):
         raise OrbitLensError(

@@ -185,7 +185,10 @@ def network_failed(
     inputs: Shaped[Tensor, "batch *axes"], error: Exception, expected: str
 ) -> OrbitLensError:
     """Return the error for a network that failed on these inputs."""
-    remedy = "make the inputs ready with `prepare`, or choose inputs that the network accepts"
+    remedy = (
+        "make the inputs ready with `prepare` (a function that python: names returns the network "
+        "and its `prepare`), or choose inputs that the network accepts"
+    )
     if _BATCH_NORM in str(error):
         remedy = "let its batch normalisation use running statistics, not those of a batch"
     failure = OrbitLensError(
