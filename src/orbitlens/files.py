@@ -175,7 +175,14 @@ def place_error(path: str | Path, error: OSError, expected: str) -> OrbitLensErr
     elif number in (errno.EMFILE, errno.ENFILE):
         remedy = "raise the limit on open files (ulimit -n) or lower --workers"
     received = error.strerror or one_line(error)
-    return OrbitLensError(str(path), expected=expected, received=received, remedy=remedy)
+    return OrbitLensError(_from_here(path), expected=expected, received=received, remedy=remedy)
+
+
+def _from_here(path: str | Path) -> str:
+    """Return a path in words: from the current folder on, if it is in there."""
+    with suppress(ValueError, OSError):
+        return str(Path(path).relative_to(Path.cwd()))
+    return str(path)
 
 
 def write_json(record: Mapping[str, Any], path: str | Path) -> None:

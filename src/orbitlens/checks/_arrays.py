@@ -68,13 +68,14 @@ def as_axes(
 def as_floats(name: str, value: object) -> Shaped[Tensor, "..."]:
     """Return a floating tensor as it is, and other numbers as one; made to be cheap in a loop.
 
-    NaN is not looked for; it shows in what is computed.
+    NaN is not looked for; it shows in what is computed. Nor are numbers needed: shapes can be tried
+    on the device "meta".
     """
     if (
         isinstance(value, Tensor)
         and value.is_floating_point()
         and value.layout == torch.strided
-        and not (value.is_meta or value.is_nested)
+        and not value.is_nested
     ):
         return value
     return as_tensor(name, value, dtype=None, finite=False)

@@ -145,7 +145,7 @@ class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         address = address_of(value)
         if not isinstance(address, Path):
             self.fail(f"expected a local folder, received {value}; give a path", param, ctx)
-        return address
+        return address if "://" in str(value) else Path(value)  # named in messages as it was typed
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -175,10 +175,10 @@ def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[st
 def measure_transports(config: RunConfig, dim: int) -> Iterator[dict[str, Any]]:
     """Yield, for each method, seconds per row and seconds of its closed form; peak memory."""
     group = from_name(config.group)
-    few = 2 + -(-3 * dim // group.order)
+    few = max(10, 2 + -(-3 * dim // group.order))  # two of which are held out
     many = few + min(2**14, max(few, 2**30 // (group.order * dim) ** 2))
     times = []
-    for method, n in (("identity", 4), (METHODS[0], many), *((each, few) for each in METHODS)):
+    for method, n in (("identity", 10), (METHODS[0], many), *((each, few) for each in METHODS)):
         store = store_from_array(move(n, group, dim), group=group)
         start = time.perf_counter()
         fit_transport(store, method)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 from fsspec.implementations.memory import MemoryFileSystem
 from torch import nn
 
@@ -234,6 +235,36 @@ def test_a_killed_harvest_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     run(out, resume=True)
     assert files(out) == files(tmp_path / "whole")
     assert [entry.name for entry in out.parent.iterdir()] == ["acts"]
+
+
+def harvest_until_an_array(number: int, out: Path) -> None:
+    create, made = zarr.Group.create_array, 0
+
+    def ending(*arguments: Any, **settings: Any) -> Any:
+        nonlocal made
+        made += 1
+        array = create(*arguments, **settings)
+        if made == number:
+            os._exit(9)
+        return array
+
+    zarr.Group.create_array = ending
+    run(out, resume=True)
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_harvest_that_ends_between_two_arrays_goes_on_to_the_same_files(
+    tmp_path: Path, number: int
+) -> None:
+    run(tmp_path / "whole")
+    process = get_context("fork").Process(
+        target=harvest_until_an_array, args=(number, tmp_path / "acts")
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    run(tmp_path / "acts", resume=True)
+    assert files(tmp_path / "acts") == files(tmp_path / "whole")
 
 
 def test_stores_of_two_layers_that_were_exchanged_are_noticed(tmp_path: Path) -> None:

@@ -217,6 +217,7 @@ def _threads(number: int | None) -> Iterator[None]:
 def _is_complete(target: Path | str) -> bool:
     """Return whether the target is complete; at a URL, part of a store may be there to resume."""
     if isinstance(target, Path):
-        return exists(target)
+        with address_errors(target):
+            return exists(target)
     begun = read_at(target, "zarr.json") is not None
     return begun and open_root(target).attrs.get("complete") is True

@@ -46,8 +46,7 @@ def exists(address: Path | str, name: str = "") -> bool:
     """Return whether anything is at an address, or under a name there."""
     place = inside(address, name)
     if isinstance(place, Path):
-        with address_errors(place):
-            return place.exists() or place.is_symlink()
+        return place.exists() or place.is_symlink()
     with address_errors(address):
         return not sync(zarr_store(place, read_only=True).is_empty(""))
 

@@ -66,6 +66,7 @@ def create_checksums(root: zarr.Group, shards: int, per_shard: int) -> None:
         compressors=[Crc32cCodec()],
         config={"write_empty_chunks": True},
         chunk_key_encoding={"name": "default", "separator": "."},
+        overwrite=True,  # an earlier run may have been killed right after this
     )
 
 

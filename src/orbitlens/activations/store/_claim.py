@@ -52,7 +52,11 @@ def check_free(out: Path | str | None) -> None:
     out = address_of(out)
     if isinstance(out, str):
         check_unlocked(out)
-    if out is not None and exists(out):
+    if out is None:
+        return
+    with address_errors(out):
+        there = exists(out)
+    if there:
         raise _occupied(out, "an existing one", "remove it or choose another path")
 
 

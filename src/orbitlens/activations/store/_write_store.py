@@ -269,6 +269,9 @@ def _create(
 ) -> None:
     together = (shards.samples, *shape[1:])
     chunk = (min(shards.samples, chunk_samples(shape[1:])), *shape[1:])
+    if not in_memory:
+        # Before the activations, whose presence says that everything is there.
+        create_checksums(root, shards.count, together[0] // chunk[0])
     root.create_array(
         "activations",
         shape=shape,
@@ -281,8 +284,6 @@ def _create(
         config={"write_empty_chunks": True},
         chunk_key_encoding={"name": "default", "separator": "."},
     )
-    if not in_memory:
-        create_checksums(root, shards.count, together[0] // chunk[0])
 
 
 def _check_float32(block: Mapping[str, np.ndarray]) -> None:
