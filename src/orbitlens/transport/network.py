@@ -31,6 +31,7 @@ from orbitlens.groups import Group
 from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.models import Prepare, as_they_are, check_network, name_of_layer
 from orbitlens.transport._kept import Kept
+from orbitlens.transport._same_outputs import check_same_outputs
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _Tick = Callable[..., None]
@@ -185,7 +186,7 @@ def measure_network(
         if resume:
             few = action.orbit(inputs[:1].clone())[0, :_ELEMENTS]
             forward = _forward(model, taken, prepare or as_they_are, seed_forward)
-            _check_same_outputs(kept, lambda: _traces(forward(few)), rounding(model, few))
+            check_same_outputs(kept, lambda: forward(few), rounding(model, few))
         with show("measure the layers") as tick:
             measured, failed = _measure(stores, kept, named is None, seed, tick)
         lie: dict[str, Mapping[str, float]] = {}
@@ -208,33 +209,6 @@ def measure_network(
     table = tuple(_row(figures, taken[layer], lie) for layer, figures in measured.items())
     skipped = {**record["skipped"], **failed}
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
-
-
-def _traces(outputs: Mapping[str, Tensor]) -> dict[str, list[list[float]]]:
-    """Return two numbers for each row of each output: its size, and a sum with fixed weights."""
-    rows = {layer: output.flatten(1).double() for layer, output in outputs.items()}
-    weights = {layer: torch.arange(each.shape[1]).double().cos() for layer, each in rows.items()}
-    return {
-        layer: torch.stack([each.norm(dim=1), each @ weights[layer]], 1).tolist()
-        for layer, each in rows.items()
-    }
-
-
-def _check_same_outputs(
-    kept: Kept, traces: Callable[[], dict[str, list[list[float]]]], most: float
-) -> None:
-    """Check that network, action and preparation, whatever their names, give the same outputs."""
-    before, now = kept.once("outputs", traces), traces()
-    for layer, rows in now.items():
-        size, _ = first = torch.tensor(rows).unbind(1)
-        difference = (torch.stack(first, 1) - torch.tensor(before[layer])).abs().amax(1)
-        if bool((difference > most * size).any()):
-            raise OrbitLensError(
-                "`resume`",
-                expected="the network, action and `prepare` of the measurement that is there",
-                received=f"other outputs of input 0 at layer {layer!r}",
-                remedy="give the same ones, or another folder",
-            )
 
 
 @contextmanager
