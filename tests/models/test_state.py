@@ -80,7 +80,7 @@ def test_what_is_no_network_is_refused_with_what_to_give(other: object, remedy: 
         check_network(other)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_torchscript_is_refused_with_what_to_give() -> None:
     with pytest.raises(ValueError, match=r"TorchScript .*before torch\.jit"):
         check_network(torch.jit.script(nn.ReLU()))
