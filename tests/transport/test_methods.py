@@ -257,3 +257,10 @@ def test_cross_moments_take_orbits_of_every_kind_and_refuse_others() -> None:
             cross_moments([orbits, wrong], group, 2)
     with pytest.raises(OrbitLensError, match="GiB of memory"):
         cross_moments([orbits], group, 10**6)
+
+
+def test_a_transport_is_shown_in_a_line() -> None:
+    store = store_from_array(torch.randn(20, 2, 3).numpy(), group="C2")
+    shown = repr(fit_transport(store, "identity"))
+    assert shown.startswith("Transport(identity, C2, dim 3, R^2 -")
+    assert shown.endswith(", relation error 0)")

@@ -38,6 +38,8 @@ class Action:
         >>> from orbitlens.actions import images
         >>> from orbitlens.groups import cyclic
         >>> turn = images(cyclic(4))
+        >>> turn
+        Action(images, C4)
         >>> turn(torch.tensor([[[[1, 2], [3, 4]]]]), 1).tolist()  # counter-clockwise
         [[[[2, 4], [1, 3]]]]
     """
@@ -52,6 +54,9 @@ class Action:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", as_group(self.group))
+
+    def __repr__(self) -> str:
+        return f"Action({self.name}, {self.group.name}{'' if self.exact else ', interpolated'})"
 
     def __call__(
         self, inputs: Shaped[Tensor, "n *axes"], element: int

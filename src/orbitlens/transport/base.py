@@ -57,6 +57,10 @@ class Transport:
     condition_number: float
     source: str
 
+    def __repr__(self) -> str:
+        figures = f"R^2 {self.r2:.4g}, relation error {self.relation_error:.2g}"
+        return f"Transport({self.method}, {self.group.name}, dim {self.dim}, {figures})"
+
     @property
     def matrices(self) -> Matrices:
         """rho(g) for every element, shape [|G|, dim, dim], float32.
