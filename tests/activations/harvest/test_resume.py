@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -132,6 +133,15 @@ def test_a_shard_cut_short_is_written_again(tmp_path: Path) -> None:
     (array / "c.3.0.0123.partial").write_bytes(b"half")
     run(tmp_path / "acts", resume=True)
     assert files(tmp_path / "acts") == files(tmp_path / "whole")
+
+
+def test_a_part_with_the_record_of_another_array_is_refused(tmp_path: Path) -> None:
+    labelled = {"labels": np.zeros(300, int), "class_names": ("a",)}
+    interrupted(tmp_path / "acts.zarr", 100, KeyboardInterrupt(), resume=True, **labelled)
+    part = tmp_path / ".acts.zarr.unfinished"
+    shutil.copy(part / "labels" / "zarr.json", part / "activations" / "zarr.json")
+    with pytest.raises(OrbitLensError, match=r"an intact part.*shape \[300\].*begin again"):
+        run(tmp_path / "acts.zarr", resume=True, **labelled)
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _check_same_numbers(job: Job, stored: Mapping[str, Tensor]) -> None:
     # Batches of another size round otherwise, and so do the numbers on disk.
     most = rounding(job.model, together[0]) + torch.finfo(getattr(torch, job.dtype)).eps
     for layer, orbit in stored.items():
-        difference = relative_difference(torch.from_numpy(now[layer]).reshape_as(orbit), orbit)
+        difference = relative_difference(torch.from_numpy(now[layer]), orbit)
         if difference > most:
             raise OrbitLensError(
                 "`resume`",

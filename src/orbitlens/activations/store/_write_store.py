@@ -131,6 +131,9 @@ class ShardWriter:
                     in_memory = claim.address is None
                     _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)
                 self.arrays[layer] = arrays_of(root)
+                found = tuple(self.arrays[layer].activations.shape)
+                if found != (n, *shapes[layer]):
+                    raise ValueError(f"activations of shape {list(found)}")
         # The stored cut counts: another version may have begun the stores with other shards.
         self.shards = shards_of(next(iter(self.arrays.values())).activations)
 
