@@ -16,7 +16,7 @@ from orbitlens.models import Prepare
 Batches = tuple[Shaped[Tensor, "moved *axes"], ...]
 _TRIED = 2  # inputs on which the action is tried
 _CHECKED = 1024  # inputs at a time
-_MEASURED = 64  # inputs at a time, of which a copy is made
+_MEASURED = 64  # inputs at a time, since measuring copies them
 _SHOWN = 3
 _ROUNDING = 1e-3  # of an input that is made ready alone and with others
 
@@ -106,10 +106,10 @@ def telling_inputs(
 
 def _telling(inputs: Rows) -> list[int]:
     extreme: list[int] = []
-    if isinstance(inputs, Tensor):
-        parts = [rows.flatten(1) for rows in inputs.detach().split(_MEASURED)]
+    if isinstance(inputs, Tensor) and inputs.numel():
         wide = torch.complex64 if inputs.is_complex() else torch.float32
-        sizes = torch.cat([part.to(wide).abs().amax(1) for part in parts if part.shape[1]] or [])
+        parts = inputs.detach().reshape(len(inputs), -1).split(_MEASURED)
+        sizes = torch.cat([part.to(wide).abs().amax(1) for part in parts])
         extreme = [int(sizes.argmax()), int(sizes.argmin())]
     return sorted({*range(min(_SHOWN, len(inputs))), len(inputs) - 1, *extreme})
 
@@ -117,7 +117,7 @@ def _telling(inputs: Rows) -> list[int]:
 def relative_difference(one: Tensor, other: Tensor) -> float:
     """Return ||one - other|| / ||other||; infinity for other shapes, 0 where both are not finite.
 
-    What is not finite is an error of its own.
+    Other checks refuse numbers that are not finite.
     """
     if one.shape != other.shape:
         return float("inf")
