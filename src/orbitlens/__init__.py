@@ -8,13 +8,15 @@ The code follows the data, in one direction:
     activations       orbits of activations: harvest, store, read          harvest, open_store,
                                                                            store_from_array
     transport         the learned representation, psi(gx) ~ rho(g) psi(x)  fit_transport,
-                      and how a group moves each layer of a network        measure_network,
-                                                                           choose_group
+                      how a group moves each layer of a network, and       measure_network,
+                      orbits whose elements lie in another order           choose_group, reorder
     sae, objectives   sparse autoencoders as parts, and their losses       SAE, OrbitSAE
     training          the training step and the loop around it             fit
     metrics           reconstruction, recovery, detection, equivariance
     attribution       effects of the features of one layer on a later one
     io                cfg.json and safetensors                             save, load
+    pipeline          pages and lists of features, and the main job        show, top_images,
+                                                                           active_features
 
 Rooms with one job, imported by name:
 
@@ -23,7 +25,7 @@ Rooms with one job, imported by name:
     kernels           fast sparse products, searches and buffers; they know no SAE
     probe, report     probes of features, and pages to look at
     plan              disk, memory and time that a run would need
-    pipeline, cli     the main job and its command line
+    cli               the command line of the main job
     reproduce         code that the recipes share
     testing           contract classes and `assert_equivariant` for your own parts
 
@@ -51,10 +53,17 @@ if TYPE_CHECKING:
     from orbitlens.activations import ActivationStore, harvest, open_store, store_from_array
     from orbitlens.errors import OrbitLensError
     from orbitlens.io import load, save
+    from orbitlens.pipeline import active_features, show, top_images
     from orbitlens.sae import SAE
     from orbitlens.sae import orbit_sae as OrbitSAE  # noqa: N812  # it builds what the name says
     from orbitlens.training.fit import FitResult, fit
-    from orbitlens.transport import Transport, choose_group, fit_transport, measure_network
+    from orbitlens.transport import (
+        Transport,
+        choose_group,
+        fit_transport,
+        measure_network,
+        reorder,
+    )
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
@@ -68,6 +77,7 @@ __all__ = [
     "OrbitSAE",
     "Transport",
     "actions",
+    "active_features",
     "attribution",
     "choose_group",
     "data",
@@ -81,9 +91,12 @@ __all__ = [
     "models",
     "objectives",
     "open_store",
+    "reorder",
     "reps",
     "sae",
     "save",
+    "show",
     "store_from_array",
+    "top_images",
     "transport",
 ]

@@ -13,13 +13,17 @@ import click
 import pytest
 
 from orbitlens import activations, sae, transport
+from orbitlens.activations.harvest import POSITIONS
+from orbitlens.activations.store import DTYPES
 from orbitlens.cli.commands import VERBS, commands, main
 from orbitlens.cli.options import ExpertOption
+from orbitlens.data import CROPS
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import ALL_LAYERS
 from orbitlens.pipeline import NAMES, RunConfig, RunFolder
-from orbitlens.pipeline.config import known_names
+from orbitlens.pipeline._names import KNOWN_NAMES
 from orbitlens.reproduce import BUDGETS
+from orbitlens.training import PRECISIONS
 
 HEAVY = {"torch", "numpy", "zarr", "fsspec", "jaxtyping", "sklearn", "rich", "PIL"}
 PROGRAM = """
@@ -129,8 +133,23 @@ def named(text: str, names: Collection[str]) -> bool:
 
 
 def test_help_names_all_that_a_setting_accepts() -> None:
-    for name, known in known_names().items():
+    for name, known in KNOWN_NAMES.items():
         assert named(RunConfig.__dataclass_fields__[name].metadata["help"], known), name
+
+
+def test_names_are_those_of_the_rooms() -> None:
+    rooms = {
+        "crop": CROPS,
+        "dtype": DTYPES,
+        "positions": POSITIONS,
+        "precision": PRECISIONS,
+        "saes": NAMES,
+        "sparsity": sae.BUILDERS,
+        "transport": transport.METHODS,
+    }
+    assert {name: set(known) for name, known in rooms.items()} == {
+        name: set(KNOWN_NAMES[name]) for name in rooms
+    }
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from orbitlens.activations import store_from_array
 from orbitlens.activations.importers._cache import Cache
 from orbitlens.cli.commands import main
 from orbitlens.groups import cyclic
-from orbitlens.pipeline import _job, _run, stages, verbs
+from orbitlens.pipeline import _job, stages, verbs
 from orbitlens.plan import _measure as measure
 
 CODES = {"interrupted": 130, "terminated": 143}
@@ -92,7 +92,7 @@ def test_what_is_begun_goes_on_with_resume(
     [
         (["import", "acts.npy", "--group", "C4", "--out", "new.zarr"], Cache, "orbits"),
         (["harvest", *TINY, "--out", "out"], _job, "load_source"),
-        (["run", *TINY, "--quick", "--out", "out"], _run, "prepare"),
+        (["run", *TINY, "--quick", "--out", "out"], _job, "prepare"),
         (["train", "acts.zarr", *SMALL, "--out", "out"], verbs, "locate_store"),
         (["plan", "--dim", "8", "--out", "out"], measure, "measure_store"),
     ],

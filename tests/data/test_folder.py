@@ -514,3 +514,46 @@ def test_copies_are_known_of_files_that_are_read_as_they_are_needed(
     assert inputs.digest == image_folder(tmp_path).digest
     rows = copies_among(inputs.values)
     assert (len(rows), len(set(rows))) == (4, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 12), (12, 4)])
+def test_an_oblong_image_is_cut_squeezed_or_filled_up(
+    tmp_path: Path, height: int, width: int
+) -> None:
+    """Thirds of levels 51, 102 and 153 along the longer side."""
+    levels = np.repeat(np.array([51, 102, 153], dtype=np.uint8), 4)
+    along = np.broadcast_to(levels, (4, 12))
+    save(tmp_path / "a.png", np.ascontiguousarray(along if width == 12 else along.T))
+
+    def read(crop: str) -> list[list[float]]:
+        inputs = image_folder(tmp_path, size=12, crop=crop)
+        assert inputs.oblong == 1
+        image = inputs.values[0, 0]
+        return [[round(5 * v.item()) for v in each] for each in (image[6], image[:, 6])]
+
+    cut = [2] * 12
+    assert read("centre") == [cut, cut]
+    squeezed = read("none")[0 if width == 12 else 1]
+    assert (squeezed[0], squeezed[6], squeezed[11]) == (1, 2, 3)
+    across = [0] * 4 + [2] * 4 + [0] * 4
+    filled = read("pad") if width == 12 else read("pad")[::-1]
+    assert filled == [levels.__floordiv__(51).tolist(), across]
+
+
+@pytest.mark.parametrize(
+    ("crop", "sentence"),
+    [
+        ("centre", "1 oblong image cut to the centred square, at most 50% of the area lost."),
+        ("none", "1 oblong image squeezed into squares."),
+        ("pad", "1 oblong image filled up to squares with black."),
+    ],
+)
+def test_what_happened_to_oblong_images_is_told(tmp_path: Path, crop: str, sentence: str) -> None:
+    save(tmp_path / "a.png", grey(100, 4, 8))
+    save(tmp_path / "b.png", grey(100))
+    assert image_folder(tmp_path, crop=crop).passed_over == (sentence,)
+
+
+def test_a_crop_of_another_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OrbitLensError, match="`crop`: expected one of centre, none, pad"):
+        image_folder(tmp_path, crop="center crop")

@@ -114,7 +114,16 @@ def test_product_of_coprime_cyclic_groups_is_cyclic(m: int, n: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "order"),
-    [("C4", 4), ("d4", 8), ("C2xC3", 6), ("C2 x D2 x C2", 16), ("C1", 1), ("S3", 6), ("OhxC2", 96)],
+    [
+        ("C4", 4),
+        ("d4", 8),
+        ("C2xC3", 6),
+        ("C2 x D2 x C2", 16),
+        ("C1", 1),
+        ("S3", 6),
+        ("OhxC2", 96),
+        ("C2×C4", 8),
+    ],
 )
 def test_from_name_builds_the_group(name: str, order: int) -> None:
     assert groups.from_name(name).order == order
@@ -126,12 +135,33 @@ def test_from_name_rejects_what_is_no_name(name: str) -> None:
         groups.from_name(name)
 
 
-@pytest.mark.parametrize("name", ["C99999999", "D4097", "S99999", "C" + "9" * 5000, "C64xC65"])
-def test_from_name_says_how_large_a_group_may_be(name: str) -> None:
-    limit = "1 to 6" if name[0] == "S" and len(name) < 6 else "4096"
-    with pytest.raises(OrbitLensError, match=limit) as caught:
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("C5000", "at most 4096 elements, received 5000 of C5000"),
+        ("D2049", "at most 4096 elements, received 4098 of D2049"),
+        ("C64xC65", "at most 4096 elements, received 4160 of C64xC65"),
+        ("x".join(["C4"] * 100), r"at most 4096 elements, received \d+ of C4xC4.*\.\.\.;"),
+        ("C99999999", "at most 4096 elements, received C99999999"),
+        ("C" + "9" * 5000, "at most 4096 elements, received C999"),
+        ("S7", "S1 to S6, received S7"),
+        ("S99999", "S1 to S6, received S99999"),
+    ],
+)
+def test_from_name_says_how_large_a_group_may_be(
+    name: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Group, "__post_init__", None)  # nothing is built
+    with pytest.raises(OrbitLensError, match=f"^`group`: expected {limit}") as caught:
         groups.from_name(name)
     assert len(str(caught.value)) < 200
+
+
+def test_turns_and_flips_of_too_many_elements_are_refused_before_they_are_built() -> None:
+    with pytest.raises(OrbitLensError, match="from 0 to 4096, received 4097"):
+        groups.cyclic(4097)
+    with pytest.raises(OrbitLensError, match="from 0 to 2048, received 2049"):
+        groups.dihedral(2049)
 
 
 @pytest.mark.parametrize(

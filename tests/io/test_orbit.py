@@ -1,5 +1,6 @@
 """Orbit SAEs as files: unexpanded, exact, and tied to their transport."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
 from orbitlens.groups import Group, cyclic, dihedral
 from orbitlens.io import load, save
-from orbitlens.reps import regular
+from orbitlens.reps import Representation, irreps, regular
 from orbitlens.sae import (
     SAE,
     Encoder,
     Sparsity,
     dense,
+    orbit_dictionary,
     orbit_sae,
     topk_sae,
 )
@@ -207,3 +209,38 @@ def test_what_cannot_be_written_out_is_said() -> None:
     ):
         with pytest.raises(OrbitLensError, match=message):
             ol.sae.dense(sae)
+
+
+@pytest.mark.parametrize("hidden", [None, 6])
+@pytest.mark.parametrize("group", [cyclic(4), dihedral(4)], ids=["C4", "D4"])
+def test_the_irreps_of_another_machine_are_kept(
+    group: Group, hidden: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SAE in any bases of the irreps opens where the irreps have others."""
+    own = irreps(group)
+    generator = torch.Generator().manual_seed(3)
+    bases = [
+        torch.linalg.qr(torch.randn(r.dim, r.dim, generator=generator, dtype=torch.float64)).Q
+        for r in own
+    ]
+    others = tuple(
+        Representation(group, basis.T @ irrep.matrices @ basis, irrep.name)
+        for irrep, basis in zip(own, bases, strict=True)
+    )
+    transport = rho(group)
+    with monkeypatch.context() as elsewhere:
+        for room in ("orbitlens.reps.isotypic", "orbitlens.sae.tied"):
+            elsewhere.setattr(import_module(room), "irreps", lambda _: others)
+        sae = trained(orbit_sae(transport.dim, 3, 2, transport, hidden=hidden, seed=0))
+        wanted = sae(inputs(sae))
+        save(sae, tmp_path / "sae")
+    assert not torch.allclose(sae.dictionary.tied.generators, here(group, transport), atol=1e-3)
+    again = load(tmp_path / "sae", transport=transport)
+    assert isinstance(again, SAE)
+    found = again(inputs(sae))
+    assert torch.equal(found.codes > 0, wanted.codes > 0)
+    torch.testing.assert_close(found.x_hat, wanted.x_hat, atol=1e-5, rtol=1e-5)
+
+
+def here(group: Group, transport: Transport) -> Tensor:
+    return orbit_dictionary(orbit_sae(transport.dim, 3, 2, transport)).tied.generators

@@ -7,7 +7,8 @@ from torch import nn
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import BaseModel, as_they_are, get_layer, layer_names
 from orbitlens.models._layers import default_layer
-from orbitlens.models._pretrained import check_channels, image_preparation
+from orbitlens.models._pretrained import check_channels
+from orbitlens.models.preparation import ImagePreparation
 
 
 def deep() -> nn.Module:
@@ -58,14 +59,14 @@ def test_a_base_model_is_put_into_evaluation_mode_and_has_its_layer() -> None:
 
 
 def test_preparation_resizes_repeats_grey_and_normalises() -> None:
-    prepare = image_preparation(size=(4, 6), channels=3, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 2.0))
+    prepare = ImagePreparation(size=(4, 6), channels=3, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 2.0))
     ready = prepare(torch.ones(2, 1, 9, 9))
     assert ready.shape == (2, 3, 4, 6)
     torch.testing.assert_close(ready[0, :, 0, 0], torch.tensor([1.0, 1.0, 0.0]))
 
 
 def test_one_mean_and_deviation_serve_every_channel() -> None:
-    prepare = image_preparation(size=(8, 8), channels=3, mean=(0.5,), std=(0.25,))
+    prepare = ImagePreparation(size=(8, 8), channels=3, mean=(0.5,), std=(0.25,))
     ready = prepare(torch.ones(2, 1, 28, 28))
     torch.testing.assert_close(ready, torch.full((2, 3, 8, 8), 2.0))
 
@@ -73,7 +74,7 @@ def test_one_mean_and_deviation_serve_every_channel() -> None:
 @pytest.mark.parametrize("size", [3, 8, 20])
 def test_preparation_commutes_with_turns_and_flips(size: int) -> None:
     torch.manual_seed(0)
-    prepare = image_preparation(size=(8, 8), channels=1, mean=(0.5,), std=(0.2,))
+    prepare = ImagePreparation(size=(8, 8), channels=1, mean=(0.5,), std=(0.2,))
     image = torch.rand(1, 1, size, size)
     for moved, back in ((image.rot90(1, (2, 3)), 3), (image.flip(2).rot90(2, (2, 3)), None)):
         ready = prepare(moved)
@@ -89,7 +90,7 @@ def test_channels_and_normalisation_must_fit() -> None:
     with pytest.raises(OrbitLensError, match="1 channel, received 3"):
         check_channels("net", (3, 8, 8), 1)
     with pytest.raises(OrbitLensError, match="received 3 and 1"):
-        image_preparation(size=(4, 4), channels=1, mean=(0.5, 0.5, 0.5), std=(0.5,))
+        ImagePreparation(size=(4, 4), channels=1, mean=(0.5, 0.5, 0.5), std=(0.5,))
 
 
 def test_images_are_left_unchanged_unless_a_network_prepares_them() -> None:

@@ -55,9 +55,9 @@ def test_every_layer_of_a_network_that_is_equivariant_by_construction(
     layers = {row["layer"]: row for row in record["layers"]}
     assert list(layers) == [f"body.{x}" for x in ("lift", "conv1", "conv2", "pool", "readout")]
     for name in ("body.lift", "body.conv1", "body.conv2", "body.pool"):
-        assert layers[name]["verdict"] == "equivariant"
+        assert layers[name]["verdict"] == "exactly equivariant"
         assert layers[name]["r2"] > 0.999
-    assert layers["body.readout"]["verdict"] == "invariant"
+    assert layers["body.readout"]["verdict"] == "exactly invariant"
     assert layers["body.readout"]["spectrum"][0] == pytest.approx(1.0, abs=1e-6)
     assert layers["body.lift"]["lie_translation"] > 0
     assert set(record["skipped"]) == {"body", "twice", "idle"}
@@ -92,6 +92,106 @@ def test_the_largest_group_is_chosen_for_each_layer(
     assert record["chosen"] == {"body.conv1": "D4", "body.pool": "D4"}
     rows = read_table(tmp_path / "out" / "groups.csv")
     assert [row["group"] for row in rows[:3]] == ["D4", "C4", "C2"]
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "D4 acts on all 2 layers (exactly equivariant)." in page
+    for group in ("C2", "C4", "D4"):
+        folder = tmp_path / "out" / "groups" / group
+        assert f'href="../groups/{group}/report/index.html"' in page
+        assert f"moves under {group}" in (folder / "report" / "index.html").read_text()
+        own = read_json(folder / "metrics.json")
+        assert own["config"]["group"] == own["group"]["name"] == group
+        assert [row["layer"] for row in own["layers"]] == ["body.conv1", "body.pool"]
+        assert len(read_table(folder / "layers.csv")) == 2
+
+
+def test_a_group_that_cannot_be_measured_does_not_lose_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true = network.measure_layer
+
+    def failing(store: ol.ActivationStore, *, seed: int = 0) -> ol.transport.LayerEquivariance:
+        if store.group.order == 4 or everywhere:
+            raise ol.OrbitLensError("it", expected="this", received="that", remedy="give more")
+        return true(store, seed=seed)
+
+    monkeypatch.setattr(network, "measure_layer", failing)
+    words = ["transport", user_network(tmp_path), "digits", "--image-size", "8", *TINY]
+    words += ["--groups", "C2,C4,D4", "--layers", "body.pool"]
+    out, everywhere = tmp_path / "out", False
+    record = call(capsys, *words, "--out", str(out))
+    line = "it: expected this, received that; give more"
+    assert record["failed"] == {"C4": line}
+    assert any("C4 is left out" in warning for warning in record["warnings"])
+    assert [row["group"] for row in record["ranking"]] == ["D4", "C2"]
+    assert record["chosen"] == {"body.pool": "D4"}
+    assert not (out / "groups" / "C4").exists()
+    assert f"not measured: {line}" in (out / "report" / "index.html").read_text()
+    assert not list(out.glob(".*"))
+    everywhere = True
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(tmp_path / "none")])
+    assert ended.value.code == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_finished_groups_are_kept_and_not_mixed_with_those_of_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true, groups = network.measure_layer, []
+
+    def stopping(store: ol.ActivationStore, *, seed: int = 0) -> ol.transport.LayerEquivariance:
+        groups.append(store.group.name)
+        if groups == ["C2", "C4"]:
+            raise KeyboardInterrupt
+        return true(store, seed=seed)
+
+    monkeypatch.setattr(network, "measure_layer", stopping)
+    words = ["transport", user_network(tmp_path), "digits", "--image-size", "8", *TINY]
+    words += ["--groups", "C2,C4", "--layers", "body.pool", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 130
+    assert (tmp_path / "out" / "groups" / "C2" / "metrics.json").exists()
+    capsys.readouterr()
+    (tmp_path / "network.py").write_text(NETWORK.replace("features=2", "features=3"))
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--resume"])
+    assert ended.value.code == 2
+    assert "`resume` in" in capsys.readouterr().err
+    user_network(tmp_path)
+    record = call(capsys, *words, "--resume")
+    assert groups == ["C2", "C4", "C4"]
+    assert record["chosen"] == {"body.pool": "C4"}
+
+
+def test_heads_are_parallel_and_a_dense_one_is_worse_than_the_mean(tmp_path: Path) -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = ol.models.GroupCNN(ol.groups.cyclic(4), features=2)
+            self.noise = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.body(x), self.noise(10 * x)
+
+    torch.manual_seed(0)
+    images = torch.randn(400, 1, 8, 8)
+    action = ol.actions.images(ol.groups.cyclic(4))
+    layers = ["body.lift", "body.pool", "body.readout", "noise.3"]
+    found = measure_network(Heads(), layers=layers, inputs=images, action=action, lie_inputs=0)
+    assert {row["layer"]: row["after"] for row in found.table} == {
+        "body.lift": [],
+        "body.pool": ["body.lift"],
+        "body.readout": ["body.pool"],
+        "noise.3": [],
+    }
+    assert [row["verdict"] for row in found.table] == [
+        "exactly equivariant",
+        "exactly equivariant",
+        "exactly invariant",
+        "none, worse than the mean",
+    ]
 
 
 def test_in_python_layers_with_too_few_inputs_are_skipped_unless_named() -> None:

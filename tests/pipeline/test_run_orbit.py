@@ -53,6 +53,10 @@ def test_it_is_trained_measured_and_shown_beside_the_others(tmp_path: Path) -> N
     assert tied["dead_latents"] % 4 == 0
     assert tied["transport"]["relation_error"] < 1e-6
     assert (vanilla["atoms"], vanilla["moved_codes"], vanilla["transport"]) == (None, None, None)
+    counts = ("turning_features", "invariant_features", "other_features", "rare_features")
+    assert [sum(sae[name] for name in counts) for sae in (tied, vanilla)] == [16, 16]
+    table = (tmp_path / "out" / "saes" / "orbit" / "features.csv").read_text()
+    assert len(table.splitlines()) == 1 + 16
     readouts = {(row["readout"], row["orientation"]) for row in tied["probe"]["rows"]}
     assert readouts == {("invariant", "none"), ("oriented", "none")}
     page = (tmp_path / "out" / "report" / "index.html").read_text()

@@ -40,7 +40,7 @@ def test_a_name_that_is_also_a_folder_is_refused(here: Path, name: str) -> None:
     built_in = RunConfig.for_source(f"builtin:{name}", n_samples=20)
     assert built_in == RunConfig.from_dict({**built_in.to_dict(), "source": name})
     assert load_source(built_in).inputs.name == name
-    assert built_in.image_size == RunConfig(source=name).image_size or name != "shapes"
+    assert built_in.image_size == RunConfig(source=name).settled().image_size
 
 
 def test_a_file_of_the_name_is_no_folder(here: Path) -> None:

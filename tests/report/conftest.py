@@ -222,7 +222,7 @@ def layer_record(layer: str, invariant: float) -> dict[str, Any]:
         "invariance_score": 0.35,
         "lie_rotation": 0.03,
         "lie_translation": 0.11,
-        "verdict": "equivariant",
+        "verdict": "nearly equivariant",
     }
 
 

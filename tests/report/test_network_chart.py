@@ -92,14 +92,28 @@ def test_more_layers_make_a_higher_picture_with_lower_rows() -> None:
 
 
 def test_the_verdict_stands_beside_the_name() -> None:
-    chart = drawn([{"verdict": v} for v in ("equivariant", "none", None, "new")])
-    assert [name.verdict.label if name.verdict else None for name in chart.names] == [
+    verdicts = ("none", "nearly equivariant", "mostly to nearly equivariant", None, "new")
+    chart = drawn([{"verdict": v} for v in (*verdicts, "exactly invariant", "equivariant")])
+    labels = [name.verdict.label if name.verdict else None for name in chart.names]
+    words = ["none", "nearly equivariant", "mostly equivariant", None, None]
+    assert labels == [*words, "exactly invariant", "equivariant"]
+    assert [mark.label for mark in chart.legend] == [
         "equivariant",
+        "nearly equivariant",
+        "mostly equivariant",
+        "exactly invariant",
         "none",
-        None,
-        None,
     ]
-    assert [mark.label for mark in chart.legend] == ["equivariant", "none"]
+
+
+def test_lines_join_a_layer_to_those_that_feed_it() -> None:
+    after = {"trunk": [], "a.0": ["trunk"], "a.1": ["a.0"], "b": ["trunk"], "sum": ["a.1", "b"]}
+    chart = drawn([{"layer": n, "after": a, "r2": 0.5} for n, a in after.items()])
+    (series,) = panel(chart, "R²").series
+    trunk, first, second, other, join = (f"{x} {y}" for x, y in series.points)
+    assert series.trend == (
+        f"M{trunk}L{first}L{second}M{trunk}L{other}M{second}L{join}M{other}L{join}"
+    )
 
 
 def test_no_layer_is_no_picture() -> None:

@@ -52,7 +52,7 @@ def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path, network: Any, p
 
 def test_head_names_the_network_and_its_numbers(page: Any) -> None:
     assert "How digits-cnn moves under C4" in page.text
-    assert "4 of 4 layers move as a representation of C4." in page.text
+    assert "Of 4 layers under C4, 4 are nearly equivariant." in page.text
     assert "grows from 3.0% at encoder.0 to 93.0% at head" in page.text
 
 

@@ -11,10 +11,10 @@ NAN = float("nan")
 
 def test_the_lead_counts_verdicts_and_names_growth_and_fall(network: dict[str, Any]) -> None:
     layers = network["layers"]
-    layers[2].update(r2=0.86, verdict="partly equivariant")
-    layers[3].update(verdict="invariant")
+    layers[2].update(r2=0.86, verdict="mostly equivariant")
+    layers[3].update(verdict="exactly invariant")
     assert lead(network) == (
-        "2 of 4 layers move as a representation of C4, 1 in part; 1 is invariant. "
+        "Of 4 layers under C4, 2 are nearly equivariant, 1 mostly; 1 exactly invariant. "
         "The share of energy that C4 leaves unchanged grows from 3.0% at encoder.0 to 93.0% at "
         "head. From one layer to the next, R² falls most at pool, from 0.980 to 0.860. "
         "Every figure is on 359 held-out of 1,797 inputs (digits)."
@@ -57,15 +57,15 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_one_layer_is_described_in_the_singular() -> None:
-    record = {"layers": [{"layer": "a", "verdict": "equivariant"}], "group": {"name": "C4"}}
-    assert lead(record) == "1 of 1 layer moves as a representation of C4."
+    record = {"layers": [{"layer": "a", "verdict": "weakly invariant"}], "group": {"name": "C4"}}
+    assert lead(record) == "Of 1 layer under C4, 1 is weakly invariant."
 
 
 def test_headlines_give_the_number_and_its_context(network: dict[str, Any]) -> None:
     network["layers"][1].update(r2=0.5, identity_r2=NAN)
     lines = [(line.title, line.value, line.context) for line in headlines(network)]
     assert lines == [
-        ("Equivariant layers", "4 of 4", "1 skipped"),
+        ("Exactly or nearly equivariant", "4 of 4", "1 skipped"),
         (
             "R² of the exact transport",
             "0.980",
@@ -111,3 +111,68 @@ def test_of_many_layers_five_are_named(network: dict[str, Any]) -> None:
     (line,) = notices(network)
     assert line.startswith("At 9 layers")
     assert line.endswith("l4 (31 of 32), …")
+
+
+def test_each_verdict_is_counted_by_its_lower_word() -> None:
+    verdicts = (
+        "exactly equivariant",
+        "nearly to exactly equivariant",
+        "partly to mostly equivariant",
+        "weakly invariant",
+        "none",
+        "none, worse than the mean",
+    )
+    layers = [{"layer": str(i), "verdict": v, "after": []} for i, v in enumerate(verdicts)]
+    record = {"layers": layers, "group": {"name": "C4"}}
+    assert lead(record).startswith(
+        "Of 6 layers under C4, 1 is exactly equivariant, 1 nearly, 1 partly; 1 weakly invariant; "
+        "2 neither."
+    )
+    (first, *_) = headlines(record)
+    assert (first.value, first.context) == ("2 of 6", "1 partly, 1 invariant, 2 neither")
+
+
+def two_heads() -> list[dict[str, Any]]:
+    """A trunk of two layers, a head of two layers, and a head of one."""
+    after = {"stem": [], "trunk": ["stem"], "a.0": ["trunk"], "a.1": ["a.0"], "b": ["trunk"]}
+    r2 = {"stem": 1.0, "trunk": 0.9, "a.0": 0.85, "a.1": 0.95, "b": 0.7}
+    return [{"layer": name, "after": a, "r2": r2[name]} for name, a in after.items()]
+
+
+def test_parallel_heads_are_compared_with_the_trunk_and_not_with_each_other() -> None:
+    layers = two_heads()
+    text = lead({"layers": layers})
+    assert "ends in 2 parallel branches: a.1 and b." in text
+    assert "R² falls most at b, from 0.900 to 0.700" in text
+    layers[-1]["r2"] = 0.88
+    assert "R² falls most at trunk, from 1.000 to 0.900" in lead({"layers": layers})
+
+
+def test_where_branches_join_nothing_is_lost_that_one_of_them_lacks() -> None:
+    layers = two_heads()
+    layers.append({"layer": "join", "after": ["a.1", "b"], "r2": 0.69})
+    assert "falls most at b, from 0.900" in lead({"layers": layers})
+    assert "parallel" not in lead({"layers": layers})
+
+
+def test_a_layer_without_a_figure_is_passed_over_along_its_branch() -> None:
+    layers = two_heads()
+    layers[2]["r2"] = layers[3]["r2"] = None
+    layers.append({"layer": "a.2", "after": ["a.1"], "r2": 0.5})
+    assert "falls most at a.2, from 0.900 to 0.500" in lead({"layers": layers})
+
+
+def test_each_end_of_a_network_has_its_share_that_does_not_move() -> None:
+    layers = two_heads()
+    for layer, share in zip(layers, (0.1, 0.2, 0.3, 0.75, 0.5), strict=True):
+        layer["spectrum"] = [share, 1 - share]
+    record = {"layers": layers, "group": {"irreps": [{"name": "trivial"}, {"name": "1d#1"}]}}
+    assert "leaves unchanged is 10.0% at stem, 75.0% at a.1 and 50.0% at b." in lead(record)
+    line = next(line for line in headlines(record) if "Energy" in line.title)
+    assert (line.value, line.context) == ("10% → 50% to 75%", "from stem to the 2 ends")
+
+
+def test_an_order_that_could_not_be_found_is_said_and_taken_as_successive() -> None:
+    layers = [{"layer": name, "after": None, "r2": r2} for name, r2 in (("a", 0.9), ("b", 0.5))]
+    assert "falls most at b, from 0.900 to 0.500" in lead({"layers": layers})
+    assert "could not be found which layers feed which" in notices({"layers": layers})[0]

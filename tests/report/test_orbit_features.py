@@ -147,6 +147,7 @@ def test_the_page_shows_atoms_with_their_orientations(
         activations=cards[0].activations[:2],
         label="two-fold: unchanged by r^2",
         orientations=(0, 3),
+        turning={"word": "invariant", "stays": 0.9, "low": 0.8, "high": 0.95, "inputs": 40},
     )
     path = write_page(tmp_path / "page.html", metrics, {}, [*cards, atom])
     page = parse(path.read_text(encoding="utf-8"))
@@ -154,8 +155,10 @@ def test_the_page_shows_atoms_with_their_orientations(
     assert "Atom 3" in page.text
     assert "fires mostly in orientation e" in page.text
     assert "two-fold: unchanged by r²" in page.text
-    assert "Image 1 for atom 3 in orientation r³, activation 3.00" in page.attributes("alt")
-    assert "Image 1 for latent 7 under r³, activation 2.00" in page.attributes("alt")
+    assert page.text.count("Invariant: 90.0% of its strength stays when the input moves") == 1
+    turned, alt = "r³, quarter turn right, activation", page.attributes("alt")
+    assert f"Image 1 for atom 3 in orientation {turned} 3.00" in alt
+    assert f"Image 1 for latent 7 under {turned} 2.00" in alt
     assert page.text.count("One row per orientation") == 1
     assert page.text.count("One row per group element") == 2
 

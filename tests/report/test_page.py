@@ -97,7 +97,7 @@ def test_features_show_element_activation_and_silence(page: Any) -> None:
     pictures = [attrs for tag, attrs in page.tags if tag == "img"]
     assert len(pictures) == 2 * 4 * 2
     assert all((attrs["src"] or "").startswith("data:image/") for attrs in pictures)
-    assert pictures[0]["alt"] == "Image 1 for latent 7 under e, activation 3.25"
+    assert pictures[0]["alt"] == "Image 1 for latent 7 under e, as it is, activation 3.25"
     assert sum(attrs.get("class") == "silent" for _, attrs in page.tags) == 2 * 3
     assert "fires mostly under e, r" in page.sections["features"]
     assert "r³" in page.sections["features"]

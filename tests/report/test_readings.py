@@ -16,6 +16,7 @@ from orbitlens.report._readings import (
     notices,
     summary,
     transport_readings,
+    turning_reading,
 )
 
 
@@ -185,3 +186,54 @@ def test_powers_become_superscripts_and_nothing_else_changes() -> None:
     assert element_label("r^12 s") == "r¹² s"
     assert element_label("x^-1") == "x⁻¹"
     assert element_label("rho2") == "rho2"
+
+
+ROW: dict[str, Any] = {
+    "feature": 3,
+    "word": "turns with the image",
+    "share": 0.93,
+    "low": 0.9,
+    "high": 0.95,
+    "turns": 0.93,
+    "stays": 0.2,
+    "by_chance": 0.1,
+    "inputs": 213,
+    "firing_rate": 0.3,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {},
+            "Turns with the image: 93.0% of its strength moves as predicted "
+            "(95% interval 90.0% to 95.0%); 213 inputs.",
+        ),
+        (
+            {"word": "invariant", "stays": 0.93, "turns": 0.2, "inputs": 1},
+            "Invariant: 93.0% of its strength stays when the input moves "
+            "(95% interval 90.0% to 95.0%); 1 input.",
+        ),
+        (
+            {"word": "neither"},
+            "Neither: 93.0% of its strength moves as predicted (95% interval 90.0% to 95.0%), "
+            "20.0% stays; 213 inputs.",
+        ),
+        (
+            {"word": "neither", "stays": 0.93, "turns": 0.2},
+            "Neither: 93.0% of its strength stays when the input moves (95% interval 90.0% to "
+            "95.0%), 20.0% moves as predicted; 213 inputs.",
+        ),
+        (
+            {"word": "too few to tell", "share": None, "low": None, "high": None, "inputs": 4},
+            "Too few to tell whether it turns: it fires on the orbits of 4 inputs.",
+        ),
+    ],
+)
+def test_a_feature_is_read_by_what_its_codes_do(changes: dict[str, Any], says: str) -> None:
+    assert turning_reading({**ROW, **changes}) == says
+
+
+def test_a_feature_of_an_earlier_version_says_nothing_of_its_codes() -> None:
+    assert turning_reading({}) == ""

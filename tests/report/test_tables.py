@@ -3,7 +3,7 @@
 from typing import Any
 
 from orbitlens.report._notation import sae_styles
-from orbitlens.report._sae_tables import probe_tables, sae_table
+from orbitlens.report._sae_tables import features_table, probe_tables, sae_table
 from orbitlens.report._table import Column, Table, mark_best, recorded_columns
 
 
@@ -149,3 +149,16 @@ def test_an_orbit_sae_is_described_by_its_atoms() -> None:
     table = sae_table(saes, sae_styles(saes))
     assert table.rows[0].details == ("16 atoms", "64 latents")
     assert column(table, "Codes moved") == ["97.0%"]
+
+
+def test_features_are_counted_by_what_their_codes_do() -> None:
+    counts = {"turning_features": 9, "invariant_features": 2, "other_features": 4}
+    saes: dict[str, Any] = {"a": {**counts, "rare_features": 1}, "of before": {"l0": 3.0}}
+    table = features_table(saes, sae_styles(saes))
+    assert table is not None
+    headings = ("Turn", "Are invariant", "Do neither", "Are too rare")
+    found = [column(table, heading) for heading in headings]
+    assert found == [[text, "\N{EN DASH}"] for text in ("9", "2", "4", "1")]
+    assert best(table) == [[], []]
+    assert set(table.legend) == set(headings)
+    assert features_table({"of before": saes["of before"]}, sae_styles(saes)) is None

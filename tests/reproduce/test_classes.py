@@ -86,7 +86,7 @@ def test_seeds_share_the_activations_of_a_network_that_comes_trained(tmp_path: P
     program = tmp_path / "network.py"
     lines = [
         "from torch import nn",
-        "build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 5))",
+        "build = lambda: (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), lambda images: images)",
     ]
     program.write_text("\n".join(lines))
     network = {"model": f"python:{program}:build", "layer": "1", "positions": "mean"}

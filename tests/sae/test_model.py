@@ -127,3 +127,39 @@ def test_the_dictionary_of_an_sae_that_is_no_orbit_sae_is_refused_by_its_name() 
     message = "`mine`: expected an orbit SAE, .*received an SAE with a FreeDictionary"
     with pytest.raises(OrbitLensError, match=message):
         orbit_dictionary(topk_sae(4, 8, 2), name="`mine`")
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_trained_sae_needs_no_no_grad(build) -> None:
+    sae, x = build(4, 8, 2), torch.randn(5, 4)
+    assert sae.encode(x).requires_grad
+    sae.eval()
+    codes = sae.encode(x)
+    assert codes.numpy().shape == (5, 8)
+    assert sae.decode(codes).numpy().shape == (5, 4)
+    assert all(parameter.requires_grad for parameter in sae.parameters())
+    assert sae.train().decode(codes).requires_grad
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_a_trained_sae_has_the_gradients_that_its_input_asks_for(build) -> None:
+    sae = build(4, 8, 2).eval()
+    x = torch.randn(5, 4, requires_grad=True)
+    (found,) = torch.autograd.grad(sae(x).x_hat.sum(), x)
+    parts = sae.of_coordinates(sae.dictionary.coordinates(x))
+    torch.testing.assert_close(found, torch.autograd.grad(parts.x_hat.sum(), x)[0])
+    codes = sae.encode(torch.randn(5, 4)).requires_grad_()
+    assert torch.autograd.grad(sae.decode(codes).sum(), codes)[0].any()
+
+
+def test_transforms_of_functions_differentiate_a_trained_sae() -> None:
+    sae, x = topk_sae(4, 8, 2).eval(), torch.randn(4)
+    loss = lambda x: sae.encode(x).square().sum()  # noqa: E731
+    wanted = torch.autograd.grad(loss(x.requires_grad_()), x)[0]
+    torch.testing.assert_close(torch.func.grad(loss)(x.detach()), wanted)
+    each = torch.func.vmap(torch.func.grad(loss))(x.detach()[None])
+    torch.testing.assert_close(each[0], wanted)
+    weights = {name: own.detach() for name, own in sae.named_parameters()}
+    of_weights = lambda w: torch.func.functional_call(sae, w, (x.detach(),)).codes.sum()  # noqa: E731
+    found = torch.func.grad(of_weights)(weights)
+    assert found["encoder.W_enc"].any()

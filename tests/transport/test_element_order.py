@@ -50,6 +50,11 @@ def test_the_right_order_is_never_doubted(group: Group, noise: float) -> None:
     fit_transport(store_from_array(torch.randn(300, group.order, 5), group=group))
 
 
+def test_a_named_action_does_not_silence_the_warning() -> None:
+    with pytest.warns(OrbitLensWarning, match="another order than those of C6"):
+        fit_transport(moved(groups.cyclic(6), [0, 2, 1, 3, 4, 5], action="images"))
+
+
 def test_turns_the_other_way_round_are_the_same_group() -> None:
     assert fit_transport(moved(groups.cyclic(5), [0, 4, 3, 2, 1])).r2 > 0.9
 

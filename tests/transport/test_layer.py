@@ -17,11 +17,13 @@ from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.models import GroupCNN
 from orbitlens.reps import irreps, isotypic_projections, regular
 from orbitlens.transport import (
+    LayerEquivariance,
     canonical_scores,
     choose_group,
     cross_moments,
     fit_transport,
     measure_layer,
+    rank_groups,
     shuffled,
     symmetry_spectrum,
 )
@@ -53,7 +55,7 @@ def store_of(name: str, orbits: Tensor) -> ActivationStore:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_equivariant_layer_is_found_to_be_one(name: str) -> None:
     found = measure_layer(store_of(name, orbits_of(name)))
-    assert found.verdict == "equivariant"
+    assert found.verdict == "exactly equivariant"
     assert found.r2 > 0.999999
     assert found.relation_error < 1e-3
     assert found.control_r2 < 0.9
@@ -76,7 +78,7 @@ def test_the_same_figures_as_those_of_the_transports_alone() -> None:
 def test_an_invariant_layer_is_found_to_be_one() -> None:
     still = random(300, 1, 6).expand(-1, 4, -1)
     found = measure_layer(store_of("C4", still))
-    assert found.verdict == "invariant"
+    assert found.verdict == "exactly invariant"
     assert found.spectrum == pytest.approx((1.0, 0.0, 0.0), abs=1e-9)
     assert found.invariance_score == pytest.approx(1.0)
 
@@ -85,14 +87,15 @@ def test_an_invariant_layer_is_found_to_be_one() -> None:
 def test_noise_has_no_transport_above_its_control(name: str) -> None:
     order = groups.from_name(name).order
     found = measure_layer(store_of(name, random(800, order, 6)))
-    assert found.verdict == "none"
+    assert not found.acts
+    assert found.verdict == ("none" if found.r2 >= 0 else "none, worse than the mean")
     assert abs(found.equivariance_score) < 0.15
     assert abs(found.invariance_score) < 0.15
 
 
 def test_a_transport_that_explains_a_part_acts_in_part() -> None:
     found = measure_layer(store_of("C4", orbits_of("C4", noise=0.4)))
-    assert found.verdict == "partly equivariant"
+    assert found.verdict == "mostly equivariant"
     assert found.control_r2 < 0.5 < found.r2 < 0.9
 
 
@@ -204,13 +207,87 @@ def test_a_group_whose_flips_do_not_act_loses_to_its_turns() -> None:
     orbits[:, 4:] = random(600, 4, 8, seed=5)
     choice = choose_group(candidates(orbits))
     assert choice.chosen == "C4"
-    assert choice.ranking[-1].group == "D4"
+    # Its R^2 is below 0: it is worse than the mean, and no worse than another that is.
+    assert [figures.group for figures in choice.ranking] == ["C4", "C2"]
+    assert [figures.group for figures in choice.unranked] == ["D4"]
+    assert choice.unranked[0].verdict == "none, worse than the mean"
 
 
 def test_none_is_chosen_where_none_acts() -> None:
     choice = choose_group(candidates(random(800, 8, 6)))
     assert choice.chosen is None
-    assert len(choice.ranking) == 3
+    assert len(choice.ranking + choice.unranked) == 3
+    assert all(figures.r2 < 0 for figures in choice.unranked)
+
+
+def figures_of(group: str, order: int, r2: float, *, spread: float = 0.01) -> LayerEquivariance:
+    """Figures of a layer whose control is at 0.05 and whose identity is at -1."""
+    return LayerEquivariance(
+        layer="a",
+        group=group,
+        order=order,
+        rank=8,
+        dim=8,
+        r2=r2,
+        r2_low=r2 - spread,
+        r2_high=min(r2 + spread, 1.0),
+        free_r2=r2,
+        identity_r2=-1.0,
+        control_r2=0.05,
+        wrong_group_r2=None,
+        relation_error=0.1,
+        condition_number=1.0,
+        spectrum=(1.0,),
+        equivariance_score=0.9,
+        invariance_score=0.1,
+        identity_low=-1.1,
+        identity_high=-0.9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("r2", "spread", "verdict"),
+    [
+        (1.0, 0.00005, "exactly equivariant"),
+        (0.99995, 0.0001, "nearly to exactly equivariant"),
+        (0.95, 0.01, "nearly equivariant"),
+        (0.89, 0.005, "mostly equivariant"),
+        (0.89, 0.02, "mostly to nearly equivariant"),
+        (0.35, 0.2, "weakly to mostly equivariant"),
+        (0.14, 0.01, "weakly equivariant"),
+        (0.04, 0.01, "none"),
+        (-0.3, 0.01, "none, worse than the mean"),
+    ],
+)
+def test_the_verdict_names_the_band_of_r2_and_both_where_its_interval_crosses(
+    r2: float, spread: float, verdict: str
+) -> None:
+    found = figures_of("C4", 4, r2, spread=spread)
+    assert found.verdict == verdict
+    assert found.acts == (not verdict.startswith("none"))
+
+
+def test_an_invariant_layer_has_the_band_of_the_identity() -> None:
+    found = replace(figures_of("C4", 4, 0.96), identity_r2=0.955, control_r2=0.96)
+    assert replace(found, identity_low=0.94, identity_high=0.97).verdict == "nearly invariant"
+    crossing = replace(found, identity_low=0.89, identity_high=0.97)
+    assert crossing.verdict == "mostly to nearly invariant"
+    older = replace(found, identity_low=None, identity_high=None)
+    assert older.verdict == "nearly invariant"
+
+
+def test_below_0_a_group_has_no_place() -> None:
+    candidates = [
+        figures_of("C8", 8, -0.2),
+        figures_of("D4", 8, 0.03),
+        figures_of("C2", 2, 0.97),
+        figures_of("C3", 3, -3.0),
+        figures_of("C4", 4, 0.96),
+    ]
+    choice = rank_groups(candidates)
+    assert [each.group for each in choice.ranking] == ["C4", "C2", "D4"]
+    assert [each.group for each in choice.unranked] == ["C8", "C3"]
+    assert choice.chosen == "C4"
 
 
 def test_candidates_come_once_and_from_one_layer() -> None:
@@ -235,9 +312,9 @@ def test_candidates_come_from_networks_with_the_same_weights(tmp_path: Path) -> 
         return harvest(model, layer="1", inputs=images, action=actions.images(name), out=out)
 
     images = random(60, 1, 8, 8).float()
-    assert len(choose_group([store(0, "C4"), store(0, "C2")]).ranking) == 2
+    assert len(choose_group([store(0, "C4"), store(0, "C2")]).unranked) == 2
     noted = store(0, "C4", tmp_path / "a")
-    assert len(choose_group([noted, store(0, "C2", tmp_path / "b")]).ranking) == 2
+    assert len(choose_group([noted, store(0, "C2", tmp_path / "b")]).unranked) == 2
     # What is noted tells small changes apart; activations of unmoved inputs tell large ones.
     for other in (store(0, "C2", tmp_path / "c", change=1.001), store(1, "C2")):
         with pytest.raises(OrbitLensError, match="one network 'Sequential' under each group"):
@@ -288,7 +365,7 @@ def test_a_pattern_that_does_not_depend_on_the_input_counts_for_nothing() -> Non
     images = random(200, 1, 4, 4)
     plain, patterned = (maps_of(images, layer) for layer in (nn.Identity(), Pattern(0.01)))
     found = measure_layer(patterned)
-    assert found.verdict == measure_layer(plain).verdict == "invariant"
+    assert found.verdict == measure_layer(plain).verdict == "exactly invariant"
     assert found.r2 == pytest.approx(1.0, abs=1e-4)
     rho = fit_transport(patterned, "spatial")
     assert rho.r2 == pytest.approx(1.0, abs=1e-3)
@@ -296,7 +373,7 @@ def test_a_pattern_that_does_not_depend_on_the_input_counts_for_nothing() -> Non
     with pytest.warns(OrbitLensWarning, match="the same output for . inputs"):
         drowned = maps_of(images, nn.Sequential(noise, nn.Dropout(0.0)))
     blurred = replace(drowned, array=maps_with_noise(drowned))
-    assert measure_layer(blurred).verdict == "none"
+    assert not measure_layer(blurred).acts
 
 
 def maps_with_noise(store: ActivationStore) -> zarr.Array:
@@ -306,9 +383,9 @@ def maps_with_noise(store: ActivationStore) -> zarr.Array:
     return store_from_array(noisy.astype(np.float32), group=store.group).array
 
 
-def test_a_layer_that_explains_little_is_invariant_in_part_alone() -> None:
+def test_a_layer_that_explains_most_is_mostly_invariant() -> None:
     still = random(400, 1, 6).expand(-1, 4, -1) + 0.5 * random(400, 4, 6, seed=1)
-    assert measure_layer(store_of("C4", still)).verdict == "partly invariant"
+    assert measure_layer(store_of("C4", still)).verdict == "mostly invariant"
 
 
 def test_canonical_scores_compare_moments_of_one_group_and_width() -> None:

@@ -6,6 +6,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from orbitlens.actions._grids import check_grid
+from orbitlens.actions._other_order import remedy_of_order
 from orbitlens.actions.base import Action
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import Group
@@ -71,7 +72,9 @@ def check_is_action(action: Action, inputs: Shaped[Tensor, "n *axes"]) -> None:
         f"h = {names[1]}"
     )
     if errors[worst] > _ROUNDING and action.exact:
-        raise _refusal(action, "a left action, g(hx) = (gh)x", found)
+        raise _refusal(
+            action, "a left action, g(hx) = (gh)x", found, remedy_of_order(action, before)
+        )
     others = [_distance(each, before, before) for g, each in moved.items() if g != 0]
     if errors[worst] > _ROUNDING and others and errors[worst] > _NEAR * float(np.mean(others)):
         warn(
@@ -159,6 +162,7 @@ def _check_identity(action: Action, moved: Tensor, inputs: Tensor) -> None:
             action,
             "inputs that its element 0, the identity, leaves as they are",
             f"inputs changed by {error:.2g} of their size",
+            remedy_of_order(action, inputs),
         )
 
 
@@ -184,10 +188,12 @@ def _distance(one: Tensor, other: Tensor, inputs: Tensor) -> float:
     return float(difference / size) if size > 0 else float(difference)
 
 
-def _refusal(action: Action, expected: str, received: str) -> OrbitLensError:
+def _refusal(
+    action: Action, expected: str, received: str, remedy: str | None = None
+) -> OrbitLensError:
     return OrbitLensError(
         f"action {action.name!r} of {action.group.name}",
         expected=expected,
         received=received,
-        remedy="correct its `apply`, or the order of the group's elements",
+        remedy=remedy or "correct its `apply`, or the order of the group's elements",
     )

@@ -22,13 +22,14 @@ class Action:
     """A left action of a group on inputs: g(hx) = (gh)x, exactly or up to interpolation.
 
     Args:
-        name: Name of the function that builds it: "images", "volumes", "reverse_complement",
-            "cyclic_shift" or "set_permutation".
+        name: Name of the function that builds it: "images", "volumes", "points", "graphs",
+            "reverse_complement", "cyclic_shift" or "set_permutation"; "own:" and a name for `own`.
         group: The group that acts.
         apply: `apply(inputs, element)` moves inputs [n, ...] by one element and keeps their shape.
             It checks nothing; call the action itself to check the inputs first.
         check: Raises an OrbitLensError if the action cannot move the inputs.
-        exact: True (the default) if the action only rearranges inputs; False if it interpolates.
+        exact: True (the default) if the action rearranges inputs, or calculates them up to the
+            rounding of floats; False if it interpolates.
         config: JSON-ready keyword arguments of that function, without the group.
         grid: `grid(height, width)[g, p]` is the row-major place of a feature map to which place p
             moves under g; a sequence is a map of height 1. That of volumes takes a depth first.
@@ -136,7 +137,7 @@ class Action:
             inputs: Inputs of shape [n, ...]; |G|^2 moves of them are computed.
 
         Returns:
-            0 for an exact action, otherwise the error of the interpolation.
+            0, or rounding, for an exact action, otherwise the error of the interpolation.
 
         Raises:
             OrbitLensError: If the action cannot move the inputs.

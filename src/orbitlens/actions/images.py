@@ -26,6 +26,8 @@ _EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
 def images(group: Group | str, interpolation: str | None = None) -> Action:
     """Return the action of C_n or D_n on images [n, channels, height, width].
 
+    Rows are counted from top to bottom, columns from left to right.
+
     C1, C2, C4, D1, D2 and D4 rearrange pixels exactly. All other groups need interpolation: they
     sample pixels bilinearly, with zeros outside, except at multiples of 90 degrees. `Action.error`
     measures the error of the interpolation. C4, D4 and all interpolated groups need square images.

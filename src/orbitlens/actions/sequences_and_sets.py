@@ -8,10 +8,10 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from orbitlens.actions._integers import of_any_integers
+from orbitlens.actions._permutations import permutations_of
 from orbitlens.actions.base import Action, places_moved
-from orbitlens.checks import as_indices
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups import Group, as_group, cyclic, turns_and_flips
+from orbitlens.groups import Group, as_group, cyclic
 from orbitlens.typing import Numbers
 
 
@@ -20,7 +20,8 @@ def reverse_complement() -> Action:
 
     (sx)[letter, i] = x[complement of letter, length - 1 - i], with A <-> T and C <-> G
 
-    Inputs are one-hot, [n, 4, length], with the letters in the order A, C, G, T.
+    Inputs are one-hot, [n, 4, length]: axis 1 holds the letters in the order A, C, G, T, and axis 2
+    the positions of the strand from its 5' end.
 
     Returns:
         The exact action of `groups.cyclic(2)`.
@@ -66,11 +67,11 @@ def cyclic_shift(group: Group | str) -> Action:
     (px)[..., i] = x[..., i - p length / n]
 
     Args:
-        group: `groups.cyclic(n)` or its name; its order must divide the length of the inputs
-            [n, ..., length].
+        group: `groups.cyclic(n)` or its name; its order must divide the length of the inputs.
 
     Returns:
-        The exact action.
+        The exact action on inputs [n, ..., length]: the last axis counts the positions, and those
+        between hold what is known of each, such as channels.
 
     Raises:
         OrbitLensError: If the group is not cyclic.
@@ -122,11 +123,13 @@ def set_permutation(group: Group | str, permutations: Numbers | None = None) -> 
     Args:
         group: The group that acts, or its name.
         permutations: `permutations[g, i]` is the place to which g sends element i, shape
-            [|G|, elements]. By default C_n and D_n act on n places: a turn sends i to i + 1 and the
-            flip sends i to -i, modulo n. In D1 and D2 this flip moves nothing.
+            [|G|, elements]. By default S_n permutes n places, as `groups.symmetric` says, and C_n
+            and D_n act on n places: a turn sends i to i + 1 and the flip sends i to -i, modulo n.
+            In D1 and D2 this flip moves nothing.
 
     Returns:
-        The exact action on inputs [n, elements, ...].
+        The exact action on inputs [n, elements, ...]: axis 1 counts the elements of a set, and the
+        axes after it hold what is known of each, such as its coordinates.
 
     Raises:
         OrbitLensError: If a row is not a permutation, if the rows do not multiply as the group does
@@ -136,10 +139,11 @@ def set_permutation(group: Group | str, permutations: Numbers | None = None) -> 
         >>> from orbitlens.groups import cyclic
         >>> set_permutation(cyclic(3))(torch.tensor([[10, 20, 30]]), 1).tolist()
         [[30, 10, 20]]
+        >>> len(set_permutation("S3").orbit(torch.tensor([[10, 20, 30]]))[0])
+        6
     """
     group = as_group(group)
-    where = _default_permutations(group) if permutations is None else _given(permutations)
-    _check_homomorphism(group, where)
+    where = permutations_of(group, permutations)
     return Action(
         name="set_permutation",
         group=group,
@@ -148,25 +152,6 @@ def set_permutation(group: Group | str, permutations: Numbers | None = None) -> 
         config={"permutations": where.tolist()},
         grid=partial(_places, group, where),
     )
-
-
-def _default_permutations(group: Group) -> Int[np.ndarray, "group element"]:
-    known = turns_and_flips(group)
-    if known is None:
-        raise OrbitLensError(
-            "`permutations`",
-            expected="one permutation per element, as only C_n and D_n have a default",
-            received=f"None for {group.name}",
-            remedy="pass an array of shape [|G|, elements]",
-        )
-    n, _ = known
-    q, p = np.divmod(np.arange(group.order)[:, None], n)
-    return (p + np.where(q == 1, -1, 1) * np.arange(n)) % n
-
-
-def _given(permutations: Numbers) -> Int[np.ndarray, "group element"]:
-    axes, most = "group element", np.iinfo(np.int64).max
-    return as_indices("permutations", permutations, axes, most=most).numpy()
 
 
 def _move(
@@ -196,27 +181,3 @@ def _places(
             remedy="choose a layer that keeps the elements apart",
         )
     return where.copy()
-
-
-def _check_homomorphism(group: Group, where: Int[np.ndarray, "group element"]) -> None:
-    places = np.arange(where.shape[1])
-    wrong_rows = np.flatnonzero((np.sort(where, axis=1) != places).any(axis=1))
-    if len(where) != group.order or len(wrong_rows):
-        raise OrbitLensError(
-            "`permutations`",
-            expected=f"{group.order} rows, each with the places 0 to {len(places) - 1} once",
-            received=f"row {wrong_rows[0]} with {where[wrong_rows[0]].tolist()}"
-            if len(wrong_rows)
-            else f"{len(where)} rows",
-            remedy=f"give one permutation per element of {group.name}",
-        )
-    for g in range(group.order):
-        wrong = np.flatnonzero((where[g][where] != where[group.table[g]]).any(axis=1))
-        if len(wrong):
-            name, other = group.element_names[g], group.element_names[wrong[0]]
-            raise OrbitLensError(
-                "`permutations`",
-                expected=f"a left action of {group.name}: g(h i) = (g h) i",
-                received=f"one that fails for g = {name} ({g}), h = {other} ({wrong[0]})",
-                remedy="correct the permutations, or reverse them if they are right actions",
-            )

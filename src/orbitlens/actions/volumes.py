@@ -24,6 +24,9 @@ def volumes(group: Group | str) -> Action:
 
     (gx)[M_g p] = x[p]   for every place p = (x, y, z) relative to the centre, M = signed_axes
 
+    Slices of a volume are counted by depth; each is an image with its rows from top to bottom and
+    its columns from left to right.
+
     Args:
         group: `groups.octahedral()` or `groups.octahedral(inversion=True)`, recognised by the
             product table; or its name, "O" or "Oh".

@@ -22,31 +22,38 @@ check_kind       an object of a class of the library
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
 
-from orbitlens.checks._arrays import (
-    as_axes,
-    as_flags,
-    as_floats,
-    as_indices,
-    as_labels,
-    as_samples,
-    as_tensor,
-)
-from orbitlens.checks._kinds import check_kind
-from orbitlens.checks._memory import (
-    check_memory,
-    check_training,
-    check_weights,
-    usable_memory,
-)
-from orbitlens.checks._numbers import (
-    as_count,
-    as_number,
-    as_seed,
-    as_switch,
-    as_text,
-    as_texts,
-)
-from orbitlens.checks._torch import usual_torch
+from typing import TYPE_CHECKING
+
+from orbitlens._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from orbitlens.checks._arrays import (
+        as_axes,
+        as_flags,
+        as_floats,
+        as_indices,
+        as_labels,
+        as_samples,
+        as_tensor,
+    )
+    from orbitlens.checks._kinds import check_kind
+    from orbitlens.checks._memory import (
+        check_memory,
+        check_training,
+        check_weights,
+        usable_memory,
+    )
+    from orbitlens.checks._numbers import (
+        as_count,
+        as_number,
+        as_seed,
+        as_switch,
+        as_text,
+        as_texts,
+    )
+    from orbitlens.checks._torch import usual_torch
+else:
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "as_axes",

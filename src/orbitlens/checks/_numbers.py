@@ -3,11 +3,11 @@
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from orbitlens.errors import OrbitLensError, out_of_range
 
@@ -23,7 +23,7 @@ def as_count(name: str, value: object, *, least: int = 1, most: int | None = Non
     value = _plain(value)
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
-        if isinstance(value, bool | np.bool_ | Tensor):
+        if isinstance(value, bool | np.bool_) or _is_tensor(value):
             raise TypeError
         count = operator.index(whole)  # type: ignore[arg-type]
     except TypeError:
@@ -84,12 +84,22 @@ def as_texts(name: str, value: object) -> tuple[str, ...]:
     return tuple(as_text(name, each) for each in value)
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
     """Return the number in an array or tensor without axes; anything else as it is."""
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
-        unreadable = isinstance(value, Tensor) and value.is_meta
-        return value if unreadable else value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    if _is_tensor(value) and value.ndim == 0 and not value.is_meta:
+        return value.item()
     return value
+
+
+def _is_tensor(value: Any) -> bool:
+    """Return whether a value is a tensor of torch, without loading torch for values that are none.
+
+    Wrong words on the command line are told before torch has loaded.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _short(value: object) -> str:

@@ -38,11 +38,20 @@ def import_command(
             received=out,
             remedy="give a folder, or the URL of a bucket",
         )
-    from orbitlens import activations, groups
+    from orbitlens.groups import from_name
+
+    moved_by = None if group is None else from_name(group)
+    if not cache.exists():
+        raise OrbitLensError(
+            str(cache),
+            expected="cached activations",
+            received="no such path",
+            remedy="give the folder or file that holds them",
+        )
+    from orbitlens import activations
     from orbitlens.report import split_doubts
 
     with console.stage("import activations") as tick:
-        moved_by = None if group is None else groups.from_name(group)
         store = activations.import_activations(
             cache, out=out, group=moved_by, progress=tick, **values
         )

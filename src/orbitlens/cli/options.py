@@ -12,14 +12,18 @@ from typing import Any, final, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from orbitlens.errors import printable, without_credentials
-from orbitlens.files import place_error, to_json
+from orbitlens.errors import OrbitLensError, printable, without_credentials
+from orbitlens.files import TO_READ, as_path, one_line_errors, place_error, to_json
 from orbitlens.pipeline import Console, RunConfig
+from orbitlens.pipeline._given_source import is_array_source
 
 Result = tuple[Mapping[str, Any], list[str]]  # the record, and lines for a reader
 Command = Callable[..., Result]
 
-GROUP = ("group", "interpolation")
+GROUP = ("group", "action", "interpolation")
+POINTS = ("axis", "centred")
+IMAGES = ("n_samples", "image_size", "normalise")
+IMAGES_FOR_EXPERTS = ("channels", "crop", "unreadable", "white")
 AUTOENCODER = ("model_samples", "model_epochs")
 RUN = ("seed", "device")
 
@@ -130,6 +134,22 @@ class List(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4
 
 NAMES = List(str, "name,name,...", "names such as a,b,c")
 NUMBERS = List(int, "n,n,...", "whole numbers such as 1,4,16")
+_LISTS: dict[Any, Any] = {tuple[str, ...]: NAMES, tuple[int, ...]: NUMBERS}
+
+
+@final
+class Automatic(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A number, or auto, which is None."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or None, or fail with the text."""
+        if value is None or isinstance(value, float):
+            return value
+        with suppress(ValueError):
+            return None if value == "auto" else float(value)
+        return self.fail(f"{value!r} is neither a number nor auto", param, ctx)
 
 
 @final
@@ -140,12 +160,15 @@ class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, or fail with the URL."""
+        if "://" not in str(value):
+            as_path("out", value)
+            return Path(value)  # named in messages as it was typed
         from orbitlens.activations.store import address_of
 
         address = address_of(value)
         if not isinstance(address, Path):
             self.fail(f"expected a local folder, received {value}; give a path", param, ctx)
-        return address if "://" in str(value) else Path(value)  # named in messages as it was typed
+        return address
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -177,7 +200,7 @@ def settings(*names: str, expert: bool = False, **defaults: Any) -> Callable[[Co
         for name in reversed(names):
             entry, flag = known[name], "--" + name.replace("_", "-")
             kind = get_args(entry.type)[0] if isinstance(entry.type, UnionType) else entry.type
-            kind = kind if kind in (bool, int, float, str) else NUMBERS
+            kind = Automatic() if entry.type == float | None else _LISTS.get(kind, kind)
             default = defaults.get(name, entry.default)
             command = option(flag, entry.metadata["help"], default, kind, expert=expert)(command)
         return command
@@ -203,9 +226,39 @@ def given(name: str) -> bool:
 
 def config_of(values: Mapping[str, Any], presets: Mapping[str, Any]) -> RunConfig:
     """Return the settings: given options, else presets, else the defaults of the source."""
+    from orbitlens.models import check_model_file
+
     chosen = {name: value for name, value in presets.items() if name in values}
     chosen |= {name: value for name, value in values.items() if given(name)}
-    return RunConfig.for_source(**chosen)
+    config = RunConfig.for_source(**chosen)
+    # A run folder may outlive the file of its network, so that the settings do not ask for it.
+    check_model_file(config.model)
+    return config
+
+
+def name_of(source: str) -> str:
+    """Return the name of a source in that of its run folder.
+
+    Example:
+        >>> name_of("dna/data.npz"), name_of("builtin:cells"), name_of("images.v2/")
+        ('data', 'cells', 'images.v2')
+    """
+    path = Path(source.removeprefix("builtin:")).expanduser().resolve()
+    return path.stem if is_array_source(str(path)) else path.name
+
+
+def check_activations(place: str) -> None:
+    """Check that a local store is there, before what reads it has loaded."""
+    path = Path(place).expanduser()
+    with one_line_errors(place, TO_READ):
+        missing = "://" not in place and not path.exists()
+    if missing:
+        raise OrbitLensError(
+            f"store {path.absolute()}",
+            expected="the folder of a store",
+            received="no such path",
+            remedy="give the path that the store was written to",
+        )
 
 
 def number(value: float | None) -> str:

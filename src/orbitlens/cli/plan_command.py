@@ -10,6 +10,8 @@ from orbitlens.cli.options import option, settings
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.pipeline import Console
 
+_OF_SOURCES = ("model", "layer", "random_weights", "image_size", "interpolation", "action")
+
 
 @click.command("plan", cls=cli.Verb)
 @click.argument("source", required=False)
@@ -21,9 +23,11 @@ from orbitlens.pipeline import Console
     "auto",
 )
 @cli.workers
-@settings(*cli.GROUP, "model", "layer", "n_samples", "image_size")
+@settings(*cli.GROUP, "model", "layer", *cli.IMAGES)
 @settings("d_sae", "n_atoms", "k", "epochs", *cli.RUN)
-@settings("random_weights", "seed_forward", "unreadable", "white", "dtype", expert=True)
+@settings(
+    *cli.POINTS, "random_weights", "seed_forward", *cli.IMAGES_FOR_EXPERTS, "dtype", expert=True
+)
 @settings("sparsity", "hidden", "orbit_weight", "batch_size", expert=True)
 @settings("memory_gib", "precision", expert=True)
 @option(
@@ -43,31 +47,31 @@ def plan_command(
 ) -> cli.Result:
     """Estimate the disk, memory and time that a run needs.
 
-    Give the width of the activations as --dim. Or give SOURCE (shapes, digits, ... or a folder of
-    images) and --model: then forward passes are timed on a few inputs. --n-samples is the number of
-    inputs of the planned run, whatever SOURCE holds.
+    Give the width of the activations as --dim. Or give SOURCE (shapes, digits, ..., a folder of
+    images, or a .npz or .npy file) and --model: then forward passes are timed on a few inputs.
+    --n-samples is the number of inputs of the planned run, whatever SOURCE holds.
     """
-    from orbitlens.plan._lines import plan_lines
-    from orbitlens.plan._plan import plan
-
     del console
+    given: dict[str, Any] = {}
     if source is None:
-        places = _places(dim, positions)
+        given = {"dim": dim, "positions": _places(dim, positions)}
         config = cli.config_of({**values, "source": ""}, {"source": ""})
-        record = plan(config, out, dim=dim, positions=places, workers=workers)
     elif dim is None:
         config = cli.config_of({**values, "source": source, "positions": positions}, {})
-        record = plan(config, out, workers=workers)
     else:
         raise OrbitLensError(
             "`dim`", expected="none with a SOURCE", received=dim, remedy="leave out one of the two"
         )
+    from orbitlens.plan._lines import plan_lines
+    from orbitlens.plan._plan import plan
+
+    record = plan(config, out, workers=workers, **given)
     return record, plan_lines(record)
 
 
 def _places(dim: int | None, positions: str) -> int:
     """Return the number of positions of activations of a given width, once all is checked."""
-    for name in ("model", "layer", "random_weights", "image_size", "interpolation"):
+    for name in (*_OF_SOURCES, *cli.POINTS):
         if cli.given(name):
             option = f"`--{name.replace('_', '-')}`"
             remedy = "name one, such as shapes or a folder of images"

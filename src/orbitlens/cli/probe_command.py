@@ -31,10 +31,11 @@ def probe_command(
     ACTIVATIONS is a harvest folder or a store with labels, at a path or a URL that fsspec can
     reach, such as s3://bucket/acts.zarr. All other folders are local.
     """
-    from orbitlens.pipeline import verbs
-
     out = out or Path("runs/probe")
     config = RunConfig(**values)
+    cli.check_activations(activations)
+    from orbitlens.pipeline import verbs
+
     record = verbs.probe(config, activations, sae, rho, out, resume=resume, console=console)
     return record, [_row(row) for row in record["rows"]]
 

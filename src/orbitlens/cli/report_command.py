@@ -5,14 +5,21 @@ from pathlib import Path
 import click
 
 from orbitlens.cli import options as cli
+from orbitlens.cli.options import NAMES, option
 from orbitlens.pipeline import Console
+from orbitlens.pipeline._kept_settings import check_finished
 
 
 @click.command("report", cls=cli.Verb)
 @click.argument("folder", type=cli.Folder())
-def report_command(folder: Path, console: Console) -> cli.Result:
+@option("--features", "Features shown per SAE. Default: as in the run.", kind=click.IntRange(0))
+@option("--sae", "SAEs whose features are shown. Default: all of the run.", kind=NAMES)
+def report_command(
+    folder: Path, features: int | None, sae: tuple[str, ...] | None, console: Console
+) -> cli.Result:
     """Draw the page of the run in FOLDER again."""
+    check_finished(folder, sae or ())
     from orbitlens.pipeline import verbs
 
-    record = verbs.report(folder, console=console)
+    record = verbs.report(folder, features=features, saes=sae, console=console)
     return record, [f"page: {record['page']}"]

@@ -10,8 +10,10 @@ import click
 
 from orbitlens.cli import options as cli
 from orbitlens.cli.options import option
+from orbitlens.errors import unknown_name
 from orbitlens.pipeline import Console
 from orbitlens.processes import Terminated, child_environment
+from orbitlens.reproduce import BUDGETS, locate
 
 
 @click.command("reproduce", cls=cli.Verb, renamed={"--workers": "--jobs"})
@@ -27,9 +29,9 @@ def reproduce_command(
     It compares the results with the published figures. If it is interrupted, the same command
     continues it.
     """
-    from orbitlens.reproduce import locate
-
     script = locate(name) / "run.py"
+    if budget not in BUDGETS:
+        raise unknown_name("`budget`", budget, BUDGETS)
     # A recipe is a program of its own, so that its worker processes can import it.
     words = ["--budget", budget, "--jobs", str(jobs)]
     words += [] if out is None else ["--out", str(out)]

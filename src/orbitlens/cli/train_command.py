@@ -9,6 +9,7 @@ from orbitlens.cli import options as cli
 from orbitlens.cli.options import option, settings
 from orbitlens.errors import unknown_name
 from orbitlens.pipeline import Console, RunConfig
+from orbitlens.pipeline._names import SAES
 
 
 @click.command("train", cls=cli.Verb)
@@ -37,11 +38,12 @@ def train_command(
     ACTIVATIONS is a harvest folder or a store, at a path or a URL that fsspec can reach, such as
     s3://bucket/acts.zarr. The SAE and all other results are written to a local folder.
     """
-    from orbitlens.pipeline import NAMES, verbs
-
-    if objective not in NAMES:
-        raise unknown_name("`objective`", objective, NAMES)
+    if objective not in SAES:
+        raise unknown_name("`objective`", objective, SAES)
     out = out or Path("runs") / objective
     config = RunConfig(**values)
+    cli.check_activations(activations)
+    from orbitlens.pipeline import verbs
+
     record = verbs.train(config, activations, objective, rho, out, resume=resume, console=console)
     return record, [*cli.diverged({objective: record}), f"SAE: {out / objective / 'sae'}"]

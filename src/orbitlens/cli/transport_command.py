@@ -24,13 +24,12 @@ _ALL = "all"
     "network is still trained under --group only.",
     kind=cli.NAMES,
 )
-@settings("transport", *cli.GROUP, "n_samples", "image_size", *cli.RUN, n_samples=_IMAGES)
+@settings("transport", *cli.GROUP, *cli.IMAGES, *cli.RUN, n_samples=_IMAGES)
 @option("--max-positions", "Places that are kept of each map.", 16, expert=True)
 @option("--max-dim", "Directions that are kept of each layer.", 256, expert=True)
 @option("--lie-inputs", "Images for the Lie-derivative errors; 0 skips these.", 64, expert=True)
-@settings(
-    "layout", "random_weights", "seed_forward", *cli.AUTOENCODER, "unreadable", "white", expert=True
-)
+@settings(*cli.POINTS, "layout", "random_weights", "seed_forward", expert=True)
+@settings(*cli.IMAGES_FOR_EXPERTS, *cli.AUTOENCODER, expert=True)
 @cli.common("runs/transport, or runs/MODEL-INPUTS")
 def transport_command(
     subject: str, inputs: str | None, out: Path | None, **values: Any
@@ -40,25 +39,25 @@ def transport_command(
     ACTIVATIONS is a harvest folder or a store, at a path or a URL that fsspec can reach. One
     transport is fitted and measured, with all orbits of the store.
 
-    MODEL is mlp, cnn, vit, hf:NAME, ...; INPUTS is shapes, digits, ... or a folder of images. Every
-    layer is measured from one forward pass per moved image, and a page shows the result. At most
-    1024 images are used; --n-samples changes this number.
+    MODEL is mlp, cnn, vit, hf:NAME, ...; INPUTS is shapes, digits, ..., a folder of images, or a
+    .npz or .npy file. Every layer is measured from one forward pass per moved input, and a page
+    shows the result; with --groups, which of the groups acts up to which layer. At most 1024 images
+    are used; --n-samples changes this number.
     """
     if inputs is None:
         return _transport_of_store(subject, out or Path("runs/transport"), **values)
-    names = "-".join(
-        Path(name).resolve().name for name in (subject, inputs.removeprefix("builtin:"))
-    )
+    names = f"{Path(subject).resolve().name}-{cli.name_of(inputs)}"
     return _transport_of_network(subject, inputs, out or Path("runs") / names, **values)
 
 
 def _transport_of_store(
     activations: str, out: Path, *, resume: bool, console: Console, **values: Any
 ) -> cli.Result:
-    from orbitlens.pipeline import verbs
-
     _refuse(set(values) - {"transport", "seed"}, "with ACTIVATIONS alone", "give INPUTS too")
     config = RunConfig(transport=values["transport"], seed=values["seed"])
+    cli.check_activations(activations)
+    from orbitlens.pipeline import verbs
+
     record = verbs.transport(config, activations, out, resume=resume, console=console)
     low, high = record["r2_interval"]
     figures = (
@@ -74,13 +73,21 @@ def _transport_of_store(
 def _transport_of_network(
     model: str, inputs: str, out: Path, *, resume: bool, console: Console, **values: Any
 ) -> cli.Result:
-    from orbitlens.pipeline import network
-
     _refuse({"transport"}, "with MODEL INPUTS", "every layer gets the exact one")
     layers, candidates = values.pop("layers"), values.pop("groups")
     limits = {name: values.pop(name) for name in ("max_positions", "max_dim", "lie_inputs")}
+    presets: dict[str, Any] = {"n_samples": _IMAGES}
+    if candidates and cli.given("action"):
+        presets["group"] = candidates[0]
+    run = cli.config_of({**values, "source": inputs, "model": model}, presets)
+    from orbitlens.groups import from_name
+
+    for name in candidates or ():
+        from_name(name)
+    from orbitlens.pipeline import network
+
     config = network.NetworkConfig(
-        run=cli.config_of({**values, "source": inputs, "model": model}, {"n_samples": _IMAGES}),
+        run=run,
         layers=() if layers in ((_ALL,), ()) else layers,
         candidates=candidates or (),
         **limits,
@@ -92,7 +99,9 @@ def _transport_of_network(
             lines.append(f"{layer}: {chosen or 'none'}")
             ranking = [row for row in record["ranking"] if row["layer"] == layer]
             lines += [f"  {row['group']:<6} {_verdict(row)}" for row in ranking]
-        return record, [*lines, f"ranking: {out / 'groups.csv'}"]
+        lines += [f"{name}: not measured" for name in record.get("failed", ())]
+        page = out / "report" / "index.html"
+        return record, [*lines, f"ranking: {out / 'groups.csv'}", f"page: {page}"]
     record = network.report(config, out, resume=resume, console=console)
     lines = [
         f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
@@ -115,6 +124,6 @@ def _refuse(names: set[str], where: str, remedy: str) -> None:
 
 def _verdict(row: dict[str, Any]) -> str:
     return (
-        f"{row['verdict']:<18} R^2 {r2(row['r2'])} (unconstrained {r2(row['free_r2'])}, "
+        f"{row['verdict']:<28} R^2 {r2(row['r2'])} (unconstrained {r2(row['free_r2'])}, "
         f"identity {r2(row['identity_r2'])}, shuffled {r2(row['control_r2'])})"
     )

@@ -12,15 +12,21 @@ galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 MLL23_CLASSES  the names of these classes
 image_folder   PNG, JPEG, TIFF, WebP and BMP, a subfolder per class    -> Inputs
+array_file     inputs of any kind in a .npz or .npy file                -> Inputs
 
 For the other rooms:
 
+CROPS          the ways to make an oblong image square
 Indexed        the type of everything with a length and items
 Rows           the type of a tensor of inputs, or of lazy inputs
+array_shape    the shape of the inputs in such a file
+is_array_file  whether a name is that of one
 as_rows        a tensor, or anything with a length and items -> Rows
 copies_among   a hash of each of them
 """
 
+from orbitlens.data._pictures import CROPS
+from orbitlens.data.arrays import array_file, array_shape, is_array_file
 from orbitlens.data.base import Inputs
 from orbitlens.data.cells import cells
 from orbitlens.data.digits import digits
@@ -33,6 +39,7 @@ from orbitlens.data.shapes import Shapes, Tasks, shape_tasks, shapes
 from orbitlens.data.toy import ToyData, toy
 
 __all__ = [
+    "CROPS",
     "MLL23_CLASSES",
     "Indexed",
     "Inputs",
@@ -41,12 +48,15 @@ __all__ = [
     "Shapes",
     "Tasks",
     "ToyData",
+    "array_file",
+    "array_shape",
     "as_rows",
     "cells",
     "copies_among",
     "digits",
     "galaxy_mnist",
     "image_folder",
+    "is_array_file",
     "mll23",
     "photographs",
     "shape_tasks",

@@ -1,5 +1,7 @@
 """One image file, read as a square in [0, 1]: only files of known formats, and only regular ones.
 
+An oblong image is cut, filled up or squeezed: `CROPS` says how.
+
 White is a property of the file: 255 for 8 bits, 65535 for 16 bits of grey, and 4095 for a TIFF of
 12 bits. A TIFF whose zero is white is turned round.
 """
@@ -23,6 +25,9 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _KINDS = {2: "signed whole numbers", 3: "floating point numbers"}
 
+CROPS = ("centre", "none", "pad")
+"""Ways to make an oblong image square: cut its sides, squeeze it, or fill it up with black."""
+
 Pixels = Float32[np.ndarray, "channels size size"]
 
 
@@ -34,6 +39,7 @@ class Picture:
         pixels: The square, in [0, 1].
         brightest: Largest number in the file.
         white: The number that was taken for white.
+        oblong: Whether the image was not square.
         cut: Share of the area that was cut off an oblong image.
         pages: Whether the file has further pages or frames, which were not read.
     """
@@ -41,11 +47,14 @@ class Picture:
     pixels: Pixels
     brightest: int
     white: int
+    oblong: bool
     cut: float
     pages: bool
 
 
-def picture_reader(size: int, channels: str | int, white: int | None) -> Callable[[Path], Picture]:
+def picture_reader(
+    size: int, channels: str | int, white: int | None, crop: str
+) -> Callable[[Path], Picture]:
     """Return the function that reads a file; it raises errors of many kinds."""
     from PIL import Image, ImageOps
 
@@ -67,17 +76,23 @@ def picture_reader(size: int, channels: str | int, white: int | None) -> Callabl
             image = Image.fromarray(np.float32(chosen) - numbers)
         if channels == 1 and image.mode == "RGB":
             image = image.convert("L")
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        square = image.crop((left, top, left + side, top + side))
+        short, long = min(image.size), max(image.size)
+        cut = 1 - short / long if crop == "centre" else 0.0
+        square = image if crop == "none" else _square(image, short if cut else long)
         resized = square.resize((size, size), Image.Resampling.BICUBIC)
         pixels = np.atleast_3d(np.asarray(resized, dtype=np.float32)) / np.float32(chosen)
         pixels = np.ascontiguousarray(pixels.clip(0, 1).transpose(2, 0, 1))
         if channels == 3 and len(pixels) == 1:
             pixels = np.repeat(pixels, 3, axis=0)
-        return Picture(pixels, brightest, chosen, 1 - side / max(image.size), pages)
+        return Picture(pixels, brightest, chosen, short < long, cut, pages)
 
     return read
+
+
+def _square(image: "Image.Image", side: int) -> "Image.Image":
+    """Return the centred square of a side; beyond the image it is black."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -27,6 +27,7 @@ class Inputs:
         skipped: Names of what was left out: files that could not be read or have other formats, and
             folders without images.
         passed_over: Sentences that say what was left out, and how much of it.
+        oblong: Number of image files that were made square.
 
     Raises:
         OrbitLensError: If labels or files do not fit the values.
@@ -45,6 +46,7 @@ class Inputs:
     files: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    oblong: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.values)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from orbitlens.data._digest import header_hash
 from orbitlens.data._folder_files import FolderFiles, find_files
-from orbitlens.data._pictures import Picture, Pixels, picture_reader, quietly
+from orbitlens.data._pictures import CROPS, Picture, Pixels, picture_reader, quietly
 from orbitlens.data.base import Inputs
 from orbitlens.data.lazy import LazyInputs
 from orbitlens.errors import (
@@ -27,6 +27,7 @@ from orbitlens.errors import (
 
 _SHOWN = 3
 _DARK = {255: 31}  # brightest number that is doubtful; of more bits than 8, a quarter of white
+_SQUARED = {"none": "squeezed into squares", "pad": "filled up to squares with black"}
 
 _NO_PIXELS = np.zeros((0, 0, 0), dtype=np.float32)
 
@@ -38,6 +39,7 @@ def image_folder(
     *,
     size: int = 64,
     channels: str | int = "auto",
+    crop: str = "centre",
     white: int | None = None,
     unreadable: str = "stop",
     limit: int | None = None,
@@ -47,8 +49,8 @@ def image_folder(
     """Read the images of a folder, in sorted order, as squares of one size in [0, 1].
 
     PNG, JPEG, TIFF, WebP and BMP files are read, as their content says. Each image is turned
-    upright according to its EXIF data, cut to the centred square of its shorter side, and resized
-    bicubically with antialiasing. Values are divided by the white of the file: 255, 65535 for grey
+    upright according to its EXIF data, made square as `crop` says, and resized bicubically with
+    antialiasing. Values are divided by the white of the file: 255, 65535 for grey
     of 16 bits, 4095 for a TIFF of 12 bits. Transparent pixels become white. Hidden files are
     ignored. Only the first page of a file is read.
 
@@ -61,6 +63,8 @@ def image_folder(
         size: Height and width in pixels, at least 1.
         channels: 1, 3, or "auto": 1 if every file is grey, otherwise 3 (a palette counts as
             colour). Colour becomes grey by ITU-R 601 luminance, grey becomes colour by repetition.
+        crop: How oblong images become square: "centre" cuts out the square of the shorter side,
+            "none" squeezes the whole image, "pad" fills it up with black.
         white: The number that stands for white in every file, if it is not the largest of its type:
             4095 for 12 bits in files of 16. No file may have a larger number.
         unreadable: "stop" at a file that cannot be read, or "skip" it and list it in `skipped`.
@@ -81,7 +85,7 @@ def image_folder(
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: image folder: expected an existing folder, received ...
     """
-    _check_settings(size, channels, white, unreadable, limit)
+    _check_settings(size, channels, crop, white, unreadable, limit)
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
@@ -94,7 +98,7 @@ def image_folder(
         files = [files[i] for i in np.sort(chosen)]
     reasons: dict[str, str] = {}
     seen: list[Picture] = []
-    reader = picture_reader(size, channels, white)
+    reader = picture_reader(size, channels, white, crop)
     images = _images(root, files, reader, unreadable, reasons, seen)
     values: Tensor | LazyInputs
     if in_memory:
@@ -116,12 +120,13 @@ def image_folder(
         class_names=tuple(found.classes),
         files=tuple(read),
         skipped=(*reasons, *found.others, *found.special, *(f"{name}/" for name in found.empty)),
-        passed_over=tuple(_passed_over(found, len(files), reasons, seen)),
+        passed_over=tuple(_passed_over(found, len(files), reasons, seen, crop)),
+        oblong=sum(picture.oblong for picture in seen),
     )
 
 
 def _passed_over(
-    found: FolderFiles, chosen: int, reasons: dict[str, str], seen: list[Picture]
+    found: FolderFiles, chosen: int, reasons: dict[str, str], seen: list[Picture], crop: str
 ) -> Iterator[str]:
     """Yield a sentence for each kind of thing that was not read."""
     kinds = {
@@ -142,6 +147,9 @@ def _passed_over(
             f"{_count(cut, 'oblong image')} cut to the centred square, at most {max(cut):.0%} of "
             "the area lost."
         )
+    oblong = [picture for picture in seen if picture.oblong]
+    if oblong and crop in _SQUARED:
+        yield f"{_count(oblong, 'oblong image')} {_SQUARED[crop]}."
     pages = [picture for picture in seen if picture.pages]
     if pages:
         yield f"{_count(pages, 'file')} with several pages or frames, of which the first was read."
@@ -172,7 +180,12 @@ def _warn_of_dark(root: Path, seen: list[Picture]) -> None:
 
 
 def _check_settings(
-    size: int, channels: str | int, white: int | None, unreadable: str, limit: int | None
+    size: int,
+    channels: str | int,
+    crop: str,
+    white: int | None,
+    unreadable: str,
+    limit: int | None,
 ) -> None:
     for name, value in (("size", size), ("limit", limit), ("white", white)):
         if value is not None and value < 1:
@@ -184,6 +197,8 @@ def _check_settings(
             received=repr(channels),
             remedy='choose "auto" to follow the files',
         )
+    if crop not in CROPS:
+        raise unknown_name("`crop`", crop, CROPS)
     if unreadable not in ("stop", "skip"):
         raise unknown_name("`unreadable`", unreadable, ["stop", "skip"])
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -57,7 +57,8 @@ class LazyInputs:
         n = as_count("n", n, least=0)
         self._read, self._n, self._content = read, n, content
         self._rows = list(rows)
-        first = self._item(0) if n else torch.empty(0)
+        self._labels: list[int | None] = []
+        first = self._pair(0)[0] if n else torch.empty(0)
         self.shape, self.dtype = torch.Size((n, *first.shape)), first.dtype
 
     def __len__(self) -> int:
@@ -89,20 +90,32 @@ class LazyInputs:
             self._content = header_hash(
                 str(numbers_of(torch.empty(0, dtype=self.dtype)).dtype), self.shape
             )
-            rows = []
+            rows, labels = [], []
             for i in range(self._n):
-                values = numbers_of(self[i])
+                item, label = self._pair(i)
+                values = numbers_of(self._check(i, item))
                 self._content.update(values.data)
                 rows.append(hash(values.tobytes()))
-            self._rows = rows
+                labels.append(label)
+            self._rows, self._labels = rows, labels
         return self._content.copy()
+
+    def labels(self) -> Int64[np.ndarray, " n"] | None:
+        """Return the labels of (input, label) pairs, as `content` found them.
+
+        None if nobody read them, or if an item has no label that is a whole number from 0.
+        """
+        labels = [label for label in self._labels if label is not None and 0 <= label < 2**63]
+        return np.array(labels, dtype=np.int64) if 0 < len(labels) == self._n else None
 
     def rows(self) -> list[int]:
         """Return a hash of each input, as `content` found them; none if nobody told."""
         return list(self._rows)
 
     def _checked(self, index: int) -> Tensor:
-        item = self._item(index)
+        return self._check(index, self._pair(index)[0])
+
+    def _check(self, index: int, item: Tensor) -> Tensor:
         if (item.shape, item.dtype) != (self.shape[1:], self.dtype):
             raise OrbitLensError(
                 f"input {index}",
@@ -127,14 +140,16 @@ class LazyInputs:
             )
         return item
 
-    def _item(self, index: int) -> Tensor:
+    def _pair(self, index: int) -> tuple[Tensor, int | None]:
+        """Read an input, and its label if it comes with one."""
         try:
-            item = self._read(index)
-            item = item[0] if isinstance(item, tuple) else item
+            item, label = self._read(index), None
+            if isinstance(item, tuple):
+                item, label = item[0], _label_in(item)
             if isinstance(item, Tensor):
                 # Copied, since some data sets return one buffer that they fill each time.
-                return item.detach().to("cpu", copy=True)
-            return torch.tensor(_array(item))
+                return item.detach().to("cpu", copy=True), label
+            return torch.tensor(_array(item)), label
         except (OrbitLensError, MemoryError):
             raise
         except Exception as error:  # a user's reader may raise anything
@@ -202,6 +217,16 @@ def _reader_of(inputs: Indexed) -> Callable[[int], Any]:
         return item
 
     return read
+
+
+def _label_in(item: tuple[Any, ...]) -> int | None:
+    """Return the whole number that comes second in a tuple; None if there is another thing."""
+    label = item[1] if len(item) > 1 else None
+    if isinstance(label, Tensor | np.ndarray) and label.ndim == 0:
+        label = label.item()
+    if isinstance(label, int | np.integer) and not isinstance(label, bool):
+        return int(label)
+    return None
 
 
 def _array(item: Any) -> Shaped[np.ndarray, "*axes"]:

@@ -15,26 +15,31 @@ For the other rooms:
 
 as_group            a group that is given as such or by its name
 check_moves         checks that places move by permutations that multiply as the group
+cycles              a permutation as its cycles: "(0 1)(2 3)"
+isomorphisms        the orders of its elements in which a table is that of a group
 signed_axes         the octahedral group as matrices on the axes
 turns_and_flips     recognises C_n and D_n by their product table
 """
 
+from orbitlens.groups._isomorphisms import isomorphisms
 from orbitlens.groups._moves import check_moves
 from orbitlens.groups.base import Group
 from orbitlens.groups.from_table import from_table
 from orbitlens.groups.names import as_group, from_name, product
 from orbitlens.groups.octahedral import octahedral, signed_axes
-from orbitlens.groups.permutation import permutation_group, permutations, symmetric
+from orbitlens.groups.permutation import cycles, permutation_group, permutations, symmetric
 from orbitlens.groups.turns import cyclic, dihedral, turns_and_flips
 
 __all__ = [
     "Group",
     "as_group",
     "check_moves",
+    "cycles",
     "cyclic",
     "dihedral",
     "from_name",
     "from_table",
+    "isomorphisms",
     "octahedral",
     "permutation_group",
     "permutations",

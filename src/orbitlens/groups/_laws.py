@@ -13,6 +13,7 @@ Table = Int[np.ndarray, "order order"]
 Word = tuple[int, ...]
 
 LARGEST_ORDER = 4096
+LARGEST_N = 6  # of S_n
 
 
 def as_table(name: str, table: Any) -> Table:

@@ -2,24 +2,34 @@
 
 import math
 import re
-from functools import reduce
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import NamedTuple
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups._laws import LARGEST_ORDER
+from orbitlens.groups._laws import LARGEST_N, LARGEST_ORDER
 from orbitlens.groups.base import Group
 from orbitlens.groups.octahedral import octahedral
 from orbitlens.groups.permutation import symmetric
 from orbitlens.groups.turns import cyclic, dihedral
 
-_FAMILIES = {"C": cyclic, "D": dihedral, "S": symmetric}
 _LONG = 40
+
+
+class _Factor(NamedTuple):
+    """A group that a name stands for, before it is built."""
+
+    order: int
+    build: Callable[[], Group]
 
 
 def from_name(name: str) -> Group:
     """Return the group with a given name: "C", "D" or "S" and a number, "O" or "Oh", joined by "x".
 
     Args:
-        name: For example "C4", "D4", "S3", "O" or "C2xC3"; upper or lower case.
+        name: For example "C4" (4 turns), "D4" (4 turns and their flips, 8 elements), "S3" (the
+            permutations of 3), "O" (the 24 turns of a cube), "Oh" (its 48 symmetries) or "C2xC3";
+            upper or lower case, with "x" or "×".
 
     Returns:
         The group; a name with "x" gives the direct product.
@@ -31,9 +41,11 @@ def from_name(name: str) -> Group:
         >>> from_name("c2xd3").order
         12
     """
-    factors = [_factor(factor.strip(), name) for factor in str(name).upper().split("X")]
-    _check_order(math.prod(factor.order for factor in factors), name)
-    return reduce(product, factors)
+    text = str(name)
+    parts = text.upper().replace("×", "X").split("X")
+    factors = [_factor(part.strip(), text) for part in parts]
+    _check_order(math.prod(factor.order for factor in factors), text)
+    return reduce(product, (factor.build() for factor in factors))
 
 
 def _check_order(order: int, name: str) -> None:
@@ -41,8 +53,8 @@ def _check_order(order: int, name: str) -> None:
         raise OrbitLensError(
             "`group`",
             expected=f"at most {LARGEST_ORDER} elements",
-            received=f"{order} of {name}",
-            remedy="choose a smaller group",
+            received=f"{order} of {_short(name)}",
+            remedy="choose a smaller group, for example C4",
         )
 
 
@@ -106,22 +118,40 @@ def product(left: Group | str, right: Group | str) -> Group:
     )
 
 
-def _factor(factor: str, name: str) -> Group:
+def _factor(factor: str, name: str) -> _Factor:
     if factor in ("O", "OH"):
-        return octahedral(inversion=factor == "OH")
-    match = re.fullmatch(r"([CDS])([1-9]\d*)", factor)
+        return _Factor(48 if factor == "OH" else 24, partial(octahedral, inversion=factor == "OH"))
+    match = re.fullmatch(r"([CDS])([1-9][0-9]*)", factor)
     if match is None:
         raise OrbitLensError(
             "`group`",
             expected="C or D and a number from 1, S and a number to 6, O or Oh, joined by x",
-            received=repr(name),
+            received=repr(_short(name)),
             remedy="write for example C4 (quarter turns), D4 (with flips) or C2xC2",
         )
-    if len(match[2]) > len(str(LARGEST_ORDER)):
+    family, digits = match.groups()
+    # Python reads no numbers of more than 4,300 digits.
+    long = len(digits) > len(str(LARGEST_ORDER))
+    if family == "S" and (long or int(digits) > LARGEST_N):
+        raise OrbitLensError(
+            "`group`",
+            expected=f"S1 to S{LARGEST_N}",
+            received=_short(name),
+            remedy=f"choose a smaller one: S{LARGEST_N} already has {math.factorial(LARGEST_N)} "
+            "elements; for larger sets see actions.set_permutation",
+        )
+    if long:
         raise OrbitLensError(
             "`group`",
             expected=f"at most {LARGEST_ORDER} elements",
-            received=name if len(name) <= _LONG else f"{name[:_LONG]}...",
+            received=_short(name),
             remedy="choose a smaller group, for example C4",
         )
-    return _FAMILIES[match[1]](int(match[2]))
+    n = int(digits)
+    if family == "S":
+        return _Factor(math.factorial(n), partial(symmetric, n))
+    return _Factor(n, partial(cyclic, n)) if family == "C" else _Factor(2 * n, partial(dihedral, n))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONG else f"{name[:_LONG]}..."

@@ -9,10 +9,9 @@ from jaxtyping import Int
 
 from orbitlens.checks import as_count, check_kind
 from orbitlens.errors import OrbitLensError
-from orbitlens.groups._laws import LARGEST_ORDER, all_words
+from orbitlens.groups._laws import LARGEST_N, LARGEST_ORDER, all_words
 from orbitlens.groups.base import Group
 
-_LARGEST_N = 6
 _LARGEST_TABLE = 2**26  # elements times points
 
 _Permutation = tuple[int, ...]
@@ -25,7 +24,7 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
     elements follow in the order of a breadth-first search over the generators.
 
     Args:
-        generators: _Permutations of 0..n-1; `generator[i]` is where i goes.
+        generators: Permutations of 0..n-1; `generator[i]` is where i goes.
         name: What users call the group, default "G".
 
     Returns:
@@ -74,7 +73,7 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "G") -> G
         table=table,
         generators=generated_by,
         words=all_words(table, generated_by),
-        element_names=tuple(_cycles(element) or "e" for element in reached),
+        element_names=tuple(cycles(element) or "e" for element in reached),
     )
 
 
@@ -95,13 +94,13 @@ def symmetric(n: int) -> Group:
         (24, 5)
     """
     n = as_count("n", n, least=0)
-    if not 1 <= n <= _LARGEST_N:
+    if not 1 <= n <= LARGEST_N:
         raise OrbitLensError(
             "`n` of symmetric(n)",
-            expected=f"1 to {_LARGEST_N}",
+            expected=f"1 to {LARGEST_N}",
             received=n,
-            remedy=f"choose a smaller n: S_{_LARGEST_N} already has "
-            f"{math.factorial(_LARGEST_N)} elements; for larger sets see actions.set_permutation",
+            remedy=f"choose a smaller n: S_{LARGEST_N} already has "
+            f"{math.factorial(LARGEST_N)} elements; for larger sets see actions.set_permutation",
         )
     turn, swap = (*range(1, n), 0), (1, 0, *range(2, n))
     generators = [] if n == 1 else [turn] if n == 2 else [turn, swap]
@@ -183,8 +182,13 @@ def _compose(g: _Permutation, h: _Permutation) -> _Permutation:
     return tuple(g[i] for i in h)
 
 
-def _cycles(permutation: _Permutation) -> str:
-    """Write a permutation as its cycles, without the fixed points."""
+def cycles(permutation: Sequence[int]) -> str:
+    """Write a permutation as its cycles, without the fixed points; "" if it moves nothing.
+
+    Example:
+        >>> cycles((1, 0, 3, 2, 4))
+        '(0 1)(2 3)'
+    """
     seen: set[int] = set()
     text = ""
     for start in range(len(permutation)):

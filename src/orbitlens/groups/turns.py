@@ -14,19 +14,19 @@ def cyclic(n: int) -> Group:
     Element p is r^p, so `table[p, q] = (p + q) mod n`.
 
     Args:
-        n: Number of elements, at least 1.
+        n: Number of elements, 1 to 4,096.
 
     Returns:
         The group, with elements named "e", "r", "r^2", ...
 
     Raises:
-        OrbitLensError: If n is below 1.
+        OrbitLensError: If n is out of range.
 
     Example:
         >>> cyclic(4).table[3].tolist()
         [3, 0, 1, 2]
     """
-    n = _turns("cyclic", n)
+    n = _turns("cyclic", n, LARGEST_ORDER)
     powers = np.arange(n)
     return Group(
         name=f"C{n}",
@@ -44,20 +44,20 @@ def dihedral(n: int) -> Group:
     the turns of C_n in the same order.
 
     Args:
-        n: Number of turns, at least 1. D_1 is a single flip.
+        n: Number of turns, 1 to 2,048. D_1 is a single flip.
 
     Returns:
         The group, with elements named "e", "r", ..., "s", "r s", "r^2 s", ...
 
     Raises:
-        OrbitLensError: If n is below 1.
+        OrbitLensError: If n is out of range.
 
     Example:
         >>> group = dihedral(4)
         >>> group.element_names[group.multiply(4, 1)]  # s r = r^-1 s
         'r^3 s'
     """
-    n = _turns("dihedral", n)
+    n = _turns("dihedral", n, LARGEST_ORDER // 2)
     q, p = np.divmod(np.arange(2 * n), n)
     turns = (p[:, None] + np.where(q[:, None] == 1, -p, p)) % n
     generators = (1, n) if n > 1 else (1,)
@@ -90,8 +90,8 @@ def turns_and_flips(group: Group) -> tuple[int, bool] | None:
     return next(iter(found), None)
 
 
-def _turns(family: str, n: int) -> int:
-    if as_count("n", n, least=0, most=LARGEST_ORDER) < 1:
+def _turns(family: str, n: int, most: int) -> int:
+    if as_count("n", n, least=0, most=most) < 1:
         raise OrbitLensError(
             f"`n` of {family}(n)",
             expected="at least 1",

@@ -6,7 +6,8 @@ the free one, with its settings; its tensors take the place of W_dec.
 
 An orbit SAE is stored as it was trained, not |G| times larger: one vector per atom and encoder row,
 in isotypic coordinates, with T and T_inverse. Its group, multiplicities and transport are in
-`cfg.json`. `orbitlens.sae.dense` writes it out as an SAE that SAELens reads.
+`cfg.json`. The tensor `irreps` has the matrices of the generators in these coordinates; earlier
+versions left it out, see `_irreps`. `orbitlens.sae.dense` writes the SAE out for SAELens.
 
 An SAE of SAELens with TopK is read as well, see `_from_saelens`.
 
@@ -23,8 +24,10 @@ from orbitlens import sae as parts
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
 from orbitlens.io._from_saelens import as_ours, is_foreign
+from orbitlens.io._irreps import IRREPS, irreps_of_earlier
 from orbitlens.io._sealed import SCHEMA, check_schema, complete, read_tensors, write_tensors
-from orbitlens.sae import SAE, Dictionary, OnePose, Sparsity, compose
+from orbitlens.sae import SAE, Dictionary, OnePose, OrbitDictionary, Sparsity, compose
+from orbitlens.transport import Transport
 from orbitlens.typing import Tensor
 
 
@@ -39,7 +42,10 @@ def _named(kind: type) -> dict[str, Any]:
 
 def _flat(sae: SAE) -> dict[str, Tensor]:
     """Name the tensors as SAELens does, without the names of the parts."""
-    return {name.split(".", 1)[1]: tensor for name, tensor in sae.state_dict().items()}
+    tensors = {name.split(".", 1)[1]: tensor for name, tensor in sae.state_dict().items()}
+    if isinstance(sae.dictionary, OrbitDictionary):
+        tensors[IRREPS] = sae.dictionary.tied.generators
+    return tensors
 
 
 def check_known_parts(sae: SAE) -> None:
@@ -84,8 +90,11 @@ def write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any], *, finite: bo
     write_json(record, folder / "cfg.json")
 
 
-def read_sae(folder: Path, *, finite: bool = True) -> SAE:
-    """Read the SAE that `write_sae` wrote, or an SAE of SAELens; see `write_sae` for `finite`."""
+def read_sae(folder: Path, *, finite: bool = True, transport: Transport | None = None) -> SAE:
+    """Read the SAE that `write_sae` wrote, or an SAE of SAELens; see `write_sae` for `finite`.
+
+    `transport` is the one that an orbit SAE was built on, if it is at hand.
+    """
     record = read_json(folder / "cfg.json")
     config = {"dictionary": "free", **record}
     check_schema(folder, config)
@@ -99,7 +108,11 @@ def read_sae(folder: Path, *, finite: bool = True) -> SAE:
     loose = () if finite else None
     tensors = read_tensors(folder / "sae_weights.safetensors", record, loose=loose)
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}
+    if isinstance(sae.dictionary, OrbitDictionary) and IRREPS not in tensors:
+        tensors[IRREPS] = irreps_of_earlier(folder, sae.dictionary, tensors, transport)
     _check_shapes(folder, tensors, _flat(sae))
+    if isinstance(sae.dictionary, OrbitDictionary):
+        sae.dictionary.tied.in_basis_(tensors.pop(IRREPS))
     if is_foreign(record):
         tensors = as_ours(folder / "cfg.json", record, tensors)
     sae.load_state_dict({full_names[name]: tensor for name, tensor in tensors.items()})

@@ -106,7 +106,7 @@ def check_built_on(sae: SAE, transport: Transport) -> None:
             remedy="give the transport that the SAE was trained with",
         )
     given = transport.under(dictionary.group)
-    difference = (_of_orbits(dictionary) - given).norm(dim=(1, 2)) / given.norm(dim=(1, 2))
+    difference = (matrices_in(dictionary) - given).norm(dim=(1, 2)) / given.norm(dim=(1, 2))
     if not difference.max() < _AGREES:
         raise OrbitLensError(
             f"`transport` of {transport.source} for an orbit SAE",
@@ -117,7 +117,7 @@ def check_built_on(sae: SAE, transport: Transport) -> None:
         )
 
 
-def _of_orbits(dictionary: OrbitDictionary) -> Matrices:
+def matrices_in(dictionary: OrbitDictionary) -> Matrices:
     """Return the rho(g) = T (blocks of irreps) T^-1 of an orbit dictionary."""
     columns = dictionary.tied.orbits(dictionary.T_inverse.mT) @ dictionary.T.mT
     return columns.mT.detach().cpu()

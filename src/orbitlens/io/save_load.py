@@ -83,7 +83,7 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
     Args:
         path: The folder.
         transport: Checks that an orbit SAE was built on this transport; None (default) checks
-            nothing.
+            nothing. An orbit SAE of an earlier version needs it, unless it lies in its run.
 
     Returns:
         The SAE, in evaluation mode, or the transport.
@@ -97,7 +97,7 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
     with one_line_errors(folder, TO_READ):
         is_sae, is_transport = map(Path.is_file, (folder / "cfg.json", folder / "transport.json"))
     if is_sae:
-        sae = read_sae(folder)
+        sae = read_sae(folder, transport=transport)
         if transport is not None:
             check_built_on(sae, transport)
         return sae

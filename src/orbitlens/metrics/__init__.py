@@ -13,6 +13,7 @@
     atom_labels                           the same for each atom of an orbit SAE
     orientation_codes                     its codes as the strength of each atom per orientation
     alike_atoms                           pairs of atoms that the group moves into one another
+    feature_turning, Turning              whether each feature turns with the image or is invariant
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
 
@@ -38,11 +39,13 @@ from orbitlens.metrics.reconstruction import (
 )
 from orbitlens.metrics.recovery import Recovery, feature_recovery
 from orbitlens.metrics.sparsity import dead_latents, firing_rates, l0
+from orbitlens.metrics.turning import Turning, feature_turning
 
 __all__ = [
     "ReconstructionStats",
     "Recovery",
     "SymmetryLabel",
+    "Turning",
     "alike_atoms",
     "atom_labels",
     "dead_latents",
@@ -50,6 +53,7 @@ __all__ = [
     "explained_variance",
     "feature_detection",
     "feature_recovery",
+    "feature_turning",
     "firing_rates",
     "invariance_error",
     "l0",

@@ -10,7 +10,7 @@ from torch import nn
 
 from orbitlens.errors import OrbitLensError, missing_extra, one_line
 from orbitlens.models._building import seeded_weights
-from orbitlens.models._image_processor import default_preparation, image_processor
+from orbitlens.models._image_processor import default_preparation, image_processor, own_size
 from orbitlens.models._layers import default_layer
 from orbitlens.models._pretrained import check_channels, check_hub
 from orbitlens.models.base import BaseModel
@@ -23,7 +23,7 @@ def from_huggingface(
     *,
     layer: str | None,
     random_weights: bool,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None,
     seed: int,
 ) -> BaseModel:
     """Return a vision model of transformers.
@@ -65,7 +65,14 @@ def from_huggingface(
             module, missing = _load(name, subject, _pretrained(transformers.AutoModel))
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
     _check_weights(module, missing, layer, subject)
-    return BaseModel(subject, module.float(), layer, prepare)
+    return BaseModel(
+        subject,
+        module.float(),
+        layer,
+        prepare,
+        image_size=prepare.image_size or max(own_size(config)),
+        channels=config.num_channels,
+    )
 
 
 def _pretrained(auto: Any) -> Callable[..., tuple[nn.Module, list[str]]]:

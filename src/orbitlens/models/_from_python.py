@@ -17,8 +17,10 @@ from orbitlens.checks import usual_torch
 from orbitlens.errors import OrbitLensError, one_line, unknown_name
 from orbitlens.models._layers import default_layer
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
+from orbitlens.models.preparation import ImagePreparation
 
 _DEFAULT_LAYERS = ("encoder",)
+_OF_IMAGES, _SIDES = (3, 1), (64, 96)
 _FORM = "python:module:function or python:path/to/file.py:function"
 
 
@@ -52,7 +54,35 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
         raise unknown_name(f"function of {where}", function_name, functions)
     module, prepare = _build(function, subject)
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
-    return BaseModel(subject, module, layer, prepare)
+    if prepare is as_they_are:
+        return BaseModel(subject, module, layer, channels=_first_channels(module))
+    if isinstance(prepare, ImagePreparation):
+        size, channels = prepare.image_size, prepare.channels
+        return BaseModel(subject, module, layer, prepare, image_size=size, channels=channels)
+    return BaseModel(subject, module, layer, prepare, image_size=_size_after(prepare))
+
+
+def _first_channels(module: nn.Module) -> int | None:
+    """Return the channels of the first convolution, if they are those of an image."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels if layer.in_channels in _OF_IMAGES else None
+    return None
+
+
+def _size_after(prepare: Prepare) -> int | None:
+    """Return the side of what a preparation returns, if it is one side for images of any size."""
+    for channels in _OF_IMAGES:
+        sides: set[int] = set()
+        for side in _SIDES:
+            try:
+                with _apart(), torch.no_grad():
+                    sides.update(prepare(torch.full((1, channels, side, side), 0.5)).shape[-2:])
+            except Exception:  # it may want other channels, and says so later
+                break
+        else:
+            return int(max(sides)) if len(sides) == 1 else None
+    return None
 
 
 def _import(where: str, subject: str) -> ModuleType:

@@ -7,8 +7,9 @@ from typing import Any
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 from orbitlens.models._building import seeded_weights
 from orbitlens.models._layers import default_layer
-from orbitlens.models._pretrained import check_channels, hub_file, image_preparation
+from orbitlens.models._pretrained import check_channels, hub_file
 from orbitlens.models.base import BaseModel
+from orbitlens.models.preparation import ImagePreparation
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _HUB = ("hf_hub", "hf-hub")
@@ -19,7 +20,7 @@ def from_timm(
     *,
     layer: str | None,
     random_weights: bool,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None,
     seed: int,
 ) -> BaseModel:
     """Return a model of timm, without its classifier.
@@ -58,7 +59,7 @@ def from_timm(
     channels, height, width = settings["input_size"]
     check_channels(subject, image_shape, channels)
     filter = settings.get("interpolation", "bicubic")
-    prepare = image_preparation(
+    prepare = ImagePreparation(
         size=(height, width),
         channels=channels,
         mean=settings["mean"],
@@ -70,7 +71,14 @@ def from_timm(
         features = module.get_classifier()
         named = [known for known, submodule in module.named_modules() if submodule is features]
         layer = default_layer(module, named, subject)
-    return BaseModel(subject, module, layer, prepare)
+    return BaseModel(
+        subject,
+        module,
+        layer,
+        prepare,
+        image_size=prepare.image_size,
+        channels=channels,
+    )
 
 
 def _weights(timm: Any, name: str, subject: str) -> dict[str, Any]:

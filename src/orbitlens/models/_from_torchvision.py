@@ -6,8 +6,9 @@ from typing import Any
 from orbitlens.errors import OrbitLensError, missing_extra, one_line, unknown_name
 from orbitlens.models._building import seeded_weights
 from orbitlens.models._layers import default_layer
-from orbitlens.models._pretrained import check_channels, image_preparation
-from orbitlens.models.base import BaseModel, Prepare
+from orbitlens.models._pretrained import check_channels
+from orbitlens.models.base import BaseModel
+from orbitlens.models.preparation import ImagePreparation
 
 _DEFAULT_LAYERS = ("encoder.ln", "avgpool", "features")
 _DEFAULT_SIZE = 224
@@ -19,7 +20,7 @@ def from_torchvision(
     *,
     layer: str | None,
     random_weights: bool,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None,
     seed: int,
 ) -> BaseModel:
     """Return a model of torchvision, such as "vit_b_16", with its best weights or random ones.
@@ -50,10 +51,17 @@ def from_torchvision(
             remedy="check the network, or use random weights (--random-weights)",
         ) from error
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
-    return BaseModel(subject, module, layer, prepare)
+    return BaseModel(
+        subject,
+        module,
+        layer,
+        prepare,
+        image_size=prepare.image_size,
+        channels=_CHANNELS,
+    )
 
 
-def preparation(models: Any, name: str, subject: str) -> Prepare:
+def preparation(models: Any, name: str, subject: str) -> ImagePreparation:
     """Return the preparation of the best weights; the whole image is shown, nothing is cut off."""
     transform = models.get_model_weights(name).DEFAULT.transforms()
     kind = type(transform).__name__
@@ -71,4 +79,4 @@ def preparation(models: Any, name: str, subject: str) -> Prepare:
     if kind in normalised:
         filter = transform.interpolation.value
         settings = {"mean": transform.mean, "std": transform.std, "filter": filter}
-    return image_preparation(size=(side, side), channels=_CHANNELS, name=subject, **settings)
+    return ImagePreparation(size=(side, side), channels=_CHANNELS, name=subject, **settings)

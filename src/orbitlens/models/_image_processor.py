@@ -14,14 +14,8 @@ import torch
 
 from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import read_json
-from orbitlens.models._pretrained import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Size,
-    hub_file,
-    image_preparation,
-)
-from orbitlens.models.base import Prepare
+from orbitlens.models._pretrained import IMAGENET_MEAN, IMAGENET_STD, Size, hub_file
+from orbitlens.models.preparation import ImagePreparation
 
 _FILE, _NESTED, _NESTED_FIELD = (
     "preprocessor_config.json",
@@ -48,7 +42,7 @@ _HARMLESS = {
 }
 
 
-def image_processor(name: str, config: Any, *, subject: str, trained: bool) -> Prepare:
+def image_processor(name: str, config: Any, *, subject: str, trained: bool) -> ImagePreparation:
     """Return the preparation of images for a model: a repository on the Hub, or a folder.
 
     Without settings, images get the model's size and ImageNet's normalisation; for a model with
@@ -72,17 +66,17 @@ def image_processor(name: str, config: Any, *, subject: str, trained: bool) -> P
         complete = processor.to_dict()
         fields = {**fields, **{each: complete.get(each) for each in _SWITCHES | _VALUES}}
     how = _interpret(fields, config, subject)
-    prepare = image_preparation(**how, channels=config.num_channels, name=name)
+    prepare = ImagePreparation(**how, channels=config.num_channels, name=name)
     if processor is not None:
         _compare(processor, prepare, how, given, config, subject)
     return prepare
 
 
-def default_preparation(config: Any, subject: str) -> Prepare:
+def default_preparation(config: Any, subject: str) -> ImagePreparation:
     """Return the preparation of a model without settings."""
     grey = config.num_channels == 1
-    return image_preparation(
-        size=_own_size(config),
+    return ImagePreparation(
+        size=own_size(config),
         channels=config.num_channels,
         mean=(0.5,) if grey else IMAGENET_MEAN,
         std=(0.5,) if grey else IMAGENET_STD,
@@ -170,7 +164,7 @@ def _check_understood(fields: Mapping[str, Any], processor: Any, subject: str) -
 
 
 def _interpret(fields: Mapping[str, Any], config: Any, subject: str) -> dict[str, Any]:
-    """Return the arguments of `image_preparation` that have the effect of the fields."""
+    """Return the arguments of `ImagePreparation` that have the effect of the fields."""
     size, crop = _geometry(fields, config, subject)
     rescales = fields.get("do_rescale", True)
     factor = 255 * (fields.get("rescale_factor") or 1 / 255) if rescales else 255.0
@@ -199,7 +193,7 @@ def _geometry(
     fields: Mapping[str, Any], config: Any, subject: str
 ) -> tuple[Size | int | None, Size | None]:
     """Return the size to resize to, and the size of the centre that is cut out, or None."""
-    own = _own_size(config)
+    own = own_size(config)
     size = _sides(fields.get("size"), "size", subject) or own
     crop = _sides(fields.get("crop_size"), "crop_size", subject)
     crop = (crop, crop) if isinstance(crop, int) else crop
@@ -231,14 +225,14 @@ def _geometry(
 
 def _compare(
     processor: Any,
-    prepare: Prepare,
+    prepare: ImagePreparation,
     how: Mapping[str, Any],
     given: Iterable[str],
     config: Any,
     subject: str,
 ) -> None:
     """Prepare a picture of noise here and with transformers, and compare the numbers."""
-    size = how["size"] or how["crop"] or _own_size(config)
+    size = how["size"] or how["crop"] or own_size(config)
     size = (size, size) if isinstance(size, int) else size
     noise = np.random.default_rng(0).integers(0, 256, (config.num_channels, *size), dtype=np.uint8)
     here = prepare(torch.from_numpy(noise)[None])[0].numpy()
@@ -262,7 +256,7 @@ def _compare(
         )
 
 
-def _own_size(config: Any) -> Size:
+def own_size(config: Any) -> Size:
     size = getattr(config, "image_size", None)
     if isinstance(size, int):
         return size, size

@@ -25,6 +25,9 @@ class BaseModel:
         layer: Dotted name of the submodule whose output is harvested, or "all" for every layer.
         prepare: Prepares images [n, channels, height, width] in [0, 1] for the network: size,
             channels, normalisation. It is applied after the group has moved the images.
+        image_size: Side in pixels of the square images that the network is made for; None (the
+            default) if it does not say.
+        channels: Channels of the images that the network is made for; None likewise.
 
     Raises:
         OrbitLensError: If it is no network that can be looked into, or has no such layer.
@@ -38,6 +41,8 @@ class BaseModel:
     module: nn.Module
     layer: str
     prepare: Prepare = as_they_are
+    image_size: int | None = None
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         check_network(self.module, f"`module` of {self.name}")

@@ -1,13 +1,24 @@
-"""Networks by name: "hf:...", "timm:...", "torchvision:...", "python:..."."""
+"""Networks by name: "hf:...", "timm:...", "torchvision:...", "onnx:...", "python:..."."""
+
+from dataclasses import replace
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._from_huggingface import from_huggingface
+from orbitlens.models._from_onnx import from_onnx
 from orbitlens.models._from_python import from_python
 from orbitlens.models._from_timm import from_timm
 from orbitlens.models._from_torchvision import from_torchvision
-from orbitlens.models.base import BaseModel
+from orbitlens.models._names import check_model_name
+from orbitlens.models._normalisation import normalisation
+from orbitlens.models.base import BaseModel, as_they_are
+from orbitlens.models.preparation import ImagePreparation
 
-_LIBRARIES = {"hf": from_huggingface, "timm": from_timm, "torchvision": from_torchvision}
+_LIBRARIES = {
+    "hf": from_huggingface,
+    "timm": from_timm,
+    "torchvision": from_torchvision,
+    "onnx": from_onnx,
+}
 
 
 def resolve_model(
@@ -15,18 +26,22 @@ def resolve_model(
     *,
     layer: str | None = None,
     random_weights: bool = False,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None = None,
+    normalise: str | None = None,
     seed: int = 0,
 ) -> BaseModel:
     """Return the network called `name`, in float32 and evaluation mode.
 
     Args:
         name: "hf:NAME" (a repository on the Hugging Face Hub, a local folder, or with random
-            weights an architecture such as "vit"), "timm:NAME", "torchvision:NAME",
+            weights an architecture such as "vit"), "timm:NAME", "torchvision:NAME", "onnx:FILE",
             "python:module:function" or "python:path/to/file.py:function".
         layer: Dotted name of the layer to harvest; None takes a default near the network's end.
         random_weights: Whether to draw the weights instead of loading them.
-        image_shape: Channels, height and width of the images that it will receive.
+        image_shape: Channels, height and width of the images that it will receive; None (the
+            default) if they are not known yet.
+        normalise: Normalisation of images, see `models.normalisation`; None (the default) takes
+            the network's own, or none.
         seed: Seed of random weights.
 
     Raises:
@@ -37,16 +52,29 @@ def resolve_model(
         >>> resolve_model("python:orbitlens.models:MLPAutoencoder", image_shape=(1, 64, 64)).layer
         'encoder'
     """
+    check_model_name(name)
+    chosen = None if normalise is None else normalisation(normalise)
     prefix, _, rest = name.partition(":")
-    if prefix == "python" and rest:
-        return from_python(rest, layer=layer, random_weights=random_weights)
-    if prefix not in _LIBRARIES or not rest:
-        raise OrbitLensError(
-            "`model`",
-            expected="hf:NAME, timm:NAME, torchvision:NAME or python:module:function",
-            received=repr(name),
-            remedy="write for example hf:facebook/dinov2-small",
+    if prefix == "python":
+        base = from_python(rest, layer=layer, random_weights=random_weights)
+    else:
+        base = _LIBRARIES[prefix](
+            rest, layer=layer, random_weights=random_weights, image_shape=image_shape, seed=seed
         )
-    return _LIBRARIES[prefix](
-        rest, layer=layer, random_weights=random_weights, image_shape=image_shape, seed=seed
-    )
+    return base if chosen is None else _normalised(base, *chosen)
+
+
+def _normalised(base: BaseModel, mean: tuple[float, ...], std: tuple[float, ...]) -> BaseModel:
+    """Return a network whose images are normalised in another way."""
+    if isinstance(base.prepare, ImagePreparation):
+        prepare = replace(base.prepare, mean=mean, std=std, factor=1.0, offset=0.0)
+    elif base.prepare is as_they_are:
+        prepare = ImagePreparation(channels=base.channels, mean=mean, std=std, name=base.name)
+    else:
+        raise OrbitLensError(
+            "`normalise`",
+            expected=f"none for {base.name}, whose function returns its own preparation",
+            received=f"{mean} and {std}",
+            remedy="leave out --normalise, or normalise in that preparation",
+        )
+    return replace(base, prepare=prepare)

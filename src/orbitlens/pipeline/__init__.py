@@ -10,6 +10,10 @@
     sae_objective   what it minimises, with its weight
     check_pairs     raises if an orbit SAE has too few pairs (element, atom)
     measure_sae     all figures of one SAE on held-out orbits; measured_samples chooses the orbits
+    show            the page of one SAE, for activations of one's own
+    top_images      the inputs that activate a feature most, a TopImage for each
+    active_features the features that an input activates, an ActiveFeature for each
+    check_place     raises if a run cannot be written to a folder
     Console         progress with the time left
     RunFolder       a folder in which a finished stage has its final name
     Tick            the type of functions that take progress
@@ -34,9 +38,16 @@ if TYPE_CHECKING:
         check_pairs,
         sae_objective,
     )
+    from orbitlens.pipeline._show import show
+    from orbitlens.pipeline._top_images import (
+        ActiveFeature,
+        TopImage,
+        active_features,
+        top_images,
+    )
     from orbitlens.pipeline.config import QUICK, RunConfig
     from orbitlens.pipeline.console import Console, Tick
-    from orbitlens.pipeline.folder import RunFolder
+    from orbitlens.pipeline.folder import RunFolder, check_place
     from orbitlens.pipeline.measure import measure_sae, measured_samples
 else:
     __getattr__, __dir__ = lazy_names(__name__)
@@ -46,18 +57,24 @@ __all__ = [
     "OBJECTIVES",
     "ORBIT",
     "QUICK",
+    "ActiveFeature",
     "Console",
     "Job",
     "RunConfig",
     "RunFolder",
     "Source",
     "Tick",
+    "TopImage",
+    "active_features",
     "build_sae",
     "check_pairs",
+    "check_place",
     "load_source",
     "measure_sae",
     "measured_samples",
     "prepare",
     "run",
     "sae_objective",
+    "show",
+    "top_images",
 ]

@@ -8,6 +8,7 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.layout import layout_sentence
 from orbitlens.pipeline._job import Job
+from orbitlens.pipeline._network_input import describe_network_input
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
@@ -40,7 +41,9 @@ def describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
 
 
 def log_data(job: Job, folder: RunFolder) -> None:
-    """Write what was passed over among the images to the log."""
+    """Write what the network gets, and what was passed over among the images, to the log."""
+    given = describe_network_input(job.config, job.model, job.source.inputs)
+    folder.log(f"the network gets {given['sentence']}")
     for sentence in job.source.inputs.passed_over:
         folder.log(sentence)
 
@@ -63,12 +66,22 @@ def describe_model(
     return {
         "name": job.model.name,
         "layer": job.model.layer,
+        "input": describe_network_input(job.config, job.model, job.source.inputs),
         "dim": store.dim,
         "positions": store.positions,
-        "layout": layout_sentence(store.layout),
+        "layout": _layout(store, job.config.positions),
         "variation": variation(store.orbits(samples)),
         "mse": mse,
     }
+
+
+def _layout(store: ActivationStore, positions: str) -> str:
+    """Say the layout of the layer, and which of its places became the activation."""
+    sentence, layout = layout_sentence(store.layout), store.layout or {}
+    if store.positions > 1 or " at " not in sentence:
+        return sentence
+    of_class = layout.get("first") and positions in ("auto", "cls")
+    return f"{sentence}, of which {'the class token' if of_class else 'the mean'} is taken"
 
 
 def describe_transport(transport: Transport) -> dict[str, Any]:

@@ -1,20 +1,33 @@
 """A run before any work: its images, action and network, loaded and checked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from orbitlens import actions, data, groups
+from orbitlens import data, groups
 from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, split_samples
-from orbitlens.data import Inputs
+from orbitlens.data import Inputs, LazyInputs
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import BaseModel, CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
-from orbitlens.models.resolve import resolve_model
+from orbitlens.models import (
+    BaseModel,
+    CNNAutoencoder,
+    MLPAutoencoder,
+    ViTAutoencoder,
+    as_they_are,
+    check_channels,
+    resolve_model,
+)
+from orbitlens.pipeline._actions import action_of
+from orbitlens.pipeline._given_source import IMAGES, is_array_source
+from orbitlens.pipeline._network_input import warn_of_unprepared
 from orbitlens.pipeline._saes import check_pairs
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
-from orbitlens.typing import Int
+from orbitlens.pipeline.console import Console
+from orbitlens.pipeline.folder import RunFolder, check_place
+from orbitlens.typing import Float, Int, Tensor
 
 _DRAWN: dict[str, Callable[..., Inputs]] = {
     "photographs": data.photographs,
@@ -24,13 +37,15 @@ _AUTOENCODERS: dict[str, Callable[..., MLPAutoencoder | CNNAutoencoder | ViTAuto
     zip(AUTOENCODERS, (MLPAutoencoder, CNNAutoencoder, ViTAutoencoder), strict=True)
 )
 
+_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as image libraries have it
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The images of a run.
+    """The inputs of a run.
 
     Args:
-        inputs: The images.
+        inputs: The images, or the inputs of another kind.
         shape_ids: The glyph in each quadrant, shape [n, 4]; None unless the images are Shapes.
     """
 
@@ -65,46 +80,102 @@ class Job:
         return self.trains_model and self.model.layer == "encoder"
 
 
+def begin(
+    config: RunConfig, out: str | Path, *, resume: bool, console: Console
+) -> tuple[Job, RunFolder]:
+    """Check the folder `out`, prepare the job, and return it with the folder.
+
+    What the folder alone can tell is told first. Its settings are complete: those of the images
+    that were left to the network are its own.
+    """
+    check_place(out, config, resume=resume)
+    with console.stage("load network and images"):
+        job = prepare(config)
+    return job, RunFolder(out, job.config.to_dict(), resume=resume)
+
+
 def prepare(config: RunConfig, source: Source | None = None) -> Job:
-    """Load the images, build action and model, and check that they fit together.
+    """Build the model, load the images it is made for, and check that all fits together.
 
     `source` holds the images; None loads those that the settings name.
+
+    Raises:
+        OrbitLensError: If the images do not fit the group or the model, or the model is at fault.
     """
+    check_pairs(config, groups.from_name(config.group))
+    action_of(config, config.group)
+    given, of_images = config, config.action == IMAGES
+    model = None if config.model in _AUTOENCODERS else _resolve(config)
+    if model is not None and of_images:
+        wanted = model.channels if _reads_as_made(model) else None
+        config = config.settled(image_size=model.image_size, channels=wanted)
     source = source or load_source(config)
+    values = source.inputs.values
     action = build_action(config, config.group, source.inputs)
-    split_samples(len(source.inputs.values))
-    check_pairs(config, action.group)
-    return Job(config, source, action, _build_model(config, source.inputs))
+    split_samples(len(values))
+    if model is None:
+        return Job(config, source, action, _autoencoder(config, source.inputs))
+    if of_images:
+        if model.channels is not None:
+            check_channels(model.name, tuple(values.shape[1:]), model.channels)
+        warn_of_unprepared(given, model, values.shape)
+    return Job(config, source, action, model)
 
 
 def build_action(config: RunConfig, group: str, inputs: Inputs) -> Action:
-    """Build the action of a group on the images, or raise if it has none."""
-    action = actions.images(groups.from_name(group), interpolation=config.interpolation)
+    """Build the action of a group on the inputs, or raise if it has none."""
+    action = action_of(config, group)
     action.check(inputs.values[:1])
     return action
 
 
 def load_source(config: RunConfig) -> Source:
     """Load the images that the settings name, with their glyphs if they are Shapes."""
-    size, count, seed = config.image_size, config.n_samples, config.seed
+    count, seed = config.n_samples, config.seed
+    size = config.settled().image_size or 0
     if config.source == "shapes":
         shapes = data.shapes(count, seed=seed, size=size)
-        return Source(shapes.inputs, shapes.shape_ids)
+        return Source(_in_channels(shapes.inputs, config.channels), shapes.shape_ids)
     if config.source == "digits":
         images = data.digits(size).subset(count, seed=seed)
     elif config.source in _DRAWN:
         images = _DRAWN[config.source](count, size=size, seed=seed)
+    elif is_array_source(config.source):
+        of_images = config.action == IMAGES
+        images = data.array_file(config.source, images=of_images, limit=count, seed=seed)
     else:
         images = data.image_folder(
             config.source,
             size=size,
+            channels=config.channels or "auto",
+            crop=config.crop,
             white=config.white,
             unreadable=config.unreadable,
             limit=count,
             seed=seed,
             in_memory=False,
         )
-    return Source(images, None)
+    return Source(_in_channels(images, config.channels), None)
+
+
+def _in_channels(inputs: Inputs, channels: int | None) -> Inputs:
+    """Return images in 1 or 3 channels: grey is repeated, and colour becomes its luminance."""
+    values = inputs.values
+    if channels in (None, values.shape[1]) or values.shape[1] not in (1, 3):
+        return inputs
+    if isinstance(values, LazyInputs):
+        lazy = LazyInputs(lambda i: _with_channels(values[i : i + 1], channels)[0], len(values))
+        return replace(inputs, values=lazy)
+    return replace(inputs, values=_with_channels(values, channels))
+
+
+def _with_channels(
+    images: Float[Tensor, "n channels height width"], channels: int
+) -> Float[Tensor, "n other height width"]:
+    if channels == 1:
+        luminance = images.new_tensor(_LUMINANCE).reshape(1, -1, 1, 1)
+        return (images * luminance).sum(1, keepdim=True)
+    return images.expand(-1, channels, -1, -1).contiguous()
 
 
 def check_images(store: ActivationStore, inputs: Inputs) -> None:
@@ -118,19 +189,28 @@ def check_images(store: ActivationStore, inputs: Inputs) -> None:
         )
 
 
-def _build_model(config: RunConfig, inputs: Inputs) -> BaseModel:
+def _autoencoder(config: RunConfig, inputs: Inputs) -> BaseModel:
     _, channels, size, _ = inputs.values.shape
-    if config.model in _AUTOENCODERS:
-        build = _AUTOENCODERS[config.model]
-        return BaseModel(
-            name=f"{inputs.name}-{config.model}",
-            module=build(size=size, channels=channels, seed=config.seed),
-            layer=config.layer or "encoder",
-        )
+    return BaseModel(
+        name=f"{inputs.name}-{config.model}",
+        module=_AUTOENCODERS[config.model](size=size, channels=channels, seed=config.seed),
+        layer=config.layer or "encoder",
+    )
+
+
+def _resolve(config: RunConfig) -> BaseModel:
     return resolve_model(
         config.model,
         layer=config.layer,
         random_weights=config.random_weights,
-        image_shape=(channels, size, size),
+        normalise=config.normalise,
         seed=config.seed,
     )
+
+
+def _reads_as_made(model: BaseModel) -> bool:
+    """Return whether images are read in the channels of a network.
+
+    Grey images for colour stay grey where the network's preparation repeats them.
+    """
+    return model.channels == 1 or (model.channels == 3 and model.prepare is as_they_are)

@@ -1,19 +1,19 @@
 """The main job: from images and a group to an equivariant SAE and a page that shows it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from orbitlens.actions import Action
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.errors import DamageError, OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json
-from orbitlens.metrics import symmetry_labels
 from orbitlens.pipeline import stages
+from orbitlens.pipeline._cards import cards_of_sae
 from orbitlens.pipeline._describe import (
     describe_action,
     describe_data,
@@ -22,7 +22,9 @@ from orbitlens.pipeline._describe import (
     log_data,
     log_layout,
 )
-from orbitlens.pipeline._job import Job, Source, check_images, prepare
+from orbitlens.pipeline._drawings import HOW_DRAWN, moved_images
+from orbitlens.pipeline._features import read_features, with_turning, write_features
+from orbitlens.pipeline._job import Job, Source, begin, check_images
 from orbitlens.pipeline._loading import (
     check_one_motion,
     check_settings_of,
@@ -35,20 +37,14 @@ from orbitlens.pipeline._loading import (
 )
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._saes import NAMES, OBJECTIVES, ORBIT, build_sae
-from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline.config import PROBING, RunConfig
 from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae, measured_samples, training_figures
-from orbitlens.report import (
-    FeatureCard,
-    feature_cards,
-    orbit_feature_cards,
-    run_doubts,
-    write_page,
-)
+from orbitlens.report import FeatureCard, run_doubts, write_page
 from orbitlens.training import FitResult
 from orbitlens.transport import Transport, serves_orbit_saes
-from orbitlens.typing import Float, Int, Tensor
+from orbitlens.typing import Int
 
 __all__ = ["render", "run"]
 
@@ -64,9 +60,10 @@ def run(
     Args:
         config: The settings.
         out: The folder to write: config.json, metrics.json, log.txt, the autoencoder's weights,
-            acts.zarr, transport/, saes/NAME/ and report/index.html; exact/ holds the transport of
-            the orbit SAE if transport/ cannot serve.
-        resume: Continue an interrupted run with the same settings.
+            acts.zarr, transport/, saes/NAME/ with features.csv, and report/index.html; exact/ holds
+            the transport of the orbit SAE if transport/ cannot serve.
+        resume: Continue a run with the same settings. What is done is kept; other settings of
+            `LATER` (SAEs, probes, features of the page) add to it.
         console: Shows progress and warnings; silent by default.
 
     Returns:
@@ -87,24 +84,30 @@ def run(
             received=repr(config.positions),
             remedy="give --positions all, or --transport exact",
         )
-    folder = RunFolder(out, config.to_dict(), resume=resume)
     with console.hearing():
-        with console.stage("load images"):
-            job = prepare(config)
+        job, folder = begin(config, out, resume=resume, console=console)
         with folder.writing():
             console.keep_warnings_in(folder)
             metrics = _Run(job, folder, console).metrics()
             write_json(metrics, folder / "metrics.json")
             with console.stage("draw the page"):
-                render(config, job.source, job.action, folder)
+                render(job.config, job.source, job.action, folder)
             folder.log("page drawn")
     return metrics
 
 
-def render(config: RunConfig, source: Source, action: Action, folder: RunFolder) -> Path:
+def render(
+    config: RunConfig,
+    source: Source,
+    action: Action,
+    folder: RunFolder,
+    *,
+    features_of: Sequence[str] = NAMES,
+) -> Path:
     """Draw the page of a finished run from its folder, and return its path.
 
-    The images show what the features fire on; the network is not needed.
+    The images show what the features fire on; the network is not needed. Features are shown of the
+    SAEs in `features_of`.
 
     Raises:
         OrbitLensError: If part of the run is missing or damaged.
@@ -116,14 +119,20 @@ def render(config: RunConfig, source: Source, action: Action, folder: RunFolder)
     exact = _load_exact(config, folder, store)
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
+    samples = _measured(config, store)
+    images = moved_images(source.inputs.values, samples, action)
     for name in NAMES:
-        if name == ORBIT and name not in metrics.get("saes", {}):
+        if name not in metrics["saes"]:
             continue
-        notes = training_notes(config, name, store)
+        own = stages.with_orbit_weight(config, folder) if name == ORBIT else config
+        notes = training_notes(own, name, store)
         result = load_fit(folder / "saes" / name, store, notes)
         histories[name] = asdict(result.history)
-        if config.features and result.status == "completed":
-            cards += _feature_cards(config, source, action, name, result, store, exact)
+        if config.features and name in features_of and result.status == "completed":
+            shown: dict[str, Any] = {"n_features": config.features, "exact": exact}
+            chosen = cards_of_sae(result.sae, store, samples, images, name=name, **shown)
+            entry = metrics["saes"].get(name) or {}
+            cards += with_turning(chosen, read_features(folder / "saes" / name, entry))
     return write_page(folder / "report" / "index.html", metrics, histories, cards)
 
 
@@ -154,7 +163,8 @@ class _Run:
         exact, notes = self._exact(store, transport)
         transports = dict.fromkeys(OBJECTIVES, transport)
         transports |= {} if exact is None else {ORBIT: exact}
-        saes = {name: self._sae(name, store, its) for name, its in transports.items()}
+        wanted = [name for name in transports if self._is_wanted(name)]
+        saes = {name: self._sae(name, store, transports[name]) for name in wanted}
         record = {
             "config": config.to_dict(),
             "group": {"name": store.group.name, "elements": list(store.group.element_names)},
@@ -194,17 +204,39 @@ class _Run:
         )
         return transport, [note]
 
+    def _is_wanted(self, name: str) -> bool:
+        """Return whether an SAE is trained, or was before the run went on."""
+        chosen = self.job.config.saes
+        return chosen is None or name in chosen or (self.folder / "saes" / name).is_dir()
+
     def _sae(self, name: str, store: ActivationStore, transport: Transport) -> dict[str, Any]:
         """Train, measure and probe one SAE, unless that is done; return its entry."""
-        place, exact = self.folder / "saes" / name, transport if name == ORBIT else None
+        place, exact, config = self.folder / "saes" / name, None, self.job.config
+        if name == ORBIT:
+            exact = transport
+            with self.console.stage("choose the weight of orbit") as tick:
+                config = stages.choose_weight(config, store, exact, self.folder, tick)
         with self.console.stage(f"train {name}") as tick:
-            result = stages.train_sae(self.job.config, name, store, place, tick, exact=exact)
-        path = place / "metrics.json"
+            result = stages.train_sae(config, name, store, place, tick, exact=exact)
+        path, probing = place / "metrics.json", self._probing()
         if not path.exists():
+            with self.console.stage(f"measure {name}"):
+                entry = _measure(self.job, name, result, store, transport, place)
+        else:
+            entry = read_of_sae(path)
+        if "probe" not in entry or entry.get("probing", self._probing(before=True)) != probing:
             with self.console.stage(f"probe {name}") as tick:
-                write_of_sae(_measure(self.job, name, result, store, transport, tick), path)
+                completes = None if name in ("vanilla", ORBIT) else transport
+                entry["probe"] = _probe(self.job, result, store, completes, tick)
+            entry["probing"] = probing
+            write_of_sae(entry, path)
         self.folder.log(f"{name} trained and measured")
         return read_of_sae(path)
+
+    def _probing(self, *, before: bool = False) -> dict[str, Any]:
+        """Return the settings that decide what probes say, now or before the run went on."""
+        settings = self.folder.before if before else self.job.config.to_dict()
+        return {name: settings.get(name) for name in PROBING if name != "probe_threads"}
 
     def _seconds(self) -> dict[str, float]:
         """Return the time per stage; a resumed run keeps the times of its finished stages."""
@@ -229,32 +261,40 @@ def _measure(
     result: FitResult,
     store: ActivationStore,
     transport: Transport,
-    tick: Tick,
+    place: Path,
 ) -> dict[str, Any]:
-    """Return the entry of one SAE in metrics.json."""
+    """Return the figures of one SAE, and write the table of its features."""
     samples = _measured(job.config, store)
     transported = name not in ("vanilla", ORBIT)
     splice: dict[str, Any] = {}
     if job.decodes:
         moved = job.action.orbit(job.source.inputs.values[samples]).flatten(0, 1)
         splice = {"splice": job.model.module.get_submodule("decoder"), "inputs_moved": moved}
-    figures = measure_sae(
-        result.sae, store.orbits(samples), transport, transported=transported, **splice
-    )
-    probe = None
-    if result.status == "completed":
-        completes = transport if transported else None
-        probe = probe_sae(job.config, _truth(job), store, result.sae, completes, tick)
+    orbits = store.orbits(samples)
+    figures = measure_sae(result.sae, orbits, transport, transported=transported, **splice)
     return {
         "objective": name.removeprefix("equivariant_"),
         "d_sae": result.sae.d_sae,
         "k": job.config.k,
         "status": result.status,
         **figures,
+        **write_features(result, orbits, transport, place, positions=store.positions),
         **training_figures(result, transport if transported else None),
         "transport": describe_transport(transport) if name == ORBIT else None,
-        "probe": probe,
     }
+
+
+def _probe(
+    job: Job,
+    result: FitResult,
+    store: ActivationStore,
+    completes: Transport | None,
+    tick: Tick,
+) -> dict[str, Any] | None:
+    """Return what probes say of an SAE; None if it diverged."""
+    if result.status != "completed":
+        return None
+    return probe_sae(job.config, _truth(job), store, result.sae, completes, tick)
 
 
 def _measured(config: RunConfig, store: ActivationStore) -> Int[np.ndarray, " n"]:
@@ -267,9 +307,10 @@ def _truth(job: Job) -> Truth:
 
 
 def _notes(job: Job, store: ActivationStore) -> list[str]:
-    notes = []
+    drawn = HOW_DRAWN.get(job.action.name)
+    notes = [] if drawn is None else [drawn]
     if probe_kind(job.config, _truth(job), store) is None:
-        notes.append("No probing: the images have no classes, or none that probes can be cut for.")
+        notes.append("No probing: the inputs have no classes, or none that probes can be cut for.")
     measured = len(_measured(job.config, store))
     if measured < len(store.split()[1]):
         notes.append(f"SAEs were measured on {measured} held-out samples drawn at random.")
@@ -279,41 +320,3 @@ def _notes(job: Job, store: ActivationStore) -> list[str]:
             "orbits also occur in training, with another canonical sample."
         )
     return notes
-
-
-@torch.no_grad()
-def _feature_cards(
-    config: RunConfig,
-    source: Source,
-    action: Action,
-    name: str,
-    result: FitResult,
-    store: ActivationStore,
-    exact: Transport | None,
-) -> list[FeatureCard]:
-    samples = _measured(config, store)
-    orbits = store.orbits(samples)
-    shape = (len(samples), store.positions, store.group.order)
-    codes = result.sae.encode(orbits.flatten(0, 1)).unflatten(0, shape).amax(1)
-    images = source.inputs.values[samples]
-
-    def images_of(
-        indices: Int[Tensor, " k"], element: int
-    ) -> Float[Tensor, "k channels height width"]:
-        return action.apply(images[indices], element)
-
-    count = config.features
-    if name == ORBIT:
-        return orbit_feature_cards(codes, images_of, result.sae, sae=name, n_features=count)
-    labels = None if exact is None else _labels(result, store, exact)
-    return feature_cards(codes, images_of, sae=name, n_features=count, labels=labels)
-
-
-def _labels(result: FitResult, store: ActivationStore, exact: Transport) -> list[str] | None:
-    directions = result.sae.W_dec.detach()
-    try:
-        labels = symmetry_labels(directions, store.group, exact.matrices)
-    except OrbitLensError:
-        # A page without labels is better than none.
-        return None
-    return [label.sentence for label in labels]

@@ -6,19 +6,21 @@ from orbitlens import objectives
 from orbitlens.checks import check_training
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.pipeline._names import SAES
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.sae import BUILDERS, SAE, orbit_sae
 from orbitlens.training import Objective
 from orbitlens.transport import Transport
 
-OBJECTIVES: dict[str, Objective] = {
-    "vanilla": objectives.reconstruction,
-    "equivariant_canonical": objectives.canonical,
-    "equivariant_latent": objectives.latent_invariance,
-    "equivariant_output": objectives.output_invariance,
-}
-ORBIT = "orbit"
-NAMES = (*OBJECTIVES, ORBIT)
+NAMES = SAES
+*_PAPERS, ORBIT = NAMES
+_OBJECTIVES = (
+    objectives.reconstruction,
+    objectives.canonical,
+    objectives.latent_invariance,
+    objectives.output_invariance,
+)
+OBJECTIVES: dict[str, Objective] = dict(zip(_PAPERS, _OBJECTIVES, strict=True))
 _WEIGHTED = ("equivariant_latent", "equivariant_output")
 
 
@@ -46,11 +48,17 @@ def _check_room(config: RunConfig, numbers: int) -> None:
 
 
 def sae_objective(config: RunConfig, name: str) -> Objective:
-    """Return the objective of one of `NAMES` with its weight; a weight of 0 leaves it out."""
+    """Return the objective of one of `NAMES` with its weight; a weight of 0 leaves it out.
+
+    That of an orbit SAE has been chosen before, see `stages.choose_weight`.
+    """
     if name == ORBIT:
-        if config.orbit_weight == 0:
+        weight = config.orbit_weight
+        if weight is None:
+            raise RuntimeError("the weight of the orbit SAE is chosen before its objective")
+        if weight == 0:
             return objectives.reconstruction
-        return partial(objectives.orbit_invariance, weight=config.orbit_weight)
+        return partial(objectives.orbit_invariance, weight=weight)
     objective = OBJECTIVES[name]
     return partial(objective, weight=config.weight) if name in _WEIGHTED else objective
 

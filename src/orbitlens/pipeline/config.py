@@ -9,23 +9,33 @@ import operator
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args
 
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.pipeline._given_source import (
+    IMAGES,
+    check_kind_of_data,
+    check_source,
+    checked_source,
+    is_array_source,
+    usual_group,
+    with_action,
+)
+from orbitlens.pipeline._names import KNOWN_NAMES
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
     "AUTOENCODERS",
+    "LATER",
     "PROBING",
     "QUICK",
     "TRAINING",
     "RunConfig",
-    "known_names",
     "with_current_names",
 ]
 
@@ -35,20 +45,20 @@ _MODELS = (
     "hf:NAME",
     "timm:NAME",
     "torchvision:NAME",
+    "onnx:FILE",
     "python:MODULE:FUNCTION",
 )
-_SOURCES = ("shapes", "digits", "photographs", "cells")
-_BUILTIN = "builtin:"
 _TYPES: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     tuple[int, ...]: "a list of whole numbers",
+    tuple[str, ...]: "a list of names",
 }
 _LONGEST = 80
 _RENAMED = {"workers": "probe_threads"}
-_PRETRAINED = ("hf:", "timm:", "torchvision:")
+_SIZE = 64
 _FROM_ZERO = ("hidden", "seed", "seed_forward", "features", "weight")
 _LARGEST = {
     **dict.fromkeys(("seed", "seed_forward"), 2**31 - 2),
@@ -65,15 +75,16 @@ TRAINING = (
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "probe_threads", "seed")
 
+LATER = ("saes", "probe_latents", "probe_samples", "probe_every", "probe_threads", "features")
+"""Settings that may be others when a run goes on: what is there is kept, and the rest is added."""
+
 # Defaults that depend on the source. Shapes have 8 x 4 features once their orientation is known and
 # 28 x 4 before: 64 latents are twice the former, and do not hold the latter. Networks of Shapes are
 # so nearly equivariant that pooled codes are invariant without a weight.
 _BY_SOURCE: dict[str, dict[str, Any]] = {
     "shapes": {"model": "mlp", "d_sae": 64, "orbit_weight": 0.0, "probe_latents": (4,)},
-    "digits": {"image_size": 32},
-    "photographs": {"image_size": 32},
-    "cells": {"image_size": 32},
 }
+_SIZES = {"digits": 32, "photographs": 32, "cells": 32}
 
 # Settings of a quick run: every stage still runs, on less data.
 QUICK: dict[str, Any] = {
@@ -98,25 +109,6 @@ def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-def known_names() -> dict[str, tuple[str, ...]]:
-    """Return the names that each setting accepts, as the rooms that own them list them."""
-    from orbitlens.activations.harvest import POSITIONS
-    from orbitlens.activations.store import DTYPES
-    from orbitlens.sae import BUILDERS
-    from orbitlens.training import PRECISIONS
-    from orbitlens.transport import METHODS
-
-    return {
-        "device": ("auto", "cpu", "cuda"),
-        "dtype": DTYPES,
-        "positions": POSITIONS,
-        "precision": tuple(PRECISIONS),
-        "sparsity": tuple(BUILDERS),
-        "transport": tuple(METHODS),
-        "unreadable": ("stop", "skip"),
-    }
-
-
 @dataclass(frozen=True)
 class RunConfig:
     """All settings that determine the result of `orbitlens run`; each field has a help text.
@@ -131,17 +123,33 @@ class RunConfig:
 
     source: str = _setting(
         "",
-        "Shapes, digits, photographs, cells or a folder of images. Where both exist, builtin:cells "
-        "or ./cells. Empty where activations are given.",
+        "Shapes, digits, photographs, cells, a folder of images, or a .npz or .npy file of inputs. "
+        "Where both exist, builtin:cells or ./cells. Empty where activations are given.",
     )
-    group: str = _setting("C4", "Group that acts on the images, e.g. C4, D4 or C8.")
+    action: str = _setting(
+        IMAGES,
+        "How the group moves the inputs: images, or for arrays of other data reverse_complement "
+        "(DNA), points, volumes, set_permutation (or sets), graphs or cyclic_shift.",
+    )
+    group: str = _setting(
+        "C4",
+        "Group that acts on the inputs, e.g. C4, D4 or C8. For DNA: C2; for volumes and points in "
+        "space: O; for sets and graphs of n: S_n.",
+    )
+    axis: str | None = _setting(
+        None, "On points in space: the axis x, y or z about which C_n turns them."
+    )
+    centred: bool = _setting(
+        False, "On points: turn each cloud about its own centre, not the origin."
+    )
     interpolation: str | None = _setting(
         None, "Set to bilinear to allow groups that move pixels off the grid, such as C8."
     )
     model: str = _setting(
         "cnn",
-        "mlp, cnn or vit (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME or "
-        "python:MODULE:FUNCTION. For shapes: mlp.",
+        "mlp, cnn or vit (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME, "
+        "onnx:FILE or python:FILE.py:FUNCTION, which returns a network, or a network and the "
+        "function that prepares images for it. For shapes: mlp.",
     )
     layer: str | None = _setting(
         None,
@@ -159,10 +167,24 @@ class RunConfig:
         False, "Use random weights instead of downloading trained ones, to try things out."
     )
     n_samples: int = _setting(4096, "Largest number of images. There are 4096 shapes.")
-    image_size: int = _setting(
-        64,
-        "Side in pixels of the resized images. For digits, photographs and cells: 32. For "
-        "pretrained models: 224.",
+    image_size: int | None = _setting(
+        None,
+        "Side in pixels of the resized images. By default what the model is made for; where it "
+        "does not say, 64, and 32 for digits, photographs and cells.",
+    )
+    channels: int | None = _setting(
+        None,
+        "Channels of the images, 1 or 3. By default those of the images, or what the model takes.",
+    )
+    normalise: str | None = _setting(
+        None,
+        "Normalisation of images in [0, 1]: imagenet, half (to [-1, 1]) or MEAN/STD, such as "
+        "0.5/0.25. By default the model's own, if it has one.",
+    )
+    crop: str = _setting(
+        "centre",
+        "On oblong images: centre cuts them to squares, none squeezes them into squares, pad fills "
+        "them up with black.",
     )
     dtype: str = _setting(
         "float32", "Number format of stored activations: float32, float16 or bfloat16."
@@ -180,6 +202,11 @@ class RunConfig:
         "identity, gradient (the paper's), least_squares, exact (a true representation), spatial "
         "(exact, for --positions all), low_rank (exact, for wide layers) or lie (any angle).",
     )
+    saes: tuple[str, ...] | None = _setting(
+        None,
+        "SAEs to train: vanilla, equivariant_canonical, equivariant_latent, equivariant_output and "
+        "orbit. By default all, or those that a run to resume has.",
+    )
     d_sae: int = _setting(128, "Latents of each SAE. For shapes: 64.")
     n_atoms: int | None = _setting(
         None, "Atoms of the orbit SAE, each in every orientation. By default as many as --d-sae."
@@ -194,10 +221,12 @@ class RunConfig:
         "always linear.",
     )
     weight: float = _setting(1.0, "Weight lambda of the latent and output invariance objectives.")
-    orbit_weight: float = _setting(
-        3.0,
+    orbit_weight: float | None = _setting(
+        None,
         "Weight lambda of the invariance of the orbit SAE's pooled codes; 0 trains on "
-        "reconstruction alone. For shapes: 0.",
+        "reconstruction alone. By default auto: SAEs with five weights are trained first, and the "
+        "largest weight is taken whose error on held-out orbits is at most 1.5 times the lowest. "
+        "For shapes: 0.",
     )
     epochs: int = _setting(200, "Training epochs of each SAE.")
     batch_size: int = _setting(128, "Orbits per step of SAE training.")
@@ -224,28 +253,45 @@ class RunConfig:
     features: int = _setting(6, "Features shown per SAE.")
 
     def __post_init__(self) -> None:
-        import torch
-
         from orbitlens import groups
 
         for entry in fields(self):
             value = _of_type(entry.name, getattr(self, entry.name), entry.type)
             object.__setattr__(self, entry.name, value)
         groups.from_name(self.group)
-        for name, known in known_names().items():
-            if getattr(self, name) not in known:
-                raise unknown_name(f"`{name}`", getattr(self, name), known)
-        if self.model not in _MODELS and ":" not in self.model:
-            raise unknown_name("`model`", self.model, _MODELS)
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise OrbitLensError(
-                "`device`",
-                expected="auto or cpu",
-                received="'cuda', which this machine or this build of torch lacks",
-                remedy="leave the device at auto",
-            )
+        self._check_names()
         self._check_ranges()
-        self._check_source()
+        check_source(self.source)
+        check_kind_of_data(vars(self), {entry.name: entry.default for entry in fields(self)})
+        if self.device == "cuda":
+            _check_cuda()
+
+    def _check_names(self) -> None:
+        for name, known in KNOWN_NAMES.items():
+            value = getattr(self, name)
+            for each in (value,) if isinstance(value, str) else value or ():
+                if each not in known:
+                    raise unknown_name(f"`{name}`", each, known)
+        if self.saes == ():
+            raise OrbitLensError(
+                "`saes`", expected="at least one", received="none", remedy="name one, such as orbit"
+            )
+        if self.model not in AUTOENCODERS:
+            _check_model(self.model)
+        if self.normalise is not None:
+            self._check_normalise(self.normalise)
+
+    def _check_normalise(self, text: str) -> None:
+        from orbitlens.models import normalisation
+
+        normalisation(text)
+        if self.model in AUTOENCODERS:
+            raise OrbitLensError(
+                "`normalise`",
+                expected=f"none for {self.model}, which is trained here on images in [0, 1]",
+                received=repr(text),
+                remedy="leave it out",
+            )
 
     def _check_ranges(self) -> None:
         for entry in fields(self):
@@ -256,10 +302,13 @@ class RunConfig:
             at_most = _LARGEST.get(entry.name, 10**9)
             if type(value) is int and not at_least <= value <= at_most:
                 raise out_of_range(entry.name, f"{at_least} to {at_most}", value)
+        if self.channels not in (None, 1, 3):
+            raise out_of_range("channels", "1 or 3", self.channels)
         for name in ("lr", "memory_gib"):
             _check_real(name, getattr(self, name), above_zero=True)
-        for name in ("weight", "orbit_weight"):
-            _check_real(name, getattr(self, name), above_zero=False)
+        _check_real("weight", self.weight, above_zero=False)
+        if self.orbit_weight is not None:
+            _check_real("orbit_weight", self.orbit_weight, above_zero=False)
         if self.source == "shapes" and self.n_samples > 4096:
             raise out_of_range(
                 "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
@@ -274,39 +323,42 @@ class RunConfig:
         if not self.probe_latents or min(self.probe_latents) < 1:
             raise out_of_range("probe_latents", "numbers from 1", self.probe_latents)
 
-    def _check_source(self) -> None:
-        if self.source in ("", *_SOURCES) or Path(self.source).is_dir():
-            return
-        if Path(self.source).exists():
-            raise _no_folder(f"the file {self.source}", "give the folder that holds its images")
-        if "://" in self.source:
-            raise _no_folder(f"the URL {self.source}", "download the images, and give their folder")
-        if "*" in self.source or "?" in self.source:
-            raise _no_folder(f"the pattern {self.source}", "give the folder that holds the files")
-        if os.sep in self.source:
-            raise _no_folder(
-                "one that is not there", "put the images there; a run keeps the path of its images"
-            )
-        raise unknown_name("`source`", self.source, [*_SOURCES, "or an existing folder of images"])
-
     @classmethod
     def for_source(cls, source: str, **settings: Any) -> "RunConfig":
         """Return the defaults of a source, overridden by the given settings.
 
-        Pretrained models take images of 224 pixels unless `image_size` is given. The path of a
-        folder becomes absolute, so that config.json rebuilds the run from anywhere. A source may be
-        written "builtin:cells", and must be if there is a folder of that name.
+        The path of a folder or file becomes absolute, so that config.json rebuilds the run from
+        anywhere. A source may be written "builtin:cells", and must be if there is a folder of that
+        name. For a file of arrays, the group follows the action.
 
         Raises:
-            OrbitLensError: If a value is wrong, or the source is both a name and a folder.
+            OrbitLensError: If a value is wrong, the source is both a name and a folder, or a file
+                of arrays needs an action or a group.
         """
-        source = _named_source(os.fspath(source))
-        defaults = dict(_BY_SOURCE.get(source, {}))
-        if str(settings.get("model", "")).startswith(_PRETRAINED):
-            defaults["image_size"] = 224
-        if source not in ("", *_SOURCES) and Path(source).is_dir():
-            source = str(Path(source).resolve())
-        return cls(source=source, **{**defaults, **settings})
+        source = checked_source(_of_type("source", source, str))
+        settings = with_action(_BY_SOURCE.get(source, {}) | settings)
+        config = cls(source=source, **settings)  # what names alone can tell is told first
+        if is_array_source(source) and ("group" not in settings or config.action == IMAGES):
+            config = replace(config, group=usual_group(source, config.action) or config.group)
+        return config.settled() if config.model in AUTOENCODERS else config
+
+    def settled(self, *, image_size: int | None = None, channels: int | None = None) -> "RunConfig":
+        """Return the settings with those of the images that were left to the network.
+
+        Args:
+            image_size: The side that the network is made for; None if it does not say.
+            channels: The channels that it takes; None likewise.
+
+        Example:
+            >>> RunConfig("digits", model="hf:vit").settled(image_size=224).image_size
+            224
+        """
+        size = self.image_size or image_size or _SIZES.get(self.source, _SIZE)
+        return replace(
+            self,
+            image_size=None if is_array_source(self.source) else size,
+            channels=self.channels or channels,
+        )
 
     @property
     def atoms(self) -> int:
@@ -323,7 +375,10 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record from which `from_dict` rebuilds the settings."""
-        return {**asdict(self), "probe_latents": list(self.probe_latents)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "RunConfig":
@@ -341,9 +396,34 @@ class RunConfig:
         for name in values:
             if name not in known:
                 raise unknown_name("config.json", name, known)
-        if isinstance(values.get("probe_latents"), list):
-            values["probe_latents"] = tuple(values["probe_latents"])
-        return cls(**values)
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        )
+
+
+def _check_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise OrbitLensError(
+            "`device`",
+            expected="auto or cpu",
+            received="'cuda', which this machine or this build of torch lacks",
+            remedy="leave the device at auto",
+        )
+
+
+def _check_model(name: str) -> None:
+    """Check the form of the name of a network; what it names is looked up later."""
+    from orbitlens.models import check_model_name
+
+    if ":" in name or Path(name).suffix:
+        check_model_name(name)
+    else:
+        raise unknown_name("`model`", name, _MODELS)
 
 
 def _of_type(name: str, value: Any, kind: Any) -> Any:
@@ -364,6 +444,8 @@ def _of_type(name: str, value: Any, kind: Any) -> Any:
         if kind is float and isinstance(value, numbers.Real | int) and not isinstance(value, bool):
             real = float(value)
             return value if isinstance(value, int) else real
+        if kind == tuple[str, ...] and not isinstance(value, str | bytes | Mapping):
+            return tuple(_of_type(name, entry, str) for entry in value)
         if kind == tuple[int, ...] and not isinstance(value, str | bytes | Mapping):
             return tuple(_of_type(name, entry, int) for entry in value)
     received = " ".join(repr(value).split())
@@ -372,30 +454,6 @@ def _of_type(name: str, value: Any, kind: Any) -> Any:
         _TYPES[kind],
         received if len(received) <= _LONGEST else f"one of type {type(value).__name__}",
         "give a value of this type",
-    )
-
-
-def _named_source(source: str) -> str:
-    """Return the name of a built-in source or the path of a folder, if it is clear which."""
-    source = _of_type("source", source, str)
-    prefix, _, name = source.partition(_BUILTIN)
-    if not prefix and name:
-        if name not in _SOURCES:
-            raise unknown_name("`source`", name, _SOURCES)
-        return name
-    if source in _SOURCES and Path(source).is_dir():
-        raise OrbitLensError(
-            "`source`",
-            expected="a folder, or the name of a built-in source",
-            received=f"{source!r}, which is both",
-            remedy=f"write ./{source} for the folder, {_BUILTIN}{source} for the other",
-        )
-    return os.path.expanduser(source)
-
-
-def _no_folder(received: str, remedy: str) -> OrbitLensError:
-    return OrbitLensError(
-        "`source`", expected="a folder of images", received=received, remedy=remedy
     )
 
 

@@ -4,17 +4,21 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
 from orbitlens.errors import OrbitLensError, printable, without_credentials
 from orbitlens.files import alone_in, digest_of, one_line_errors, read_json, write_json
-from orbitlens.pipeline.config import with_current_names
+from orbitlens.pipeline._kept_settings import settings_of, shown
+from orbitlens.pipeline.config import LATER, RunConfig, with_current_names
 from orbitlens.processes import STOPPED, Terminated
 
 _WARNINGS = "warnings.json"
 _RECORDS = ("config.json", "log.txt", _WARNINGS)
+_DEFAULTS = {entry.name: entry.default for entry in fields(RunConfig)}
+_OPEN = ("image_size", "channels")  # the network may set them
 _GO_ON = "continue with --resume"
 
 
@@ -28,21 +32,31 @@ class RunFolder:
 
     Args:
         path: The folder.
-        config: The settings, JSON-ready; written as config.json.
+        config: The settings, JSON-ready; written as config.json. Those of `LATER` may differ from
+            those before.
         resume: Continue the run in the folder.
+        open_settings: Names of settings that are not known yet, so that they are not compared.
 
     Raises:
         OrbitLensError: If the folder is not empty and `resume` is not set, if there is nothing to
             resume, or if the run to resume has other settings.
     """
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool,
+        open_settings: Sequence[str] = (),
+    ) -> None:
         # Resolved at once: a failure must remove this very folder, wherever ".." leads later.
         self._named, self.path = path, Path(path).resolve()
-        self.config = _shown(with_current_names(config))
-        self._resume = resume
+        self.config = shown(with_current_names(config))
+        self._resume, self._open = resume, (*open_settings, *LATER)
         with one_line_errors(path):
             self._check()
+            self.before = settings_of(self.path) if resume else {}
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -69,7 +83,10 @@ class RunFolder:
                 if self._resume:
                     self._remove_left_overs()
                 self.refuse_links()
-                if not (self / "config.json").exists():
+                if not self.before or any(
+                    self.before.get(name, _DEFAULTS.get(name)) != self.config.get(name)
+                    for name in LATER
+                ):
                     write_json(self.config, self / "config.json")
             yield
         except OrbitLensError as error:
@@ -110,7 +127,8 @@ class RunFolder:
         """Return the warnings of the stages that are done."""
         file = self / _WARNINGS
         record = read_json(file) if file.exists() else {}
-        if record.get("run") not in (None, digest_of(self.config)):
+        known = {None, self._identity(), digest_of(self.before), digest_of(self.config)}
+        if record.get("run") not in known:
             raise OrbitLensError(
                 str(file),
                 expected="the warnings of this run",
@@ -120,9 +138,13 @@ class RunFolder:
         kept = record.get("warnings")
         return [str(each) for each in kept] if isinstance(kept, list) else []
 
+    def _identity(self) -> str:
+        """Return what stays the same of the settings of a run that goes on."""
+        return digest_of({name: self.config[name] for name in self.config if name not in LATER})
+
     def keep_warnings(self, messages: Sequence[str]) -> None:
         """Keep all warnings so far, and log the last of them; it is new."""
-        record = {"run": digest_of(self.config), "warnings": list(messages)}
+        record = {"run": self._identity(), "warnings": list(messages)}
         write_json(record, self / _WARNINGS)
         self.log(f"warning: {messages[-1]}")
 
@@ -182,8 +204,10 @@ class RunFolder:
                 received="no config.json there",
                 remedy="start the run without --resume",
             )
-        before = _shown(with_current_names(read_json(self / "config.json")))
-        for name in sorted({*before, *self.config}):
+        before = settings_of(self.path)
+        # Settings that an earlier version did not have are at their defaults.
+        before = {**{name: _DEFAULTS.get(name) for name in self.config}, **before}
+        for name in sorted({*before, *self.config} - {*self._open}):
             if before.get(name) != self.config.get(name):
                 raise OrbitLensError(
                     f"`--resume` of {self.path}: `{name}`",
@@ -193,14 +217,11 @@ class RunFolder:
                 )
 
 
+def check_place(out: str | Path, config: RunConfig, *, resume: bool) -> None:
+    """Check that a run can be written to `out`, as far as its folder and its settings can tell."""
+    RunFolder(out, config.to_dict(), resume=resume, open_settings=_OPEN)
+
+
 def _open_no_link(path: str, flags: int) -> int:
     """Open a file to write, unless it is a link, which could lead to any file of the user."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
-def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are kept and compared: without the credentials of URLs."""
-    return {
-        name: without_credentials(value) if isinstance(value, str) else value
-        for name, value in config.items()
-    }

@@ -1,7 +1,7 @@
 """`orbitlens transport MODEL INPUTS`: the transport of every layer of a network, on a page."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from orbitlens import groups
 from orbitlens.actions import Action
 from orbitlens.activations import split_samples
 from orbitlens.checks import as_count
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.errors import DamageError, MissingExtraError, OrbitLensError, missing_extra
 from orbitlens.files import read_json, write_json, write_table
 from orbitlens.models import ALL_LAYERS, get_layer
 from orbitlens.pipeline._describe import describe_action, log_data
@@ -22,13 +22,20 @@ from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.stages import train_model
-from orbitlens.report import network_doubts, write_network_page
+from orbitlens.report import network_doubts, write_groups_page, write_network_page
 from orbitlens.reps import irrep_label, irreps
-from orbitlens.transport import LayerEquivariance, NetworkEquivariance, measure_network, rank_groups
+from orbitlens.transport import (
+    LayerEquivariance,
+    NetworkEquivariance,
+    OtherMeasurementError,
+    measure_network,
+    rank_groups,
+)
 
 __all__ = ["NetworkConfig", "choose", "report"]
 
 _RECORD, _MEASURED = "metrics.json", ".measured"
+_PAGE, _GROUPS = "report/index.html", "groups"
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,7 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     `out` gets config.json, metrics.json, layers.csv, report/index.html and log.txt. With `resume`
     what was trained, harvested and measured is kept. Returns the record in metrics.json.
     """
-    if find_spec("jinja2") is None:
-        raise missing_extra("jinja2", extra="report")
+    _check_extras()
     folder = RunFolder(out, config.to_dict(), resume=resume)
     job = _prepare(config, console)
     with _writing(folder, console, resume=resume):
@@ -89,23 +95,30 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
             _train(job, folder, console)
             found = _measure(config, job, folder, console)
             write_table([_flat(row, found) for row in found.table], folder / "layers.csv")
-            record = _record(config, job, found, console)
+            record = _record(config, job, found, console.seconds)
             record = console.with_warnings(record, network_doubts(record))
             write_json(record, folder / _RECORD)
             folder.log(f"{len(found.layers)} layers measured")
         record = read_json(folder / _RECORD)
         with console.stage("draw the page"):
-            write_network_page(folder / "report" / "index.html", record)
+            write_network_page(folder / _PAGE, record)
     return record
 
 
 @hears_warnings
 def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) -> dict[str, Any]:
-    """Rank the candidate groups on each layer, and write the ranking.
+    """Rank the candidate groups on each layer, and write the ranking, its page and all figures.
 
-    `out` gets config.json, metrics.json, groups.csv and log.txt. Returns the record in
-    metrics.json: for each layer the chosen group, or None, and the figures of all candidates.
+    `out` gets config.json, metrics.json, groups.csv, report/index.html and log.txt, and for each
+    group groups/NAME with what `report` writes. A group that cannot be measured is left out, with
+    the reason under "failed". With `resume` what was trained, harvested and measured is kept.
+    Returns the record in metrics.json: for each layer the chosen group, or None, and the figures of
+    all candidates.
+
+    Raises:
+        OrbitLensError: If no group can be measured; that of the first one.
     """
+    _check_extras()
     folder = RunFolder(out, config.to_dict(), resume=resume)
     base = _prepare(config, console)
     candidates = {
@@ -115,41 +128,126 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
         if not (folder / _RECORD).exists():
             # A network that is trained here is the same for all candidates.
             _train(base, folder, console)
-            record = _rank(config, base, candidates, folder, console)
+            found, failed = _measure_each(config, base, candidates, folder, console)
+            record = _ranked(config, base, candidates, found, failed, console)
             record = console.with_warnings(record, network_doubts(record))
             write_table(record["ranking"], folder / "groups.csv")
             write_json(record, folder / _RECORD)
             folder.log("groups ranked")
-    return read_json(folder / _RECORD)
+        record = read_json(folder / _RECORD)
+        with console.stage("draw the pages"):
+            for own in sorted((folder / _GROUPS).glob(f"*/{_RECORD}")):
+                write_network_page(own.parent / _PAGE, read_json(own))
+            write_groups_page(folder / _PAGE, record)
+    return record
 
 
-def _rank(
+def _check_extras() -> None:
+    if find_spec("jinja2") is None:
+        raise missing_extra("jinja2", extra="report")
+
+
+def _measure_each(
     config: NetworkConfig,
     base: Job,
     candidates: Mapping[str, Action],
     folder: RunFolder,
     console: Console,
+) -> tuple[dict[str, NetworkEquivariance], dict[str, str]]:
+    """Measure under each group and write its record; return also why other groups have none."""
+    found: dict[str, NetworkEquivariance] = {}
+    failures: dict[str, OrbitLensError] = {}
+    for candidate, action in candidates.items():
+        job, name = replace(base, action=action), action.group.name
+        own = replace(config, run=replace(config.run, group=name), candidates=(), lie_inputs=0)
+        try:
+            found[name] = _measure(own, job, folder, console, candidate)
+        except (DamageError, MissingExtraError, OtherMeasurementError):
+            raise
+        except OrbitLensError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            failures[name] = error
+            shutil.rmtree(folder / _MEASURED / candidate, ignore_errors=True)
+            continue
+        seconds = {
+            stage.removeprefix(f"{candidate}: "): value
+            for stage, value in console.seconds.items()
+            if stage.startswith(f"{candidate}: ")
+        }
+        place = folder / _GROUPS / name
+        place.mkdir(parents=True, exist_ok=True)
+        write_table([_flat(row, found[name]) for row in found[name].table], place / "layers.csv")
+        write_json(_record(own, job, found[name], seconds), place / _RECORD)
+        folder.log(f"{name}: {len(found[name].layers)} layers measured")
+    if not found:
+        raise next(iter(failures.values()))
+    failed = {name: str(failure) for name, failure in failures.items()}
+    for name, reason in failed.items():
+        console.warn(f"{name} is left out, it could not be measured: {reason}")
+    return found, failed
+
+
+def _ranked(
+    config: NetworkConfig,
+    base: Job,
+    candidates: Mapping[str, Action],
+    found: Mapping[str, NetworkEquivariance],
+    failed: Mapping[str, str],
+    console: Console,
 ) -> dict[str, Any]:
-    measured: dict[str, list[LayerEquivariance]] = {}
-    for name, action in candidates.items():
-        job = replace(base, action=action)
-        found = _measure(replace(config, lie_inputs=0), job, folder, console, name)
-        for figures in found.layers:
-            measured.setdefault(figures.layer, []).append(figures)
+    sequence = _sequence([each.table for each in found.values()])
+    measured: dict[str, list[LayerEquivariance]] = {row["layer"]: [] for row in sequence}
+    for each in found.values():
+        for figures in each.layers:
+            measured[figures.layer].append(figures)
     choices = {layer: rank_groups(figures) for layer, figures in measured.items()}
-    rows = [
-        # A negative R^2 is that of a group that explains nothing: it has no place.
-        {"layer": layer, "place": place if figures.r2 >= 0 else None, **_figures(figures)}
-        for layer, choice in choices.items()
-        for place, figures in enumerate(choice.ranking, start=1)
-    ]
+    ranking: list[dict[str, Any]] = []
+    for layer, choice in choices.items():
+        places = [*enumerate(choice.ranking, start=1), *((None, x) for x in choice.unranked)]
+        ranking += [{"layer": layer, "place": p, **_figures(figures)} for p, figures in places]
+    actions = [describe_action(replace(base, action=action)) for action in candidates.values()]
+    interpolation = {
+        action.group.name: {"exact": told["exact"], "error": told["error"]}
+        for action, told in zip(candidates.values(), actions, strict=True)
+    }
+    skipped = {name: why for each in found.values() for name, why in each.skipped.items()}
     return {
         "config": config.to_dict(),
+        "model": {"name": base.model.name, "trained_here": base.trains_model},
         "inputs": _describe_inputs(base),
+        "groups": [
+            {"name": name, "order": each.group.order, "page": True, **interpolation[name]}
+            for name, each in found.items()
+        ],
+        "failed": dict(failed),
+        "sequence": sequence,
+        "skipped": {name: why for name, why in skipped.items() if name not in measured},
         "chosen": {layer: choice.chosen for layer, choice in choices.items()},
-        "ranking": rows,
+        "ranking": ranking,
         "seconds": dict(console.seconds),
     }
+
+
+def _sequence(tables: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the layers of all groups in the order of the calls, with those that feed each.
+
+    A layer may be measured under some of the groups only. What feeds it is taken from the group
+    with the most layers, among which few are missing.
+    """
+    rows: dict[str, Mapping[str, Any]] = {}
+    for table in sorted(tables, key=len, reverse=True):
+        rows = {row["layer"]: row for row in table} | rows
+    order: list[str] = []
+    for table in tables:
+        place = 0
+        for row in table:
+            if row["layer"] in order:
+                place = order.index(row["layer"]) + 1
+            else:
+                order.insert(place, row["layer"])
+                place += 1
+    return [{"layer": name, "after": rows[name]["after"]} for name in order]
 
 
 @contextmanager
@@ -217,7 +315,7 @@ def _measure(
 
 
 def _record(
-    config: NetworkConfig, job: Job, found: NetworkEquivariance, console: Console
+    config: NetworkConfig, job: Job, found: NetworkEquivariance, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     group = found.group
     return {
@@ -236,7 +334,7 @@ def _record(
         "layers": list(found.table),
         "skipped": found.skipped,
         "config": config.to_dict(),
-        "seconds": {name: round(value, 2) for name, value in console.seconds.items()},
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
 
 
@@ -252,10 +350,12 @@ def _describe_inputs(job: Job) -> dict[str, Any]:
 
 
 def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
-    """Give every irrep a column of its own."""
+    """Give every irrep a column of its own, and write the names of layers as text."""
     shares = zip(irreps(found.group), row["spectrum"], strict=True)
+    after = None if row["after"] is None else " ".join(row["after"])
     return {
         **{name: value for name, value in row.items() if name != "spectrum"},
+        "after": after,
         **{f"spectrum {irrep.name}": share for irrep, share in shares},
     }
 

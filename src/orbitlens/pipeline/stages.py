@@ -4,6 +4,7 @@
     harvest_orbits     the activations of the orbits
     learn_transport    the transport that the settings name
     learn_exact        the transport of the orbit SAE
+    choose_weight      the weight of its invariance, where the settings leave it open
     train_sae          one SAE, with its history
 
 `path` keeps the result of a stage. A stage whose result is there loads it; an interrupted harvest
@@ -11,7 +12,7 @@ or training continues. `tick` takes progress.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from orbitlens import data
 from orbitlens.activations import ActivationStore, harvest, open_store, split_samples
 from orbitlens.activations.store._open_store import open_root
 from orbitlens.activations.store._resume_settings import weights_digest
-from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_file, new_folder
+from orbitlens.errors import DamageError, OrbitLensError
+from orbitlens.files import new_file, new_folder, read_json, write_json
 from orbitlens.io import save
 from orbitlens.io._saes import write_sae
 from orbitlens.io._sealed import complete, read_tensors, write_tensors
@@ -36,11 +37,26 @@ from orbitlens.pipeline._loading import (
 from orbitlens.pipeline._saes import ORBIT, build_sae, sae_objective
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Tick
-from orbitlens.training import FitResult, fit
+from orbitlens.pipeline.folder import RunFolder
+from orbitlens.training import FitResult, choose_orbit_weight, fit
 from orbitlens.transport import Transport, fit_exact, fit_transport
 from orbitlens.typing import Float, Tensor
 
-__all__ = ["harvest_orbits", "learn_exact", "learn_transport", "train_model", "train_sae"]
+__all__ = [
+    "CHOICE",
+    "choose_weight",
+    "harvest_orbits",
+    "learn_exact",
+    "learn_transport",
+    "train_model",
+    "train_sae",
+    "with_orbit_weight",
+]
+
+_WEIGHT = "orbit_weight.json"
+_WEIGHTS = (0.0, 3.0, 10.0, 30.0, 100.0)
+CHOICE = len(_WEIGHTS)
+"""The most that choosing the weight of an orbit SAE costs, in trainings of it."""
 
 # The settings that determine the weights of an autoencoder.
 _OF_THE_MODEL = (
@@ -111,6 +127,7 @@ def harvest_orbits(
         out=path,
         labels=inputs.labels,
         class_names=inputs.class_names,
+        files=inputs.files,
         positions=job.config.positions,
         layout=job.config.layout,
         dtype=job.config.dtype,
@@ -161,6 +178,52 @@ def _learn(
     transport = fit_it()
     save(transport, path, metadata=notes)
     return transport
+
+
+def choose_weight(
+    config: RunConfig,
+    store: ActivationStore,
+    exact: Transport,
+    folder: RunFolder,
+    tick: Tick | None = None,
+) -> RunConfig:
+    """Return the settings with a weight of invariance for the orbit SAE.
+
+    Where they leave it open, it is chosen on the training part of the store, and kept with the
+    figures of all weights in orbit_weight.json; see `training.choose_orbit_weight`.
+    """
+    path = folder / _WEIGHT
+    if config.orbit_weight is None and not path.exists():
+        choice = choose_orbit_weight(
+            lambda: build_sae(config, store.dim, exact).to(config.torch_device),
+            store,
+            weights=_WEIGHTS,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=config.lr,
+            seed=config.seed,
+            precision=config.precision,
+            memory_gib=config.memory_gib,
+            progress=tick,
+        )
+        write_json({**asdict(choice), **transport_notes(ORBIT, config.seed, store)}, path)
+    return with_orbit_weight(config, folder)
+
+
+def with_orbit_weight(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """Return the settings with the weight that was chosen in a folder, if they leave it open."""
+    path = folder / _WEIGHT
+    if config.orbit_weight is not None or not path.exists():
+        return config
+    chosen = read_json(path).get("chosen")
+    if not isinstance(chosen, int | float):
+        raise DamageError(
+            str(path),
+            expected="the weight that was chosen, a number",
+            received=f"{chosen!r:.40}",
+            remedy="remove the file, and continue with --resume",
+        )
+    return replace(config, orbit_weight=float(chosen))
 
 
 def train_sae(

@@ -7,7 +7,7 @@ in its metrics.json. With `resume` it continues an interrupted one. `console` sh
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
 from orbitlens.pipeline import stages
 from orbitlens.pipeline._describe import describe_transport, log_data, log_layout
+from orbitlens.pipeline._features import write_features
 from orbitlens.pipeline._hearing import hears_warnings
-from orbitlens.pipeline._job import build_action, check_images, load_source, prepare
+from orbitlens.pipeline._job import begin, build_action, check_images, load_source
+from orbitlens.pipeline._kept_settings import check_finished
 from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._run import render
-from orbitlens.pipeline._saes import ORBIT, build_sae, check_pairs
+from orbitlens.pipeline._saes import NAMES, ORBIT, build_sae, check_pairs
 from orbitlens.pipeline.config import PROBING, TRAINING, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
@@ -50,9 +52,8 @@ def harvest(
 
     `workers` processes run the network. Their number changes no bit of the result.
     """
-    folder = RunFolder(out, config.to_dict(), resume=resume)
-    with console.stage("load images"):
-        job = prepare(config)
+    job, folder = begin(config, out, resume=resume, console=console)
+    config = job.config
     with folder.writing():
         console.keep_warnings_in(folder)
         log_data(job, folder)
@@ -118,18 +119,24 @@ def train(
             with console.stage("fit the transport"):
                 rho = fit_transport(store)
         rho.motion.check_matrices()
+        if objective == ORBIT and exact is not None:
+            with console.stage("choose the weight of orbit") as tick:
+                config = stages.choose_weight(config, store, exact, folder, tick)
         with console.stage(f"train {objective}") as tick:
             result = stages.train_sae(
                 config, objective, store, folder / objective, tick, exact=exact
             )
         samples = measured_samples(store, d_sae=result.sae.d_sae, seed=config.seed)
         transported = objective not in ("vanilla", ORBIT)
-        figures = measure_sae(result.sae, store.orbits(samples), rho, transported=transported)
+        orbits = store.orbits(samples)
+        figures = measure_sae(result.sae, orbits, rho, transported=transported)
+        place, positions = folder / objective, store.positions
         last = {name: values[-1] for name, values in asdict(result.history).items()}
         record = {
             "status": result.status,
             "d_sae": result.sae.d_sae,
             **figures,
+            **write_features(result, orbits, rho, place, positions=positions),
             **training_figures(result, rho if transported else None),
             "last_epoch": last,
         }
@@ -219,26 +226,29 @@ def probe(
 
 
 @hears_warnings
-def report(run: Path, *, console: Console) -> dict[str, Any]:
-    """Draw the page of the finished run in the folder `run` again, and return its path."""
-    has_metrics = (run / "metrics.json").is_file()
-    if not has_metrics or not (run / "saes").is_dir():
-        received = "no SAEs there" if has_metrics else "no metrics.json there"
-        raise OrbitLensError(
-            str(run),
-            expected="the folder of a finished run",
-            received=received if run.is_dir() else "no such folder",
-            remedy="give the --out of `orbitlens run`, or continue it with --resume",
-        )
+def report(
+    run: Path,
+    *,
+    features: int | None = None,
+    saes: Sequence[str] | None = None,
+    console: Console,
+) -> dict[str, Any]:
+    """Draw the page of the finished run in the folder `run` again, and return its path.
+
+    `features` of each of `saes` are shown; by default as in the settings, and of all.
+    """
+    check_finished(run, saes or ())
     record = read_json(run / "config.json")
     # The network that the settings name is not needed, and may be code of a stranger.
     config = RunConfig.from_dict({**record, "device": "cpu"})
+    if features is not None:
+        config = replace(config, features=features)
     folder = RunFolder(run, record, resume=True)
     folder.refuse_links()
     source = load_source(config)
     action = build_action(config, config.group, source.inputs)
     with console.stage("draw the page"):
-        render(config, source, action, folder)
+        render(config, source, action, folder, features_of=saes or NAMES)
     return console.with_warnings({"page": str(run / "report" / "index.html")}, ())
 
 

@@ -151,7 +151,7 @@ def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[st
     fit(
         sae,
         store,
-        objective=sae_objective(config, name),
+        objective=sae_objective(replace(config, orbit_weight=config.orbit_weight or 1.0), name),
         epochs=2 * calm + 1,
         batch_size=batch,
         samples=np.arange(store.n),

@@ -33,7 +33,7 @@ NETWORK: dict[Any, Any] = {
     "inputs": {"skipped": [], "passed_over": []},
     "group": {"elements": [], "irreps": [{"dim": int}]},
     "action": {},
-    "layers": [{"spectrum": []}],
+    "layers": [{"spectrum": [], "after": []}],
     "skipped": {},
     "config": {},
     "seconds": {},

@@ -9,22 +9,27 @@ from typing import Any
 import torch
 
 from orbitlens.errors import missing_extra
+from orbitlens.report._elements import Element
 from orbitlens.report._notation import SaeStyle, element_label, figure, percent
-from orbitlens.report._readings import feature_reading
+from orbitlens.report._readings import feature_reading, turning_reading
 from orbitlens.report.features import FeatureCard
 from orbitlens.typing import Float, Tensor
 
 MAX_SIDE = 96
 MAX_BYTES = 3000
+_WIDEST = 256  # pixels of a picture that is more than twice as wide as high, such as a sequence
+_DOUBLE = 160
 _JPEG_QUALITIES = (85, 70, 50, 30)
 _PIXEL_ART = 32
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A top image as a data URI, its description and its activation.
+    """A top image as a data URI, its description, its activation and the name of its sample.
 
-    The feature does not fire on a silent one. The pixels of a coarse one are to stay sharp.
+    URI and name may be empty, but not both. The feature does not fire on a silent one. The pixels
+    of a coarse one are to stay sharp. A wide one gets the room of two or four, which
+    `room` says; it is empty for others.
     """
 
     uri: str
@@ -32,13 +37,15 @@ class Picture:
     activation: str
     silent: bool
     coarse: bool
+    name: str
+    room: str
 
 
 @dataclass(frozen=True)
 class Orientation:
     """A row of pictures: its element, firing rate, bar (percent of the largest), and pictures."""
 
-    element: str
+    element: Element
     rate: str
     bar: float
     pictures: tuple[Picture, ...]
@@ -46,11 +53,16 @@ class Orientation:
 
 @dataclass(frozen=True)
 class Feature:
-    """A latent or atom: its name, how evenly it fires, its label (may be empty), and its rows."""
+    """A latent or atom: its name, how evenly it fires, and its rows of pictures.
+
+    Its label, the action of the group on its direction, may be empty, and so may `turning`, what
+    its codes do when the input moves.
+    """
 
     name: str
     reading: str
     label: str
+    turning: str
     orientations: tuple[Orientation, ...]
 
 
@@ -64,7 +76,7 @@ class Gallery:
 
 
 def galleries(
-    cards: Iterable[FeatureCard], elements: Sequence[str], styles: Mapping[str, SaeStyle]
+    cards: Iterable[FeatureCard], elements: Sequence[Element], styles: Mapping[str, SaeStyle]
 ) -> list[Gallery]:
     """Return one gallery per SAE with cards, in the order of the styles."""
     by_sae: dict[str, list[FeatureCard]] = {}
@@ -81,51 +93,68 @@ def galleries(
     ]
 
 
-def _feature(card: FeatureCard, elements: Sequence[str]) -> Feature:
+def _feature(card: FeatureCard, elements: Sequence[Element]) -> Feature:
     rows = range(len(card.firing_rates)) if card.orientations is None else card.orientations
-    names = [elements[g] if g < len(elements) else f"element {g}" for g in rows]
+    named = [elements[g] if g < len(elements) else Element(f"element {g}", "") for g in rows]
     name = f"{'Latent' if card.orientations is None else 'Atom'} {card.latent}"
     place = "under" if card.orientations is None else "in orientation"
     return Feature(
         name=name,
-        reading=feature_reading(card, names),
+        reading=feature_reading(card, [element.symbol for element in named]),
         label=element_label(card.label or ""),
+        turning=turning_reading(card.turning or {}),
         orientations=tuple(
-            _orientation(card, row, element_label(label), f"{name.lower()} {place}")
-            for row, label in enumerate(names)
+            _orientation(card, row, element, f"{name.lower()} {place}")
+            for row, element in enumerate(named)
         ),
     )
 
 
-def _orientation(card: FeatureCard, row: int, label: str, feature: str) -> Orientation:
+def _orientation(card: FeatureCard, row: int, element: Element, feature: str) -> Orientation:
     rate, highest = float(card.firing_rates[row]), float(card.firing_rates.max())
     activations = card.activations[row].tolist()
+    nothing = [None] * len(activations)
+    images = nothing if card.images is None else card.images[row]
+    names = card.names[row] if card.names else [""] * len(activations)
     pictures = [
         Picture(
-            uri=data_uri(image),
-            description=f"Image {rank} for {feature} {label}, activation {figure(activation)}",
+            uri="" if image is None else data_uri(image),
+            description=f"Image {rank} for {feature} {element}, activation {figure(activation)}",
             activation=figure(activation),
             silent=activation == 0,
-            coarse=max(image.shape[-2:]) <= _PIXEL_ART,
+            coarse=image is not None and max(image.shape[-2:]) <= _PIXEL_ART,
+            name=name,
+            room="" if image is None else _room(image),
         )
-        for rank, (image, activation) in enumerate(
-            zip(card.images[row], activations, strict=True), start=1
+        for rank, (image, activation, name) in enumerate(
+            zip(images, activations, names, strict=True), start=1
         )
     ]
     return Orientation(
-        element=label,
+        element=element,
         rate=percent(rate),
         bar=round(100 * rate / highest, 1) if highest > 0 else 0.0,
         pictures=tuple(pictures),
     )
 
 
+def _is_wide(image: Float[Tensor, "channels height width"]) -> bool:
+    return image.shape[2] > 2 * image.shape[1]
+
+
+def _room(image: Float[Tensor, "channels height width"]) -> str:
+    if not _is_wide(image):
+        return ""
+    return "fourfold" if image.shape[2] > _DOUBLE else "double"
+
+
 def data_uri(image: Float[Tensor, "channels height width"]) -> str:
     """Encode an image with values in [0, 1] as a data URI.
 
     Values are clipped, and NaN is black. One channel is grey, three are RGB, any other number is
-    averaged. Sides above 96 pixels are scaled down. The result is the first encoding that fits 3000
-    bytes: PNG, then JPEG of falling quality (the last one whatever its size).
+    averaged. Sides above 96 pixels are scaled down; a picture more than twice as wide as high may
+    be 256 wide. The result is the first encoding that fits 3000 bytes: PNG, then JPEG of falling
+    quality (the last one whatever its size).
     """
     try:
         from PIL import Image
@@ -135,7 +164,8 @@ def data_uri(image: Float[Tensor, "channels height width"]) -> str:
         image = image.mean(dim=0, keepdim=True)
     levels = (image.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
     picture = Image.fromarray(levels.permute(1, 2, 0).squeeze(-1).numpy())
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+    widest = _WIDEST if _is_wide(image) else MAX_SIDE
+    picture.thumbnail((widest, MAX_SIDE), Image.Resampling.BOX)
     kind, data = "png", _encode(picture, format="PNG", optimize=True)
     for quality in _JPEG_QUALITIES:
         if len(data) <= MAX_BYTES:

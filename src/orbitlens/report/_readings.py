@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orbitlens.metrics._turning_words import INVARIANT, TURNS, UNKNOWN
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, percent, score
 from orbitlens.report._table import Record, is_completed
 from orbitlens.report.features import FeatureCard
@@ -30,14 +31,14 @@ def title(metrics: Record) -> str:
 
 
 def summary(metrics: Record) -> str:
-    """Describe the run in one sentence, without the parts that are unknown."""
+    """Describe the run in one or two sentences, without the parts that are unknown."""
     model, data, group = (part(metrics, name) for name in ("model", "data", "group"))
     count = len(part(metrics, "saes"))
     trained = f"{count} sparse autoencoder{' was' if count == 1 else 's were'} trained on "
     width = f"{model['dim']}-dimensional " if model.get("dim") else ""
     place = f" of layer {model['layer']}" if model.get("layer") else ""
     place += f" of {model['name']}" if model.get("name") else ""
-    place += f", {model['layout']}," if " at " in str(model.get("layout")) else ""
+    place += f", {model['layout']}" if " at " in str(model.get("layout")) else ""
     source = f" of {data['name']}" if data.get("name") else ""
     samples = f", for {figure(data['n'])} samples{source}" if data.get("n") else ""
     orbits = ""
@@ -47,7 +48,9 @@ def summary(metrics: Record) -> str:
     held_out = ""
     if data.get("held_out"):
         held_out = f"; every figure is on {figure(data['held_out'])} held-out samples"
-    return f"{trained}{width}activations{place}{samples}{orbits}{held_out}."
+    given = part(model, "input").get("sentence")
+    gets = f" The network gets {given}." if given else ""
+    return f"{trained}{width}activations{place}{samples}{orbits}{held_out}.{gets}"
 
 
 def headlines(metrics: Record, styles: Mapping[str, SaeStyle]) -> list[Headline]:
@@ -218,3 +221,22 @@ def feature_reading(card: FeatureCard, elements: list[str]) -> str:
         place = "under" if card.orientations is None else "in orientation"
         return f"fires mostly {place} {', '.join(often)}"
     return "fires more in some orientations than in others"
+
+
+def turning_reading(row: Record) -> str:
+    """Say whether a feature turns, with its share and interval; empty without a row."""
+    word, seen = row.get("word"), row.get("inputs")
+    if not word:
+        return ""
+    inputs = f"{figure(seen)} input{'' if seen == 1 else 's'}"
+    if word == UNKNOWN:
+        return f"{word.capitalize()} whether it turns: it fires on the orbits of {inputs}."
+    turns, stays = percent(row.get("turns")), percent(row.get("stays"))
+    interval = f"(95% interval {percent(row.get('low'))} to {percent(row.get('high'))})"
+    if word == INVARIANT or (word != TURNS and row.get("share") == row.get("stays")):
+        told = f"{stays} of its strength stays when the input moves {interval}"
+        other = "" if word == INVARIANT else f", {turns} moves as predicted"
+    else:
+        told = f"{turns} of its strength moves as predicted {interval}"
+        other = "" if word == TURNS else f", {stays} stays"
+    return f"{word.capitalize()}: {told}{other}; {inputs}."

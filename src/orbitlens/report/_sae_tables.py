@@ -99,14 +99,51 @@ _SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 
+_FEATURE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "Features that": (
+        Column(
+            "turning_features",
+            "Turn",
+            "More than half of the strength of the codes of moved inputs is where the group puts "
+            "it: the feature turns with the image",
+        ),
+        Column(
+            "invariant_features",
+            "Are invariant",
+            "More than half of the strength of the codes stays when the input moves",
+        ),
+        Column("other_features", "Do neither", "Neither share is clearly above one half"),
+        Column(
+            "rare_features",
+            "Are too rare",
+            "The feature fires on the orbits of fewer than 10 held-out inputs, too few to tell",
+        ),
+    ),
+}
+
 
 def sae_table(saes: Record, styles: _Styles) -> Table:
     """Lay out the figures of all SAEs, one row each, without the figures that no SAE has.
 
     The best finite value of each column is marked, among the SAEs that compete, see `competes`.
     """
+    return _of_columns(_SAE_COLUMNS, "Every SAE on held-out activations", saes, styles)
+
+
+def features_table(saes: Record, styles: _Styles) -> Table | None:
+    """Lay out how many features of each SAE turn, are invariant or do neither.
+
+    A run of an earlier version has no such table.
+    """
+    table = _of_columns(_FEATURE_COLUMNS, "What the features of every SAE do", saes, styles)
+    return table if table.columns else None
+
+
+def _of_columns(
+    columns: Mapping[str, tuple[Column, ...]], caption: str, saes: Record, styles: _Styles
+) -> Table:
     records = {name: sae or {} for name, sae in saes.items()}
-    shown = recorded_columns(_SAE_COLUMNS, list(records.values()))
+    shown = recorded_columns(columns, list(records.values()))
     spans, headings = make_headings(shown, _MEANINGS)
     cells = [
         mark_best(
@@ -119,7 +156,7 @@ def sae_table(saes: Record, styles: _Styles) -> Table:
         for c in group
     ]
     return Table(
-        caption="Every SAE on held-out activations",
+        caption=caption,
         corner="SAE",
         spans=spans,
         columns=headings,

@@ -1,13 +1,15 @@
 """Features to look at: which latents or atoms a page shows, and their top images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from orbitlens.checks import as_axes, as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics.labels import atom_labels, orientation_codes
+from orbitlens.report._notation import element_label
 from orbitlens.sae._stabilisers import cosets
 from orbitlens.sae.model import SAE, orbit_dictionary
 from orbitlens.typing import Float, Int, Numbers, Tensor
@@ -28,29 +30,34 @@ class FeatureCard:
         latent: Index of the latent, or of the atom.
         firing_rates: Share of held-out samples on which it fires, per row, shape [group].
         images: Its top images in each row, strongest first, values in [0, 1], shape
-            [group, rank, channels, height, width].
+            [group, rank, channels, height, width]; None where samples have none.
         activations: Its activation on each of them, shape [group, rank].
         label: The effect of the group on its direction, in words; None where it is unknown.
         orientations: For an atom, the element of each row; None for a latent.
+        names: The name of the sample of each image, by row and rank; empty where they have none.
+        turning: Its row of features.csv, see `metrics.Turning`; None where it was not measured.
     """
 
     sae: str
     latent: int
     firing_rates: Float[Tensor, " group"]
-    images: Float[Tensor, "group rank channels height width"]
+    images: Float[Tensor, "group rank channels height width"] | None
     activations: Float[Tensor, "group rank"]
     label: str | None = None
     orientations: tuple[int, ...] | None = None
+    turning: Mapping[str, Any] | None = None
+    names: tuple[tuple[str, ...], ...] = ()
 
 
 def feature_cards(
     codes: Numbers,
-    images_of: _ImagesOf,
+    images_of: _ImagesOf | None,
     *,
     sae: str,
     n_features: int,
     n_images: int = 6,
     labels: Sequence[str] | None = None,
+    names: Sequence[str] = (),
 ) -> list[FeatureCard]:
     """Choose the latents of an SAE to show, and their top images in each orientation.
 
@@ -63,7 +70,8 @@ def feature_cards(
     with the largest z_i(gx). Where a latent fires on fewer samples, the rest have activation 0.
     `codes` are z(gx) of held-out samples along their orbits, [n, group, latents].
     `images_of(samples, element)` returns the images of some samples, moved by one element, with
-    values in [0, 1]. `labels` says in words what the group does to each latent.
+    values in [0, 1]; None shows the names alone. `labels` says in words what the group does to each
+    latent. `names` are those of the samples.
     """
     _check_counts(n_features, n_images)
     codes = as_axes("codes", codes, "n group latents", finite=False)
@@ -88,9 +96,10 @@ def feature_cards(
             sae=sae,
             latent=latent,
             firing_rates=(shown[:, :, i] > 0).float().mean(dim=0),
-            images=images[:, :, i].transpose(0, 1),
+            images=None if images is None else images[:, :, i].transpose(0, 1),
             activations=activations[:, :, i].T.float(),
             label=None if labels is None else labels[latent],
+            names=_names_of(samples[:, :, i].T, names),
         )
         for i, latent in enumerate(latents)
     ]
@@ -98,12 +107,13 @@ def feature_cards(
 
 def orbit_feature_cards(
     codes: Numbers,
-    images_of: _ImagesOf,
+    images_of: _ImagesOf | None,
     model: SAE,
     *,
     sae: str,
     n_features: int,
     n_images: int = 6,
+    names: Sequence[str] = (),
 ) -> list[FeatureCard]:
     """Choose the atoms of an orbit SAE to show, and their top images in each orientation.
 
@@ -127,10 +137,12 @@ def orbit_feature_cards(
         return []
     ranked = strongest[:, :, atoms].sort(dim=0, descending=True, stable=True)
     activations, samples = ranked.values[:n_images], ranked.indices[:n_images]
-    images = _moved_images(images_of, samples, moves[:, :, atoms].gather(0, samples))
+    moved_by = moves[:, :, atoms].gather(0, samples)
+    images = _moved_images(images_of, samples, moved_by)
     dictionary = orbit_dictionary(model)
     same = cosets(dictionary.group, dictionary.stabilisers.cpu())
     labels = atom_labels(model, codes[:, 0])
+    symbols = [element_label(element) for element in dictionary.group.element_names]
     cards = []
     for i, atom in enumerate(atoms):
         rows = same[:, atom].unique().tolist()
@@ -139,10 +151,11 @@ def orbit_feature_cards(
                 sae=sae,
                 latent=atom,
                 firing_rates=torch.tensor(labels[atom].firing_rates)[rows],
-                images=images[:, rows, i].transpose(0, 1),
+                images=None if images is None else images[:, rows, i].transpose(0, 1),
                 activations=activations[:, rows, i].T.float(),
                 label=labels[atom].sentence,
                 orientations=tuple(rows),
+                names=_names_of(samples[:, rows, i].T, names, moved_by[:, rows, i].T, symbols),
             )
         )
     return cards
@@ -157,10 +170,31 @@ def _choose_latents(codes: Float[Tensor, "n group latents"], n_features: int) ->
     return [int(latent) for latent in order[eligible][:n_features]]
 
 
+def _names_of(
+    samples: Int[Tensor, "group rank"],
+    names: Sequence[str],
+    moves: Int[Tensor, "group rank"] | None = None,
+    symbols: Sequence[str] = (),
+) -> tuple[tuple[str, ...], ...]:
+    """Name some samples, and the element that moved each unless their row says it."""
+    if not names:
+        return ()
+    if moves is None:
+        return tuple(tuple(names[i] for i in row) for row in samples.tolist())
+    return tuple(
+        tuple(
+            f"{names[i]} under {symbols[g]}" if g else names[i] for i, g in zip(*row, strict=True)
+        )
+        for row in zip(samples.tolist(), moves.tolist(), strict=True)
+    )
+
+
 def _moved_images(
-    images_of: _ImagesOf, samples: Int[Tensor, "*places"], moves: Int[Tensor, "*places"]
-) -> Float[Tensor, "*places channels height width"]:
+    images_of: _ImagesOf | None, samples: Int[Tensor, "*places"], moves: Int[Tensor, "*places"]
+) -> Float[Tensor, "*places channels height width"] | None:
     """Collect images of samples moved by elements, with one call per element: it may be slow."""
+    if images_of is None:
+        return None
     found: dict[int, Tensor] = {}
     for element in moves.unique().tolist():
         asked = samples[moves == element]

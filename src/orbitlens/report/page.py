@@ -6,17 +6,19 @@ from typing import Any
 
 from orbitlens.report import _readings as readings
 from orbitlens.report._doubts import run_doubts
+from orbitlens.report._elements import Element, element_names, elements_of
 from orbitlens.report._forms import RUN, check_form
 from orbitlens.report._gallery import galleries
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, sae_styles, score
 from orbitlens.report._plots import training_chart, transport_chart
 from orbitlens.report._readings import part
 from orbitlens.report._render import list_settings, write_html
-from orbitlens.report._sae_tables import probe_tables, sae_table
+from orbitlens.report._sae_tables import features_table, probe_tables, sae_table
 from orbitlens.report._table import Record
 from orbitlens.report.features import FeatureCard
 
 _Histories = Mapping[str, Mapping[str, Sequence[float | int | None]]]
+_MOST_WORDS = 16
 _CURVES = {
     "loss": "Loss",
     "explained_variance": "Explained variance",
@@ -50,7 +52,7 @@ def write_page(
 def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) -> dict[str, Any]:
     saes = part(metrics, "saes")
     styles = sae_styles([*saes, *histories, *(card.sae for card in cards)])
-    elements = [str(name) for name in part(metrics, "group").get("elements") or ()]
+    names, elements = element_names(metrics), elements_of(metrics)
     return {
         "title": readings.title(metrics),
         "summary": readings.summary(metrics),
@@ -58,18 +60,21 @@ def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) 
         "warnings": readings.warnings(metrics, run_doubts(metrics)),
         "notices": readings.notices(metrics),
         "styles": styles,
-        "transport": _transport(part(metrics, "transport"), elements),
+        "transport": _transport(part(metrics, "transport"), names, elements),
         "table": sae_table(saes, styles),
         "base_mse": finite(part(metrics, "model").get("mse")),
         "probes": probe_tables(saes, styles),
         "curves": _curves(histories, styles),
         "trained": [style for name, style in styles.items() if histories.get(name)],
+        "features": features_table(saes, styles),
         "galleries": galleries(cards, elements, styles),
         "settings": list_settings(metrics, "Data, model and action", ("data", "model", "action")),
     }
 
 
-def _transport(transport: Record, elements: Sequence[str]) -> dict[str, Any]:
+def _transport(
+    transport: Record, names: Sequence[str], elements: Sequence[Element]
+) -> dict[str, Any]:
     """Return the chart, figures and readings of the transport; empty without a transport."""
     if not transport:
         return {}
@@ -79,10 +84,11 @@ def _transport(transport: Record, elements: Sequence[str]) -> dict[str, Any]:
     )
     orders = transport.get("order_errors") or {}
     return {
-        "chart": transport_chart(elements, learned, identity) if elements else None,
+        "chart": transport_chart(names, learned, identity) if names else None,
+        "words": [element for element in elements if element.words][:_MOST_WORDS],
         "rows": [
-            (element_label(name), score(ours), score(theirs))
-            for name, ours, theirs in zip(elements, learned, identity, strict=True)
+            (element, score(ours), score(theirs))
+            for element, ours, theirs in zip(elements, learned, identity, strict=True)
         ],
         "figures": [
             ("Method", str(transport.get("method") or "not recorded").replace("_", " ")),

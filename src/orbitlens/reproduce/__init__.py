@@ -21,20 +21,27 @@ Its modules are public too: `classes` and `shapes_tables` declare recipes, and `
 base models of Shapes.
 """
 
-from orbitlens.reproduce._jobs import Job
-from orbitlens.reproduce._plots import line_panels
-from orbitlens.reproduce._saes import centroids
-from orbitlens.reproduce._tables import read_table, summarise
-from orbitlens.reproduce.columns import (
-    COLUMNS,
-    Column,
-    build_column,
-    column_objective,
-    oriented_reconstruction,
-)
-from orbitlens.reproduce.compare import Comparison, compare, comparison_lines
-from orbitlens.reproduce.locate import locate, names
-from orbitlens.reproduce.recipe import BUDGETS, Recipe, main, run_recipe
+from typing import TYPE_CHECKING
+
+from orbitlens._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from orbitlens.reproduce._compare import Comparison, compare, comparison_lines
+    from orbitlens.reproduce._jobs import Job
+    from orbitlens.reproduce._locate import BUDGETS, locate, names
+    from orbitlens.reproduce._plots import line_panels
+    from orbitlens.reproduce._saes import centroids
+    from orbitlens.reproduce._tables import read_table, summarise
+    from orbitlens.reproduce.columns import (
+        COLUMNS,
+        Column,
+        build_column,
+        column_objective,
+        oriented_reconstruction,
+    )
+    from orbitlens.reproduce.recipe import Recipe, main, run_recipe
+else:
+    __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "BUDGETS",

@@ -21,11 +21,11 @@ from orbitlens.files import (
 )
 from orbitlens.pipeline.console import Console
 from orbitlens.processes import Terminated, listening_to_signals, run_program
+from orbitlens.reproduce._compare import Comparison, compare, comparison_lines
 from orbitlens.reproduce._jobs import Compute, Job, Record, run_jobs
+from orbitlens.reproduce._locate import BUDGETS
 from orbitlens.reproduce._tables import Row, read_table
-from orbitlens.reproduce.compare import Comparison, compare, comparison_lines
 
-BUDGETS = ("smoke", "small", "medium", "full")
 _SETTINGS = "settings.json"
 _NO_READER = 128 + signal.SIGPIPE
 

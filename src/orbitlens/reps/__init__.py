@@ -18,6 +18,7 @@ homomorphism_errors   the distance of a family of matrices from a representation
 
 For the other rooms:
 
+irreps_in_basis       the irreps in the bases that matrices of the generators fix
 character_norm        the type of an irrep as a number: 1, 2 or 4
 polar                 the nearest orthogonal matrix
 """
@@ -25,7 +26,13 @@ polar                 the nearest orthogonal matrix
 from orbitlens.reps.base import Representation, homomorphism_errors, permutation, regular
 from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
-from orbitlens.reps.irreps import character_norm, irrep_label, irreps, real_type
+from orbitlens.reps.irreps import (
+    character_norm,
+    irrep_label,
+    irreps,
+    irreps_in_basis,
+    real_type,
+)
 from orbitlens.reps.isotypic import (
     IsotypicBasis,
     isotypic_basis,
@@ -43,6 +50,7 @@ __all__ = [
     "homomorphism_errors",
     "irrep_label",
     "irreps",
+    "irreps_in_basis",
     "isotypic_basis",
     "isotypic_projections",
     "multiplicities",

@@ -7,6 +7,7 @@ random symmetric combination of right multiplications has one eigenspace per cop
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -23,6 +24,8 @@ _RealType = Literal["real", "complex", "quaternionic"]
 
 _TOLERANCE = 1e-8
 _CLOSE = 1e-6
+_ADDS = 1e-3
+_SAME = 1e-4
 
 
 def irreps(group: Group | str) -> tuple[Representation, ...]:
@@ -65,6 +68,53 @@ def _irreps(group: Group) -> tuple[Representation, ...]:
         named.append(Representation(group, matrices, name))
     _check_complete(group, named)
     return tuple(named)
+
+
+def irreps_in_basis(
+    group: Group, generators: Sequence[Float[Tensor, "generator _ _"]]
+) -> tuple[Representation, ...]:
+    """Return the irreps in the bases in which the generators have these matrices, up to rounding.
+
+    irrep'(g) = Q^T irrep(g) Q, with the orthogonal Q that makes them so
+
+    Args:
+        group: The group.
+        generators: For each of `irreps(group)`, the matrices of `group.generators`.
+
+    Raises:
+        OrbitLensError: If the matrices are those of no such basis.
+    """
+    return tuple(
+        _in_basis(irrep, given.double())
+        for irrep, given in zip(irreps(group), generators, strict=True)
+    )
+
+
+def _in_basis(irrep: Representation, given: Float[Tensor, "generator dim dim"]) -> Representation:
+    group = irrep.group
+    own = irrep.matrices[list(group.generators)]
+    if torch.allclose(own, given, rtol=0, atol=_SAME):
+        return irrep
+    whole = torch.eye(irrep.dim, dtype=torch.float64).repeat(group.order, 1, 1)
+    for g, word in enumerate(group.words):
+        for position in word:
+            whole[g] = whole[g] @ given[position]
+    # By Schur's lemma the mean over the group is a multiple of an orthogonal Q, or zero.
+    start = torch.randn(
+        irrep.dim, irrep.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    mean = torch.einsum("gab,bc,gdc->ad", irrep.matrices, start, whole)
+    U, _, Vh = torch.linalg.svd(mean)
+    Q = U @ Vh
+    matrices = Q.mT @ irrep.matrices @ Q
+    if not torch.allclose(matrices[list(group.generators)], given, rtol=0, atol=_SAME):
+        raise OrbitLensError(
+            f"the irrep {irrep.name} of {group.name}",
+            expected="matrices of the generators in some orthonormal basis",
+            received="others",
+            remedy="restore the file that holds them",
+        )
+    return Representation(group, matrices, irrep.name)
 
 
 def character_norm(irrep: Representation) -> int:
@@ -140,7 +190,24 @@ def _irreducible_subspaces(group: Group) -> list[Float[Tensor, "order dim"]]:
     table = torch.from_numpy(group.table[group.inverses])
     values, vectors = torch.linalg.eigh(weights[table])
     gaps = (values.diff() > _TOLERANCE * values.abs().max()).nonzero().flatten() + 1
-    return list(vectors.tensor_split(gaps.tolist(), dim=1))
+    return [_settled(basis) for basis in vectors.tensor_split(gaps.tolist(), dim=1)]
+
+
+def _settled(basis: Float[Tensor, "order dim"]) -> Float[Tensor, "order dim"]:
+    """Return the orthonormal basis of a subspace that depends on nothing but the subspace.
+
+    Eigenvectors of equal eigenvalues are in no basis that two machines would agree on, and weights
+    in files count on the matrices of irreps. The projections of the elements e, 1, 2, ... in turn
+    are made orthonormal; those that add nothing are passed over.
+    """
+    chosen: list[Float[Tensor, " dim"]] = []
+    for projected in basis:  # its coordinates in the given basis
+        rest = projected - sum((axis @ projected) * axis for axis in chosen)
+        if rest.norm() > _ADDS * basis[0].norm():
+            chosen.append(rest / rest.norm())
+        if len(chosen) == basis.shape[1]:
+            break
+    return basis @ torch.stack(chosen).T
 
 
 def _equivalent(

@@ -54,6 +54,8 @@ class SAE(nn.Module):
         >>> codes = sae.encode(torch.randn(3, 4))
         >>> codes.shape, sae.decode(codes).shape
         (torch.Size([3, 8]), torch.Size([3, 4]))
+        >>> sae.eval().encode(torch.randn(3, 4)).numpy().shape
+        (3, 8)
     """
 
     def __init__(self, encoder: Encoder, sparsity: Sparsity, dictionary: Dictionary) -> None:
@@ -104,6 +106,9 @@ class SAE(nn.Module):
     def forward(self, x: Numbers) -> SAEOutput:
         """Encode and decode.
 
+        In evaluation mode, in which `fit` and `load` leave an SAE, results carry no gradients of
+        the weights: only those of `x`, if it asks for them. `sae.train()` brings the others back.
+
         Args:
             x: Activations, shape [..., d_in] with any axes before the last, also none. Tensors,
                 arrays and lists of floating-point numbers are brought to the type and the device of
@@ -118,7 +123,7 @@ class SAE(nn.Module):
                 then shows in every result.
         """
         rows = self._rows("x", x, self.d_in)
-        with _autocast_off(rows.device):
+        with _autocast_off(rows.device), self._without_gradients(rows):
             output = self.of_coordinates(self.dictionary.coordinates(self._flat(rows)))
         return SAEOutput(*(_with_axes(part, rows) for part in output))
 
@@ -150,7 +155,7 @@ class SAE(nn.Module):
             OrbitLensError: If the width is another, or the numbers are whole or complex.
         """
         rows = self._rows("codes", codes, self.d_sae)
-        with _autocast_off(rows.device):
+        with _autocast_off(rows.device), self._without_gradients(rows):
             return _with_axes(self.dictionary(self._flat(rows)), rows)
 
     def _rows(self, name: str, value: Numbers, width: int) -> Float[Tensor, "..."]:
@@ -170,6 +175,16 @@ class SAE(nn.Module):
         known = tensor.device.type == "cpu" and not is_functorch_wrapped_tensor(tensor)
         asked = known and name == "x"
         return as_tensor(name, tensor, dtype=like.dtype, finite=asked)
+
+    def _without_gradients(self, rows: Float[Tensor, "..."]) -> AbstractContextManager[None]:
+        """Record no gradients where nobody asks: of a trained SAE, for rows without gradients.
+
+        Under a transform of `torch.func` a tensor does not say whether it is differentiated.
+        """
+        asked = self.training or rows.requires_grad
+        if asked or any(map(is_functorch_wrapped_tensor, (rows, self.encoder.W_enc))):
+            return nullcontext()
+        return torch.no_grad()
 
     def _flat(self, rows: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Return rows [batch, width]; those of a stack, [member, batch, width], as they are."""

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import torch
-from einops import rearrange
 
 from orbitlens.activations.layout import OutputAxes, layouts_of, read_layout
 from orbitlens.checks import as_count, as_indices, as_tensor
@@ -72,7 +71,7 @@ def decode_maps(
     codes: _PlaceCodes,
     *,
     mean: Float[Tensor, "..."] | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> Float[Tensor, "n *axes"]:
     """Return the feature maps or tokens that codes reconstruct.
 
@@ -80,10 +79,11 @@ def decode_maps(
         sae: An orbit SAE.
         codes: Codes from `encode_maps`, changed or not, shape [n, positions, |G|, n_atoms].
         mean: The mean map that the SAE was trained about, shape [positions, dim]; None for none.
-        size: Height and width of maps; None (the default) for tokens.
+        size: Height and width of maps, or depth, height and width of maps of volumes; None (the
+            default) for tokens.
 
     Returns:
-        Tokens, shape [n, positions, dim], or maps, shape [n, dim, height, width].
+        Tokens, shape [n, positions, dim], or maps, shape [n, dim, *size].
 
     Raises:
         OrbitLensError: If the SAE is not tied over a group, or codes, mean or size do not fit.
@@ -104,15 +104,16 @@ def decode_maps(
         tokens = tokens + _checked(mean, tokens)
     if size is None:
         return tokens
-    pair = [size] if isinstance(size, str) else list(size)
-    if len(pair) != 2 or math.prod(as_count("size", side) for side in pair) != positions:
+    known = len(size) in (2, 3) and not isinstance(size, str)  # a text has a length too
+    if not known or math.prod(as_count("size", side) for side in size) != positions:
         raise OrbitLensError(
             "`size`",
-            expected=f"height times width = {positions}, the positions of the codes",
+            expected=f"height times width = {positions}, the positions of the codes, or depth "
+            "times both",
             received=size,
             remedy="give the size of the maps, or leave it out for tokens",
         )
-    return rearrange(tokens, "n (height width) dim -> n dim height width", height=size[0])
+    return tokens.mT.unflatten(2, [int(side) for side in size])
 
 
 def move_codes(

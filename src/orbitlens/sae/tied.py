@@ -22,7 +22,7 @@ from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.kernels import Form, matrix_product, tiled_products, tiled_sums
-from orbitlens.reps import character_norm, irreps
+from orbitlens.reps import Representation, character_norm, irreps, irreps_in_basis
 from orbitlens.typing import Float, StackedActivations, StackedCodes, Tensor
 
 _FEW = 64
@@ -76,14 +76,36 @@ class Tied(nn.Module):
         terms = [term for block in self._blocks for term in _terms(block)]
         self._rows = [row for row, _, _ in terms]
         self._pairs = tuple((left, right) for _, left, right in terms)
-        # Entry [(i, a, e), g] is irrep_i(g)[a, e].
-        kernel = [irrep.matrices.permute(1, 2, 0).flatten(0, 1) for irrep, _ in kinds]
-        self.register_buffer("kernel", torch.cat(kernel).float(), persistent=False)
+        self.register_buffer("kernel", _kernel(r for r, _ in kinds), persistent=False)
 
     @property
     def dim(self) -> int:
         """Number of coordinates."""
         return self._blocks[-1].own.stop
+
+    @property
+    def generators(self) -> Float[Tensor, "entries generator"]:
+        """The matrices of the group's generators in each irrep that occurs, entry by entry.
+
+        They say in which basis the isotypic coordinates are.
+        """
+        return self.kernel[:, list(self.group.generators)]
+
+    def in_basis_(self, generators: Float[Tensor, "entries generator"]) -> None:
+        """Take the irreps in the bases in which the generators have these matrices.
+
+        Raises:
+            OrbitLensError: If there are no such bases.
+        """
+        given = iter(generators.split([block.shape[0] ** 2 for block in self._blocks]))
+        every, own = irreps(self.group), list(self.group.generators)
+        wanted = [
+            next(given).T.unflatten(1, (irrep.dim, irrep.dim)) if copies else irrep.matrices[own]
+            for irrep, copies in zip(every, self.multiplicities, strict=True)
+        ]
+        found = irreps_in_basis(self.group, wanted)
+        occurring = (r for r, m in zip(found, self.multiplicities, strict=True) if m)
+        self.kernel = _kernel(occurring).to(self.kernel)
 
     def products(
         self, y: StackedActivations, weights: Float[Tensor, "*stack atoms dim"]
@@ -164,6 +186,12 @@ class Tied(nn.Module):
                 own = own + torch.cat([-second, first], dim=-1)
             parts.append(own)
         return torch.cat(parts, dim=-1)
+
+
+def _kernel(irreps_found: Iterable[Representation]) -> Float[Tensor, "entries group"]:
+    """Return the irreps as a matrix whose entry [(i, a, e), g] is irrep_i(g)[a, e]."""
+    rows = [irrep.matrices.permute(1, 2, 0).flatten(0, 1) for irrep in irreps_found]
+    return torch.cat(rows).float()
 
 
 def _terms(block: _Block) -> list[tuple[int, slice, slice]]:

@@ -76,10 +76,21 @@ class _HeldFeed(Feed):
             source: int(end) - len(own[source]) for source, end in zip(own, ends, strict=True)
         }
         self._starts = [starts[member.source] for member in members]
+        self._lengths = {source: len(part) for source, part in own.items()}
         self._rows = _join(list(own.values()))
         self._deviations = _join(
             [source.squared_deviations(part, moved=moved) for source, part in own.items()]
         )
+        self._coordinates, self._shift = self._to_coordinates(own)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Convert the rows again: a checkpoint has the coordinates of the machine it began on."""
+        del state
+        starts = dict(zip((m.source for m in self._members), self._starts, strict=True))
+        own = {
+            source: self._rows[start : start + self._lengths[source]]
+            for source, start in starts.items()
+        }
         self._coordinates, self._shift = self._to_coordinates(own)
 
     @torch.no_grad()

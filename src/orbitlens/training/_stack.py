@@ -63,3 +63,13 @@ def unstack_(stack: SAE, members: Sequence[SAE]) -> None:
     for index, member in enumerate(members):
         for name, tensor in member.state_dict().items():
             tensor.copy_(stacked[name][index])
+    hand_out_buffers(stack, members)
+
+
+def hand_out_buffers(stack: SAE, members: Sequence[SAE]) -> None:
+    """Give members their slices of all buffers of a stack, also of those that files leave out."""
+    for name, stacked in stack.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        for member, own in zip(members, stacked, strict=True):
+            # A new tensor, since a module may cache facts about the old one.
+            setattr(member.get_submodule(owner), leaf, own.clone())

@@ -16,7 +16,7 @@ from orbitlens.sae import SAE
 from orbitlens.training._adam import Adam
 from orbitlens.training._data import TrainingData
 from orbitlens.training._member import Member
-from orbitlens.training._stack import stack_saes
+from orbitlens.training._stack import hand_out_buffers, stack_saes
 from orbitlens.training._threads import StepThreads
 from orbitlens.training._views import Batch, Objective, Views, reconstructs_moved
 from orbitlens.typing import Float, PerSample, StackedActivations, Tensor
@@ -210,6 +210,7 @@ class StackTraining:
                 owner, _, leaf = name.rpartition(".")
                 # A new tensor, since a module may cache facts about the old one.
                 setattr(self.sae.get_submodule(owner), leaf, value)
+        hand_out_buffers(self.sae, [member.sae for member in self.members])
         self.optimizer.restore(under("adam.", state))
         for name in _FIGURES:
             setattr(self, name, state[name].to(device))

@@ -4,6 +4,7 @@ With more weight, pooled codes depend more on the content of an input and less o
 and reconstruction gets worse. Held-out orbits show by how much; the rule below accepts a limit.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.metrics import invariance_error, normalised_mse
 from orbitlens.sae import SAE, orbit_dictionary
 from orbitlens.training._checks import as_saes, training_samples
-from orbitlens.training.fit import fit
+from orbitlens.training.fit import FitResult, fit
 from orbitlens.typing import Numbers
 
 _WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -60,7 +61,8 @@ def choose_orbit_weight(
 
     One SAE for each weight is trained on four fifths of the orbits, all as one stack, and measured
     on the other fifth. The rule chooses the largest weight whose normalised MSE is at most
-    (1 + allowance) times the lowest.
+    (1 + allowance) times the lowest. Where no error is below 1, that of the mean, nothing speaks
+    for a weight, and the rule chooses the smallest.
 
     Args:
         build: A function that builds the untrained orbit SAE.
@@ -118,9 +120,8 @@ def choose_orbit_weight(
         )
     order = np.random.default_rng(seed).permutation(own)
     held_out, seen = np.split(order, [max(1, round(_HELD_OUT * len(own)))])
-    saes = as_saes([build() for _ in tried])
-    fit(
-        saes,
+    results = fit(
+        as_saes([build() for _ in tried]),
         store,
         objective=[partial(objectives.orbit_invariance, weight=weight) for weight in tried],
         samples=np.sort(seen),
@@ -128,17 +129,22 @@ def choose_orbit_weight(
         **settings,
     )
     orbits = store.orbits(np.sort(held_out))
-    figures = [_figures(sae, orbits) for sae in saes]
-    errors, drifts = zip(*figures, strict=True)
+    errors, drifts = zip(*(_figures(result, orbits) for result in results), strict=True)
+    lowest = min((error for error in errors if error < 1), default=-math.inf)
     affordable = [
-        w for w, e in zip(tried, errors, strict=True) if e <= (1 + allowance) * min(errors)
+        weight
+        for weight, error in zip(tried, errors, strict=True)
+        if error <= (1 + allowance) * lowest
     ]
-    return WeightChoice(max(affordable), tried, errors, drifts)
+    return WeightChoice(max(affordable, default=tried[0]), tried, errors, drifts)
 
 
 @torch.no_grad()
-def _figures(sae: SAE, orbits: torch.Tensor) -> tuple[float, float]:
+def _figures(result: FitResult, orbits: torch.Tensor) -> tuple[float, float]:
+    """Return both figures of a trained SAE; those of one that diverged are no numbers."""
+    if result.status != "completed":
+        return math.nan, math.nan
     flat = orbits.flatten(0, 1)
-    output = sae(flat)
-    pooled = orbit_dictionary(sae).pooled(output.codes).unflatten(0, orbits.shape[:2])
+    output = result.sae(flat)
+    pooled = orbit_dictionary(result.sae).pooled(output.codes).unflatten(0, orbits.shape[:2])
     return normalised_mse(flat, output.x_hat).item(), invariance_error(pooled).item()

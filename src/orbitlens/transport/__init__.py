@@ -11,6 +11,7 @@ spatial            maps and token grids: places move, one matrix acts on the cha
 low_rank           exact on the leading directions of wide activations
 fit_exact          the exact transport of a layer that an orbit SAE can be built on
 lie                any angle, from a generator; frequencies counts its planes
+so3_r2             R^2 under any rotation of space, from generators about two axes
 move               rho(g_i) x_i: moves each sample by its own element
 transport_scores   R^2 of a motion with its interval -> Scores; chunk by chunk: ScoreSums
 transport_r2       R^2 of given matrices on given orbits
@@ -19,6 +20,7 @@ measure_network    the figures of every layer of a network -> NetworkEquivarianc
 choose_group       ranks candidate groups against their controls -> GroupChoice
 symmetry_spectrum  share of the variance in each irrep
 canonical_scores   equivariance and invariance by canonical correlations
+reorder            orbits of one's own whose elements lie in another order
 shuffled           a control: orbits with their elements in random order
 
 For the other rooms:
@@ -27,6 +29,8 @@ serves_orbit_saes  whether an orbit SAE can be built on a transport
 order_errors       ||M^n - I|| of each generator
 condition_number   max over g of the ratio of singular values
 rank_groups        ranks groups by figures measured before
+BANDS              the words for an R^2 with their bounds; bands_of gives those of an interval
+OtherMeasurementError  raised where a measurement would go on with another network or other inputs
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
@@ -34,7 +38,9 @@ import inspect
 from collections.abc import Callable
 
 from orbitlens.transport._controls import shuffled
+from orbitlens.transport._kept import OtherMeasurementError
 from orbitlens.transport._moments import CrossMoments, cross_moments
+from orbitlens.transport.bands import BANDS, bands_of
 from orbitlens.transport.base import Transport, move
 from orbitlens.transport.choose import GroupChoice, choose_group, rank_groups
 from orbitlens.transport.exact import exact
@@ -48,20 +54,25 @@ from orbitlens.transport.lie import frequencies, lie
 from orbitlens.transport.low_rank import low_rank
 from orbitlens.transport.motion import Motion
 from orbitlens.transport.network import NetworkEquivariance, measure_network
+from orbitlens.transport.reorder import reorder
 from orbitlens.transport.scores import Scores, ScoreSums, transport_r2, transport_scores
+from orbitlens.transport.so3 import so3_r2
 from orbitlens.transport.spatial import spatial
 from orbitlens.transport.spectrum import canonical_scores, symmetry_spectrum
 
 __all__ = [
+    "BANDS",
     "METHODS",
     "CrossMoments",
     "GroupChoice",
     "LayerEquivariance",
     "Motion",
     "NetworkEquivariance",
+    "OtherMeasurementError",
     "ScoreSums",
     "Scores",
     "Transport",
+    "bands_of",
     "canonical_scores",
     "choose_group",
     "condition_number",
@@ -80,8 +91,10 @@ __all__ = [
     "move",
     "order_errors",
     "rank_groups",
+    "reorder",
     "serves_orbit_saes",
     "shuffled",
+    "so3_r2",
     "spatial",
     "symmetry_spectrum",
     "transport_r2",

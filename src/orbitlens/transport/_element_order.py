@@ -2,17 +2,20 @@
 
 from typing import NamedTuple
 
-import torch
 from numpy import ndarray
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError, warn
-from orbitlens.typing import Int, Matrices, Tensor
+from orbitlens.groups import Group
+from orbitlens.transport._law import (
+    distances_of_products,
+    free_matrices,
+    keeps_generators,
+    orders_by_law,
+    rows_for_law,
+)
+from orbitlens.typing import Int, Tensor
 
-_ROWS_PER_DIM = 8
-_FEWEST_ROWS_PER_DIM = 2
-_MOST_NUMBERS = 2**25
-_PREDICTED = 0.9
 _APART = 0.5
 _FAR = 0.1
 
@@ -24,6 +27,7 @@ class _Other(NamedTuple):
     h: int
     nearest: int
     due: int
+    remedy: str
 
 
 def check_element_order(store: ActivationStore, train: Int[ndarray, " n"]) -> None:
@@ -36,7 +40,7 @@ def check_element_order(store: ActivationStore, train: Int[ndarray, " n"]) -> No
             expected=f"[:, {found.g}] after [:, {found.h}] to move as [:, {found.due}], "
             f"{names[found.due]}",
             received=f"activations that move as [:, {found.nearest}] instead",
-            remedy=f"put the orbits in the order {', '.join(names)}",
+            remedy=found.remedy,
         )
 
 
@@ -46,7 +50,8 @@ def warn_of_element_order(store: ActivationStore, train: Int[ndarray, " n"]) -> 
     An order that an automorphism of the group makes, such as turns the other way round, obeys the
     same product table; no activations can tell.
     """
-    found = _another_order(store, train, far=_FAR) if store.action == "given" else None
+    # Harvested activations have a layout, and the order of the group.
+    found = _another_order(store, train, far=_FAR) if store.layout is None else None
     if found is not None:
         names = store.group.element_names
         warn(
@@ -54,7 +59,7 @@ def warn_of_element_order(store: ActivationStore, train: Int[ndarray, " n"]) -> 
             found=f"the elements seem to be in another order than those of {store.group.name}: "
             f"[:, {found.g}] after [:, {found.h}] moves as [:, {found.nearest}], not as "
             f"[:, {found.due}], {names[found.due]}",
-            remedy=f"put the orbits in the order {', '.join(names)}, with g(hx) = (gh)x",
+            remedy=found.remedy,
         )
 
 
@@ -68,30 +73,32 @@ def _another_order(
     than the share `far` of its variance.
     """
     group = store.group
-    rows = min(_ROWS_PER_DIM * store.dim, _MOST_NUMBERS // (group.order * store.dim))
-    if rows < _FEWEST_ROWS_PER_DIM * store.dim:
+    rows = rows_for_law(group.order, store.dim)
+    if rows == 0:
         return None
     orbits = store.orbits(train[: -(-rows // store.positions)]).double()
-    matrices = _free_matrices(orbits)
+    matrices = free_matrices(orbits)
     if matrices is None:
         return None
     totals = (orbits - orbits.mean(0)).square().sum((0, 2))
-    for g in range(group.order):
-        products = orbits[:, 0] @ (matrices[g] @ matrices).mT  # [h, rows, dim]
-        for h in range(group.order):
-            distance = (products[h][:, None] - orbits).square().sum((0, 2))
+    for g, distances in enumerate(distances_of_products(orbits, matrices)):
+        for h, distance in enumerate(distances):
             nearest, due = int(distance.argmin()), group.multiply(g, h)
             if distance[nearest] < _APART * distance[due] and distance[due] > far * totals[due]:
-                return _Other(g, h, nearest, due)
+                return _Other(g, h, nearest, due, _remedy(orbits, group))
     return None
 
 
-def _free_matrices(orbits: Tensor) -> Matrices | None:
-    """Fit each M(g) by least squares from the canonical samples; None if one predicts badly."""
-    start, moved = orbits[:, 0], orbits.transpose(0, 1)
-    if len(start) < _FEWEST_ROWS_PER_DIM * start.shape[1]:
-        return None
-    found = (torch.linalg.pinv(start) @ moved).mT
-    residual = (moved - start @ found.mT).square().sum((1, 2))
-    total = (orbits - orbits.mean(0)).square().sum((0, 2))
-    return found if bool((residual <= (1 - _PREDICTED) * total).all()) else None
+def _remedy(orbits: Tensor, group: Group) -> str:
+    """Name the call that brings the elements into an order that fits."""
+    names = group.element_names
+    wanted = f"put the orbits in the order {', '.join(names)}, with g(hx) = (gh)x"
+    try:
+        order = orders_by_law(orbits, group)[0]
+    except OrbitLensError:
+        return f"{wanted}: ol.reorder(store, order=[...]) does it, given the elements as they lie"
+    call = f"{wanted}: ol.reorder(store, order={order})"
+    if keeps_generators(order, group):
+        where = " and ".join(f"[:, {g}] is {names[g]}" for g in group.generators)
+        return f"{call} does it, if {where}"
+    return f"{call} is one of the orders that fit, and activations cannot tell which is yours"

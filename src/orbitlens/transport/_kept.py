@@ -12,6 +12,10 @@ from orbitlens.files import digest_of, one_line_errors, read_json, write_json
 _SETTINGS = "settings"
 
 
+class OtherMeasurementError(OrbitLensError):
+    """What is kept was found with another network, or other inputs or settings."""
+
+
 @final
 class Kept:
     """Results that are computed once, even if the computation is interrupted in between.
@@ -21,7 +25,7 @@ class Kept:
         settings: Everything that determines the results, JSON-ready.
 
     Raises:
-        OrbitLensError: If the folder has results of other settings.
+        OtherMeasurementError: If the folder has results of other settings.
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any]) -> None:
@@ -31,7 +35,7 @@ class Kept:
             return
         changed = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
         if changed:
-            raise OrbitLensError(
+            raise OtherMeasurementError(
                 f"`resume` in {folder}",
                 expected=", ".join(f"{name} {_short(found.get(name))}" for name in changed)
                 + " as when it began",

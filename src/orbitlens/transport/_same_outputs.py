@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError
-from orbitlens.transport._kept import Kept
+from orbitlens.transport._kept import Kept, OtherMeasurementError
 
 _Traces = dict[str, list[list[float]]]
 
@@ -27,7 +26,7 @@ def check_same_outputs(
         trace = torch.tensor(rows)
         difference = (trace - torch.tensor(before[layer])).abs().amax(1)
         if bool((difference > most * trace[:, 0]).any()):
-            raise OrbitLensError(
+            raise OtherMeasurementError(
                 "`resume`",
                 expected="the network, action and `prepare` of the measurement that is there",
                 received=f"other outputs of input 0 at layer {layer!r}",

@@ -80,7 +80,8 @@ class Transport:
 
         Args:
             x: Activations, shape [batch, dim]; for "spatial", which also moves positions,
-                [batch, positions, dim] or maps [batch, dim, height, width].
+                [batch, positions, dim] or maps [batch, dim, height, width], and those of volumes
+                [batch, dim, depth, height, width].
             elements: One group element per sample, shape [batch].
 
         Returns:
@@ -91,7 +92,7 @@ class Transport:
                 is not one element of the group for each sample.
         """
         x = as_tensor("x", x, dtype=None)
-        if x.ndim == 4 and self.motion.moves is not None:
+        if x.ndim in (4, 5) and self.motion.moves is not None:
             rows = self(x.flatten(2).mT, elements)
             return rows.mT.unflatten(2, x.shape[2:])
         self._check_activations(x)

@@ -26,20 +26,22 @@ class GroupChoice:
     Args:
         ranking: The figures under each candidate, best first. Groups that act come by falling R^2;
             values within 0.02 of the best count as equal, and then the larger group comes first,
-            then the smaller relation error. Groups that do not act come last, and among them those
-            with an R^2 below 0, in the order given.
+            then the smaller relation error. Groups that do not act come last.
         chosen: The name of the first group, None if no group acts.
+        unranked: The figures under the groups with an R^2 below 0, in the order given. They
+            explain less than the mean does, so none of them is better than another.
     """
 
     ranking: tuple[LayerEquivariance, ...]
     chosen: str | None
+    unranked: tuple[LayerEquivariance, ...] = ()
 
 
 def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupChoice:
     """Rank candidate groups on one layer; among equals, prefer the larger group.
 
     A group acts if its verdict on the layer is not "none", see `LayerEquivariance.verdict`. If a
-    group acts, so do its subgroups.
+    group acts, so do its subgroups. A group with an R^2 below 0 has no place in the ranking.
 
     Args:
         stores: One store per candidate: the same inputs and layer, harvested under that group.
@@ -65,7 +67,7 @@ def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupCh
 
 def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
     """Rank groups by the figures of one layer under each, as `choose_group` does."""
-    acting = [figures for figures in measured if figures.verdict != "none"]
+    acting = [figures for figures in measured if figures.acts]
     ranked: list[LayerEquivariance] = []
     while acting:
         best = max(figures.r2 for figures in acting)
@@ -73,10 +75,13 @@ def rank_groups(measured: Sequence[LayerEquivariance]) -> GroupChoice:
         front = min(equals, key=lambda figures: (-figures.order, figures.relation_error))
         ranked.append(front)
         acting.remove(front)
-    still = [figures for figures in measured if figures.verdict == "none"]
-    # Below 0 nothing is explained, by one group no less than by another.
-    still.sort(key=lambda figures: -max(figures.r2, 0.0))
-    return GroupChoice((*ranked, *still), chosen=ranked[0].group if ranked else None)
+    still = [figures for figures in measured if not figures.acts and figures.r2 >= 0]
+    still.sort(key=lambda figures: -figures.r2)
+    return GroupChoice(
+        ranking=(*ranked, *still),
+        chosen=ranked[0].group if ranked else None,
+        unranked=tuple(figures for figures in measured if figures.r2 < 0),
+    )
 
 
 def _check_candidates(stores: Sequence[ActivationStore]) -> None:

@@ -16,6 +16,7 @@ from orbitlens.transport._cost import check_cost
 from orbitlens.transport._door import parts_of
 from orbitlens.transport._element_order import warn_of_element_order
 from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
+from orbitlens.transport.bands import bands_of
 from orbitlens.transport.fit_transport import condition_number
 from orbitlens.transport.identity import identity
 from orbitlens.transport.scores import ScoreSums
@@ -24,6 +25,7 @@ from orbitlens.typing import Float, Numbers, Tensor
 
 _SAME = 0.01
 _MOST = 0.9
+_NONE = "none"
 
 _Split = tuple[Numbers, Numbers]
 
@@ -53,6 +55,8 @@ class LayerEquivariance:
         equivariance_score: Mean correlation of moved and unmoved activations along canonical
             directions, see `canonical_scores`.
         invariance_score: Mean correlation of moved and unmoved activations along the same axes.
+        identity_low: Lower end of the 95% interval of `identity_r2`; None in older records.
+        identity_high: Upper end of that interval.
     """
 
     layer: str
@@ -72,25 +76,37 @@ class LayerEquivariance:
     spectrum: tuple[float, ...]
     equivariance_score: float
     invariance_score: float
+    identity_low: float | None = None
+    identity_high: float | None = None
 
     @property
     def verdict(self) -> str:
-        """Whether the group acts on the layer: "equivariant", "invariant", either "partly", "none".
+        """How well the group acts on the layer, such as "nearly equivariant", or "none".
 
         - "equivariant": the interval of R^2 is above 0 and above the shuffled control, and R^2 is
           more than 0.01 above that of the identity.
         - "invariant": otherwise, if the interval and the R^2 of the identity are above 0. The group
           then leaves a part of the activations unchanged, and does nothing else that is measurable.
-        - "partly": R^2 (for invariance, that of the identity) is below 0.9.
+        - "exactly", "nearly", "mostly", "partly" or "weakly" before it is the band of R^2 (for
+          invariance, of that of the identity), see `bands`. Where its interval crosses a bound,
+          both ends are named: "partly to mostly equivariant".
+        - "none": neither. "none, worse than the mean": neither, and R^2 is below 0.
 
         For maps and token grids, the verdict is on the channels after their places have moved: a
         map of scalars is invariant.
         """
         if self.r2_low > max(0.0, self.control_r2) and self.r2 > self.identity_r2 + _SAME:
-            return "equivariant" if self.r2 >= _MOST else "partly equivariant"
+            return f"{bands_of(self.r2_low, self.r2_high)} equivariant"
         if self.r2_low > 0 and self.identity_r2 > 0:
-            return "invariant" if self.identity_r2 >= _MOST else "partly invariant"
-        return "none"
+            low = self.identity_r2 if self.identity_low is None else self.identity_low
+            high = self.identity_r2 if self.identity_high is None else self.identity_high
+            return f"{bands_of(low, high)} invariant"
+        return _NONE if self.r2 >= 0 else f"{_NONE}, worse than the mean"
+
+    @property
+    def acts(self) -> bool:
+        """Whether the group acts on the layer: its verdict is not "none"."""
+        return not self.verdict.startswith(_NONE)
 
 
 @usual_torch()
@@ -123,7 +139,7 @@ def measure_layer(
         >>> toy = ol.data.toy(n_features=8, orbit_size=4, n_samples=500, seed=0)
         >>> found = measure_layer(ol.store_from_array(toy.orbits, group=toy.group))
         >>> found.verdict, round(found.r2, 3)
-        ('equivariant', 1.0)
+        ('exactly equivariant', 1.0)
     """
     train, held_out = parts_of(store, split)
     generator = torch.Generator().manual_seed(as_seed(seed))
@@ -182,6 +198,8 @@ def measure_layer(
         spectrum=tuple(symmetry_spectrum(store.group, seen.autocorrelation).tolist()),
         equivariance_score=equivariance,
         invariance_score=invariance,
+        identity_low=found["identity"].interval[0],
+        identity_high=found["identity"].interval[1],
     )
 
 

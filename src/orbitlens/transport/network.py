@@ -21,7 +21,13 @@ from orbitlens.activations import (
     open_store,
     split_samples,
 )
-from orbitlens.activations.harvest import dtype_of, make_ready, rounding
+from orbitlens.activations.harvest import (
+    dtype_of,
+    few_moved,
+    layer_dependence,
+    make_ready,
+    rounding,
+)
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
 from orbitlens.checks import as_count
 from orbitlens.data import Indexed, Inputs, LazyInputs, as_rows
@@ -53,8 +59,10 @@ class NetworkEquivariance:
         layers: The figures of every measured layer.
         table: The same, JSON-ready, one record per layer. It also has the part of the layer that
             was measured ("layout", "kind", "places" of "all_places", "dim" of "width",
-            "kept_variance"), the verdict, and the Lie-derivative errors ("lie_rotation" per degree,
-            "lie_translation" per pixel; None unless the inputs are images).
+            "kept_variance"), the verdict, the measured layers that feed the layer ("after"; None
+            where it is not known, see `activations.harvest.layer_dependence`), and the
+            Lie-derivative errors ("lie_rotation" per degree, "lie_translation" per pixel; None
+            unless the inputs are images).
         skipped: For each other layer, the reason why it was not measured.
     """
 
@@ -134,7 +142,7 @@ def measure_network(
         ...     lie_inputs=4,
         ... )
         >>> [(row["layer"], row["verdict"]) for row in found.table]
-        [('pool', 'equivariant'), ('readout', 'invariant')]
+        [('pool', 'exactly equivariant'), ('readout', 'exactly invariant')]
     """
     check_network(model)
     inputs = as_rows(inputs)
@@ -189,6 +197,12 @@ def measure_network(
             check_same_outputs(kept, lambda: forward(few), rounding(model, few))
         with show("measure the layers") as tick:
             measured, failed = _measure(stores, kept, named is None, seed, tick)
+
+        def dependence() -> dict[str, tuple[str, ...]] | None:
+            few = _ready(model, prepare or as_they_are, few_moved(inputs, action))
+            return layer_dependence(model, measured, few)
+
+        after = kept.once("dependence", dependence)
         lie: dict[str, Mapping[str, float]] = {}
         if action.name == "images" and lie_inputs > 0:
             held_out = inputs[split_samples(len(inputs))[1][:lie_inputs]]
@@ -206,7 +220,10 @@ def measure_network(
                 with show(f"Lie derivative, {kind}"):
                     lie[f"lie_{kind}"] = kept.once(f"lie-{kind}", partial(errors, kind))
         shutil.rmtree(folder / _STORES, ignore_errors=True)
-    table = tuple(_row(figures, taken[layer], lie) for layer, figures in measured.items())
+    table = tuple(
+        _row(figures, taken[layer], None if after is None else list(after[layer]), lie)
+        for layer, figures in measured.items()
+    )
     skipped = {**record["skipped"], **failed}
     return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
 
@@ -317,21 +334,28 @@ def _measure(
 def _forward(
     model: nn.Module, layers: Iterable[str], prepare: Prepare, seed: int | None
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-
     def forward(images: Tensor) -> Mapping[str, Tensor]:
-        ready = make_ready(prepare, images.to(device), dtype_of(model))
-        outputs = layer_outputs(model, layers, ready, seed_forward=seed)
+        outputs = layer_outputs(model, layers, _ready(model, prepare, images), seed_forward=seed)
         return {name: output.float().cpu() for name, output in outputs.items()}
 
     return forward
 
 
+def _ready(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
+    """Prepare images for the network, on its device."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return make_ready(prepare, images.to(device), dtype_of(model))
+
+
 def _row(
-    figures: LayerEquivariance, taken: TakenLayer, lie: Mapping[str, Mapping[str, float]]
+    figures: LayerEquivariance,
+    taken: TakenLayer,
+    after: list[str] | None,
+    lie: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     return {
         "layer": figures.layer,
+        "after": after,
         "verdict": figures.verdict,
         "layout": taken.layout,
         "kind": taken.kind,

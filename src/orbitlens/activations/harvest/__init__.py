@@ -13,6 +13,7 @@ check_called_once  refuse a layer that a forward pass does not call exactly once
 only_tensor        the only tensor in an output; kind_of names the type of an output
 with_tensor        an output with this tensor replaced
 check_inputs       refuse inputs that the group cannot move
+layer_dependence   which layers of a network feed which others
 find_axes          the layouts of the outputs of layers, from a few_moved inputs
 moved_batches      whole orbits of inputs, in batches
 telling_inputs     a few inputs that show whether a network mixes inputs, made ready
@@ -22,6 +23,7 @@ check_function     refuse a network that is no function of its input
 rounding           how far batches of other sizes may differ
 """
 
+from orbitlens.activations.harvest._dependence import layer_dependence
 from orbitlens.activations.harvest._find_layers import few_moved, find_axes
 from orbitlens.activations.harvest._function import check_function, dtype_of, rounding
 from orbitlens.activations.harvest._hooks import (
@@ -57,6 +59,7 @@ __all__ = [
     "harvest",
     "harvest_layers",
     "kind_of",
+    "layer_dependence",
     "layer_outputs",
     "make_ready",
     "moved_batches",

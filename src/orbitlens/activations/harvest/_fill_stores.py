@@ -24,6 +24,7 @@ from orbitlens.activations.harvest._reduction import find_bases, restore_bases, 
 from orbitlens.activations.harvest._workers import fill_in_workers
 from orbitlens.activations.store._address import address_errors, exists, inside, read_at
 from orbitlens.activations.store._claim import Claim, claim_place
+from orbitlens.activations.store._files import as_files
 from orbitlens.activations.store._open_store import open_root, open_store
 from orbitlens.activations.store._resume_settings import check_same
 from orbitlens.activations.store._write_store import (
@@ -58,7 +59,11 @@ def fill_stores(
     """
     job = Job(settings=settings, max_dim=max_dim, **given)
     job.check()
-    job = replace(job, class_names=as_texts("class_names", job.class_names))
+    job = replace(
+        job,
+        class_names=as_texts("class_names", job.class_names),
+        files=as_files(job.files, len(job.inputs)),
+    )
     if job.labels is not None:
         labels = as_labels(job.labels, len(job.inputs), job.class_names)
         job = replace(job, labels=labels)
@@ -70,7 +75,7 @@ def fill_stores(
 def _fill_stores(
     job: Job, check_unchanged: Callable[[], None]
 ) -> tuple[Stores, Mapping[str, Layout]]:
-    target, attributes = job.target, job.attributes()
+    target, attributes, labels = job.target, job.attributes(), job.kept_labels()
     warn_of_copies(job.inputs)
     if job.resume and target is not None and _is_complete(target):
         job = _named_as(job, target)
@@ -78,6 +83,7 @@ def _fill_stores(
         stores = {layer: open_store(inside(target, name)) for layer, name in job.names.items()}
         for layer, store in stores.items():
             store.require(layer=layer)
+            _check_same_labels(job, store)
         job = restore_bases(job, target)
         roots = {layer: open_root(inside(target, name)) for layer, name in job.names.items()}
         _check_same_numbers(
@@ -105,7 +111,8 @@ def _fill_stores(
                 {layer: (job.order, *layout.shape) for layer, layout in job.layouts.items()},
                 n=len(job.inputs),
                 together=max(1, job.batch_size // job.order),
-                labels=None if job.labels is None else job.labels.astype(np.int64),
+                labels=None if labels is None else labels.astype(np.int64),
+                files=job.files,
             )
             with address_errors(claim.target):
                 for layer in job.bases:
@@ -143,6 +150,19 @@ def _check_same_numbers(job: Job, stored: Mapping[str, Tensor]) -> None:
                 f"{difference:.2g} of their size",
                 remedy="give the same ones, or another `out`",
             )
+
+
+def _check_same_labels(job: Job, store: ActivationStore) -> None:
+    """Check the labels of (input, label) pairs, which the digest does not cover."""
+    labels = job.kept_labels()
+    if labels is None or store.labels is None or np.array_equal(labels, store.labels):
+        return
+    raise OrbitLensError(
+        "`resume`",
+        expected="the labels of the harvest that is there",
+        received=f"others for {int((labels != store.labels).sum())} inputs",
+        remedy="give the same ones, or another `out`",
+    )
 
 
 def _named_as(job: Job, address: Path | str | None) -> Job:

@@ -1,15 +1,18 @@
 """Inputs of a network: checked at the door, made ready for it, moved by the group in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action, check_action, check_is_action
 from orbitlens.activations.store.activation_store import split_samples
 from orbitlens.checks import as_count
-from orbitlens.data import Rows, copies_among
+from orbitlens.data import Indexed, Inputs, Rows, as_rows, copies_among
 from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.models import Prepare
 
@@ -44,6 +47,21 @@ def check_inputs(inputs: Rows, action: Action, batch_size: int) -> None:
         action.check(few)
     with torch.no_grad():
         check_is_action(action, few)
+
+
+def given_inputs(
+    inputs: Shaped[Tensor, "n *axes"] | Indexed | Inputs,
+    labels: Int[np.ndarray, " labels"] | None,
+    class_names: tuple[str, ...],
+    files: Sequence[str | Path],
+) -> dict[str, Any]:
+    """Return inputs as a user gave them, with what they bring along unless it was given, too."""
+    rows: object = inputs
+    if isinstance(inputs, Inputs):
+        if labels is None:
+            labels, class_names = inputs.labels, class_names or inputs.class_names
+        rows, files = inputs.values, files or inputs.files
+    return {"inputs": as_rows(rows), "labels": labels, "class_names": class_names, "files": files}
 
 
 def make_ready(

@@ -32,15 +32,15 @@ from orbitlens.activations.store._claim import check_free
 from orbitlens.activations.store._on_disk import check_dtype, check_finite
 from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._resume_settings import name_of, weights_digest
-from orbitlens.checks import as_count
-from orbitlens.data import Inputs, Rows
+from orbitlens.checks import as_count, as_labels
+from orbitlens.data import Inputs, LazyInputs, Rows
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.models import Prepare, as_they_are, check_network, get_layer
 from orbitlens.typing import Progress
 
 Blocks = Iterator[dict[str, Float32[np.ndarray, "_ group *rest"]]]
 # A worker process gets no inputs, and no functions of the user, which may be closures.
-_STAY_WITH_PARENT = ("inputs", "action", "labels", "prepare", "progress", "settings")
+_STAY_WITH_PARENT = ("inputs", "action", "labels", "files", "prepare", "progress", "settings")
 
 
 @final
@@ -79,6 +79,7 @@ class Job:
     settings: Mapping[str, Any]
     max_dim: int | None = None
     seed_forward: int | None = None
+    files: tuple[str, ...] = ()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     numbered: bool = True
 
@@ -174,9 +175,20 @@ class Job:
         for batches in moved_batches(self.inputs, self.action, self.batch_size, start, stop):
             yield tuple(map(self.ready, batches))
 
+    def kept_labels(self) -> Int[np.ndarray, " labels"] | None:
+        """Return the labels given, or those of (input, label) pairs, which the digest reads.
+
+        The second are no part of the digest, because the activations are the same without them.
+        """
+        if self.labels is not None or not isinstance(self.inputs, LazyInputs):
+            return self.labels
+        labels = self.inputs.labels()
+        return None if labels is None else as_labels(labels, len(labels), self.class_names)
+
     def attributes(self) -> dict[str, dict[str, Any]]:
         """Return the attributes of the store of each layer."""
         digest = _digest(self.inputs, self.labels, self.class_names)
+        labels = self.kept_labels()
         return {
             layer: {
                 **describe(
@@ -191,7 +203,7 @@ class Job:
                     dtype=self.dtype,
                     layout=layout.record,
                 ),
-                "labelled": self.labels is not None,
+                "labelled": labels is not None,
             }
             for layer, layout in self.layouts.items()
         }

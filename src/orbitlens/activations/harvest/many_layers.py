@@ -4,7 +4,7 @@ Of each layer only a part is stored: some places of a map, and the directions in
 vary most.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
 from orbitlens.activations.harvest._find_layers import few_moved, find_axes, find_layers
+from orbitlens.activations.harvest._inputs import given_inputs
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import Layout, limited_layout
 from orbitlens.activations.layout import Layouts, Unclear
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.data import Indexed, as_rows
+from orbitlens.data import Indexed, Inputs
 from orbitlens.errors import out_of_range
 from orbitlens.models import Prepare, name_of_layer
 from orbitlens.typing import Progress
@@ -76,11 +77,12 @@ def harvest_layers(
     model: nn.Module,
     *,
     layers: Iterable[str | nn.Module] | None = None,
-    inputs: Shaped[Tensor, "n *axes"] | Indexed,
+    inputs: Shaped[Tensor, "n *axes"] | Indexed | Inputs,
     action: Action,
     out: Path | str | None = None,
     labels: Int[np.ndarray, " labels"] | None = None,
     class_names: tuple[str, ...] = (),
+    files: Sequence[str | Path] = (),
     max_positions: int = 16,
     max_dim: int = 256,
     layout: str | Mapping[str, str] | None = None,
@@ -111,8 +113,9 @@ def harvest_layers(
         action: How the group moves the inputs.
         out: Folder or URL to write, which must not exist, with a store for each layer: 000.zarr,
             001.zarr, in the order of the result; None (the default) keeps the stores in memory.
-        labels: One class index per input.
+        labels: One class index per input, or those of (input, label) pairs, as in `harvest`.
         class_names: The names of the classes.
+        files: The file, or another name, of each input; default none.
         max_positions: Places kept of each input, at most; default 16.
         max_dim: Width of the activations stored, at most; default 256.
         layout: The axes of the outputs in letters, as in `harvest`: one layout for all outputs with
@@ -135,10 +138,10 @@ def harvest_layers(
 
     Raises:
         OrbitLensError: If `out` exists, is being written by another process or cannot be written;
-            if a harvest there has other settings (says which); if inputs, labels or limits do not
-            fit; if a layer that is named does not exist, is named twice or cannot be used, or if
-            no layer can; or if an activation is NaN, infinite or too large for `dtype`. Without
-            `resume` nothing is left on disk then.
+            if a harvest there has other settings (says which); if inputs, labels, files or limits
+            do not fit; if a layer that is named does not exist, is named twice or cannot be used,
+            or if no layer can; or if an activation is NaN, infinite or too large for `dtype`.
+            Without `resume` nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -171,11 +174,9 @@ def harvest_layers(
         settings,
         max_dim=max_dim,
         model=model,
-        inputs=as_rows(inputs),
+        **given_inputs(inputs, labels, class_names, files),
         action=action,
         target=address_of(out),
-        labels=labels,
-        class_names=class_names,
         batch_size=batch_size,
         dtype=dtype,
         workers=workers,

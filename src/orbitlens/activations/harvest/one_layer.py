@@ -4,6 +4,7 @@ Every input is moved by every element of the group. The network runs up to the l
 layer's output is written shard by shard; memory does not grow with the number of inputs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from orbitlens.actions import Action
 from orbitlens.activations.harvest._fill_stores import fill_stores
 from orbitlens.activations.harvest._find_layers import few_moved, find_axes
 from orbitlens.activations.harvest._hooks import check_called_once, take_outputs
+from orbitlens.activations.harvest._inputs import given_inputs
 from orbitlens.activations.harvest._job import Job
 from orbitlens.activations.harvest._positions import POSITIONS, Layout, chosen_layout
 from orbitlens.activations.layout import Unclear, layouts_of
 from orbitlens.activations.store._address import address_of
 from orbitlens.activations.store.activation_store import ActivationStore
-from orbitlens.data import Indexed, as_rows
+from orbitlens.data import Indexed, Inputs
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.models import Prepare, get_layer, name_of_layer
 from orbitlens.typing import Progress
@@ -29,11 +31,12 @@ def harvest(
     model: nn.Module,
     *,
     layer: str | nn.Module,
-    inputs: Shaped[Tensor, "n *axes"] | Indexed,
+    inputs: Shaped[Tensor, "n *axes"] | Indexed | Inputs,
     action: Action,
     out: Path | str | None = None,
     labels: Int[np.ndarray, " labels"] | None = None,
     class_names: tuple[str, ...] = (),
+    files: Sequence[str | Path] = (),
     positions: str = "auto",
     layout: str | None = None,
     batch_size: int = 256,
@@ -57,11 +60,14 @@ def harvest(
             or first in a tuple: a vector for each input, tokens, or a map of one to three axes.
         inputs: The inputs x, [n, ...]; or anything with a length and such items, such as a list, a
             numpy.memmap, a data set of torch or `LazyInputs`. Memory holds one batch of these.
+            `Inputs`, such as those of `image_folder`, bring labels, class names and files along.
         action: How the group moves the inputs.
         out: Folder to write, or URL that fsspec can reach, such as "s3://bucket/acts.zarr"; it must
             not exist. None (the default) keeps the store in memory.
-        labels: One class index per input.
+        labels: One class index per input. None (the default) takes those of (input, label) pairs,
+            if all are whole numbers from 0.
         class_names: The names of the classes.
+        files: The file, or another name, of each input; default none. It is shown beside the input.
         positions: "cls", the first token; "mean", pooled over tokens or places; "all", one row per
             token or place, aligned over the group; "auto" (the default), cls if there is a class
             token and mean for other tokens and maps.
@@ -87,11 +93,11 @@ def harvest(
 
     Raises:
         OrbitLensError: If `out` exists, is being written by another process or cannot be written;
-            if a harvest there has other settings (says which); if inputs or labels do not fit; if
-            the layer does not exist, is not called exactly once or has another kind of output; if
-            its layout is not clear (lists the choices) or not the one given; if the positions do
-            not exist or move in an unknown way; or if an activation is NaN, infinite or too large
-            for `dtype`. Without `resume` nothing is left on disk then.
+            if a harvest there has other settings (says which); if inputs, labels or files do not
+            fit; if the layer does not exist, is not called exactly once or has another kind of
+            output; if its layout is not clear (lists the choices) or not the one given; if the
+            positions do not exist or move in an unknown way; or if an activation is NaN, infinite
+            or too large for `dtype`. Without `resume` nothing is left on disk then.
 
     Example:
         >>> import torch
@@ -110,11 +116,9 @@ def harvest(
         lambda job: {layer: _look(job, layer, positions, layout)},
         settings,
         model=model,
-        inputs=as_rows(inputs),
+        **given_inputs(inputs, labels, class_names, files),
         action=action,
         target=address_of(out),
-        labels=labels,
-        class_names=class_names,
         batch_size=batch_size,
         dtype=dtype,
         workers=workers,

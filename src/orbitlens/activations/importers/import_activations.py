@@ -1,5 +1,6 @@
 """Build a store from activations that another library cached; nothing is unpickled."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from orbitlens.activations.importers._cache import Cache
@@ -7,6 +8,7 @@ from orbitlens.activations.importers._from_files import read_npy, read_safetenso
 from orbitlens.activations.importers._from_saelens import read_saelens
 from orbitlens.activations.importers._from_saev import read_saev
 from orbitlens.activations.store._claim import check_free
+from orbitlens.activations.store._files import as_files
 from orbitlens.activations.store._on_disk import Labels, check_dtype
 from orbitlens.activations.store._open_store import describe
 from orbitlens.activations.store._write_store import write_store
@@ -30,6 +32,7 @@ def import_activations(
     layer: str | int | None = None,
     labels: Labels | None = None,
     class_names: tuple[str, ...] = (),
+    files: Sequence[str | Path] = (),
     model: str | None = None,
     digest: str | None = None,
     dtype: str = "float32",
@@ -53,6 +56,7 @@ def import_activations(
         layer: The layer, if there are several: hook (SAELens), block (saev), tensor (safetensors).
         labels: One class index per sample.
         class_names: The names of the classes.
+        files: The file, or another name, of each sample; default none.
         model: Recorded name of the network; by default its name in the cache.
         digest: Fingerprint of the inputs; by default one of the cache.
         dtype: The type on disk: "float32" (the default), "float16" or "bfloat16".
@@ -65,8 +69,8 @@ def import_activations(
         OrbitLensError: If `out` exists; if the path is no cache, needs unpickling, lacks files or
             holds damaged ones; if files differ in type or shape; if the layer does not exist, is
             not named, or is named for a .npy file; if the rows are not a multiple of |G|; if labels
-            do not fit; or if activations are NaN, infinite, or too large or small for `dtype`.
-            Nothing is left on disk then.
+            or files do not fit; or if activations are NaN, infinite, or too large or small for
+            `dtype`. Nothing is left on disk then.
 
     Example:
         >>> import tempfile
@@ -88,6 +92,7 @@ def import_activations(
         n=n,
         out=out,
         labels=None if labels is None else as_labels(labels, n, class_names),
+        files=as_files(files, n),
         attributes=describe(
             group=group,
             action="given",

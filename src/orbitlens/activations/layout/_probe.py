@@ -89,7 +89,7 @@ class Probe:
             )
             if all(part == slice(None) for part in where):
                 return False
-            changed[where] = changed[where].flip(1) + 1 if changed.is_floating_point() else 0
+            changed[where] = _other(changed[where].flip(1), changed)
             self._changed = self._run(torch.cat([self._inputs, changed]))
         output = self._changed[layer]
         if len(output) != 2:
@@ -97,6 +97,14 @@ class Probe:
         energy = axes.rows((output[1] - output[0])[None])[0].square().double()
         shares = [_share(energy.sum(1 - axis)) for axis in (0, 1)]
         return 0 < shares[0] < _LOCAL and shares[1] > _SPREAD * shares[0]
+
+
+def _other(part: Tensor, inputs: Tensor) -> Tensor:
+    """Return other numbers in the range of the inputs, which a network may be particular about."""
+    if not inputs.is_floating_point():
+        return torch.zeros_like(part)
+    low, high = inputs.aminmax()
+    return low + high - part if low < high else part + 1
 
 
 def _share(values: Float[Tensor, " k"]) -> float:
@@ -117,13 +125,20 @@ def grid_of(action: Action, places: tuple[int, ...]) -> Any:
             received="one that does not",
             remedy="pool the places",
         )
-    spatial = 3 if action.name == "volumes" else 2
-    sizes = (1, *places) if len(places) == 1 and spatial == 2 else places
-    if len(sizes) != spatial or (action.name == "images" and len(places) == 1):
-        raise OrbitLensError(
-            f"places under {action.name}",
-            expected=f"{spatial} axes of places",
-            received=f"{' x '.join(map(str, places))} places",
-            remedy="pool the places, or choose another layer",
-        )
-    return action.grid(*sizes)
+    known: dict[str, tuple[int, ...]] = {"images": (2,), "volumes": (3,)}
+    axes = known.get(action.name, (1, 2, 3) if action.name.startswith("own:") else (1, 2))
+    if len(places) not in axes:
+        raise _no_grid(action, places, " or ".join(map(str, axes)))
+    try:
+        return action.grid(*([1] if len(places) == 1 else []), *places)
+    except TypeError as error:  # a function of fewer sizes or more
+        raise _no_grid(action, places, "other") from error
+
+
+def _no_grid(action: Action, places: tuple[int, ...], axes: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"places under {action.name}",
+        expected=f"{axes} axes of places",
+        received=f"{' x '.join(map(str, places))} places",
+        remedy="pool the places, or choose another layer",
+    )

@@ -100,18 +100,20 @@ def axes_of_inputs(action: Action | None, shape: tuple[int, ...]) -> list[Axis]:
         "reverse_complement": range(2, 3),
         "cyclic_shift": range(count, count + 1),
         "set_permutation": range(1, 2),
+        "points": range(1, 2),
+        "graphs": range(1, 2),
     }.get(name)
     if places is None or places.stop > count + 1:
         return [batch, *[None] * count]
-    return [
-        batch,
-        *(
-            of_kind(PLACE, shape[axis], axis - places.start)
-            if axis in places
-            else of_kind(CHANNEL, shape[axis])
-            for axis in range(1, count + 1)
-        ),
+    axes = [
+        of_kind(PLACE, shape[axis], axis - places.start)
+        if axis in places
+        else of_kind(CHANNEL, shape[axis])
+        for axis in range(1, count + 1)
     ]
+    if name == "graphs":
+        axes[1] = None  # a row of the adjacency matrix, and then features
+    return [batch, *axes]
 
 
 def read_axes(traced: Axes | None, shape: tuple[int, ...]) -> OutputAxes | str | None:

@@ -10,6 +10,8 @@ from jaxtyping import Int
 from orbitlens.activations.layout import layout_sentence
 from orbitlens.activations.store._address import address_errors, address_of, zarr_store
 from orbitlens.activations.store._checksums import checksums_in
+from orbitlens.activations.store._files import NAME as FILES
+from orbitlens.activations.store._files import read_files
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
     REMAKE,
@@ -129,6 +131,9 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
         if record["labelled"]:
             labels = np.asarray(_whole_array(root, "labels")[:], dtype=np.int64)
             labels = as_labels(labels, int(array.shape[0]), names)
+        files: tuple[str, ...] = ()
+        if FILES in root:
+            files = read_files(_whole_array(root, FILES), int(array.shape[0]))
         fingerprint = record.get(FINGERPRINT, "")
         store = ActivationStore(
             path=path,
@@ -146,6 +151,7 @@ def read_store(root: zarr.Group, path: Path | str | None) -> ActivationStore:
             checksums=checksums_in(root, fingerprint),
             fingerprint=fingerprint,
             layout=record.get("layout"),
+            files=files,
         )
         _check_types(record)
         _check_shapes(store)

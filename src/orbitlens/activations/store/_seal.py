@@ -14,7 +14,7 @@ from orbitlens.activations.store._checksums import NAME, checksums_in, fingerpri
 from orbitlens.files import digest_of
 
 SEAL, FINGERPRINT = "seal", "fingerprint"
-_SMALL = ("labels", "basis")
+_SMALL = ("labels", "files", "basis")
 _ARRAYS = ("activations", NAME, *_SMALL)
 
 
@@ -35,7 +35,7 @@ def check_seal(root: zarr.Group, record: dict[str, Any]) -> None:
         ValueError: If something was changed since.
     """
     if SEAL in record and record[SEAL] != _seal(record, root):
-        raise ValueError("attributes, labels or shapes that are not those that were written")
+        raise ValueError("attributes, labels, files or shapes that are not those that were written")
 
 
 def _seal(record: dict[str, Any], root: zarr.Group) -> str:

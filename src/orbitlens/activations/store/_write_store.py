@@ -19,6 +19,7 @@ from zarr.codecs import Crc32cCodec
 from orbitlens.activations.store._address import address_errors, address_of, inside, zarr_store
 from orbitlens.activations.store._checksums import Checksums, checksums_in, create_checksums
 from orbitlens.activations.store._claim import Claim, claim_place
+from orbitlens.activations.store._files import write_files
 from orbitlens.activations.store._on_disk import (
     ON_DISK,
     Shards,
@@ -48,6 +49,7 @@ def write_store(
     n: int,
     out: Path | str | None,
     labels: Int[np.ndarray, " n"] | None,
+    files: Sequence[str] = (),
     attributes: dict[str, Any],
 ) -> ActivationStore:
     """Write blocks of orbits [batch, |G|, (positions,) dim], n samples in all, to a store."""
@@ -57,7 +59,8 @@ def write_store(
     with memory if target is None else claim_place(target, resume=False) as claim:
         begin(claim, record)
         shapes = {"": first[""].shape[1:]}
-        writer = ShardWriter(claim, {"": ""}, {"": record}, shapes, n=n, together=1, labels=labels)
+        beside: dict[str, Any] = {"labels": labels, "files": files}
+        writer = ShardWriter(claim, {"": ""}, {"": record}, shapes, n=n, together=1, **beside)
         for shard, block in in_shards(chain([first], named), writer.shards, writer.missing()):
             writer.write(shard, block)
         roots = writer.finish()
@@ -117,6 +120,7 @@ class ShardWriter:
         n: int,
         together: int,
         labels: Int[np.ndarray, " n"] | None,
+        files: Sequence[str] = (),
     ) -> None:
         self.claim, self.roots, self.arrays = claim, {}, {}
         self._dtypes = {layer: attributes[layer]["dtype"] for layer in names}
@@ -127,6 +131,8 @@ class ShardWriter:
                 root = self.roots[layer] = _root(inside(claim.address, name), attributes[layer])
                 if labels is not None:
                     _write_labels(root, labels)
+                if files:
+                    write_files(root, files)
                 if "activations" not in root:
                     in_memory = claim.address is None
                     _create(root, (n, *shapes[layer]), self._dtypes[layer], plan, in_memory)

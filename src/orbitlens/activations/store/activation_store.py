@@ -2,8 +2,9 @@
 
 A store is a Zarr 3 group. It holds the array `activations`, [n, |G|, dim] or
 [n, |G|, positions, dim], in shards of whole orbits; every chunk of a shard has a checksum. It also
-holds the array `labels`, if there are labels, and attributes that describe where the activations
-come from. The array is float32, float16, or the bits of bfloat16; readers get float32.
+holds the arrays `labels` and `files`, if there are labels and names of files, and attributes that
+describe where the activations come from. The array is float32, float16, or the bits of bfloat16;
+readers get float32.
 """
 
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ class ActivationStore:
         layout: The axes of the layer's output: "axes" in letters such as "n 1+l c", "channels",
             "places", and how many of these come "first" and are none. None for given arrays and
             stores of earlier versions.
+        files: The file, or another name, of each sample; empty (the default) where there are none.
 
     Example:
         >>> from orbitlens.activations import store_from_array
@@ -92,6 +94,7 @@ class ActivationStore:
     checksums: Checksums | None = None
     fingerprint: str = ""
     layout: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -243,6 +246,7 @@ class ActivationStore:
             "layout": self.layout,
             "labelled": self.labels is not None,
             "class_names": list(self.class_names),
+            "with_files": bool(self.files),
         }
 
     def __repr__(self) -> str:

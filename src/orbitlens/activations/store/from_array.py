@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from orbitlens.activations.store._claim import check_free
+from orbitlens.activations.store._files import as_files
 from orbitlens.activations.store._on_disk import (
     Labels,
     check_dtype,
@@ -32,6 +33,7 @@ def store_from_array(
     out: Path | str | None = None,
     labels: Labels | None = None,
     class_names: tuple[str, ...] = (),
+    files: Sequence[str | Path] = (),
     model: str = "array",
     layer: str = "array",
     action: str = "given",
@@ -47,6 +49,7 @@ def store_from_array(
         out: Folder or URL to write; None (the default) keeps the store in memory.
         labels: One class index per sample.
         class_names: The names of the classes.
+        files: The file, or another name, of each sample; default none.
         model: Recorded name of the network.
         layer: Recorded name of the layer.
         action: Recorded name of the action.
@@ -59,7 +62,7 @@ def store_from_array(
     Raises:
         OrbitLensError: If the array has another shape, is empty or not of numbers; if it holds
             masked entries, NaN, infinity or a number too large for `dtype` (says where); if its
-            numbers are too small for `dtype`; if labels do not fit; if `out` exists.
+            numbers are too small for `dtype`; if labels or files do not fit; if `out` exists.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -71,6 +74,7 @@ def store_from_array(
     _check_shape(held.shape, group)
     check_dtype(dtype)
     class_names = as_texts("class_names", class_names)
+    files = as_files(files, len(held))
     check_free(out)
     if labels is not None:
         labels = as_labels(labels, len(held), class_names)
@@ -81,6 +85,7 @@ def store_from_array(
         n=len(values),
         out=out,
         labels=labels,
+        files=files,
         attributes=describe(
             group=group,
             action=action,

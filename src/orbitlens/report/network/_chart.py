@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orbitlens.report._notation import IrrepStyle, figure, finite, percent, score, short_name
 from orbitlens.report._table import Record
+from orbitlens.report.network._branches import feeding, layer_name
 from orbitlens.report.network._parts import (
     Axis,
     Bar,
@@ -21,7 +22,7 @@ from orbitlens.report.network._parts import (
     r2_axis,
     unit_axis,
 )
-from orbitlens.report.network._readings import layer_name
+from orbitlens.report.network._words import legend_of, verdict_mark
 
 _NAMES_WIDTH = 190.0
 _PANELS_WIDTH = 1026.0
@@ -46,14 +47,6 @@ class _Kind:
     axis: Callable[[Sequence[float]], Axis]
     write: Callable[[object], str]
 
-
-_VERDICTS = {
-    "equivariant": Mark("equivariant", "dot", "--accent"),
-    "partly equivariant": Mark("partly equivariant", "ring", "--accent"),
-    "invariant": Mark("invariant", "square", "--series-0"),
-    "partly invariant": Mark("partly invariant", "square", "--rule"),
-    "none": Mark("none", "cross", "--muted"),
-}
 
 _KINDS = (
     _Kind(
@@ -125,13 +118,13 @@ def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Net
         # Beside R², if there is one: how much is predicted, and which irreps carry it.
         place = 1 if _KINDS[0] in shown else 0
         panels.insert(place, _spectrum_panel(_SPECTRUM_WEIGHT * scale, layers, irreps, rows))
-    verdicts = [_VERDICTS.get(str(layer.get("verdict"))) for layer in layers]
+    verdicts = [verdict_mark(layer) for layer in layers]
     return NetworkChart(
         names_width=_NAMES_WIDTH,
         height=2 * _AXIS + row * len(layers),
         axis=_AXIS,
         row=row,
-        legend=tuple(mark for mark in _VERDICTS.values() if mark in verdicts),
+        legend=legend_of(verdicts),
         names=tuple(
             RowName(short_name(layer_name(layer), _LONGEST_NAME), layer_name(layer), y, verdict)
             for layer, y, verdict in zip(layers, rows, verdicts, strict=True)
@@ -145,6 +138,7 @@ def _mark_panel(
 ) -> Panel:
     columns = {key: [finite(layer.get(key)) for layer in layers] for key in kind.marks}
     axis = kind.axis([v for column in columns.values() for v in column if v is not None])
+    before = feeding(layers)
 
     def place(value: float) -> float:
         return round(_PADDING + axis.share(value) * (width - 2 * _PADDING), 1)
@@ -160,7 +154,7 @@ def _mark_panel(
                 Series(
                     mark=mark,
                     points=tuple(point for point in points if point is not None),
-                    trend=_trend(points),
+                    trend=_trend(points, before),
                     intervals=_intervals(layers, rows, place) if key == "r2" else (),
                 )
             )
@@ -187,12 +181,21 @@ def _intervals(
     )
 
 
-def _trend(points: Sequence[tuple[float, float] | None]) -> str:
-    steps, drawing = [], False
-    for point in points:
-        if point is not None:
-            steps.append(f"{'L' if drawing else 'M'}{point[0]} {point[1]}")
-        drawing = point is not None
+def _trend(points: Sequence[tuple[float, float] | None], before: Sequence[Sequence[int]]) -> str:
+    """Draw lines to each point from those of the layers that feed its layer."""
+    steps: list[str] = []
+    pen: tuple[float, float] | None = None
+    for point, places in zip(points, before, strict=True):
+        if point is None:
+            continue
+        starts = [start for place in places if (start := points[place]) is not None]
+        for start in starts:
+            steps += [] if start == pen else [f"M{start[0]} {start[1]}"]
+            steps.append(f"L{point[0]} {point[1]}")
+            pen = point
+        if not starts:
+            steps.append(f"M{point[0]} {point[1]}")
+            pen = point
     return "".join(steps)
 
 

@@ -26,9 +26,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of every layer: points, an SVG path through them, and (left, right, y) intervals.
+    """One figure of every layer: points, an SVG path, and (left, right, y) intervals.
 
-    Layers without the figure have no point and leave a gap in the path.
+    The path joins each layer to those that feed it. Layers without the figure have no point and
+    leave a gap in the path.
     """
 
     mark: Mark

@@ -1,26 +1,22 @@
 """The figures of a network in plain words: title, lead, headlines, notices."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, short_name
 from orbitlens.report._readings import Headline, action_notices, part, passed_over
 from orbitlens.report._table import Record
+from orbitlens.report.network._branches import ends, is_unknown, known_before, layer_name
+from orbitlens.report.network._words import EQUIVARIANT, INVARIANT, KINDS, NONE, count_verdicts
 
 _COST = 0.02
 _SMALL_SHARE = 0.01
 _MOST_OF_VARIANCE = 0.99
 _LISTED = 5
 _IN_A_SENTENCE, _IN_A_BOX = 40, 26
-_OTHERS = {
-    "partly equivariant": "in part",
-    "invariant": "invariant",
-    "partly invariant": "invariant in part",
-    "none": "neither",
-}
+_FEW_ENDS = 3
+_HIGH = ("exactly", "nearly")
 
 _Point = tuple[str, float]
 
@@ -28,11 +24,6 @@ _Point = tuple[str, float]
 def layers_of(record: Record) -> list[Record]:
     """Return the records of the layers, in the order in which the network calls them."""
     return [layer for layer in record.get("layers") or () if layer]
-
-
-def layer_name(layer: Record) -> str:
-    """Return the full name of a layer."""
-    return str(layer.get("layer") or "the network")
 
 
 def title(record: Record) -> str:
@@ -43,21 +34,20 @@ def title(record: Record) -> str:
 
 def lead(record: Record) -> str:
     """Describe the known findings in a few sentences."""
-    sentences = (_verdicts(record), _growth(record), _fall_sentence(record), _inputs(record))
+    sentences = (
+        _verdicts(record),
+        branch_sentence(layers_of(record)),
+        _growth(record),
+        _fall_sentence(record),
+        _inputs(record),
+    )
     return " ".join(filter(None, sentences))
 
 
 def headlines(record: Record) -> list[Headline]:
     """Return the headlines: verdicts, median R^2, share of invariance, largest fall of R^2."""
-    layers, counts = layers_of(record), _counts(record)
-    skipped = len(part(record, "skipped"))
-    lines = []
-    if counts:
-        others = [f"{counts[v]} {words}" for v, words in _OTHERS.items() if counts[v]]
-        others += [f"{skipped} skipped"] if skipped else []
-        context = ", ".join(others) or "all measured layers"
-        equivariant = f"{counts['equivariant']} of {len(layers)}"
-        lines.append(Headline("Equivariant layers", equivariant, context))
+    layers = layers_of(record)
+    lines = _verdict_headline(record)
     if (r2 := _median(layers, "r2")) is not None:
         without = (
             (_median(layers, "identity_r2"), "without a transport"),
@@ -67,11 +57,13 @@ def headlines(record: Record) -> list[Headline]:
         median_layer = "median layer" if r2 >= 0 else "median layer, explains nothing"
         context = "; ".join((median_layer, *known))
         lines.append(Headline("R² of the exact transport", score(r2), context))
-    shares = _invariant_shares(record)
-    if len(shares) > 1:
-        (first, low), (last, high) = shares[0], shares[-1]
-        context = f"from {short_name(first, _IN_A_BOX)} to {short_name(last, _IN_A_BOX)}"
-        lines.append(Headline("Energy that does not move", f"{low:.0%} → {high:.0%}", context))
+    if (growth := _invariant_growth(record)) is not None:
+        (first, low), lasts = growth
+        lowest, highest = min(high for _, high in lasts), max(high for _, high in lasts)
+        high = f"{lowest:.0%}" + (f" to {highest:.0%}" if len(lasts) > 1 else "")
+        end = short_name(lasts[0][0], _IN_A_BOX) if len(lasts) == 1 else f"the {len(lasts)} ends"
+        context = f"from {short_name(first, _IN_A_BOX)} to {end}"
+        lines.append(Headline("Energy that does not move", f"{low:.0%} → {high}", context))
     if (fall := _largest_fall(layers)) is not None:
         (_, before), (name, after) = fall
         context = f"at {short_name(name, _IN_A_BOX)}: from {score(before)} to {score(after)}"
@@ -89,6 +81,7 @@ def notices(record: Record) -> list[str]:
     return [
         *action_notices(part(record, "action")),
         *passed_over(part(record, "inputs")),
+        *order_notices(layers),
         *_notice(
             "the exact transport loses more than 0.02 of R² to the unconstrained one",
             [f"{name} ({score(cost)})" for name, cost in costs],
@@ -144,32 +137,83 @@ def _group(record: Record) -> str:
     return str(part(record, "group").get("name") or "the group")
 
 
-def _counts(record: Record) -> Counter[str]:
-    return Counter(str(x["verdict"]) for x in layers_of(record) if x.get("verdict"))
+def order_notices(layers: Sequence[Record]) -> list[str]:
+    """Say so where it is not known which layers feed which."""
+    if not is_unknown(layers):
+        return []
+    return [
+        "It could not be found which layers feed which, so each layer is taken to follow the one "
+        "before it, in the order of the calls"
+    ]
+
+
+def branch_sentence(layers: Sequence[Record]) -> str:
+    """Name the ends of parallel branches; empty where the layers are successive."""
+    names = [_brief(layers[place]) for place in ends(layers)]
+    if len(names) < 2:
+        return ""
+    listed = (
+        f"{', '.join(names[:_LISTED])}, …"
+        if len(names) > _LISTED
+        else f"{', '.join(names[:-1])} and {names[-1]}"
+    )
+    return f"The network ends in {len(names)} parallel branches: {listed}."
 
 
 def _verdicts(record: Record) -> str:
-    count, counts = len(layers_of(record)), _counts(record)
-    if not count:
+    layers = layers_of(record)
+    counts = count_verdicts(layers)
+    one = len(layers) == 1
+    if not layers:
         return "No layer was measured."
     if not counts:
-        return f"{count} {'layer was' if count == 1 else 'layers were'} measured."
-    moving, partly, invariant = (
-        counts[verdict] for verdict in ("equivariant", "partly equivariant", "invariant")
-    )
-    layers = "layer" if count == 1 else "layers"
-    moves = "moves" if moving == 1 else "move"
-    others = f", {partly} in part" if partly else ""
-    others += f"; {invariant} {'is' if invariant == 1 else 'are'} invariant" if invariant else ""
-    return f"{moving} of {count} {layers} {moves} as a representation of {_group(record)}{others}."
+        return f"{len(layers)} {'layer was' if one else 'layers were'} measured."
+    parts: list[str] = []
+    for kind in (EQUIVARIANT, INVARIANT):
+        bands = [(band, count) for (found, band), count in counts.items() if found == kind]
+        words = [f"{count} {band}".strip() for band, count in bands]
+        if words:
+            words[0] = f"{words[0]} {kind}"
+            parts.append(", ".join(words))
+    still = counts[NONE, ""]
+    parts += [f"{still} neither"] if still else []
+    count, rest = parts[0].split(" ", 1)
+    verb = "is" if count == "1" else "are"
+    told = "; ".join([f"{count} {verb} {rest}", *parts[1:]])
+    return f"Of {len(layers)} {'layer' if one else 'layers'} under {_group(record)}, {told}."
+
+
+def _verdict_headline(record: Record) -> list[Headline]:
+    layers = layers_of(record)
+    counts = count_verdicts(layers)
+    if not counts:
+        return []
+    high = sum(counts[EQUIVARIANT, band] for band in ("", *_HIGH))
+    others = [
+        f"{count} {band}"
+        for (kind, band), count in counts.items()
+        if kind == EQUIVARIANT and band not in ("", *_HIGH)
+    ]
+    words = {INVARIANT: "invariant", NONE: "neither"}
+    for kind in KINDS[1:]:
+        total = sum(count for (found, _), count in counts.items() if found == kind)
+        others += [f"{total} {words[kind]}"] if total else []
+    skipped = len(part(record, "skipped"))
+    others += [f"{skipped} skipped"] if skipped else []
+    context = ", ".join(others) or "all measured layers"
+    return [Headline("Exactly or nearly equivariant", f"{high} of {len(layers)}", context)]
 
 
 def _growth(record: Record) -> str:
-    shares = _invariant_shares(record)
-    if len(shares) < 2:
+    growth = _invariant_growth(record)
+    if growth is None:
         return ""
-    (first, low), (last, high) = shares[0], shares[-1]
+    (first, low), lasts = growth
     subject = f"The share of energy that {_group(record)} leaves unchanged"
+    if len(lasts) > 1:
+        told = [f"{percent(high)} at {name}" for name, high in lasts]
+        return f"{subject} is {percent(low)} at {first}, {', '.join(told[:-1])} and {told[-1]}."
+    ((last, high),) = lasts
     if abs(high - low) < _SMALL_SHARE:
         return f"{subject} is about the same at the start and the end, {percent(high)} at {last}."
     verb = "grows" if high > low else "shrinks"
@@ -199,30 +243,49 @@ def _inputs(record: Record) -> str:
     return f"Every figure is on {_count(inputs['held_out'])} held-out{of} inputs{name}."
 
 
-def _invariant_shares(record: Record) -> list[_Point]:
-    """Return the share of energy in the trivial irrep, for layers where it is known."""
+def _invariant_growth(record: Record) -> tuple[_Point, list[_Point]] | None:
+    """Return the share of energy in the trivial irrep at the first layer and where branches end.
+
+    Of many branches only the last counts.
+    """
     irreps = part(record, "group").get("irreps") or ()
     names = [str((irrep or {}).get("name")) for irrep in irreps]
+    layers = layers_of(record)
     if TRIVIAL not in names:
-        return []
+        return None
     place = names.index(TRIVIAL)
-    spectra = ((_brief(x), x.get("spectrum") or ()) for x in layers_of(record))
-    return _known((name, spectrum[place]) for name, spectrum in spectra if place < len(spectrum))
+    spectra = [layer.get("spectrum") or () for layer in layers]
+    shares = [finite(each[place]) if place < len(each) else None for each in spectra]
+    known = [
+        (row, (_brief(layer), share))
+        for row, (layer, share) in enumerate(zip(layers, shares, strict=True))
+        if share is not None
+    ]
+    if len(known) < 2:
+        return None
+    (_, first), *rest = known
+    last = set(ends(layers))
+    found = [point for row, point in rest if row in last]
+    return first, found if 0 < len(found) <= _FEW_ENDS else [rest[-1][1]]
 
 
 def _largest_fall(layers: Sequence[Record]) -> tuple[_Point, _Point] | None:
-    """Return the two neighbouring layers between which R^2 falls most, if it ever falls.
+    """Return the two successive layers between which R^2 falls most, if it ever falls.
 
-    An R^2 below 0 is that of a transport that explains nothing, so there is no fall to it, nor from
-    it; the warnings name its layers.
+    Parallel layers are not successive. Where branches join, the lowest of them counts: what it
+    lacks was lost before. An R^2 below 0 is that of a transport that explains nothing, so there is
+    no fall to it, nor from it; the warnings name its layers.
     """
-    points = _known((_brief(layer), layer.get("r2")) for layer in layers)
-    falls = [(before, after) for before, after in pairwise(points) if before[1] > after[1] >= 0]
+    values = [finite(layer.get("r2")) for layer in layers]
+    falls: list[tuple[_Point, _Point]] = []
+    for layer, after, places in zip(layers, values, known_before(layers, values), strict=True):
+        before = [((values[each] or 0.0), each) for each in sorted(places)]
+        if after is None or not before:
+            continue
+        r2, place = min(before)
+        if r2 > after >= 0:
+            falls.append(((_brief(layers[place]), r2), (_brief(layer), after)))
     return max(falls, key=lambda step: step[0][1] - step[1][1], default=None)
-
-
-def _known(points: Iterable[tuple[str, Any]]) -> list[_Point]:
-    return [(name, number) for name, value in points if (number := finite(value)) is not None]
 
 
 def _median(layers: Sequence[Record], key: str) -> float | None:

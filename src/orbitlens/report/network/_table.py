@@ -13,7 +13,16 @@ from orbitlens.report._table import (
     make_headings,
     recorded_columns,
 )
-from orbitlens.report.network._readings import layer_name
+from orbitlens.report.network._branches import feeding, is_chain, layer_name
+from orbitlens.transport.bands import BANDS
+
+
+def band_meanings() -> str:
+    """Return the words of the bands with their bounds, for a legend."""
+    return ", ".join(
+        f"{word.capitalize() if place == 0 else word} {f'from {least:g}' if least else 'below'}"
+        for place, (word, least) in enumerate(BANDS.items())
+    )
 
 
 def _interval(bounds: tuple[Any, Any]) -> str:
@@ -33,9 +42,10 @@ _FINDING = (
         "Verdict",
         "Equivariant: the interval of R² lies above 0 and above the shuffled control, and R² "
         "exceeds that of the identity by more than 0.01. Invariant: not equivariant, and the "
-        "interval and R² of the identity lie above 0. Partly: R² is below 0.9 (for invariance, R² "
-        "of the identity). Otherwise none. For maps and tokens the verdict is about the channels, "
-        "after their places have moved: a map of scalars is invariant",
+        f"interval and R² of the identity lie above 0. {band_meanings()}, of R² (for invariance, "
+        "of R² of the identity); two words where the interval crosses a bound. Otherwise none; "
+        "worse than the mean where R² is below 0. For maps and tokens the verdict is about the "
+        "channels, after their places have moved: a map of scalars is invariant",
         write=str,
     ),
 )
@@ -117,6 +127,7 @@ _DERIVATIVES = (
     ),
 )
 _SIZES = (
+    Column("fed_by", "Fed by", "Measured layers whose output goes into this one", write=str),
     Column(
         "layout",
         "Layout",
@@ -162,6 +173,9 @@ def network_table(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Tab
     `irreps` are in the order of each layer's spectrum. Layers do not compete, so nothing is marked.
     """
     records = [_flat(layer) for layer in layers]
+    if not is_chain(layers):
+        for record, places in zip(records, feeding(layers), strict=True):
+            record["fed_by"] = ", ".join(layer_name(layers[each]) for each in places) or "the input"
     groups = recorded_columns(_columns(irreps), records)
     spans, headings = make_headings(groups, _MEANINGS)
     columns = [column for group in groups.values() for column in group]
@@ -207,7 +221,7 @@ def _columns(irreps: Sequence[IrrepStyle]) -> Mapping[str, Sequence[Column]]:
     }
 
 
-def _flat(layer: Record) -> Record:
+def _flat(layer: Record) -> dict[str, Any]:
     """Add one entry per column where a column shows several figures."""
     bounds = (layer.get("r2_low"), layer.get("r2_high"))
     positions = (layer.get("places"), layer.get("all_places"))

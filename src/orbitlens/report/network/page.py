@@ -11,6 +11,7 @@ from orbitlens.report._readings import part, warnings
 from orbitlens.report._render import list_settings, write_html
 from orbitlens.report._table import Record
 from orbitlens.report.network import _readings as readings
+from orbitlens.report.network._branches import layer_name
 from orbitlens.report.network._chart import network_chart
 from orbitlens.report.network._table import network_table
 
@@ -45,7 +46,7 @@ def _view(record: Record) -> dict[str, Any]:
         "notices": readings.notices(record),
         "chart": network_chart(layers, irreps),
         "table": network_table(layers, irreps),
-        "longest_name": max((len(readings.layer_name(layer)) for layer in layers), default=0),
+        "longest_name": max((len(layer_name(layer)) for layer in layers), default=0),
         "skipped": [(str(name), str(why)) for name, why in part(record, "skipped").items()],
         "settings": list_settings(
             plain, "Model, inputs, group and action", ("model", "inputs", "group", "action")

@@ -1,9 +1,13 @@
-"""The folder of recipes: beside the package in a checkout, inside it in an installation."""
+"""The folder of recipes: beside the package in a checkout, inside it in an installation.
+
+It loads nothing heavy, so that a wrong name is told at once.
+"""
 
 from pathlib import Path
 
 from orbitlens.errors import OrbitLensError, unknown_name
 
+BUDGETS = ("smoke", "small", "medium", "full")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PLACES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
 

@@ -1,0 +1,60 @@
+"""The feature cards of one SAE on the held-out orbits of a store."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from orbitlens.activations import ActivationStore
+from orbitlens.errors import OrbitLensError
+from orbitlens.metrics import symmetry_labels
+from orbitlens.pipeline._drawings import ImagesOf
+from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards
+from orbitlens.sae import SAE
+from orbitlens.transport import Transport
+from orbitlens.typing import Int
+
+
+@torch.no_grad()
+def cards_of_sae(
+    sae: SAE,
+    store: ActivationStore,
+    samples: Int[np.ndarray, " shown"],
+    images_of: ImagesOf | None,
+    *,
+    name: str,
+    n_features: int,
+    exact: Transport | None,
+) -> list[FeatureCard]:
+    """Choose the features of an SAE to show on some samples, strongest position of each.
+
+    `images_of` is that of `moved_images`; None shows the names of the samples alone. The latents of
+    an SAE that is no orbit SAE get labels from the matrices of `exact`.
+    """
+    orbits = store.orbits(samples)
+    shape = (len(samples), store.positions, store.group.order)
+    codes = sae.encode(orbits.flatten(0, 1)).unflatten(0, shape).amax(1)
+    shown: dict[str, Any] = {
+        "sae": name,
+        "n_features": n_features,
+        "names": sample_names(store, samples),
+    }
+    if sae.dictionary.group is not None:
+        return orbit_feature_cards(codes, images_of, sae, **shown)
+    labels = None if exact is None else _labels(sae, store, exact)
+    return feature_cards(codes, images_of, labels=labels, **shown)
+
+
+def sample_names(store: ActivationStore, samples: Int[np.ndarray, " shown"]) -> list[str]:
+    """Return the names of some samples: their files, or else their numbers."""
+    return [store.files[i] if store.files else f"input {i}" for i in samples.tolist()]
+
+
+def _labels(sae: SAE, store: ActivationStore, exact: Transport) -> list[str] | None:
+    directions = sae.W_dec.detach()
+    try:
+        labels = symmetry_labels(directions, store.group, exact.matrices)
+    except OrbitLensError:
+        # A page without labels is better than none.
+        return None
+    return [label.sentence for label in labels]
