@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import orbitlens as ol
-from orbitlens.pipeline import RunConfig, load_source
+from orbitlens.pipeline import RunConfig, load_source, measure_sae
 from orbitlens.pipeline._actions import action_of
 
 from .house import ROOT
@@ -32,7 +32,7 @@ def test_an_example_is_exactly_equivariant(name: str, tmp_path: Path) -> None:
     action, layer = EXAMPLES[name]
     module, path = example(name), tmp_path / f"{name}.npz"
     module.write(path, n=60)
-    config = RunConfig.for_source(path, action=action, model=f"python:{name}.py:network")
+    config = RunConfig.for_source(str(path), action=action, model=f"python:{name}.py:network")
     inputs = load_source(config).inputs
     assert inputs.labels is not None
     assert set(inputs.labels) == {0, 1, 2, 3}
@@ -46,7 +46,10 @@ def test_an_example_is_exactly_equivariant(name: str, tmp_path: Path) -> None:
     rho = ol.fit_transport(store, "spatial")
     assert rho.r2 >= 0.9999
     assert rho.identity_r2 < 0
+    torch.manual_seed(0)
     sae = ol.OrbitSAE(d_in=store.dim, n_atoms=3, k=2, transport=rho)
-    codes = ol.metrics.orientation_codes(sae, sae.encode(store.orbits([0, 1])[:, 0]))
-    assert codes.shape[1:] == (store.group.order, 3)
-    assert bool(torch.isfinite(codes).all())
+    trained = ol.fit(sae, store, epochs=1).sae
+    figures = measure_sae(trained, store.orbits(store.split()[1]), rho, transported=False)
+    # Two codes of nearly the same size may change places by rounding, in one orbit of few.
+    assert figures["moved_codes"] > 0.99
+    assert figures["equivariance_error"] < 0.01

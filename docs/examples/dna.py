@@ -20,6 +20,7 @@ class TiedConv(nn.Module):
         self.padding = kernels.shape[2] // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the channels of both strands at every place."""
         return nn.functional.conv1d(x, self.kernels, padding=self.padding)
 
 

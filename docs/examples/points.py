@@ -23,6 +23,7 @@ class Vectors(nn.Module):
         self.out = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the vectors at each point of clouds [n, points, 3], in one axis."""
         away = x[:, None, :, :] - x[:, :, None, :]
         distances = away.norm(dim=-1)
         weights = torch.exp(-8 * (distances[..., None] - self.radii) ** 2)

@@ -19,6 +19,7 @@ class Lifted(nn.Module):
         self.out = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled channels of volumes [n, 1, depth, height, width]."""
         maps = self.out(nn.functional.conv3d(x, self.kernels, padding=1))
         return nn.functional.avg_pool3d(maps, 2)
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import orbitlens as ol
 from orbitlens.activations import ActivationStore, harvest_layers, open_store
 from orbitlens.cli.commands import main
-from orbitlens.files import read_json
 from orbitlens.errors import OrbitLensError
+from orbitlens.files import read_json
 from orbitlens.groups import cyclic
 from orbitlens.io import load, save
 from orbitlens.sae import SAE, batch_topk_sae, orbit_sae, topk_sae

@@ -32,4 +32,4 @@ def harvest_command(
     from orbitlens.pipeline import verbs
 
     record = verbs.harvest(config, out, resume=resume, console=console, workers=workers)
-    return record, [f"store: {out / 'acts.zarr'}"]
+    return record, [f"the network gets {record['given']}", f"store: {out / 'acts.zarr'}"]

@@ -66,4 +66,5 @@ def _summary(metrics: dict[str, Any]) -> list[str]:
         error = sae["transported_normalised_mse"]
         error = sae["normalised_mse"] if error is None else error
         lines.append(f"{name:<22} normalised MSE {number(error)}, l0 {number(sae['l0'])}")
-    return [*metrics["data"]["passed_over"], *lines, *cli.diverged(metrics["saes"])]
+    gets = f"the network gets {metrics['model']['input']['sentence']}"
+    return [*metrics["data"]["passed_over"], gets, *lines, *cli.diverged(metrics["saes"])]

@@ -94,7 +94,7 @@ def _transport_of_network(
     )
     if config.candidates:
         record = network.choose(config, out, resume=resume, console=console)
-        lines = []
+        lines = [f"the network gets {record['inputs']['given']}"]
         for layer, chosen in record["chosen"].items():
             lines.append(f"{layer}: {chosen or 'none'}")
             ranking = [row for row in record["ranking"] if row["layer"] == layer]
@@ -104,8 +104,11 @@ def _transport_of_network(
         return record, [*lines, f"ranking: {out / 'groups.csv'}", f"page: {page}"]
     record = network.report(config, out, resume=resume, console=console)
     lines = [
-        f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
-        for row in record["layers"]
+        f"the network gets {record['inputs']['given']}",
+        *(
+            f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
+            for row in record["layers"]
+        ),
     ]
     skipped = len(record["skipped"])
     lines += [f"{skipped} skipped, the page says why"] if skipped else []

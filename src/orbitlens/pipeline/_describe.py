@@ -48,10 +48,10 @@ def log_data(job: Job, folder: RunFolder) -> None:
         folder.log(sentence)
 
 
-def log_layout(store: ActivationStore, folder: RunFolder) -> None:
+def log_layout(store: ActivationStore, positions: str, folder: RunFolder) -> None:
     """Write the layout of the layer to the log."""
     if store.layout is not None:
-        folder.log(f"layer {store.layer!r}: {layout_sentence(store.layout)}")
+        folder.log(f"layer {store.layer!r}: {_layout(store, positions)}")
 
 
 @torch.no_grad()

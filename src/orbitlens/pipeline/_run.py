@@ -155,7 +155,7 @@ class _Run:
         with self.console.stage("harvest orbits") as tick:
             store = stages.harvest_orbits(job, folder / "acts.zarr", tick)
         folder.log(f"harvested {store}")
-        log_layout(store, folder)
+        log_layout(store, config.positions, folder)
         with self.console.stage("fit the transport") as tick:
             transport = stages.learn_transport(config, store, folder / "transport", tick)
         check_one_motion(transport)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTOENCODERS",
     "LATER",
+    "OPEN",
     "PROBING",
     "QUICK",
     "TRAINING",
@@ -74,6 +75,9 @@ TRAINING = (
     *("epochs", "batch_size", "lr", "memory_gib", "precision", "seed", "device"),
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "probe_threads", "seed")
+
+OPEN = ("image_size", "channels")
+"""Settings that may be left to the network."""
 
 LATER = ("saes", "probe_latents", "probe_samples", "probe_every", "probe_threads", "features")
 """Settings that may be others when a run goes on: what is there is kept, and the rest is added."""

@@ -12,13 +12,12 @@ from typing import Any, final
 from orbitlens.errors import OrbitLensError, printable, without_credentials
 from orbitlens.files import alone_in, digest_of, one_line_errors, read_json, write_json
 from orbitlens.pipeline._kept_settings import settings_of, shown
-from orbitlens.pipeline.config import LATER, RunConfig, with_current_names
+from orbitlens.pipeline.config import LATER, OPEN, RunConfig, with_current_names
 from orbitlens.processes import STOPPED, Terminated
 
 _WARNINGS = "warnings.json"
 _RECORDS = ("config.json", "log.txt", _WARNINGS)
 _DEFAULTS = {entry.name: entry.default for entry in fields(RunConfig)}
-_OPEN = ("image_size", "channels")  # the network may set them
 _GO_ON = "continue with --resume"
 
 
@@ -219,7 +218,7 @@ class RunFolder:
 
 def check_place(out: str | Path, config: RunConfig, *, resume: bool) -> None:
     """Check that a run can be written to `out`, as far as its folder and its settings can tell."""
-    RunFolder(out, config.to_dict(), resume=resume, open_settings=_OPEN)
+    RunFolder(out, config.to_dict(), resume=resume, open_settings=OPEN)
 
 
 def _open_no_link(path: str, flags: int) -> int:

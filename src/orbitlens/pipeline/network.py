@@ -18,7 +18,8 @@ from orbitlens.models import ALL_LAYERS, get_layer
 from orbitlens.pipeline._describe import describe_action, log_data
 from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline._job import Job, build_action, prepare
-from orbitlens.pipeline.config import RunConfig
+from orbitlens.pipeline._network_input import describe_network_input
+from orbitlens.pipeline.config import OPEN, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.stages import train_model
@@ -88,8 +89,7 @@ def report(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
     what was trained, harvested and measured is kept. Returns the record in metrics.json.
     """
     _check_extras()
-    folder = RunFolder(out, config.to_dict(), resume=resume)
-    job = _prepare(config, console)
+    config, job, folder = _begin(config, out, resume=resume, console=console)
     with _writing(folder, console, resume=resume):
         if not (folder / _RECORD).exists():
             _train(job, folder, console)
@@ -119,8 +119,7 @@ def choose(config: NetworkConfig, out: Path, *, resume: bool, console: Console) 
         OrbitLensError: If no group can be measured; that of the first one.
     """
     _check_extras()
-    folder = RunFolder(out, config.to_dict(), resume=resume)
-    base = _prepare(config, console)
+    config, base, folder = _begin(config, out, resume=resume, console=console)
     candidates = {
         name: build_action(config.run, name, base.source.inputs) for name in config.candidates
     }
@@ -272,13 +271,21 @@ def _writing(folder: RunFolder, console: Console, *, resume: bool) -> Iterator[N
         shutil.rmtree(folder / _MEASURED, ignore_errors=True)
 
 
-def _prepare(config: NetworkConfig, console: Console) -> Job:
-    """Load images and network, and check the names of the layers."""
-    with console.stage("load images and network"):
+def _begin(
+    config: NetworkConfig, out: Path, *, resume: bool, console: Console
+) -> tuple[NetworkConfig, Job, RunFolder]:
+    """Check the folder, load network and images, and check the names of the layers.
+
+    In the settings that are returned, those of the images that were left to the network are its
+    own.
+    """
+    RunFolder(out, config.to_dict(), resume=resume, open_settings=OPEN)
+    with console.stage("load network and images"):
         job = prepare(replace(config.run, layer=ALL_LAYERS))
     for layer in config.layers:
         get_layer(job.model.module, layer)
-    return job
+    config = replace(config, run=replace(job.config, layer=config.run.layer))
+    return config, job, RunFolder(out, config.to_dict(), resume=resume)
 
 
 def _train(job: Job, folder: RunFolder, console: Console) -> None:
@@ -346,6 +353,7 @@ def _describe_inputs(job: Job) -> dict[str, Any]:
         "held_out": len(split_samples(len(values))[1]),
         "image_size": values.shape[-1],
         "passed_over": list(job.source.inputs.passed_over),
+        "given": describe_network_input(job.config, job.model, job.source.inputs)["sentence"],
     }
 
 

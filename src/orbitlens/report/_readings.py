@@ -223,6 +223,11 @@ def feature_reading(card: FeatureCard, elements: list[str]) -> str:
     return "fires more in some orientations than in others"
 
 
+def network_input(inputs: Record) -> list[str]:
+    """Return the sentence on what the network gets; none if it is not known."""
+    return [f"The network gets {inputs['given']}."] if inputs.get("given") else []
+
+
 def turning_reading(row: Record) -> str:
     """Say whether a feature turns, with its share and interval; empty without a row."""
     word, seen = row.get("word"), row.get("inputs")

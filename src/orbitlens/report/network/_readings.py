@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, short_name
-from orbitlens.report._readings import Headline, action_notices, part, passed_over
+from orbitlens.report._readings import Headline, action_notices, network_input, part, passed_over
 from orbitlens.report._table import Record
 from orbitlens.report.network._branches import ends, is_unknown, known_before, layer_name
 from orbitlens.report.network._words import EQUIVARIANT, INVARIANT, KINDS, NONE, count_verdicts
@@ -240,7 +240,8 @@ def _inputs(record: Record) -> str:
         return ""
     of = f" of {_count(inputs['n'])}" if inputs.get("n") else ""
     name = f" ({inputs['name']})" if inputs.get("name") else ""
-    return f"Every figure is on {_count(inputs['held_out'])} held-out{of} inputs{name}."
+    figures = f"Every figure is on {_count(inputs['held_out'])} held-out{of} inputs{name}."
+    return " ".join([figures, *network_input(inputs)])
 
 
 def _invariant_growth(record: Record) -> tuple[_Point, list[_Point]] | None:

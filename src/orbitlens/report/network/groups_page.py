@@ -8,7 +8,7 @@ from urllib.parse import quote
 from orbitlens.report._doubts import network_doubts
 from orbitlens.report._forms import check_form
 from orbitlens.report._notation import figure, percent
-from orbitlens.report._readings import part, passed_over, warnings
+from orbitlens.report._readings import network_input, part, passed_over, warnings
 from orbitlens.report._render import list_settings, write_html
 from orbitlens.report._table import Record
 from orbitlens.report.network._branches import layer_name
@@ -63,7 +63,11 @@ def _view(record: Record) -> dict[str, Any]:
         "summary": lead(record),
         "headlines": [],
         "warnings": warnings(record, network_doubts(record)),
-        "notices": [*passed_over(part(record, "inputs")), *order_notices(layers)],
+        "notices": [
+            *network_input(part(record, "inputs")),
+            *passed_over(part(record, "inputs")),
+            *order_notices(layers),
+        ],
         "chart": None,
         "longest_name": max((len(layer_name(layer)) for layer in layers), default=0),
         "grid": make_grid(record),
