@@ -42,6 +42,7 @@ def test_an_example_is_exactly_equivariant(name: str, tmp_path: Path) -> None:
         inputs=inputs.values,
         action=action_of(config, config.group),
         positions="all",
+        layout="n l c" if name == "points" else None,
     )
     rho = ol.fit_transport(store, "spatial")
     assert rho.r2 >= 0.9999

@@ -155,7 +155,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str, calls: int) 
     ("function", "calls"),
     [
         *(("train_autoencoder", 0), ("harvest", 0), ("fit_transport", 0), ("fit_exact", 0)),
-        *(("fit", 2), ("fit", 4)),
+        *(("fit", 0), ("_write_fit", 1), ("_write_fit", 4)),
     ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(

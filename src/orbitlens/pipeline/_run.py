@@ -164,7 +164,11 @@ class _Run:
         transports = dict.fromkeys(OBJECTIVES, transport)
         transports |= {} if exact is None else {ORBIT: exact}
         wanted = [name for name in transports if self._is_wanted(name)]
-        saes = {name: self._sae(name, store, transports[name]) for name in wanted}
+        results = self._train(wanted, store, exact)
+        saes = {
+            name: self._measured(name, result, store, transports[name])
+            for name, result in results.items()
+        }
         record = {
             "config": config.to_dict(),
             "group": {"name": store.group.name, "elements": list(store.group.element_names)},
@@ -209,15 +213,22 @@ class _Run:
         chosen = self.job.config.saes
         return chosen is None or name in chosen or (self.folder / "saes" / name).is_dir()
 
-    def _sae(self, name: str, store: ActivationStore, transport: Transport) -> dict[str, Any]:
-        """Train, measure and probe one SAE, unless that is done; return its entry."""
-        place, exact, config = self.folder / "saes" / name, None, self.job.config
-        if name == ORBIT:
-            exact = transport
+    def _train(
+        self, names: list[str], store: ActivationStore, exact: Transport | None
+    ) -> dict[str, FitResult]:
+        """Train SAEs, unless that is done."""
+        config = self.job.config
+        if ORBIT in names and exact is not None and config.orbit_weight is None:
             with self.console.stage("choose the weight of orbit") as tick:
-                config = stages.choose_weight(config, store, exact, self.folder, tick)
-        with self.console.stage(f"train {name}") as tick:
-            result = stages.train_sae(config, name, store, place, tick, exact=exact)
+                stages.choose_weight(config, store, exact, self.folder, tick)
+        with self.console.stage("train the SAEs") as tick:
+            return stages.train_saes(config, names, store, self.folder, tick, exact=exact)
+
+    def _measured(
+        self, name: str, result: FitResult, store: ActivationStore, transport: Transport
+    ) -> dict[str, Any]:
+        """Measure and probe one SAE, unless that is done; return its entry."""
+        place = self.folder / "saes" / name
         path, probing = place / "metrics.json", self._probing()
         if not path.exists():
             with self.console.stage(f"measure {name}"):

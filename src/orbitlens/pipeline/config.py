@@ -400,12 +400,9 @@ class RunConfig:
         for name in values:
             if name not in known:
                 raise unknown_name("config.json", name, known)
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
+        for name, value in values.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
 
 def _check_cuda() -> None:

@@ -6,12 +6,13 @@
     learn_exact        the transport of the orbit SAE
     choose_weight      the weight of its invariance, where the settings leave it open
     train_sae          one SAE, with its history
+    train_saes         all SAEs of a run, side by side
 
 `path` keeps the result of a stage. A stage whose result is there loads it; an interrupted harvest
 or training continues. `tick` takes progress.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,12 @@ from orbitlens.pipeline._loading import (
     transport_notes,
     write_of_sae,
 )
-from orbitlens.pipeline._saes import ORBIT, build_sae, sae_objective
+from orbitlens.pipeline._saes import NAMES, ORBIT, build_sae, sae_objective
 from orbitlens.pipeline.config import RunConfig
 from orbitlens.pipeline.console import Tick
 from orbitlens.pipeline.folder import RunFolder
-from orbitlens.training import FitResult, choose_orbit_weight, fit
+from orbitlens.sae import SAE
+from orbitlens.training import FitResult, Objective, choose_orbit_weight, fit
 from orbitlens.transport import Transport, fit_exact, fit_transport
 from orbitlens.typing import Float, Tensor
 
@@ -50,10 +52,12 @@ __all__ = [
     "learn_transport",
     "train_model",
     "train_sae",
+    "train_saes",
     "with_orbit_weight",
 ]
 
 _WEIGHT = "orbit_weight.json"
+_CHECKPOINT, _TOGETHER = ".saes.checkpoint", ".saes.json"
 _WEIGHTS = (0.0, 3.0, 10.0, 30.0, 100.0)
 CHOICE = len(_WEIGHTS)
 """The most that choosing the weight of an orbit SAE costs, in trainings of it."""
@@ -242,12 +246,94 @@ def train_sae(
     notes = training_notes(config, name, store)
     if path.exists():
         return load_fit(path, store, notes)
-    sae = build_sae(config, store.dim, exact)
+    sae = build_sae(config, store.dim, exact).to(config.torch_device)
     checkpoint = path.with_name(f".{path.name}.checkpoint")
-    result = fit(
-        sae.to(config.torch_device),
+    result = _fit(config, [sae], [sae_objective(config, name)], store, checkpoint, tick)[0]
+    _write_fit(result, path, notes)
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def train_saes(
+    config: RunConfig,
+    names: Sequence[str],
+    store: ActivationStore,
+    folder: RunFolder,
+    tick: Tick | None = None,
+    *,
+    exact: Transport | None = None,
+) -> dict[str, FitResult]:
+    """Train SAEs of `NAMES` side by side, and return all, also those that were there.
+
+    They share every read of the store. A training that was interrupted goes on with the SAEs that
+    it began with; the others come after it.
+    """
+    begun = _begun(folder)
+    if not all(_place(folder, name).exists() for name in begun):
+        # Its checkpoint has all of them, also those that are there already.
+        _train_together(config, begun, store, folder, tick, exact)
+    _forget(folder)
+    missing = [name for name in names if not _place(folder, name).exists()]
+    if missing:
+        _train_together(config, missing, store, folder, tick, exact)
+        _forget(folder)
+    own = {name: with_orbit_weight(config, folder) if name == ORBIT else config for name in names}
+    return {
+        name: load_fit(_place(folder, name), store, training_notes(own[name], name, store))
+        for name in names
+    }
+
+
+def _train_together(
+    config: RunConfig,
+    names: Sequence[str],
+    store: ActivationStore,
+    folder: RunFolder,
+    tick: Tick | None,
+    exact: Transport | None,
+) -> None:
+    own = {name: with_orbit_weight(config, folder) if name == ORBIT else config for name in names}
+    saes = [
+        build_sae(own[name], store.dim, exact if name == ORBIT else None).to(config.torch_device)
+        for name in names
+    ]
+    objectives = [sae_objective(own[name], name) for name in names]
+    write_json({"saes": list(names)}, folder / _TOGETHER)
+    results = _fit(config, saes, objectives, store, folder / _CHECKPOINT, tick)
+    for name, result in zip(names, results, strict=True):
+        if not _place(folder, name).exists():
+            notes = training_notes(own[name], name, store)
+            _write_fit(result, _place(folder, name), notes)
+
+
+def _begun(folder: RunFolder) -> list[str]:
+    """Return the SAEs of a training that was interrupted; none without one."""
+    path = folder / _TOGETHER
+    names = read_json(path).get("saes") if path.exists() else []
+    return [name for name in NAMES if isinstance(names, list) and name in names]
+
+
+def _forget(folder: RunFolder) -> None:
+    for name in (_CHECKPOINT, _TOGETHER):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _place(folder: RunFolder, name: str) -> Path:
+    return folder / "saes" / name
+
+
+def _fit(
+    config: RunConfig,
+    saes: Sequence[SAE],
+    objectives: Sequence[Objective],
+    store: ActivationStore,
+    checkpoint: Path,
+    tick: Tick | None,
+) -> list[FitResult]:
+    return fit(
+        list(saes),
         store,
-        objective=sae_objective(config, name),
+        objective=list(objectives),
         epochs=config.epochs,
         batch_size=config.batch_size,
         lr=config.lr,
@@ -257,6 +343,9 @@ def train_sae(
         checkpoint=checkpoint,
         progress=tick,
     )
+
+
+def _write_fit(result: FitResult, path: Path, notes: Mapping[str, Any]) -> None:
     with new_folder(path) as folder:
         (folder / "sae").mkdir()
         finite = result.status == "completed"
@@ -265,5 +354,3 @@ def train_sae(
             {"status": result.status, "scale": result.scale, "history": asdict(result.history)},
             folder / "history.json",
         )
-    checkpoint.unlink(missing_ok=True)
-    return result

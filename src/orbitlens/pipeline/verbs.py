@@ -124,7 +124,7 @@ def train(
             with console.stage("fit the transport"):
                 rho = fit_transport(store)
         rho.motion.check_matrices()
-        if objective == ORBIT and exact is not None:
+        if objective == ORBIT and exact is not None and config.orbit_weight is None:
             with console.stage("choose the weight of orbit") as tick:
                 config = stages.choose_weight(config, store, exact, folder, tick)
         with console.stage(f"train {objective}") as tick:
