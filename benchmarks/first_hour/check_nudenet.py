@@ -17,7 +17,7 @@ NODE = "/model.9/cv2/act/Mul"
 
 
 def filled_by_package(file):
-    """Return the picture [320, 320, 3] in [0, 1] that nudenet makes of a centred square."""
+    """Return what nudenet makes of a picture on a black square, blue first."""
     image = Image.open(file).convert("RGB")
     length = max(image.size)
     left, top = (image.width - length) // 2, (image.height - length) // 2
@@ -32,7 +32,7 @@ def main() -> None:
     chosen, activations = stored(sys.argv[1])
     wanted = [activations[index] for index, _ in chosen]
     for words, resize in (
-        ("resized by Pillow, bicubic", lambda file: square(file, 320, fill=True)),
+        ("resized by Pillow, bicubic", lambda file: square(file, 320, fill=True)[..., ::-1]),
         ("resized by nudenet, OpenCV's bilinear", filled_by_package),
     ):
         pictures = [resize(Path("pictures") / file) for _, file in chosen]

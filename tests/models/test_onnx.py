@@ -66,6 +66,17 @@ def test_a_file_is_a_network_with_its_input(tmp_path: Path, constant: bool) -> N
 
 
 @pytest.mark.vision
+def test_worker_processes_write_the_bits_of_one(tmp_path: Path) -> None:
+    base = resolve_model(write(tmp_path / "net.onnx", constant=True), layer="relu")
+    settings = {"layer": "relu", "inputs": torch.rand(9, 3, 8, 8), "action": images(cyclic(4))}
+    one, two = (
+        harvest(base.module, out=tmp_path / str(n), workers=n, **settings)  # type: ignore[arg-type]
+        for n in (1, 2)
+    )
+    assert torch.equal(one.orbits(), two.orbits())
+
+
+@pytest.mark.vision
 def test_an_open_size_is_left_to_the_images(tmp_path: Path) -> None:
     name = write(tmp_path / "net.onnx", images=["batch", 3, "height", "width"])
     base = resolve_model(name, layer="relu", normalise="half")

@@ -24,6 +24,8 @@ check_model_file   refuse the name of a network whose file is not there
 check_model_name   refuse the name of a network that has another form
 check_channels     refuse images that have other channels than a network takes
 as_they_are        the preparation that returns images unchanged
+user_files         the files of python: networks that were imported, by the names of their modules
+find_user_files    let another process import them
 """
 
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from orbitlens.models._from_python import find_user_files, user_files
     from orbitlens.models._layers import (
         ALL_LAYERS,
         check_network,
@@ -67,10 +70,12 @@ __all__ = [
     "check_model_name",
     "check_network",
     "evaluating",
+    "find_user_files",
     "get_layer",
     "layer_names",
     "name_of_layer",
     "normalisation",
     "resolve_model",
     "train_autoencoder",
+    "user_files",
 ]

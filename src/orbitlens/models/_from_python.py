@@ -1,14 +1,16 @@
 """Loader of "python:module:function" and "python:path/to/file.py:function": a user's network."""
 
+import hashlib
 import importlib
-import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import nn
@@ -93,14 +95,12 @@ def _import(where: str, subject: str) -> ModuleType:
         if not where.endswith(".py"):
             with _apart():
                 return importlib.import_module(where)
-        module_name = f"orbitlens_user_{Path(where).stem}"
-        spec = importlib.util.spec_from_file_location(module_name, where)
-        if spec is None or spec.loader is None:
-            raise FileNotFoundError(where)
-        source = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = source  # dataclasses in the file look themselves up there
+        path = Path(where).resolve()
+        name = _name_of_file(path)
+        find_user_files({name: str(path)})
+        sys.modules.pop(name, None)  # the file may have changed
         with _apart():
-            spec.loader.exec_module(source)
+            return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise OrbitLensError(
             subject,
@@ -108,7 +108,41 @@ def _import(where: str, subject: str) -> ModuleType:
             received=f"{type(error).__name__}: {one_line(error)}",
             remedy="give an importable module, or the path of a .py file",
         ) from error
-    return source
+
+
+def _name_of_file(path: Path) -> str:
+    """Return the name of the module that a file becomes: files of one name become several."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    return f"orbitlens_user_{path.stem.replace('.', '_')}_{digest}"
+
+
+@final
+class _UserFiles:
+    """Finds the modules that a user's files have become, such as "orbitlens_user_net_1f3a9c02"."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, str] = {}
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Return where a module is; None for those of others. This is a part of `sys.meta_path`."""
+        del path, target
+        where = self.paths.get(name)
+        return None if where is None else spec_from_file_location(name, where)
+
+
+_USER_FILES = _UserFiles()
+
+
+def user_files() -> dict[str, str]:
+    """Return the path of each file that was imported as a module, by the name of the module."""
+    return dict(_USER_FILES.paths)
+
+
+def find_user_files(paths: Mapping[str, str]) -> None:
+    """Let `import` find these files by the names of their modules, also in another process."""
+    _USER_FILES.paths.update(paths)
+    if _USER_FILES not in sys.meta_path:
+        sys.meta_path.append(_USER_FILES)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ from orbitlens.transport import Transport, fit_exact, fit_transport
 from orbitlens.typing import Float, Tensor
 
 __all__ = [
-    "CHOICE",
+    "choice_cost",
     "choose_weight",
     "harvest_orbits",
     "learn_exact",
@@ -59,8 +59,7 @@ __all__ = [
 _WEIGHT = "orbit_weight.json"
 _CHECKPOINT, _TOGETHER = ".saes.checkpoint", ".saes.json"
 _WEIGHTS = (0.0, 3.0, 10.0, 30.0, 100.0)
-CHOICE = len(_WEIGHTS)
-"""The most that choosing the weight of an orbit SAE costs, in trainings of it."""
+_STEPS = 4000  # in 200 steps of a small folder the weight had not shown what it costs
 
 # The settings that determine the weights of an autoencoder.
 _OF_THE_MODEL = (
@@ -198,11 +197,12 @@ def choose_weight(
     """
     path = folder / _WEIGHT
     if config.orbit_weight is None and not path.exists():
+        rows = len(store.split()[0]) * store.positions
         choice = choose_orbit_weight(
             lambda: build_sae(config, store.dim, exact).to(config.torch_device),
             store,
             weights=_WEIGHTS,
-            epochs=config.epochs,
+            epochs=_choice_epochs(config, -(-rows // config.batch_size)),
             batch_size=config.batch_size,
             lr=config.lr,
             seed=config.seed,
@@ -212,6 +212,18 @@ def choose_weight(
         )
         write_json({**asdict(choice), **transport_notes(ORBIT, config.seed, store)}, path)
     return with_orbit_weight(config, folder)
+
+
+def choice_cost(config: RunConfig, steps: int) -> int:
+    """Return the epochs that `choose_weight` takes, for epochs of so many steps, over all SAEs."""
+    if config.orbit_weight is not None:
+        return 0
+    return len(_WEIGHTS) * _choice_epochs(config, steps)
+
+
+def _choice_epochs(config: RunConfig, steps: int) -> int:
+    """Return the length of the trainings that try weights: as long as the run, up to a limit."""
+    return min(config.epochs, -(-_STEPS // steps))
 
 
 def with_orbit_weight(config: RunConfig, folder: RunFolder) -> RunConfig:

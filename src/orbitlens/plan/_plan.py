@@ -8,7 +8,7 @@ from orbitlens.activations.store import buffer_size, count_training_samples, sto
 from orbitlens.checks import usable_memory
 from orbitlens.groups import from_name
 from orbitlens.pipeline import ORBIT, RunConfig, check_pairs
-from orbitlens.pipeline.stages import CHOICE
+from orbitlens.pipeline.stages import choice_cost
 from orbitlens.plan import _measure as measure
 from orbitlens.plan._lines import find_advice, find_warnings
 from orbitlens.plan._measure import HARVEST_BATCH, Shape
@@ -84,8 +84,7 @@ def _training(config: RunConfig, shape: Shape, name: str, data: Record, speed: R
     reading = 0.0 if data["held"] else speed["read"] * content
     set_up = found.get("set_up_seconds", 0.0) + (speed["read"] + speed["scale"]) * content
     # The weight of an orbit SAE is chosen first, unless it is given.
-    chooses = name == ORBIT and config.orbit_weight is None
-    epochs = config.epochs * (1 + CHOICE if chooses else 1)
+    epochs = config.epochs + (choice_cost(config, steps) if name == ORBIT else 0)
     memory = {"activations": data.pop("bytes"), "training": max(least, found.get("memory", 0))}
     record: Record = {
         **dict.fromkeys(("latents", "parameters", "batch_measured")),

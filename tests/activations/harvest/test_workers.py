@@ -1,24 +1,28 @@
 """Worker processes that own whole shards: as many as one likes, the bits are the same."""
 
+import sys
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import symbolic_trace
 
 from orbitlens.actions import images
 from orbitlens.activations import ActivationStore, harvest, open_store
 from orbitlens.activations.harvest._workers import (
     list_weights,
     pack,
-    put_weights,
     unpack,
     without_weights,
 )
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
+from orbitlens.models import resolve_model
 
 
 @pytest.fixture(autouse=True)
@@ -137,32 +141,106 @@ def tied() -> nn.Sequential:
     return model.eval()
 
 
-def test_tied_weights_are_sent_once_and_stay_tied() -> None:
+def test_tied_weights_are_sent_once_and_stay_tied(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = tied(), torch.rand(4, 3)
-    before = model(batch)
-    tensors, places = list_weights(model)
-    assert (len(tensors), len(places)) == (7, 8)
+    before, tensors = model(batch), list_weights(model)
+    assert len(tensors) == 7
     sent = [unpack(pack(tensor)) for tensor in tensors]
-    put_weights(model, sent, places)
-    assert model[2].weight is model[0].weight is sent[0]
-    assert torch.equal(model(batch), before)
-
-
-def fails(model: nn.Module, emptied: list[bool]) -> None:
-    emptied.append(not [*model.parameters(), *model.buffers()])
-    raise RuntimeError
+    monkeypatch.setattr("orbitlens.activations.harvest._workers._ARRIVED", sent)
+    with without_weights(model):
+        content = bytes(ForkingPickler.dumps(model))
+    again = ForkingPickler.loads(content)
+    assert again[2].weight is again[0].weight is sent[0]
+    assert torch.equal(again(batch), before)
+    assert len(content) < 3000
 
 
 def test_a_network_without_weights_is_filled_again_also_after_an_error() -> None:
     model = tied()
     held = [*model.named_parameters(), *model.named_buffers()]
-    emptied: list[bool] = []
     with pytest.raises(RuntimeError), without_weights(model):
-        fails(model, emptied)
-    assert emptied == [True]
+        assert not any(isinstance(each, Tensor) for each in model[0]._parameters.values())
+        raise RuntimeError
     again = [*model.named_parameters(), *model.named_buffers()]
     assert [name for name, _ in again] == [name for name, _ in held]
     assert all(a is b for (_, a), (_, b) in zip(again, held, strict=True))
+
+
+class Shifted(nn.Module):
+    """A network that adds a parameter and a buffer of its own, as graphs in ONNX files do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, 1024))
+        self.register_buffer("shift", torch.ones(1))
+        self.last = nn.Tanh()
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.last(batch.flatten(1) @ self.weight + self.shift)
+
+
+def both(tmp_path: Path, model: nn.Module, **settings: Any) -> list[ActivationStore]:
+    names = {"one": 1, "two": 2}
+    return [
+        run(tmp_path / name, model, workers=workers, **settings) for name, workers in names.items()
+    ]
+
+
+def test_a_traced_network_is_traced_again_with_its_weights(tmp_path: Path) -> None:
+    one, two = both(tmp_path, symbolic_trace(Shifted()), layer="last")
+    assert torch.equal(one.orbits(), two.orbits())
+
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Linear(64, 1024)
+
+    def forward(self, x):
+        return torch.tanh(self.encoder(x.flatten(1)) * FACTOR)
+
+FACTOR = {factor}
+"""
+
+
+def test_workers_run_networks_from_files_of_the_user(tmp_path: Path) -> None:
+    outs = []
+    for factor in (1, 2):
+        folder = tmp_path / f"folder{factor}"
+        folder.mkdir()
+        (folder / "my.net.py").write_text(SOURCE.format(factor=factor))
+        model = resolve_model(f"python:{folder / 'my.net.py'}:Net").module
+        one, two = both(folder, model, layer="encoder", name="net")
+        assert torch.equal(one.orbits(), two.orbits())
+        outs.append(type(model).__module__)
+    assert outs[0] != outs[1]
+
+
+def test_a_module_in_the_current_folder_serves_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "network_of_mine.py").write_text(SOURCE.format(factor=1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = resolve_model("python:network_of_mine:Net").module
+    one, two = both(tmp_path, model, layer="encoder")
+    assert torch.equal(one.orbits(), two.orbits())
+
+
+def test_a_network_that_a_worker_cannot_import_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("made_on_the_way")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(SOURCE.format(factor=1), vars(module))
+    with pytest.raises(OrbitLensError, match=r"sent to worker.*ModuleNotFound.*workers=1") as found:
+        run(tmp_path / "acts", module.Net(), layer="encoder", workers=2)
+    assert "\n" not in str(found.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_packed_tensor_is_its_type_shape_and_bytes() -> None:

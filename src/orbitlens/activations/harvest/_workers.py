@@ -6,12 +6,13 @@ changes no bit of the result. A worker ends when its parent dies.
 
 Tensors travel as bytes through the pipe. Torch would use shared memory and a file descriptor for
 every tensor; a container may have 64 MiB of the first, and a process a thousand of the second. A
-killed process leaves its shared memory behind.
+killed process leaves its shared memory behind. The network follows its weights, because a traced
+one (torch.fx, ONNX) is traced again where it arrives, and needs them.
 """
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import get_context
@@ -39,13 +40,12 @@ from orbitlens.activations.store._write_store import (
     write_shard,
 )
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.models import evaluating
+from orbitlens.models import evaluating, find_user_files, user_files
 from orbitlens.processes import in_child
 
 Packed = tuple[str, tuple[int, ...], UInt8[np.ndarray, " bytes"]]
-Place = tuple[str, str, str]
-_KINDS = ("_parameters", "_buffers")
 _READY, _MORE, _WRITTEN, _FAILED = "ready", "more", "written", "failed"
+_ARRIVED: list[Tensor] = []  # in a worker: the weights of its network
 
 
 def fill_in_workers(
@@ -95,11 +95,13 @@ class _Worker:
         self._given = 0
 
     def send_network(self, job: Job) -> None:
-        """Send the weights of the network, and the directions of wide layers."""
-        tensors, places = list_weights(job.model)
-        self._send(places)
+        """Send the weights of the network, the network, and the directions of wide layers."""
+        tensors = list_weights(job.model)
+        self._send((user_files(), len(tensors)))
         for tensor in tensors:
-            self._send(pack(tensor))
+            self._send((isinstance(tensor, nn.Parameter), pack(tensor)))
+        with without_weights(job.model), _sendable():
+            self._send(job.model)
         self._send({layer: pack(basis) for layer, basis in job.bases.items()})
 
     def assign(self, shard: int) -> None:
@@ -128,6 +130,7 @@ class _Worker:
         try:
             self.connection.send(message)
         except OSError:
+            self.hear()  # raises what the worker failed of, if it has said so
             raise self._died() from None
 
     def _died(self) -> OrbitLensError:
@@ -147,13 +150,27 @@ def _process(
 ) -> Iterator[tuple[SpawnProcess, Connection]]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    sent = replace(job, layouts=_with_bases(job.layouts, dict.fromkeys(job.bases)))
+    layouts = _with_bases(job.layouts, dict.fromkeys(job.bases))
+    sent = replace(job, model=nn.Identity(), layouts=layouts)
     target, parcel = in_child(_work, sent, writer.claim.address, threads, job.device, theirs)
     process = context.Process(target=target, args=parcel, daemon=True)
+    with _interrupts_blocked():
+        process.start()
+    theirs.close()
     try:
-        with without_weights(job.model), _interrupts_blocked():
-            process.start()
-    except OSError:
+        yield process, ours
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """Say in one line why a network cannot go from one process to another."""
+    try:
+        yield
+    except (OrbitLensError, OSError, EOFError):
         raise
     except Exception as error:
         # The parts of a network may raise anything when they are made ready to be sent.
@@ -164,13 +181,6 @@ def _process(
             received=f"{type(error).__name__}: {one_line(error)}",
             remedy="choose workers=1",
         ) from error
-    theirs.close()
-    try:
-        yield process, ours
-    finally:
-        ours.close()
-        process.terminate()
-        process.join()
 
 
 @contextmanager
@@ -199,25 +209,34 @@ def _fill_shards(
     job: Job, address: Path | str, device: torch.device, connection: Connection
 ) -> None:
     connection.send((_READY, None))
-    places = connection.recv()
-    count = 1 + max((index for _, index in places), default=-1)
-    tensors = [unpack(connection.recv()).to(device) for _ in range(count)]
-    put_weights(job.model, tensors, places)
+    model = _receive_network(connection, device)
     bases = {layer: unpack(basis).to(device) for layer, basis in connection.recv().items()}
     layouts = _with_bases(job.layouts, bases)
     with address_errors(job.target):
         arrays = {layer: _arrays(inside(address, name)) for layer, name in job.names.items()}
     first = next(iter(arrays.values())).activations
     shards, order = shards_of(first), int(first.shape[1])
-    with evaluating(job.model):
+    with evaluating(model):
         while True:
             shard = connection.recv()
             batches, start = _batches(connection, device), shards.span(shard)[0]
-            blocks = orbit_blocks(job.model, layouts, batches, order, start, job.seed_forward)
+            blocks = orbit_blocks(model, layouts, batches, order, start, job.seed_forward)
             for number, block in in_shards(blocks, shards, [shard]):
                 for layer, written in arrays.items():
                     write_shard(written, job.dtype, number, block[layer], layer, job.target)
             connection.send((_WRITTEN, None))
+
+
+def _receive_network(connection: Connection, device: torch.device) -> nn.Module:
+    files, count = connection.recv()
+    find_user_files(files)
+    for _ in range(count):
+        is_parameter, content = connection.recv()
+        tensor = unpack(content).to(device)
+        _ARRIVED.append(nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor)
+    with _sendable():
+        model: nn.Module = connection.recv()
+    return model
 
 
 def _arrays(address: Path | str | None) -> Arrays:
@@ -256,43 +275,48 @@ def unpack(content: Packed) -> Shaped[Tensor, "*axes"]:
     return torch.from_numpy(flat).clone().view(dtype).reshape(shape)
 
 
-def list_weights(model: nn.Module) -> tuple[list[Tensor], list[tuple[Place, int]]]:
-    """Return the parameters and buffers of a network, each once, and every place of each."""
-    tensors: list[Tensor] = []
-    indices: dict[int, int] = {}
-    places = []
-    for path, module in model.named_modules():
-        for kind in _KINDS:
-            for name, tensor in getattr(module, kind).items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in indices:
-                    indices[id(tensor)] = len(tensors)
-                    tensors.append(tensor)
-                places.append(((path, kind, name), indices[id(tensor)]))
-    return tensors, places
+def list_weights(model: nn.Module) -> list[Tensor]:
+    """Return the parameters and buffers of a network, each once."""
+    found = {id(tensor): tensor for *_, tensor in _weights(model)}
+    return list(found.values())
+
+
+def _weights(model: nn.Module) -> list[tuple[dict[str, Any], str, Tensor]]:
+    """Return every place of the weights of a network: a dictionary, a key, and what is there."""
+    return [
+        (held, name, tensor)
+        for module in model.modules()
+        for held in (module._parameters, module._buffers)
+        for name, tensor in held.items()
+        if tensor is not None
+    ]
+
+
+@final
+class _Weight:
+    """Stands for a weight on its way; where it arrives, it is that weight."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def __reduce__(self) -> tuple[Callable[[int], Tensor], tuple[int]]:
+        return _arrived, (self._index,)
+
+
+def _arrived(index: int) -> Tensor:
+    """Return a weight that a worker has received."""
+    return _ARRIVED[index]
 
 
 @contextmanager
 def without_weights(model: nn.Module) -> Iterator[None]:
-    """Take the parameters and buffers out of a network, and put them back at the end."""
-    tensors, places = list_weights(model)
+    """Let numbers stand for the parameters and buffers of a network, up to the end."""
+    places = _weights(model)
+    stand_ins = {id(tensor): _Weight(i) for i, tensor in enumerate(list_weights(model))}
     try:
-        for place, _ in places:
-            _put(model, place, None)
+        for held, name, tensor in places:
+            held[name] = stand_ins[id(tensor)]
         yield
     finally:
-        put_weights(model, tensors, places)
-
-
-def put_weights(
-    model: nn.Module, tensors: Sequence[Tensor], places: Sequence[tuple[Place, int]]
-) -> None:
-    """Put parameters and buffers at their places in a network."""
-    for place, index in places:
-        _put(model, place, tensors[index])
-
-
-def _put(model: nn.Module, place: Place, tensor: Tensor | None) -> None:
-    path, kind, name = place
-    getattr(model.get_submodule(path), kind)[name] = tensor
+        for held, name, tensor in places:
+            held[name] = tensor

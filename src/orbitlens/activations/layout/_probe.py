@@ -100,11 +100,11 @@ class Probe:
 
 
 def _other(part: Tensor, inputs: Tensor) -> Tensor:
-    """Return other numbers in the range of the inputs, which a network may be particular about."""
+    """Return other numbers, in [0, 1] for inputs in it: images may be refused beyond."""
     if not inputs.is_floating_point():
         return torch.zeros_like(part)
     low, high = inputs.aminmax()
-    return low + high - part if low < high else part + 1
+    return 1 - part if low >= 0 and high <= 1 else part + 1
 
 
 def _share(values: Float[Tensor, " k"]) -> float:
