@@ -35,6 +35,7 @@ def describe_network_input(config: RunConfig, model: BaseModel, inputs: Inputs) 
         " x ".join(map(str, shape)),
         f"values {low:.2f} to {high:.2f}",
         f"mean {mean:.2f}",
+        *(["blue first"] if getattr(model.prepare, "flip", False) else []),
         *([_SQUARED[config.crop].format(inputs.oblong)] if inputs.oblong else []),
     ]
     return {"shape": shape, "low": low, "high": high, "mean": mean, "sentence": ", ".join(parts)}

@@ -78,11 +78,11 @@ class Gallery:
 def galleries(
     cards: Iterable[FeatureCard], elements: Sequence[Element], styles: Mapping[str, SaeStyle]
 ) -> list[Gallery]:
-    """Return one gallery per SAE with cards, in the order of the styles."""
+    """Return one gallery per SAE with cards, in the order of the styles, orbit SAEs first."""
     by_sae: dict[str, list[FeatureCard]] = {}
     for card in cards:
         by_sae.setdefault(card.sae, []).append(card)
-    return [
+    found = [
         Gallery(
             style,
             tuple(_feature(card, elements) for card in by_sae[name]),
@@ -91,6 +91,7 @@ def galleries(
         for name, style in styles.items()
         if name in by_sae
     ]
+    return sorted(found, key=lambda gallery: not gallery.oriented)
 
 
 def _feature(card: FeatureCard, elements: Sequence[Element]) -> Feature:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,12 +13,8 @@ from torch.fx import symbolic_trace
 
 from orbitlens.actions import images
 from orbitlens.activations import ActivationStore, harvest, open_store
-from orbitlens.activations.harvest._workers import (
-    list_weights,
-    pack,
-    unpack,
-    without_weights,
-)
+from orbitlens.activations.harvest import _workers
+from orbitlens.activations.harvest._workers import list_weights, pack, unpack, without_weights
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.models import resolve_model
@@ -146,7 +141,7 @@ def test_tied_weights_are_sent_once_and_stay_tied(monkeypatch: pytest.MonkeyPatc
     before, tensors = model(batch), list_weights(model)
     assert len(tensors) == 7
     sent = [unpack(pack(tensor)) for tensor in tensors]
-    monkeypatch.setattr("orbitlens.activations.harvest._workers._ARRIVED", sent)
+    monkeypatch.setattr(_workers, "_ARRIVED", sent)
     with without_weights(model):
         content = bytes(ForkingPickler.dumps(model))
     again = ForkingPickler.loads(content)
@@ -155,12 +150,19 @@ def test_tied_weights_are_sent_once_and_stay_tied(monkeypatch: pytest.MonkeyPatc
     assert len(content) < 3000
 
 
+def fails(model: nn.Sequential, emptied: list[bool]) -> None:
+    weights = model[0]._parameters.values()
+    emptied.append(not any(isinstance(each, Tensor) for each in weights))
+    raise RuntimeError
+
+
 def test_a_network_without_weights_is_filled_again_also_after_an_error() -> None:
     model = tied()
     held = [*model.named_parameters(), *model.named_buffers()]
+    emptied: list[bool] = []
     with pytest.raises(RuntimeError), without_weights(model):
-        assert not any(isinstance(each, Tensor) for each in model[0]._parameters.values())
-        raise RuntimeError
+        fails(model, emptied)
+    assert emptied == [True]
     again = [*model.named_parameters(), *model.named_buffers()]
     assert [name for name, _ in again] == [name for name, _ in held]
     assert all(a is b for (_, a), (_, b) in zip(again, held, strict=True))
@@ -234,13 +236,15 @@ def test_a_module_in_the_current_folder_serves_workers(
 def test_a_network_that_a_worker_cannot_import_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = ModuleType("made_on_the_way")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(SOURCE.format(factor=1), vars(module))
+    path = tmp_path / "gone_tomorrow.py"
+    path.write_text(SOURCE.format(factor=1))
+    monkeypatch.syspath_prepend(tmp_path)
+    model = resolve_model("python:gone_tomorrow:Net").module
+    path.unlink()
     with pytest.raises(OrbitLensError, match=r"sent to worker.*ModuleNotFound.*workers=1") as found:
-        run(tmp_path / "acts", module.Net(), layer="encoder", workers=2)
+        run(tmp_path / "acts", model, layer="encoder", workers=2)
     assert "\n" not in str(found.value)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "acts").exists()
 
 
 def test_a_packed_tensor_is_its_type_shape_and_bytes() -> None:
