@@ -12,7 +12,7 @@ from _compare import onnx_layer, report, stored
 from PIL import Image
 
 FILE = Path(text_cls.__file__).parents[1] / "models" / "ch_ppocr_mobile_v2.0_cls_infer.onnx"
-NODE = "MaxPool@0"
+NODE = "GlobalAveragePool@9"
 
 
 def by_pillow(file):

@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orbitlens import actions
+from orbitlens.actions import describe_elements
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, cyclic, dihedral, from_name
 from orbitlens.metrics import SymmetryLabel, atom_labels, orientation_codes, symmetry_labels
@@ -48,7 +50,7 @@ def test_an_element_and_its_flip_make_a_direction_with_a_flip() -> None:
     assert label.irrep_shares == pytest.approx(expected)
     assert label.irrep_shares == pytest.approx((0.25, 0, 0.25, 0, 0.5))
     assert (label.stabiliser, label.orbit_size, label.firing_rates) == ((0, 4), 4, None)
-    assert label.sentence == "oriented, four-fold; unchanged by the flip s"
+    assert label.sentence == "oriented, four-fold; unchanged by s"
 
 
 def test_what_the_group_leaves_alone_is_invariant() -> None:
@@ -62,12 +64,11 @@ def test_a_direction_of_the_plane_turns() -> None:
     plane = irreps(D4)[-1]
     assert label_of([0.6, 0.8], plane).irrep_shares == pytest.approx((0, 0, 0, 0, 1))
     # Its axes of symmetry are the eigenvectors of the flips.
-    for flip in range(4, 8):
+    for flip, name in zip(range(4, 8), ("s", "(r s)", "(r^2 s)", "(r^3 s)"), strict=True):
         axis = torch.linalg.eigh(plane.matrices[flip]).eigenvectors[:, -1]
         label = label_of(axis.tolist(), plane)
         assert (label.stabiliser, label.orbit_size) == ((0, flip), 4)
-        name = D4.element_names[flip]
-        assert label.sentence == f"oriented, four-fold; unchanged by the flip {name}; turns with r"
+        assert label.sentence == f"oriented, four-fold; unchanged by {name}; turns with r"
     assert label_of([0.6, 0.8], irreps(C4)[-1]).sentence == "oriented, four-fold; turns with r"
 
 
@@ -75,13 +76,13 @@ def test_a_half_turn_leaves_every_other_corner_alone() -> None:
     label = label_of([1.0, 0.0, 1.0, 0.0], regular(C4))
     assert label.irrep_shares == pytest.approx((0.5, 0.5, 0))
     assert (label.stabiliser, label.orbit_size) == ((0, 2), 2)
-    assert label.sentence == "two-fold: unchanged by a half turn"
+    assert label.sentence == "two-fold: unchanged by r^2"
 
 
 def test_an_opposite_direction_is_another_one() -> None:
     label = label_of([1.0, -1.0, 1.0, -1.0], regular(C4))
     assert (label.stabiliser, label.orbit_size) == ((0, 2), 2)
-    assert label.sentence == "two-fold: unchanged by a half turn; changes sign under r"
+    assert label.sentence == "two-fold: unchanged by r^2; changes sign under r"
 
 
 def test_firing_rates_are_counted_under_each_element() -> None:
@@ -168,15 +169,33 @@ def test_every_group_has_a_sentence(name: str) -> None:
     assert len(label.sentence) < 100
 
 
-def test_elements_go_by_what_they_do_or_by_their_name() -> None:
-    assert [element_phrase(cyclic(3), g) for g in range(3)] == [
-        *("e", "a third of a turn", "2/3 of a turn"),
-    ]
-    assert element_phrase(dihedral(1), 1) == "the flip s"
-    phrases = [element_phrase(dihedral(4), g) for g in (0, 1, 3, 6)]
-    assert phrases == ["e", "a quarter turn", "3/4 of a turn", "the flip r^2 s"]
+def test_elements_go_by_their_name_and_what_they_do() -> None:
+    assert [element_phrase(dihedral(4), g) for g in (0, 3, 5)] == ["e", "r^3", "(r s)"]
     assert element_phrase(from_name("C2xC2"), 2) == "(r, e)"
     assert element_phrase(from_name("O"), 1) == "(x -y -z)"
+    words = describe_elements("D4", "images")
+    assert [element_phrase(dihedral(4), g, words) for g in (3, 5)] == [
+        "r^3 (quarter turn right)",
+        "r s (flipped across the rising diagonal)",
+    ]
+    for action, element, says in [
+        (actions.reverse_complement(), 1, "r (other strand)"),
+        (actions.set_permutation("C4"), 2, "r^2 (0 2)(1 3)"),
+        (actions.set_permutation("S3"), 1, "(0 1 2)"),
+        (actions.cyclic_shift("C12"), 3, "r^3 (shifted by 3 of 12)"),
+    ]:
+        told = describe_elements(action.group, action.name, action.config)
+        assert element_phrase(action.group, element, told) == says
+
+
+def test_a_sentence_says_what_the_elements_do_to_the_inputs() -> None:
+    d = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+    given = (d, C4, regular(C4).matrices)
+    (label,) = symmetry_labels(*given, words=describe_elements("C4", "images"))
+    assert label.sentence == "two-fold: unchanged by r^2 (half turn)"
+    assert symmetry_labels(*given, words=[""] * 4) == symmetry_labels(*given)
+    with pytest.raises(OrbitLensError, match=r"`words`: expected one for each of the 4 elements"):
+        symmetry_labels(*given, words=["as it is"])
 
 
 def test_many_generators_are_counted_instead_of_named() -> None:
@@ -189,13 +208,13 @@ def test_many_generators_are_counted_instead_of_named() -> None:
 
 def test_most_of_a_direction_may_be_invariant() -> None:
     assert symmetry_sentence(C4, [0], [0.7, 0.0, 0.3]) == "mostly invariant, four-fold"
-    assert symmetry_sentence(C4, [0, 2], [0.5, 0.5, 0.0]) == "two-fold: unchanged by a half turn"
+    assert symmetry_sentence(C4, [0, 2], [0.5, 0.5, 0.0]) == "two-fold: unchanged by r^2"
     shares = [0.05, 0.0, 0.0, 0.0, 0.95]
     assert symmetry_sentence(dihedral(4), [0, 4], shares) == (
-        "oriented, four-fold; unchanged by the flip s; mostly turns with r"
+        "oriented, four-fold; unchanged by s; mostly turns with r"
     )
     assert symmetry_sentence(cyclic(6), [0, 2, 4], [0.7, 0.3, 0.0, 0.0]) == (
-        "mostly invariant, two-fold; unchanged by a third of a turn"
+        "mostly invariant, two-fold; unchanged by r^2"
     )
 
 

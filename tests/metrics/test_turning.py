@@ -234,6 +234,9 @@ def test_rows_and_counts_are_of_the_words() -> None:
         ("neither", 1),
         ("too few to tell", 0),
     ]
+    others = feature_turning(tied(cyclic(4), 3), planted(cyclic(4)), action="points")
+    assert next(iter(others.counts)) == others.rows[0]["word"] == "moves with the input"
+    assert [{**row, "word": ""} for row in others.rows] == [{**x, "word": ""} for x in found.rows]
     turns, stays, loose = found.rows
     assert [row["feature"] for row in found.rows] == [0, 1, 2]
     assert turns["share"] == turns["turns"] == found.turns[0].item()
@@ -254,3 +257,5 @@ def test_bad_input_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
         feature_turning(tied(cyclic(4), 1), torch.ones(3, 2, 4))
     with pytest.raises(OrbitLensError, match="`sae`"):
         feature_turning(torch.eye(4), torch.ones(3, 4, 4))  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match="`action`: expected a text"):
+        feature_turning(tied(cyclic(4), 1), torch.ones(3, 4, 4), action=4)  # type: ignore[arg-type]

@@ -164,6 +164,9 @@ def test_dna_from_the_command_line_to_the_page(
     assert "the network gets 4 x 20" in (out / "log.txt").read_text()
     page = (out / "report" / "index.html").read_text()
     assert "other strand" in page
+    assert "moves with the input" in page
+    assert "with the image" not in page
+    assert "turn</" not in page
     assert "A is green, C blue" in page
     assert 'title="gene ' in page
     call(["report", str(out), "--features", "1"])

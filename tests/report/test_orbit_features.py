@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from orbitlens.actions import images
+from orbitlens.actions import describe_elements, images
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, cyclic, dihedral
 from orbitlens.report import FeatureCard, orbit_feature_cards, write_page
@@ -100,12 +100,17 @@ def test_orientations_that_are_the_same_share_a_row() -> None:
     first = torch.zeros(8, 4, 2)
     first[:4, 0, 0], first[4:6, 2, 0], first[:5, 3, 1] = 2.0, 3.0, 1.0
     twofold, invariant = orbit_feature_cards(
-        along_orbits(first, C4), labelled, model, sae="orbit", n_features=2
+        along_orbits(first, C4),
+        labelled,
+        model,
+        sae="orbit",
+        n_features=2,
+        words=describe_elements(C4, "images"),
     )
     assert (twofold.orientations, invariant.orientations) == ((0, 1), (0,))
     assert twofold.firing_rates.tolist() == [0.75, 0]
     assert twofold.activations[:, :2].tolist() == [[3, 3]] * 2
-    assert twofold.label == "two-fold: unchanged by a half turn"
+    assert twofold.label == "two-fold: unchanged by r^2 (half turn)"
     assert invariant.firing_rates.tolist() == [0.625]
     assert invariant.images.shape[:2] == (1, 6)
 

@@ -211,6 +211,11 @@ ROW: dict[str, Any] = {
             "(95% interval 90.0% to 95.0%); 213 inputs.",
         ),
         (
+            {"word": "moves with the input"},
+            "Moves with the input: 93.0% of its strength moves as predicted "
+            "(95% interval 90.0% to 95.0%); 213 inputs.",
+        ),
+        (
             {"word": "invariant", "stays": 0.93, "turns": 0.2, "inputs": 1},
             "Invariant: 93.0% of its strength stays when the input moves "
             "(95% interval 90.0% to 95.0%); 1 input.",
@@ -227,7 +232,7 @@ ROW: dict[str, Any] = {
         ),
         (
             {"word": "too few to tell", "share": None, "low": None, "high": None, "inputs": 4},
-            "Too few to tell whether it turns: it fires on the orbits of 4 inputs.",
+            "Too few to tell what it does: it fires on the orbits of 4 inputs.",
         ),
     ],
 )

@@ -154,11 +154,16 @@ def test_an_orbit_sae_is_described_by_its_atoms() -> None:
 def test_features_are_counted_by_what_their_codes_do() -> None:
     counts = {"turning_features": 9, "invariant_features": 2, "other_features": 4}
     saes: dict[str, Any] = {"a": {**counts, "rare_features": 1}, "of before": {"l0": 3.0}}
-    table = features_table(saes, sae_styles(saes))
+    table = features_table(saes, sae_styles(saes), "turns with the image")
     assert table is not None
     headings = ("Turn", "Are invariant", "Do neither", "Are too rare")
     found = [column(table, heading) for heading in headings]
     assert found == [[text, "\N{EN DASH}"] for text in ("9", "2", "4", "1")]
     assert best(table) == [[], []]
     assert set(table.legend) == set(headings)
-    assert features_table({"of before": saes["of before"]}, sae_styles(saes)) is None
+    assert table.legend["Turn"].endswith("the feature turns with the image")
+    before = {"of before": saes["of before"]}
+    assert features_table(before, sae_styles(saes), "turns with the image") is None
+    others = features_table(saes, sae_styles(saes), "moves with the input")
+    assert others is not None
+    assert others.legend["Move"].endswith("the feature moves with the input")

@@ -13,7 +13,7 @@
     atom_labels                           the same for each atom of an orbit SAE
     orientation_codes                     its codes as the strength of each atom per orientation
     alike_atoms                           pairs of atoms that the group moves into one another
-    feature_turning, Turning              whether each feature turns with the image or is invariant
+    feature_turning, Turning              whether each feature moves with the input or is invariant
 
 Recovery needs scipy, detection scikit-learn (extra "metrics"); both are loaded on first use.
 

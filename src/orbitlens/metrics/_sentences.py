@@ -1,6 +1,5 @@
 """The action of a group on a direction, as one short sentence."""
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -13,15 +12,16 @@ _NUMBERS = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"),
     "twelve",
 )
-_TURNS = {2: "a half turn", 3: "a third of a turn", 4: "a quarter turn"}
 
 
-def symmetry_sentence(group: Group, stabiliser: Sequence[int], shares: Sequence[float]) -> str:
+def symmetry_sentence(
+    group: Group, stabiliser: Sequence[int], shares: Sequence[float], words: Sequence[str] = ()
+) -> str:
     """Say which elements leave a direction unchanged, and how most of it moves under the others.
 
     A direction is oriented if no turn leaves it unchanged; in a group that is neither cyclic nor
     dihedral, if no element does. An irrep is named if it holds two thirds of the direction, and
-    without "mostly" from 99% on.
+    without "mostly" from 99% on. `words` say what each element does to an input.
     """
     if len(stabiliser) == group.order:
         return "invariant: the same in every orientation"
@@ -33,21 +33,16 @@ def symmetry_sentence(group: Group, stabiliser: Sequence[int], shares: Sequence[
         head = f"oriented, {fold}"
     else:
         head = fold
-    tail = "; ".join(filter(None, (_unchanged(group, stabiliser), _moves(group, shares))))
+    tail = "; ".join(filter(None, (_unchanged(group, stabiliser, words), _moves(group, shares))))
     return f"{head}{';' if ',' in head else ':'} {tail}" if tail else head
 
 
-def element_phrase(group: Group, g: int) -> str:
-    """Describe an element of a group of turns and flips; give the name of any other."""
-    name, turns = group.element_names[g], _turns(group)
-    if g == 0:
-        return name
-    if turns is None:
-        return f"({name})" if " " in name and not name.startswith("(") else name
-    if g >= turns:
-        return f"the flip {name}"
-    part, whole = g // math.gcd(g, turns), turns // math.gcd(g, turns)
-    return _TURNS[whole] if part == 1 and whole in _TURNS else f"{part}/{whole} of a turn"
+def element_phrase(group: Group, g: int, words: Sequence[str] = ()) -> str:
+    """Give the name of an element and, in brackets, what it does, where that is known."""
+    name, told = group.element_names[g], words[g] if words else ""
+    if told and told != name:
+        return f"{name} {told}" if told.startswith("(") else f"{name} ({told})"
+    return f"({name})" if " " in name and not name.startswith("(") else name
 
 
 @lru_cache(maxsize=64)
@@ -63,14 +58,14 @@ def _fold(size: int) -> str:
     return f"{_NUMBERS[size - 1] if size <= len(_NUMBERS) else size}-fold"
 
 
-def _unchanged(group: Group, stabiliser: Sequence[int]) -> str:
+def _unchanged(group: Group, stabiliser: Sequence[int], words: Sequence[str]) -> str:
     """Name the generators of the stabiliser, or count its elements if there are many."""
     chosen = _generators(group, stabiliser)
     if not chosen:
         return ""
     if len(chosen) > _LONGEST:
         return f"unchanged by {len(stabiliser)} of the {group.order} elements"
-    *others, last = [element_phrase(group, g) for g in chosen]
+    *others, last = [element_phrase(group, g, words) for g in chosen]
     return f"unchanged by {', '.join(others) + ' and ' if others else ''}{last}"
 
 

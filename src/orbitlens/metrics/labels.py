@@ -8,13 +8,14 @@ in the inner product that the group keeps. They show which elements leave the di
 As a function on the group they hold the direction's share in every irrep.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_number
+from orbitlens.checks import as_axes, as_number, as_texts
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group, as_group
 from orbitlens.metrics._sentences import symmetry_sentence
@@ -55,6 +56,7 @@ def symmetry_labels(
     codes: Numbers | None = None,
     *,
     tolerance: float = TOLERANCE,
+    words: Sequence[str] = (),
 ) -> list[SymmetryLabel]:
     """Label each direction with its irreps and its stabiliser.
 
@@ -74,13 +76,16 @@ def symmetry_labels(
             without firing rates.
         tolerance: Largest change of a direction, 1 - c, by an element of its stabiliser; default
             0.1.
+        words: What each element does, for the sentences, such as
+            `actions.describe_elements(group, "images")`; default none.
 
     Returns:
         One label per direction.
 
     Raises:
         OrbitLensError: If shapes do not fit, a direction is 0 or not finite, the matrices are no
-            representation, or the tolerance is not between 0 and 1 or merges everything.
+            representation, there are not as many words as elements, or the tolerance is not between
+            0 and 1 or merges everything.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -88,7 +93,7 @@ def symmetry_labels(
         >>> ends = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
         >>> label, = symmetry_labels(ends, cyclic(4), regular(cyclic(4)).matrices)
         >>> [round(share, 2) for share in label.irrep_shares], label.stabiliser, label.sentence
-        ([0.5, 0.5, 0.0], (0, 2), 'two-fold: unchanged by a half turn')
+        ([0.5, 0.5, 0.0], (0, 2), 'two-fold: unchanged by r^2')
     """
     group = as_group(group)
     directions = as_axes("directions", directions, "latents dim", finite=False)
@@ -101,10 +106,13 @@ def symmetry_labels(
         _check_codes(codes, (group.order, len(directions)), "[n, elements, latents] along orbits")
         rates = firing_rates(codes.detach().cpu().flatten(1)).unflatten(0, codes.shape[1:])
     rows = directions.detach().cpu().double()
-    return _labels(group, _cosines(rows, matrices.detach().cpu().double()), rates, tolerance)
+    cosines = _cosines(rows, matrices.detach().cpu().double())
+    return _labels(group, cosines, rates, tolerance, words)
 
 
-def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
+def atom_labels(
+    sae: SAE, codes: Numbers | None = None, *, words: Sequence[str] = ()
+) -> list[SymmetryLabel]:
     """Label each atom of an orbit SAE, with one label for all its orientations.
 
     Args:
@@ -112,6 +120,7 @@ def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
         codes: Its codes of some samples, shape [n, |G| * n_atoms]; None (default) for labels
             without firing rates. Give the samples of the data set: along whole orbits each
             orientation is equally frequent.
+        words: As for `symmetry_labels`.
 
     Returns:
         One label per atom. Firing rates are for each orientation of the atom. Equal orientations
@@ -119,7 +128,8 @@ def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
 
     Raises:
         OrbitLensError: If the SAE is no orbit SAE, an atom is 0 or not finite, the codes are of
-            another width, or the tolerance merges everything.
+            another width, there are not as many words as elements, or the tolerance merges
+            everything.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -141,7 +151,7 @@ def atom_labels(sae: SAE, codes: Numbers | None = None) -> list[SymmetryLabel]:
     atoms = dictionary.atoms.detach()
     _check_directions(atoms, "atoms of the SAE")
     cosines = (dictionary.tied.orbits(atoms) * atoms).sum(-1) / atoms.square().sum(-1)
-    return _labels(dictionary.group, cosines.cpu().double(), rates, dictionary.tolerance)
+    return _labels(dictionary.group, cosines.cpu().double(), rates, dictionary.tolerance, words)
 
 
 @torch.no_grad()
@@ -184,7 +194,16 @@ def _labels(
     cosines: Float[Tensor, "group latents"],
     rates: Float[Tensor, "group latents"] | None,
     tolerance: float,
+    words: Sequence[str],
 ) -> list[SymmetryLabel]:
+    words = as_texts("words", words)
+    if words and len(words) != group.order:
+        raise OrbitLensError(
+            "`words`",
+            expected=f"one for each of the {group.order} elements",
+            received=len(words),
+            remedy="give `actions.describe_elements` of this group",
+        )
     span = "from 0 to below 1, which merges everything"
     if not 0 <= as_number("tolerance", tolerance, span) < 1:
         raise out_of_range("tolerance", span, tolerance)
@@ -203,7 +222,7 @@ def _labels(
     for i, parts in enumerate(shares):
         left = tuple(alone[i].nonzero().flatten().tolist())
         fired = None if rates is None else tuple(rates[:, i].tolist())
-        sentence = symmetry_sentence(group, left, parts)
+        sentence = symmetry_sentence(group, left, parts, words)
         label = SymmetryLabel(tuple(parts), left, group.order // len(left), fired, sentence)
         labels.append(label)
     return labels

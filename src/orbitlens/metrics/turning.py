@@ -24,11 +24,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from orbitlens.checks import as_axes, as_count, check_kind, usual_torch
+from orbitlens.checks import as_axes, as_count, as_text, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.metrics._orbit_overlap import Pairs, intervals
-from orbitlens.metrics._turning_words import INVARIANT, NEITHER, TURNS, UNKNOWN, WORDS
+from orbitlens.metrics._turning_words import INVARIANT, NEITHER, TURNS, UNKNOWN, moving_word
 from orbitlens.metrics.labels import orientation_codes
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE
@@ -48,7 +48,8 @@ class Turning:
     """What each feature does when its inputs move; a column for each figure.
 
     Args:
-        words: "turns with the image", "invariant", "neither" or "too few to tell".
+        words: "turns with the image", "invariant", "neither" or "too few to tell"; for inputs that
+            are no images, the first is "moves with the input".
         turns: Share of the codes that turn as predicted, shape [features]; NaN where none fires.
         stays: Share of the codes that stay as they are, shape [features].
         intervals: Lower and upper ends of the 95% intervals of both, under resampling of the
@@ -57,6 +58,7 @@ class Turning:
             [2 hypotheses, features].
         inputs: Number of inputs on whose orbits the feature fires, shape [features].
         firing_rates: Share of activations along the orbits on which it fires, shape [features].
+        moving: Which of both is the first word.
     """
 
     words: tuple[str, ...]
@@ -66,12 +68,13 @@ class Turning:
     by_chance: Float[Tensor, "2 features"]
     inputs: Int[Tensor, " features"]
     firing_rates: Float[Tensor, " features"]
+    moving: str = TURNS
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of features with each word, also those that no feature has."""
         found = Counter(self.words)
-        return {word: found[word] for word in WORDS}
+        return {word: found[word] for word in (self.moving, INVARIANT, NEITHER, UNKNOWN)}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -85,7 +88,7 @@ class Turning:
     def _row(self, i: int) -> dict[str, Any]:
         word, both = self.words[i], (self.turns[i].item(), self.stays[i].item())
         known = word != UNKNOWN
-        which = {TURNS: 0, INVARIANT: 1}.get(word, int(both[1] > both[0]))
+        which = {self.moving: 0, INVARIANT: 1}.get(word, int(both[1] > both[0]))
         low, high = self.intervals[which, :, i].tolist()
         shares = {
             "share": both[which],
@@ -107,7 +110,12 @@ class Turning:
 @usual_torch()
 @torch.no_grad()
 def feature_turning(
-    sae: SAE, orbits: Numbers, transport: Transport | None = None, *, positions: int = 1
+    sae: SAE,
+    orbits: Numbers,
+    transport: Transport | None = None,
+    *,
+    positions: int = 1,
+    action: str = "images",
 ) -> Turning:
     """Measure for each feature which share of its codes moves with the inputs, or stays.
 
@@ -122,7 +130,8 @@ def feature_turning(
     The word follows from the shares and the 95% interval of each, and of their difference, under
     resampling of the inputs: the orbits of one input are not independent, the inputs are.
 
-    - "turns with the image": the share that turns holds, and is larger than the one that stays.
+    - "turns with the image", or "moves with the input" for inputs of another kind: the share that
+      turns holds, and is larger than the one that stays.
     - "invariant": the share that stays holds, and the one that turns is not larger. So is an atom
       that the whole group leaves unchanged, whose hypotheses are one.
     - "neither": no share holds.
@@ -141,6 +150,7 @@ def feature_turning(
             [n * positions, |G|, dim].
         transport: The transport of its layer, for an SAE that is no orbit SAE; default None.
         positions: Rows of each input, which stand together; default 1.
+        action: What moves the inputs, such as `store.action`, for the word; default "images".
 
     Returns:
         One entry per atom or latent.
@@ -163,7 +173,7 @@ def feature_turning(
     group, features, partners = _prediction(sae, transport)
     sizes = {"group": group.order, "dim": sae.d_in}
     orbits = as_axes("orbits", orbits, "rows group dim", sizes=sizes, least=1)
-    positions = as_count("positions", positions)
+    positions, action = as_count("positions", positions), as_text("action", action)
     if len(orbits) % positions:
         raise OrbitLensError(
             "`orbits`",
@@ -176,7 +186,7 @@ def feature_turning(
     if isinstance(sae.dictionary, OrbitDictionary):
         codes = orientation_codes(sae, codes).flatten(-2)
     pairs = Pairs(group, _moved(orbits, group), features, positions)
-    return _judged(codes, partners, pairs)
+    return _judged(codes, partners, pairs, moving_word(action))
 
 
 def _prediction(
@@ -201,7 +211,10 @@ def _prediction(
 
 
 def _judged(
-    codes: Float[Tensor, "rows group latents"], partners: Int[Tensor, "group latents"], pairs: Pairs
+    codes: Float[Tensor, "rows group latents"],
+    partners: Int[Tensor, "group latents"],
+    pairs: Pairs,
+    moving: str,
 ) -> Turning:
     inputs, order = len(codes) // pairs.positions, codes.shape[1]
     same = torch.arange(codes.shape[-1]).expand_as(partners)
@@ -216,7 +229,7 @@ def _judged(
     words = [
         UNKNOWN
         if count < _FEWEST
-        else TURNS
+        else moving
         if turned and apart
         else INVARIANT
         if stayed and not apart
@@ -235,6 +248,7 @@ def _judged(
         by_chance=chance,
         inputs=fired,
         firing_rates=(fires > 0).double().mean((0, 1)),
+        moving=moving,
     )
 
 

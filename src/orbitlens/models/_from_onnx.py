@@ -1,6 +1,7 @@
 """Loader of "onnx:FILE": a network in the ONNX format, converted by onnx2torch."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ def from_onnx(
             remedy=_IN_PYTHON,
         ) from error
     check_channels(subject, image_shape, channels)
+    # Its converter of Slice indexes with a list, and torch says so in every forward pass.
+    warnings.filterwarnings("ignore", "Using a non-tuple sequence", UserWarning)
     prepare = ImagePreparation(size=size, channels=channels, name=subject)
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
     return BaseModel(

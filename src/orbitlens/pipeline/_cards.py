@@ -1,5 +1,6 @@
 """The feature cards of one SAE on the held-out orbits of a store."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ def cards_of_sae(
     name: str,
     n_features: int,
     exact: Transport | None,
+    words: Sequence[str],
 ) -> list[FeatureCard]:
     """Choose the features of an SAE to show on some samples, strongest position of each.
 
     `images_of` is that of `moved_images`; None shows the names of the samples alone. The latents of
-    an SAE that is no orbit SAE get labels from the matrices of `exact`.
+    an SAE that is no orbit SAE get labels from the matrices of `exact`. `words` say what each
+    element does.
     """
     orbits = store.orbits(samples)
     shape = (len(samples), store.positions, store.group.order)
@@ -40,8 +43,8 @@ def cards_of_sae(
         "names": sample_names(store, samples),
     }
     if sae.dictionary.group is not None:
-        return orbit_feature_cards(codes, images_of, sae, **shown)
-    labels = None if exact is None else _labels(sae, store, exact)
+        return orbit_feature_cards(codes, images_of, sae, words=words, **shown)
+    labels = None if exact is None else _labels(sae, store, exact, words)
     return feature_cards(codes, images_of, labels=labels, **shown)
 
 
@@ -50,10 +53,12 @@ def sample_names(store: ActivationStore, samples: Int[np.ndarray, " shown"]) -> 
     return [store.files[i] if store.files else f"input {i}" for i in samples.tolist()]
 
 
-def _labels(sae: SAE, store: ActivationStore, exact: Transport) -> list[str] | None:
+def _labels(
+    sae: SAE, store: ActivationStore, exact: Transport, words: Sequence[str]
+) -> list[str] | None:
     directions = sae.W_dec.detach()
     try:
-        labels = symmetry_labels(directions, store.group, exact.matrices)
+        labels = symmetry_labels(directions, store.group, exact.matrices, words=words)
     except OrbitLensError:
         # A page without labels is better than none.
         return None

@@ -7,43 +7,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orbitlens.activations import ActivationStore
 from orbitlens.errors import DamageError
 from orbitlens.files import TO_READ, one_line_errors, write_table
 from orbitlens.metrics import Turning, feature_turning
-from orbitlens.metrics._turning_words import INVARIANT, NEITHER, TURNS, UNKNOWN
 from orbitlens.report import FeatureCard
 from orbitlens.training import FitResult
 from orbitlens.transport import Transport
 from orbitlens.typing import Orbits
 
 _FILE = "features.csv"
-_COUNTS = {
-    TURNS: "turning_features",
-    INVARIANT: "invariant_features",
-    NEITHER: "other_features",
-    UNKNOWN: "rare_features",
-}
+_COUNTS = ("turning_features", "invariant_features", "other_features", "rare_features")
 _DIGEST = "features_digest"
 
 
 def write_features(
-    result: FitResult, orbits: Orbits, transport: Transport, place: Path, *, positions: int
+    result: FitResult, store: ActivationStore, orbits: Orbits, transport: Transport, place: Path
 ) -> dict[str, Any]:
     """Write features.csv of a trained SAE to a folder; return its counts and its digest.
 
-    The counts, JSON-ready, are turning_features, invariant_features, other_features and
-    rare_features, see `metrics.feature_turning`. An SAE whose training diverged has none.
+    The orbits are some of the store's. The counts, JSON-ready, are turning_features,
+    invariant_features, other_features and rare_features, see `metrics.feature_turning`. An SAE
+    whose training diverged has none.
     """
     if result.status != "completed":
-        return dict.fromkeys((*_COUNTS.values(), _DIGEST))
-    turning = feature_turning(result.sae, orbits, transport, positions=positions)
+        return dict.fromkeys((*_COUNTS, _DIGEST))
+    known: dict[str, Any] = {"positions": store.positions, "action": store.action}
+    turning = feature_turning(result.sae, orbits, transport, **known)
     write_table(turning.rows, place / _FILE)
     return {**counts_of(turning), _DIGEST: _digest(place / _FILE)}
 
 
 def counts_of(turning: Turning) -> dict[str, int]:
     """Return the number of features with each word, by its name in metrics.json."""
-    return {name: turning.counts[word] for word, name in _COUNTS.items()}
+    return dict(zip(_COUNTS, turning.counts.values(), strict=True))
 
 
 def read_features(place: Path, figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ from orbitlens.pipeline.console import Console, Tick
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import measure_sae, measured_samples, training_figures
 from orbitlens.report import FeatureCard, run_doubts, write_page
+from orbitlens.report._elements import elements_of
 from orbitlens.training import FitResult
 from orbitlens.transport import Transport, serves_orbit_saes
 from orbitlens.typing import Int
@@ -121,6 +122,7 @@ def render(
     cards: list[FeatureCard] = []
     samples = _measured(config, store)
     images = moved_images(source.inputs.values, samples, action)
+    words = [element.words for element in elements_of(metrics)]
     for name in NAMES:
         if name not in metrics["saes"]:
             continue
@@ -129,7 +131,11 @@ def render(
         result = load_fit(folder / "saes" / name, store, notes)
         histories[name] = asdict(result.history)
         if config.features and name in features_of and result.status == "completed":
-            shown: dict[str, Any] = {"n_features": config.features, "exact": exact}
+            shown: dict[str, Any] = {
+                "n_features": config.features,
+                "exact": exact,
+                "words": words,
+            }
             chosen = cards_of_sae(result.sae, store, samples, images, name=name, **shown)
             entry = metrics["saes"].get(name) or {}
             cards += with_turning(chosen, read_features(folder / "saes" / name, entry))
@@ -289,7 +295,7 @@ def _measure(
         "k": job.config.k,
         "status": result.status,
         **figures,
-        **write_features(result, orbits, transport, place, positions=store.positions),
+        **write_features(result, store, orbits, transport, place),
         **training_figures(result, transport if transported else None),
         "transport": describe_transport(transport) if name == ORBIT else None,
     }

@@ -28,6 +28,7 @@ from orbitlens.pipeline._saes import OBJECTIVES, ORBIT
 from orbitlens.pipeline._top_images import check_sae
 from orbitlens.pipeline.measure import measure_sae, measured_samples, training_figures, variation
 from orbitlens.report import FeatureCard, write_page
+from orbitlens.report._elements import elements_of
 from orbitlens.sae import SAE, OrbitDictionary
 from orbitlens.training import FitResult, Objective
 from orbitlens.training._checks import as_objective
@@ -122,10 +123,15 @@ def show(
         images_of = moved_images(rows, samples, drawn_by)
     orbits, cards = store.orbits(samples), list[FeatureCard]()
     with evaluating(sae):
-        entry, turning = _measure(sae, trained, called, orbits, rho, positions=store.positions)
+        moved: dict[str, Any] = {
+            "positions": store.positions,
+            "action": metrics["action"]["name"],
+        }
+        entry, turning = _measure(sae, trained, called, orbits, rho, moved)
         if turning is not None:
             exact = rho if serves_orbit_saes(rho) else None
-            shown: dict[str, Any] = {"n_features": features, "exact": exact}
+            words = [element.words for element in elements_of(metrics)]
+            shown: dict[str, Any] = {"n_features": features, "exact": exact, "words": words}
             cards = cards_of_sae(sae, store, samples, images_of, name=called, **shown)
             cards = with_turning(cards, turning.rows)
     metrics |= {
@@ -258,8 +264,7 @@ def _measure(
     name: str,
     orbits: Orbits,
     transport: Transport,
-    *,
-    positions: int,
+    moved: dict[str, Any],
 ) -> tuple[dict[str, Any], Turning | None]:
     """Return the entry of an SAE in a record, and what its features do; None if it diverged."""
     transported = name in OBJECTIVES and name != "vanilla"
@@ -282,7 +287,7 @@ def _measure(
     }
     if status != "completed":
         return entry, None
-    turning = feature_turning(sae, orbits, transport, positions=positions)
+    turning = feature_turning(sae, orbits, transport, **moved)
     return {**entry, **counts_of(turning)}, turning
 
 

@@ -135,13 +135,12 @@ def train(
         transported = objective not in ("vanilla", ORBIT)
         orbits = store.orbits(samples)
         figures = measure_sae(result.sae, orbits, rho, transported=transported)
-        place, positions = folder / objective, store.positions
         last = {name: values[-1] for name, values in asdict(result.history).items()}
         record = {
             "status": result.status,
             "d_sae": result.sae.d_sae,
             **figures,
-            **write_features(result, orbits, rho, place, positions=positions),
+            **write_features(result, store, orbits, rho, folder / objective),
             **training_figures(result, rho if transported else None),
             "last_epoch": last,
         }

@@ -40,7 +40,7 @@ def network_doubts(record: Record) -> list[str]:
             layers,
             lambda layer: (finite(layer.get("r2")) or 0.0) < 0,
             "R² of the exact transport is below 0, it explains nothing",
-            "do not compare these layers; try another group, or more images with --n-samples",
+            "do not compare these layers; try another group, or more inputs with --n-samples",
         ),
     ]
 
@@ -52,7 +52,7 @@ def split_doubts(held_out: Any) -> list[str]:
         return []
     return [
         f"held-out orbits: there are {figure(round(count))} of them, so every figure is uncertain; "
-        f"give at least {5 * _FEW_ORBITS} images or samples, of which a fifth is held out"
+        f"give at least {5 * _FEW_ORBITS} inputs, of which a fifth is held out"
     ]
 
 
@@ -81,7 +81,7 @@ def transport_doubts(transport: Record) -> list[str]:
         *(
             [
                 f"transport: R² is {score(r2)}, it explains nothing; do not read the figures that "
-                "use it, and try another layer, another group or more images"
+                "use it, and try another layer, another group or more inputs"
             ]
             if r2 is not None and r2 < 0
             else []

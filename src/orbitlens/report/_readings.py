@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orbitlens.metrics._turning_words import INVARIANT, TURNS, UNKNOWN
+from orbitlens.metrics._turning_words import INVARIANT, MOVES, TURNS, UNKNOWN
 from orbitlens.report._notation import SaeStyle, element_label, figure, finite, percent, score
 from orbitlens.report._table import Record, is_completed
 from orbitlens.report.features import FeatureCard
@@ -235,13 +235,14 @@ def turning_reading(row: Record) -> str:
         return ""
     inputs = f"{figure(seen)} input{'' if seen == 1 else 's'}"
     if word == UNKNOWN:
-        return f"{word.capitalize()} whether it turns: it fires on the orbits of {inputs}."
+        return f"{word.capitalize()} what it does: it fires on the orbits of {inputs}."
     turns, stays = percent(row.get("turns")), percent(row.get("stays"))
+    moves = word in (TURNS, MOVES)
     interval = f"(95% interval {percent(row.get('low'))} to {percent(row.get('high'))})"
-    if word == INVARIANT or (word != TURNS and row.get("share") == row.get("stays")):
+    if word == INVARIANT or (not moves and row.get("share") == row.get("stays")):
         told = f"{stays} of its strength stays when the input moves {interval}"
         other = "" if word == INVARIANT else f", {turns} moves as predicted"
     else:
         told = f"{turns} of its strength moves as predicted {interval}"
-        other = "" if word == TURNS else f", {stays} stays"
+        other = "" if moves else f", {stays} stays"
     return f"{word.capitalize()}: {told}{other}; {inputs}."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orbitlens.metrics._turning_words import TURNS
 from orbitlens.report._notation import SaeStyle, figure, finite, percent, score
 from orbitlens.report._readings import competes
 from orbitlens.report._table import (
@@ -91,7 +92,7 @@ _SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column(
             "moved_codes",
             "Codes moved",
-            "Orbit SAE: share of active codes that turn as predicted when the input is turned, "
+            "Orbit SAE: share of active codes that move as predicted when the input moves, "
             "z(hx)[hg] active where z(x)[g] is",
             "high",
             percent,
@@ -99,27 +100,19 @@ _SAE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 
-_FEATURE_COLUMNS: Mapping[str, tuple[Column, ...]] = {
-    "Features that": (
-        Column(
-            "turning_features",
-            "Turn",
-            "More than half of the strength of the codes of moved inputs is where the group puts "
-            "it: the feature turns with the image",
-        ),
-        Column(
-            "invariant_features",
-            "Are invariant",
-            "More than half of the strength of the codes stays when the input moves",
-        ),
-        Column("other_features", "Do neither", "Neither share is clearly above one half"),
-        Column(
-            "rare_features",
-            "Are too rare",
-            "The feature fires on the orbits of fewer than 10 held-out inputs, too few to tell",
-        ),
+_OTHER_FEATURES = (
+    Column(
+        "invariant_features",
+        "Are invariant",
+        "More than half of the strength of the codes stays when the input moves",
     ),
-}
+    Column("other_features", "Do neither", "Neither share is clearly above one half"),
+    Column(
+        "rare_features",
+        "Are too rare",
+        "The feature fires on the orbits of fewer than 10 held-out inputs, too few to tell",
+    ),
+)
 
 
 def sae_table(saes: Record, styles: _Styles) -> Table:
@@ -130,12 +123,20 @@ def sae_table(saes: Record, styles: _Styles) -> Table:
     return _of_columns(_SAE_COLUMNS, "Every SAE on held-out activations", saes, styles)
 
 
-def features_table(saes: Record, styles: _Styles) -> Table | None:
-    """Lay out how many features of each SAE turn, are invariant or do neither.
+def features_table(saes: Record, styles: _Styles, moving: str) -> Table | None:
+    """Lay out how many features of each SAE move, are invariant or do neither.
 
-    A run of an earlier version has no such table.
+    `moving` is the word for the first, see `moving_word`. A run of an earlier version has no such
+    table.
     """
-    table = _of_columns(_FEATURE_COLUMNS, "What the features of every SAE do", saes, styles)
+    first = Column(
+        "turning_features",
+        "Turn" if moving == TURNS else "Move",
+        "More than half of the strength of the codes of moved inputs is where the group puts it: "
+        f"the feature {moving}",
+    )
+    columns = {"Features that": (first, *_OTHER_FEATURES)}
+    table = _of_columns(columns, "What the features of every SAE do", saes, styles)
     return table if table.columns else None
 
 

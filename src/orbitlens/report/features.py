@@ -114,6 +114,7 @@ def orbit_feature_cards(
     n_features: int,
     n_images: int = 6,
     names: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> list[FeatureCard]:
     """Choose the atoms of an orbit SAE to show, and their top images in each orientation.
 
@@ -127,7 +128,7 @@ def orbit_feature_cards(
     far as the network is equivariant. Orientations of an atom that are the same share a row. Firing
     rates are those of unmoved samples. `codes` are z(mx) of held-out samples x moved by elements m
     = 0, 1, ..., shape [n, moved, latents]; give whole orbits, so that every orientation is seen.
-    `codes[:, :1]` shows only unmoved samples.
+    `codes[:, :1]` shows only unmoved samples. `words` say what each element does.
     """
     _check_counts(n_features, n_images)
     codes = as_axes("codes", codes, "n moved latents", finite=False)
@@ -141,7 +142,7 @@ def orbit_feature_cards(
     images = _moved_images(images_of, samples, moved_by)
     dictionary = orbit_dictionary(model)
     same = cosets(dictionary.group, dictionary.stabilisers.cpu())
-    labels = atom_labels(model, codes[:, 0])
+    labels = atom_labels(model, codes[:, 0], words=words)
     symbols = [element_label(element) for element in dictionary.group.element_names]
     cards = []
     for i, atom in enumerate(atoms):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orbitlens.metrics._turning_words import moving_word
 from orbitlens.report import _readings as readings
 from orbitlens.report._doubts import run_doubts
 from orbitlens.report._elements import Element, element_names, elements_of
@@ -53,6 +54,7 @@ def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) 
     saes = part(metrics, "saes")
     styles = sae_styles([*saes, *histories, *(card.sae for card in cards)])
     names, elements = element_names(metrics), elements_of(metrics)
+    moving = moving_word(part(metrics, "action").get("name"))
     return {
         "title": readings.title(metrics),
         "summary": readings.summary(metrics),
@@ -66,7 +68,8 @@ def _view(metrics: Record, histories: _Histories, cards: Sequence[FeatureCard]) 
         "probes": probe_tables(saes, styles),
         "curves": _curves(histories, styles),
         "trained": [style for name, style in styles.items() if histories.get(name)],
-        "features": features_table(saes, styles),
+        "moving": moving,
+        "features": features_table(saes, styles, moving),
         "galleries": galleries(cards, elements, styles),
         "settings": list_settings(metrics, "Data, model and action", ("data", "model", "action")),
     }
