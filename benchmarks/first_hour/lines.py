@@ -1,4 +1,4 @@
-"""Writes lines.npz: the strips in lines/ as the text classifier takes them, 48 x 192, blue first."""
+"""Writes lines.npz: the strips in lines/ as the classifier takes them, 48 x 192, blue first."""
 
 from pathlib import Path
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nudenet
 import onnx2torch
+
 import orbitlens as ol
 
 

@@ -1,7 +1,8 @@
 """The third net of MTCNN, with the weights and the input that facenet-pytorch gives it."""
 
-import orbitlens as ol
 from facenet_pytorch import ONet
+
+import orbitlens as ol
 
 
 def network():

@@ -1,6 +1,6 @@
 """Cuts the photographs that scikit-image and scikit-learn carry into folders of pictures.
 
-    python benchmarks/first_hour/pictures.py        # writes pictures/ and lines/
+python benchmarks/first_hour/pictures.py        # writes pictures/ and lines/
 """
 
 from pathlib import Path
@@ -60,7 +60,7 @@ def main() -> None:
     for seed, (name, picture) in enumerate(photographs().items()):
         save_crops(picture, Path("pictures") / name, squares_and_oblongs, seed)
     lined = {name: getattr(skimage.data, name)() for name in TEXT}
-    lined |= {k: v for k, v in photographs().items() if k in COLOUR[:3] + ("china", "flower")}
+    lined |= {k: v for k, v in photographs().items() if k in (*COLOUR[:3], "china", "flower")}
     for seed, (name, picture) in enumerate(lined.items()):
         save_crops(picture, Path("lines") / name, wide_strips, 100 + seed)
 

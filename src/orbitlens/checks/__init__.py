@@ -9,6 +9,7 @@ as_indices       whole numbers from 0 to a largest one, as int64
 as_flags         booleans, given as such or as zeros and ones
 as_labels        one class index per sample, as int64
 as_samples       samples by index or by a boolean mask, as int64 indices
+as_layout        the text of a layout, such as "n c h w"
 as_count         a whole number in a range
 as_number        a finite number
 as_seed          a seed, a whole number from 0
@@ -19,6 +20,7 @@ usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
 check_weights    refuses weights that need more; check_training, a training of them
 check_kind       an object of a class of the library
+bytes_of         the numbers of a tensor as bytes
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
 
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
         as_samples,
         as_tensor,
     )
+    from orbitlens.checks._bytes import bytes_of
     from orbitlens.checks._kinds import check_kind
+    from orbitlens.checks._layout import as_layout
     from orbitlens.checks._memory import (
         check_memory,
         check_training,
@@ -62,6 +66,7 @@ __all__ = [
     "as_floats",
     "as_indices",
     "as_labels",
+    "as_layout",
     "as_number",
     "as_samples",
     "as_seed",
@@ -69,6 +74,7 @@ __all__ = [
     "as_tensor",
     "as_text",
     "as_texts",
+    "bytes_of",
     "check_kind",
     "check_memory",
     "check_training",
