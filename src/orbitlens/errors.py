@@ -108,7 +108,8 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
         `group`: expected one of C4, D4, received 'C44'; did you mean 'C4'?
     """
     names = list(known)
-    nearest = get_close_matches(str(name), names, n=1, cutoff=0.4)
+    small = {each.lower(): each for each in names}
+    nearest = [small[key] for key in get_close_matches(str(name).lower(), small, 1, cutoff=0.4)]
     return OrbitLensError(
         subject,
         expected=f"one of {', '.join(names)}",

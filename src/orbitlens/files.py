@@ -28,6 +28,7 @@ __all__ = [
     "cache_folder",
     "check_regular",
     "digest_of",
+    "in_place_of_a_folder",
     "new_file",
     "new_folder",
     "one_at_a_time",
@@ -214,6 +215,11 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return parse_json(text, str(path))
 
 
+def in_place_of_a_folder(path: Path) -> str:
+    """Say what is there where a folder is expected and none is."""
+    return "a file" if path.exists() else "no such folder"
+
+
 def check_regular(path: str | Path) -> None:
     """Refuse a pipe or a device in the place of a file, which might never answer."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
@@ -263,7 +269,7 @@ def _no_json(subject: str, error: Exception) -> OrbitLensError:
     return DamageError(
         subject,
         expected="a JSON file",
-        received=type(error).__name__,
+        received="none" if isinstance(error, FileNotFoundError) else type(error).__name__,
         remedy="the folder is incomplete or damaged; write it again",
     )
 

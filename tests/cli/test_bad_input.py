@@ -395,7 +395,7 @@ def report_without_inputs(folder: Path) -> Case:
 
 
 def report_with_no_places(folder: Path) -> Case:
-    return network(folder, "maps", "--max-positions", "0"), "`max_positions`"
+    return network(folder, "maps", "--max-positions", "0"), "'--max-positions': 0 is not in"
 
 
 def candidates_named_twice(folder: Path) -> Case:

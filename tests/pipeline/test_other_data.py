@@ -168,6 +168,7 @@ def test_dna_from_the_command_line_to_the_page(
     assert "with the image" not in page
     assert "turn</" not in page
     assert "A is green, C blue" in page
+    assert page.count('<svg class="logo"') > 1
     assert 'title="gene ' in page
     call(["report", str(out), "--features", "1"])
     assert (out / "report" / "index.html").read_text() != page

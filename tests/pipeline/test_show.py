@@ -207,7 +207,7 @@ def test_positions_of_maps_share_a_card(record: dict[str, Any]) -> None:
     ],
 )
 def test_pictures_have_values_from_0_to_1(images: torch.Tensor, shown: list[float]) -> None:
-    pictures = _show.moved_images(images.view(1, 1, 1, 3), np.arange(1), ol.actions.images("C2"))
+    pictures = _show.MovedImages(images.view(1, 1, 1, 3), np.arange(1), ol.actions.images("C2"))
     assert pictures(torch.tensor([0]), 0).flatten().tolist() == pytest.approx(shown)
 
 

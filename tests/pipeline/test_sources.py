@@ -56,7 +56,7 @@ def test_a_file_of_the_name_is_no_folder(here: Path) -> None:
         ("images.zip", "received the file images.zip; give the folder that holds its images"),
         ("https://example.org/images/", "received the URL https://example.org/images/; download"),
         ("images/*.png", r"received the pattern images/\*.png; give the folder"),
-        ("no-such-folder", "an existing folder of images, received 'no-such-folder'"),
+        ("no-such-folder", "or a folder of images, received 'no-such-folder', and no folder has"),
         ("moved/away", "a folder of images, received one that is not there.*put the images there"),
     ],
 )

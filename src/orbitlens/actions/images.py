@@ -15,12 +15,10 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from orbitlens.actions._integers import of_any_integers
 from orbitlens.actions.base import Action, places_moved
-from orbitlens.errors import OrbitLensError, unknown_name
-from orbitlens.groups import Group, as_group, turns_and_flips
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import EXACT_TURNS, Group, as_group, turns_of_images
 
-_EXACT_TURNS = (1, 2, 4)
 _FEW_CHANNELS = (1, 3, 4)
-_EXACT_NAMES = "C1, C2, C4, D1, D2, D4"
 
 
 def images(group: Group | str, interpolation: str | None = None) -> Action:
@@ -52,17 +50,8 @@ def images(group: Group | str, interpolation: str | None = None) -> Action:
         [[[[3, 4], [1, 2]]]]
     """
     group = as_group(group)
-    known = turns_and_flips(group)
-    if known is None:
-        raise OrbitLensError(
-            "`group` of images",
-            expected="C_n or D_n with its elements in the order of groups.cyclic, groups.dihedral",
-            received=group.name,
-            remedy="choose one of these, such as C4 or D4",
-        )
-    turns, _ = known
-    exact = turns in _EXACT_TURNS
-    _check_interpolation(group, interpolation, exact)
+    turns = turns_of_images(group, interpolation)
+    exact = turns in EXACT_TURNS
     return Action(
         name="images",
         group=group,
@@ -72,19 +61,6 @@ def images(group: Group | str, interpolation: str | None = None) -> Action:
         config={"interpolation": None if exact else interpolation},
         grid=partial(_places, group, turns) if exact else None,
     )
-
-
-def _check_interpolation(group: Group, interpolation: str | None, exact: bool) -> None:
-    if interpolation not in (None, "bilinear"):
-        raise unknown_name("`interpolation`", str(interpolation), ["bilinear"])
-    if interpolation is None and not exact:
-        raise OrbitLensError(
-            f"group {group.name} cannot move pixels exactly: `group` of images",
-            expected=f"one of {_EXACT_NAMES}",
-            received=group.name,
-            remedy='choose one of these, or pass interpolation="bilinear" '
-            "(command line: --interpolation bilinear)",
-        )
 
 
 @of_any_integers
@@ -133,7 +109,7 @@ def _check(group: Group, turns: int, inputs: Tensor) -> None:
             "last gets them back with `prepare`",
         )
     _check_square(group, turns, "images", *inputs.shape[-2:])
-    if turns not in _EXACT_TURNS and not inputs.is_floating_point():
+    if turns not in EXACT_TURNS and not inputs.is_floating_point():
         raise OrbitLensError(
             f"images under the interpolated group {group.name}",
             expected="floating point values",

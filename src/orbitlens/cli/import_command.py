@@ -7,8 +7,11 @@ import click
 
 from orbitlens.cli import options as cli
 from orbitlens.cli.options import option
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.pipeline import Console
+from orbitlens.pipeline._names import KNOWN_NAMES
+
+_KINDS = ("auto", "saelens", "saev", "npy", "safetensors")
 
 
 @click.command("import", cls=cli.Verb)
@@ -38,6 +41,9 @@ def import_command(
             received=out,
             remedy="give a folder, or the URL of a bucket",
         )
+    for name, known in (("kind", _KINDS), ("dtype", KNOWN_NAMES["dtype"])):
+        if values[name] not in known:
+            raise unknown_name(f"`{name}`", values[name], known)
     from orbitlens.groups import from_name
 
     moved_by = None if group is None else from_name(group)

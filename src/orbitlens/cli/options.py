@@ -15,7 +15,8 @@ from click.shell_completion import CompletionItem
 from orbitlens.errors import OrbitLensError, printable, without_credentials
 from orbitlens.files import TO_READ, as_path, one_line_errors, place_error, to_json
 from orbitlens.pipeline import Console, RunConfig
-from orbitlens.pipeline._given_source import is_array_source
+from orbitlens.pipeline._given_source import SOURCES, is_array_source
+from orbitlens.pipeline.config import AUTOENCODERS
 
 Result = tuple[Mapping[str, Any], list[str]]  # the record, and lines for a reader
 Command = Callable[..., Result]
@@ -31,6 +32,7 @@ NO_READER = 128 + signal.SIGPIPE
 """The exit code if nobody reads the result."""
 
 _ALL = "orbitlens.help-all"
+_NETWORKS = ("hf:", "timm:", "torchvision:", "onnx:", "python:")
 
 
 @final
@@ -54,6 +56,10 @@ class Verb(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words of the command, old names of options among them."""
         words = [word.partition("=") for word in args]
+        known = {name for option in self.params for name in option.opts}
+        for name, *_ in words:
+            if name[:1] == "-" and f"-{name}" in known:
+                raise click.NoSuchOption(name, possibilities=[f"-{name}"], ctx=ctx)
         return super().parse_args(
             ctx, ["".join((self._renamed.get(name, name), *rest)) for name, *rest in words]
         )
@@ -153,6 +159,13 @@ class Automatic(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 
 @final
+class AtLeast(click.IntRange):
+    """A whole number from a smallest one; click calls its text an integer range."""
+
+    name = "integer"
+
+
+@final
 class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A local path, as such or as a file:// URL; other URLs would make folders of odd names."""
 
@@ -163,12 +176,10 @@ class Folder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         if "://" not in str(value):
             as_path("out", value)
             return Path(value)  # named in messages as it was typed
-        from orbitlens.activations.store import address_of
-
-        address = address_of(value)
-        if not isinstance(address, Path):
+        protocol, rest = str(value).split("://", 1)
+        if protocol not in ("file", "local"):
             self.fail(f"expected a local folder, received {value}; give a path", param, ctx)
-        return address
+        return as_path("out", rest)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -215,7 +226,7 @@ def common(out: str) -> Callable[[Command], Command]:
     return lambda command: where(resume(command))
 
 
-workers = option("--workers", "Processes that run the network.", 1, click.IntRange(1))
+workers = option("--workers", "Processes that run the network.", 1, AtLeast(1))
 
 
 def given(name: str) -> bool:
@@ -226,13 +237,24 @@ def given(name: str) -> bool:
 
 def config_of(values: Mapping[str, Any], presets: Mapping[str, Any]) -> RunConfig:
     """Return the settings: given options, else presets, else the defaults of the source."""
+    from orbitlens.groups import from_name, turns_of_images
     from orbitlens.models import check_model_file
 
     chosen = {name: value for name, value in presets.items() if name in values}
     chosen |= {name: value for name, value in values.items() if given(name)}
     config = RunConfig.for_source(**chosen)
+    if not config.source and given("source"):
+        raise OrbitLensError(
+            "`source`",
+            expected="a name, a folder or a file",
+            received="an empty text",
+            remedy="name one, such as shapes; the folder where you are is .",
+        )
     # A run folder may outlive the file of its network, so that the settings do not ask for it.
     check_model_file(config.model)
+    # Arrays that are no images need an action first; their shape tells, and is read later.
+    if config.source and config.action == "images" and not is_array_source(config.source):
+        turns_of_images(from_name(config.group), config.interpolation)
     return config
 
 
@@ -257,8 +279,17 @@ def check_activations(place: str) -> None:
             f"store {path.absolute()}",
             expected="the folder of a store",
             received="no such path",
-            remedy="give the path that the store was written to",
+            remedy=_way_to_a_store(place),
         )
+
+
+def _way_to_a_store(place: str) -> str:
+    """Return what to do where no store is; a source or a network may have been meant."""
+    if place in SOURCES:
+        return f"make one with `orbitlens harvest {place}`"
+    if place in AUTOENCODERS or place.startswith(_NETWORKS):
+        return f"for a report on this network, write `orbitlens transport {place} INPUTS`"
+    return "give the path that the store was written to"
 
 
 def number(value: float | None) -> str:

@@ -10,7 +10,10 @@ from orbitlens.cli.options import option, settings
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.pipeline import Console
 
-_OF_SOURCES = ("model", "layer", "random_weights", "image_size", "interpolation", "action")
+_OF_SOURCES = (
+    *("model", "layer", "random_weights", "seed_forward", "interpolation", "action"),
+    *("image_size", "normalise", *cli.IMAGES_FOR_EXPERTS, *cli.POINTS),
+)
 
 
 @click.command("plan", cls=cli.Verb)
@@ -71,7 +74,7 @@ def plan_command(
 
 def _places(dim: int | None, positions: str) -> int:
     """Return the number of positions of activations of a given width, once all is checked."""
-    for name in (*_OF_SOURCES, *cli.POINTS):
+    for name in _OF_SOURCES:
         if cli.given(name):
             option = f"`--{name.replace('_', '-')}`"
             remedy = "name one, such as shapes or a folder of images"

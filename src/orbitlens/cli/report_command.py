@@ -12,7 +12,7 @@ from orbitlens.pipeline._kept_settings import check_finished
 
 @click.command("report", cls=cli.Verb)
 @click.argument("folder", type=cli.Folder())
-@option("--features", "Features shown per SAE. Default: as in the run.", kind=click.IntRange(0))
+@option("--features", "Features shown per SAE. Default: as in the run.", kind=cli.AtLeast(0))
 @option("--sae", "SAEs whose features are shown. Default: all of the run.", kind=NAMES)
 def report_command(
     folder: Path, features: int | None, sae: tuple[str, ...] | None, console: Console

@@ -20,7 +20,7 @@ from orbitlens.reproduce import BUDGETS, locate
 @click.argument("name")
 @option("--budget", "One of smoke, small, medium, full.", "small")
 @option("--out", "Local folder to write. Default: runs/NAME-BUDGET.", kind=cli.Folder())
-@option("--jobs", "Jobs that run at the same time.", 2)
+@option("--jobs", "Jobs that run at the same time.", 2, cli.AtLeast(1))
 def reproduce_command(
     name: str, budget: str, out: Path | None, jobs: int, console: Console
 ) -> Never:

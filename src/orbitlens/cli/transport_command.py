@@ -25,9 +25,15 @@ _ALL = "all"
     kind=cli.NAMES,
 )
 @settings("transport", *cli.GROUP, *cli.IMAGES, *cli.RUN, n_samples=_IMAGES)
-@option("--max-positions", "Places that are kept of each map.", 16, expert=True)
-@option("--max-dim", "Directions that are kept of each layer.", 256, expert=True)
-@option("--lie-inputs", "Images for the Lie-derivative errors; 0 skips these.", 64, expert=True)
+@option("--max-positions", "Places that are kept of each map.", 16, cli.AtLeast(1), expert=True)
+@option("--max-dim", "Directions that are kept of each layer.", 256, cli.AtLeast(1), expert=True)
+@option(
+    "--lie-inputs",
+    "Images for the Lie-derivative errors; 0 skips these.",
+    64,
+    cli.AtLeast(0),
+    expert=True,
+)
 @settings(*cli.POINTS, "layout", "random_weights", "seed_forward", expert=True)
 @settings(*cli.IMAGES_FOR_EXPERTS, *cli.AUTOENCODER, expert=True)
 @cli.common("runs/transport, or runs/MODEL-INPUTS")

@@ -52,9 +52,6 @@ def _header(file: Any) -> Header:
 
 
 def _check_headers(path: Path, headers: Mapping[str, Header]) -> None:
-    for name in headers:
-        if name not in _NAMES:
-            raise unknown_name(f"array of {path}", name, _NAMES)
     if INPUTS not in headers:
         raise OrbitLensError(
             str(path),
@@ -62,6 +59,9 @@ def _check_headers(path: Path, headers: Mapping[str, Header]) -> None:
             received=", ".join(headers) or "no array",
             remedy="write numpy.savez(path, inputs=array)",
         )
+    for name in headers:
+        if name not in _NAMES:
+            raise unknown_name(f"array of {path}", name, _NAMES)
     shape, dtype = headers[INPUTS].shape, headers[INPUTS].dtype
     if dtype.kind not in "biuf":
         raise OrbitLensError(

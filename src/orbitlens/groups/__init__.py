@@ -18,11 +18,14 @@ check_moves         checks that places move by permutations that multiply as the
 cycles              a permutation as its cycles: "(0 1)(2 3)"
 isomorphisms        the orders of its elements in which a table is that of a group
 signed_axes         the octahedral group as matrices on the axes
+turns_of_images     the turns that a group makes of images; refuses one that cannot turn them
+EXACT_TURNS         those that move whole pixels
 turns_and_flips     recognises C_n and D_n by their product table
 """
 
 from orbitlens.groups._isomorphisms import isomorphisms
 from orbitlens.groups._moves import check_moves
+from orbitlens.groups._on_images import EXACT_TURNS, turns_of_images
 from orbitlens.groups.base import Group
 from orbitlens.groups.from_table import from_table
 from orbitlens.groups.names import as_group, from_name, product
@@ -31,6 +34,7 @@ from orbitlens.groups.permutation import cycles, permutation_group, permutations
 from orbitlens.groups.turns import cyclic, dihedral, turns_and_flips
 
 __all__ = [
+    "EXACT_TURNS",
     "Group",
     "as_group",
     "check_moves",
@@ -47,4 +51,5 @@ __all__ = [
     "signed_axes",
     "symmetric",
     "turns_and_flips",
+    "turns_of_images",
 ]

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from orbitlens.checks import bytes_of
 from orbitlens.errors import DamageError, OrbitLensError, one_line
 from orbitlens.files import check_regular, digest_of
 from orbitlens.typing import Tensor
@@ -107,8 +107,7 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         if tensor.numel():
-            numbers = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-            content.update(numbers.numpy().data)
+            content.update(bytes_of(tensor).data)
     return content.hexdigest()[:16]
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.files import TO_READ, as_path, new_folder, one_line_errors, to_json
+from orbitlens.files import (
+    TO_READ,
+    as_path,
+    in_place_of_a_folder,
+    new_folder,
+    one_line_errors,
+    to_json,
+)
 from orbitlens.io._saes import check_known_parts, read_sae, write_sae
 from orbitlens.io._transports import check_built_on, read_transport, write_transport
 from orbitlens.sae import SAE
@@ -106,6 +113,6 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
     raise OrbitLensError(
         str(folder),
         expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
-        received="neither" if folder.is_dir() else "no such folder",
+        received="neither" if folder.is_dir() else in_place_of_a_folder(folder),
         remedy="give the folder that `orbitlens.save` wrote",
     )

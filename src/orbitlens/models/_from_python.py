@@ -23,7 +23,6 @@ from orbitlens.models.preparation import ImagePreparation
 
 _DEFAULT_LAYERS = ("encoder",)
 _OF_IMAGES, _SIDES = (3, 1), (64, 96)
-_FORM = "python:module:function or python:path/to/file.py:function"
 
 
 def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseModel:
@@ -42,13 +41,6 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
             remedy="leave out --random-weights, or draw them in the function",
         )
     where, _, function_name = name.rpartition(":")
-    if not where or not function_name:
-        raise OrbitLensError(
-            "`model`",
-            expected=_FORM,
-            received=repr(subject),
-            remedy="name the function that builds it",
-        )
     source = _import(where, subject)
     function = getattr(source, function_name, None)
     if not callable(function):

@@ -27,6 +27,14 @@ def check_model_file(name: str) -> None:
 def check_model_name(name: str) -> None:
     """Check the form of the name of a network; what it names is looked up later."""
     prefix, _, rest = name.partition(":")
+    where, _, function = rest.rpartition(":")
+    if prefix == "python" and rest and not (where and function):
+        raise OrbitLensError(
+            "`model`",
+            expected="python:module:function or python:path/to/file.py:function",
+            received=repr(name),
+            remedy="name the function that builds it",
+        )
     if prefix in _PREFIXES and rest:
         return
     remedy = "write for example hf:facebook/dinov2-small"

@@ -68,6 +68,14 @@ class ImagePreparation:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        for numbers in (self.mean, self.std):
+            if isinstance(numbers, float | int):
+                raise OrbitLensError(
+                    "normalisation of images",
+                    expected="a tuple of means and one of standard deviations",
+                    received=f"the number {numbers}",
+                    remedy=f"write ({numbers},)",
+                )
         many = max(len(self.mean), len(self.std))
         if self.channels is None and many > 1:
             object.__setattr__(self, "channels", many)

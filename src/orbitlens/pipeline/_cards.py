@@ -9,7 +9,8 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics import symmetry_labels
-from orbitlens.pipeline._drawings import ImagesOf
+from orbitlens.pipeline._drawings import MovedImages
+from orbitlens.pipeline._logos import with_logos
 from orbitlens.report import FeatureCard, feature_cards, orbit_feature_cards
 from orbitlens.sae import SAE
 from orbitlens.transport import Transport
@@ -21,7 +22,7 @@ def cards_of_sae(
     sae: SAE,
     store: ActivationStore,
     samples: Int[np.ndarray, " shown"],
-    images_of: ImagesOf | None,
+    images_of: MovedImages | None,
     *,
     name: str,
     n_features: int,
@@ -30,22 +31,24 @@ def cards_of_sae(
 ) -> list[FeatureCard]:
     """Choose the features of an SAE to show on some samples, strongest position of each.
 
-    `images_of` is that of `moved_images`; None shows the names of the samples alone. The latents of
-    an SAE that is no orbit SAE get labels from the matrices of `exact`. `words` say what each
-    element does.
+    `images_of` is of these samples; None shows their names alone. The latents of an SAE that is no
+    orbit SAE get labels from the matrices of `exact`. `words` say what each element does.
     """
     orbits = store.orbits(samples)
     shape = (len(samples), store.positions, store.group.order)
-    codes = sae.encode(orbits.flatten(0, 1)).unflatten(0, shape).amax(1)
+    codes = sae.encode(orbits.flatten(0, 1)).unflatten(0, shape)
+    strongest = codes.amax(1)
     shown: dict[str, Any] = {
         "sae": name,
         "n_features": n_features,
         "names": sample_names(store, samples),
     }
     if sae.dictionary.group is not None:
-        return orbit_feature_cards(codes, images_of, sae, words=words, **shown)
-    labels = None if exact is None else _labels(sae, store, exact, words)
-    return feature_cards(codes, images_of, labels=labels, **shown)
+        cards = orbit_feature_cards(strongest, images_of, sae, words=words, **shown)
+    else:
+        labels = None if exact is None else _labels(sae, store, exact, words)
+        cards = feature_cards(strongest, images_of, labels=labels, **shown)
+    return with_logos(cards, codes, sae, store, images_of)
 
 
 def sample_names(store: ActivationStore, samples: Int[np.ndarray, " shown"]) -> list[str]:

@@ -1,6 +1,7 @@
 """How the inputs of each action are drawn: moved inputs in, pictures out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,24 +20,28 @@ from orbitlens.pipeline._plain_drawings import (
 )
 from orbitlens.typing import Float, Int, Tensor
 
-ImagesOf = Callable[[Int[Tensor, " k"], int], Float[Tensor, "k channels height width"]]
-
 _ROUNDING = 1e-3
 
 
-def moved_images(images: Rows, samples: Int[np.ndarray, " shown"], action: Action) -> ImagesOf:
-    """Return the function that draws some of the inputs, moved by an action of `DRAWINGS`.
+@dataclass(frozen=True, eq=False)
+class MovedImages:
+    """Some of the inputs, `images[samples]`, moved by an action of `DRAWINGS`, and their pictures.
 
     `images_of(indices, element)` draws `samples[indices]` moved by an element.
     """
-    draw = DRAWINGS[action.name]
 
-    def images_of(
-        indices: Int[Tensor, " k"], element: int
+    images: Rows
+    samples: Int[np.ndarray, " shown"]
+    action: Action
+
+    def moved(self, indices: Int[Tensor, " k"], element: int) -> Shaped[Tensor, "k *axes"]:
+        """Return `samples[indices]` moved by an element, as the network gets them."""
+        return self.action.moved(self.images[self.samples[indices.numpy()]], element)
+
+    def __call__(
+        self, indices: Int[Tensor, " k"], element: int
     ) -> Float[Tensor, "k channels height width"]:
-        return draw(action.moved(images[samples[indices.numpy()]], element), action)
-
-    return images_of
+        return DRAWINGS[self.action.name](self.moved(indices, element), self.action)
 
 
 def _as_pictures(

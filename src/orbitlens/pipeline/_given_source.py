@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,18 @@ def check_source(source: str) -> None:
         raise _no_source(f"the URL {source}", "download the images, and give their folder")
     if "*" in source or "?" in source:
         raise _no_source(f"the pattern {source}", "give the folder that holds the files")
+    if is_array_source(source):
+        raise _no_source(f"{source}, which is not there", "check the path of the file")
     if os.sep in source:
         raise _no_source(
             "one that is not there", "put the images there; a run keeps the path of its images"
         )
-    raise unknown_name(
-        "`source`", source, [*SOURCES, "a .npz or .npy file", "or an existing folder of images"]
+    nearest = get_close_matches(source.lower(), SOURCES, n=1)
+    raise OrbitLensError(
+        "`source`",
+        expected=f"{', '.join(SOURCES)}, a .npz or .npy file, or a folder of images",
+        received=f"{source!r}, and no folder has this name",
+        remedy=f"did you mean {nearest[0]!r}?" if nearest else "check the name or the path",
     )
 
 

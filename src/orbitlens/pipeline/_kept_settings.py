@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, unknown_name, without_credentials
-from orbitlens.files import read_json
+from orbitlens.files import in_place_of_a_folder, read_json
 from orbitlens.pipeline._names import SAES
 from orbitlens.pipeline.config import with_current_names
 
@@ -24,7 +24,7 @@ def check_finished(run: Path, saes: Sequence[str]) -> None:
         raise OrbitLensError(
             str(run),
             expected="the folder of a finished run",
-            received=received if run.is_dir() else "no such folder",
+            received=received if run.is_dir() else in_place_of_a_folder(run),
             remedy="give the --out of `orbitlens run`, or continue it with --resume",
         )
     trained = [name for name in SAES if (run / "saes" / name).is_dir()]

@@ -17,6 +17,7 @@ KNOWN_NAMES = {
     "crop": ("centre", "none", "pad"),
     "device": ("auto", "cpu", "cuda"),
     "dtype": ("float32", "float16", "bfloat16"),
+    "interpolation": ("bilinear",),
     "positions": ("auto", "cls", "mean", "all"),
     "precision": ("auto", "float32", "bfloat16"),
     "saes": SAES,

@@ -22,7 +22,7 @@ from orbitlens.pipeline._describe import (
     log_data,
     log_layout,
 )
-from orbitlens.pipeline._drawings import HOW_DRAWN, moved_images
+from orbitlens.pipeline._drawings import HOW_DRAWN, MovedImages
 from orbitlens.pipeline._features import read_features, with_turning, write_features
 from orbitlens.pipeline._job import Job, Source, begin, check_images
 from orbitlens.pipeline._loading import (
@@ -121,7 +121,7 @@ def render(
     histories: dict[str, dict[str, list[float]]] = {}
     cards: list[FeatureCard] = []
     samples = _measured(config, store)
-    images = moved_images(source.inputs.values, samples, action)
+    images = MovedImages(source.inputs.values, samples, action)
     words = [element.words for element in elements_of(metrics)]
     for name in NAMES:
         if name not in metrics["saes"]:

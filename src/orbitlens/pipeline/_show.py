@@ -21,7 +21,7 @@ from orbitlens.models import evaluating
 from orbitlens.pipeline._actions import action_by_name
 from orbitlens.pipeline._cards import cards_of_sae
 from orbitlens.pipeline._describe import describe_transport
-from orbitlens.pipeline._drawings import DRAWINGS, HOW_DRAWN, ImagesOf, moved_images
+from orbitlens.pipeline._drawings import DRAWINGS, HOW_DRAWN, MovedImages
 from orbitlens.pipeline._features import counts_of, with_turning
 from orbitlens.pipeline._own_transport import transport_of
 from orbitlens.pipeline._saes import OBJECTIVES, ORBIT
@@ -120,7 +120,7 @@ def show(
     rho, notes = transport_of(sae, store, transport)
     images_of = None
     if rows is not None and drawn_by is not None and drawn_by.name in DRAWINGS:
-        images_of = moved_images(rows, samples, drawn_by)
+        images_of = MovedImages(rows, samples, drawn_by)
     orbits, cards = store.orbits(samples), list[FeatureCard]()
     with evaluating(sae):
         moved: dict[str, Any] = {
@@ -295,7 +295,7 @@ def _notes(
     store: ActivationStore,
     measured: int,
     rows: Rows | None,
-    images_of: ImagesOf | None,
+    images_of: MovedImages | None,
     drawn_by: Action | None,
 ) -> list[str]:
     notes = []

@@ -10,13 +10,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args
 
+from orbitlens.checks import as_layout
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.pipeline._given_source import (
     IMAGES,
+    SOURCES,
     check_kind_of_data,
     check_source,
     checked_source,
@@ -276,12 +279,28 @@ class RunConfig:
             for each in (value,) if isinstance(value, str) else value or ():
                 if each not in known:
                     raise unknown_name(f"`{name}`", each, known)
+        if self.saes is not None and len(set(self.saes)) < len(self.saes):
+            raise OrbitLensError(
+                "`saes`",
+                expected="each once",
+                received=", ".join(self.saes),
+                remedy="name it once; for other settings, begin another run",
+            )
         if self.saes == ():
             raise OrbitLensError(
                 "`saes`", expected="at least one", received="none", remedy="name one, such as orbit"
             )
         if self.model not in AUTOENCODERS:
             _check_model(self.model)
+        if self.layer == "":
+            raise OrbitLensError(
+                "`layer`",
+                expected="the dotted name of a layer",
+                received="an empty text",
+                remedy="name one, or leave it out for the default",
+            )
+        if self.layout is not None:
+            as_layout(self.layout)
         if self.normalise is not None:
             self._check_normalise(self.normalise)
 
@@ -423,8 +442,22 @@ def _check_model(name: str) -> None:
 
     if ":" in name or Path(name).suffix:
         check_model_name(name)
-    else:
+    elif name in SOURCES:
+        raise OrbitLensError(
+            "`model`",
+            expected=f"one of {', '.join(_MODELS)}",
+            received=f"{name!r}, a source of images",
+            remedy=f"name the network first: `orbitlens transport cnn {name}`",
+        )
+    elif get_close_matches(name.lower(), AUTOENCODERS):
         raise unknown_name("`model`", name, _MODELS)
+    else:
+        raise OrbitLensError(
+            "`model`",
+            expected=f"one of {', '.join(_MODELS)}",
+            received=repr(name),
+            remedy=f"say where it comes from, for example torchvision:{name} or timm:{name}",
+        )
 
 
 def _of_type(name: str, value: Any, kind: Any) -> Any:

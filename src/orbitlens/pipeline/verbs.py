@@ -16,7 +16,14 @@ import numpy as np
 from orbitlens.activations import ActivationStore, open_store
 from orbitlens.activations.store import address_of, exists, inside, read_at
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import TO_READ, one_line_errors, parse_json, read_json, write_json
+from orbitlens.files import (
+    TO_READ,
+    in_place_of_a_folder,
+    one_line_errors,
+    parse_json,
+    read_json,
+    write_json,
+)
 from orbitlens.pipeline import stages
 from orbitlens.pipeline._describe import describe_transport, log_data, log_layout
 from orbitlens.pipeline._features import write_features
@@ -273,7 +280,9 @@ def locate(path: Path, marker: str) -> Path:
         raise OrbitLensError(
             str(path),
             expected=f"a folder with one {marker}",
-            received=f"{len(found)} of them" if path.is_dir() else "no such folder",
+            received=f"{len(found) or 'none'} of them"
+            if path.is_dir()
+            else in_place_of_a_folder(path),
             remedy="give the folder itself" if found else f"give what `{_WRITES[marker]}` wrote",
         )
     return found[0].parent

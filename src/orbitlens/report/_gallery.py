@@ -10,6 +10,7 @@ import torch
 
 from orbitlens.errors import missing_extra
 from orbitlens.report._elements import Element
+from orbitlens.report._logos import Logo, draw_logo
 from orbitlens.report._notation import SaeStyle, element_label, figure, percent
 from orbitlens.report._readings import feature_reading, turning_reading
 from orbitlens.report.features import FeatureCard
@@ -43,12 +44,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Orientation:
-    """A row of pictures: its element, firing rate, bar (percent of the largest), and pictures."""
+    """A row of pictures: its element, firing rate, bar (percent of the largest), and pictures.
+
+    Features of sequences may have a logo.
+    """
 
     element: Element
     rate: str
     bar: float
     pictures: tuple[Picture, ...]
+    logo: Logo | None
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,12 @@ class Feature:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The features of one SAE, and whether they are atoms with one row per orientation."""
+    """The features of one SAE; whether they are atoms with one row per orientation; any logos."""
 
     style: SaeStyle
     features: tuple[Feature, ...]
     oriented: bool
+    has_logos: bool
 
 
 def galleries(
@@ -87,6 +93,7 @@ def galleries(
             style,
             tuple(_feature(card, elements) for card in by_sae[name]),
             oriented=any(card.orientations is not None for card in by_sae[name]),
+            has_logos=any(card.letters is not None for card in by_sae[name]),
         )
         for name, style in styles.items()
         if name in by_sae
@@ -136,6 +143,7 @@ def _orientation(card: FeatureCard, row: int, element: Element, feature: str) ->
         rate=percent(rate),
         bar=round(100 * rate / highest, 1) if highest > 0 else 0.0,
         pictures=tuple(pictures),
+        logo=None if card.letters is None else draw_logo(card.letters[row], f"{feature} {element}"),
     )
 
 

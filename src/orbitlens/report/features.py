@@ -36,6 +36,8 @@ class FeatureCard:
         orientations: For an atom, the element of each row; None for a latent.
         names: The name of the sample of each image, by row and rank; empty where they have none.
         turning: Its row of features.csv, see `metrics.Turning`; None where it was not measured.
+        letters: How often A, C, G and T stand around the places where it is strongest, for a logo
+            of each row, shape [group, 4, column]; 0 in rows without one, None where there are none.
     """
 
     sae: str
@@ -47,6 +49,7 @@ class FeatureCard:
     orientations: tuple[int, ...] | None = None
     turning: Mapping[str, Any] | None = None
     names: tuple[tuple[str, ...], ...] = ()
+    letters: Float[Tensor, "group 4 column"] | None = None
 
 
 def feature_cards(

@@ -20,11 +20,11 @@ from typing import Any, final
 
 import google_crc32c
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from orbitlens.activations import ActivationStore
+from orbitlens.checks import bytes_of
 from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import check_regular, digest_of, one_line_errors
 from orbitlens.processes import SAME_REQUEST, stopping_signals
@@ -210,8 +210,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
     """CRC-32C of the numbers of all tensors, in the order of their names."""
     checksum = 0
     for _, tensor in sorted(tensors.items()):
-        numbers = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-        checksum = google_crc32c.extend(checksum, numbers)
+        checksum = google_crc32c.extend(checksum, bytes_of(tensor))
     return checksum
 
 

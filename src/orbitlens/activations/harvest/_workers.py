@@ -39,6 +39,7 @@ from orbitlens.activations.store._write_store import (
     in_shards,
     write_shard,
 )
+from orbitlens.checks import bytes_of
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import evaluating, find_user_files, user_files
 from orbitlens.processes import in_child
@@ -261,8 +262,7 @@ def _batches(connection: Connection, device: torch.device) -> Iterator[Batches]:
 
 def pack(tensor: Shaped[Tensor, "*axes"]) -> Packed:
     """Return type, shape and bytes of a tensor."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), flat
+    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), bytes_of(tensor)
 
 
 def unpack(content: Packed) -> Shaped[Tensor, "*axes"]:

@@ -1,7 +1,6 @@
 """The meaning of the axes of a layer's output: which are channels, which places, in what order."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -10,11 +9,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.checks import as_layout
 
 PLACE_LETTERS = {1: ("l",), 2: ("h", "w"), 3: ("d", "h", "w")}
-_FORM = re.compile(r"(?:(\d+)\+)?([cldhw])")
-_EXAMPLES = "'n c', 'n l c', 'n c l', 'n 1+l c', 'n c h w', 'n h w c', 'n c d h w' or 'n d h w c'"
 
 
 @final
@@ -100,27 +97,7 @@ def read_layout(text: str, subject: str = "`layout`") -> OutputAxes:
     Raises:
         OrbitLensError: If it has other letters, or not one axis of channels.
     """
-    words = text.split() if isinstance(text, str) else []
-    found = [_FORM.fullmatch(word) for word in words[1:]]
-    letters = tuple(match[2] for match in found if match is not None)
-    places = tuple(sorted(letter for letter in letters if letter != "c"))
-    first = sum(int(match[1]) for match in found if match is not None and match[1])
-    counted = [match[2] for match in found if match is not None and match[1]]
-    if (
-        words[:1] != ["n"]
-        or None in found
-        or letters.count("c") != 1
-        or places not in ((), *PLACE_LETTERS.values())
-        or set(counted) - {"l"}
-    ):
-        raise OrbitLensError(
-            subject,
-            expected=f"the axes of the output, {_EXAMPLES}",
-            received=repr(text),
-            remedy="n is the axis of inputs, c of channels, l of places in a row after first "
-            "tokens that are no places, d h w of places of a map",
-        )
-    return OutputAxes(letters, first)
+    return OutputAxes(*as_layout(text, subject))
 
 
 def layouts_of(shape: tuple[int, ...]) -> list[OutputAxes]:

@@ -117,6 +117,8 @@ def _local_group(path: Path) -> zarr.Group:
         return zarr.open_group(path, mode="r", zarr_format=3)
     except PermissionError:
         raise
+    except FileNotFoundError as error:
+        raise _no_store(path, "no Zarr group") from error
     except Exception as error:  # a record that was changed can raise almost anything
         raise _no_store(path, f"no Zarr group ({one_line(error)})") from error
 

@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from orbitlens.activations.store._seal import FINGERPRINT, SEAL
+from orbitlens.checks import bytes_of
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import Prepare
 
@@ -25,8 +25,7 @@ def weights_digest(model: nn.Module) -> str:
     content = hashlib.sha256()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        content.update(flat.view(torch.uint8).numpy().data)
+        content.update(bytes_of(tensor).data)
     return content.hexdigest()[:16]
 
 
