@@ -97,7 +97,11 @@ def test_images_lie_between_zero_and_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"data": np.zeros((3, 2))}, "expected one of inputs, labels.* received 'data'"),
+        ({"data": np.zeros((3, 2))}, "an array `inputs`, received data; write numpy.savez"),
+        (
+            {"inputs": np.zeros((3, 2)), "label": np.zeros(3)},
+            "expected one of inputs, labels.* received 'label'; did you mean 'labels'",
+        ),
         ({"labels": np.zeros(3)}, "an array `inputs`, received labels"),
         ({}, "an array `inputs`, received no array"),
         ({"inputs": np.array([None, 2], dtype=object)}, "real numbers, received Python objects"),

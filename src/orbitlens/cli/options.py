@@ -250,6 +250,13 @@ def config_of(values: Mapping[str, Any], presets: Mapping[str, Any]) -> RunConfi
             received="an empty text",
             remedy="name one, such as shapes; the folder where you are is .",
         )
+    if config.layer == "":
+        raise OrbitLensError(
+            "`layer`",
+            expected="the dotted name of a layer",
+            received="an empty text",
+            remedy="name one, or leave it out for the default",
+        )
     # A run folder may outlive the file of its network, so that the settings do not ask for it.
     check_model_file(config.model)
     # Arrays that are no images need an action first; their shape tells, and is read later.

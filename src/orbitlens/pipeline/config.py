@@ -292,13 +292,6 @@ class RunConfig:
             )
         if self.model not in AUTOENCODERS:
             _check_model(self.model)
-        if self.layer == "":
-            raise OrbitLensError(
-                "`layer`",
-                expected="the dotted name of a layer",
-                received="an empty text",
-                remedy="name one, or leave it out for the default",
-            )
         if self.layout is not None:
             as_layout(self.layout)
         if self.normalise is not None:
