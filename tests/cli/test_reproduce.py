@@ -21,8 +21,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (["toi"], "did you mean 'toy'?"),
         (["toy", "--budget", "smok"], "did you mean 'smoke'?"),
-        (["toy", "--jobs", "0"], "`jobs`: expected at least 1, received 0"),
-        (["toy", "--workers", "0"], "`jobs`: expected at least 1, received 0"),
+        (["toy", "--jobs", "0"], "Invalid value for '--jobs': 0 is not in the range x>=1"),
+        (["toy", "--workers", "0"], "Invalid value for '--jobs': 0 is not in the range x>=1"),
     ],
 )
 def test_bad_input_ends_in_one_line(words: list[str], message: str) -> None:
