@@ -10,6 +10,8 @@ from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.pipeline import NAMES, RunConfig, run, stages, verbs
 from orbitlens.pipeline.console import Console
+from orbitlens.sae import SAE
+from orbitlens.training import FitResult
 
 TINY: dict[str, Any] = {
     "n_samples": 40,
@@ -121,3 +123,42 @@ def test_the_command_line_keeps_what_was_added(
     assert set(call("--saes", "equivariant_canonical")["saes"]) == {"equivariant_canonical"}
     assert set(call("--resume")["saes"]) == {"equivariant_canonical"}
     assert set(call("--resume", "--saes", "vanilla")["saes"]) == {NAMES[0], NAMES[1]}
+
+
+def test_all_saes_share_one_training_and_one_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[int] = []
+    fit = stages.fit
+
+    def counted(saes: list[SAE], *args: Any, **settings: Any) -> list[FitResult]:
+        together.append(len(saes))
+        return fit(saes, *args, **settings)
+
+    monkeypatch.setattr(stages, "fit", counted)
+    go(tmp_path / "out", orbit_weight=1.0)
+    assert together == [len(NAMES)]
+    assert not list((tmp_path / "out").glob(".saes*"))
+
+
+def test_a_training_that_was_killed_while_it_was_written_goes_on_with_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = go(tmp_path / "whole", orbit_weight=1.0)
+    write = stages._write_fit
+    with monkeypatch.context() as killed:
+
+        def once(result: FitResult, path: Path, notes: dict[str, Any]) -> None:
+            if list(path.parent.glob("*")):
+                raise KeyboardInterrupt
+            write(result, path, notes)
+
+        killed.setattr(stages, "_write_fit", once)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "out", orbit_weight=1.0)
+    assert [path.name for path in (tmp_path / "out" / "saes").iterdir()] == ["vanilla"]
+    # Other SAEs may be asked for meanwhile: those that were begun are finished with them.
+    found = go(tmp_path / "out", resume=True, orbit_weight=1.0, saes=("orbit",))
+    assert set(found["saes"]) == set(NAMES)
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+    assert found["saes"]["orbit"] == whole["saes"]["orbit"]

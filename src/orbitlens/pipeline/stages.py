@@ -278,7 +278,7 @@ def train_saes(
     """Train SAEs of `NAMES` side by side, and return all, also those that were there.
 
     They share every read of the store. A training that was interrupted goes on with the SAEs that
-    it began with; the others come after it.
+    it began with, which are returned, too; the others come after it.
     """
     begun = _begun(folder)
     if not all(_place(folder, name).exists() for name in begun):
@@ -289,6 +289,7 @@ def train_saes(
     if missing:
         _train_together(config, missing, store, folder, tick, exact)
         _forget(folder)
+    names = [name for name in NAMES if name in (*names, *begun)]
     own = {name: with_orbit_weight(config, folder) if name == ORBIT else config for name in names}
     return {
         name: load_fit(_place(folder, name), store, training_notes(own[name], name, store))
