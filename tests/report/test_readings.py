@@ -37,7 +37,7 @@ def test_transport_is_read_by_r2(r2: float, identity_r2: float, says: str) -> No
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (1e-6, "can be trusted"),
+        (1e-6, "undoes each"),
         (0.05, "almost multiply as the group does: .* at most 5.0%"),
         (0.87, "do not multiply as the group does: .* up to 87.0%"),
     ],

@@ -206,7 +206,7 @@ def test_bad_input_is_refused_in_one_line(
 
 def test_elements_that_move_activations_alike_have_no_order() -> None:
     still = torch.randn(50, 1, 3).expand(50, 4, 3)
-    with pytest.raises(OrbitLensError, match="alike; give `order`"):
+    with pytest.raises(OrbitLensError, match="not clear; give `order`"):
         reorder(still, "C4")
     with pytest.raises(OrbitLensError, match=r"R\^2 below 0.9"):
         reorder(torch.randn(50, 4, 3), "C4")

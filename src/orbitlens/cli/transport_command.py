@@ -1,5 +1,6 @@
 """The command `orbitlens transport`: fit one transport, or measure every layer of a network."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def transport_command(
     """
     if inputs is None:
         return _transport_of_store(subject, out or Path("runs/transport"), **values)
-    names = f"{Path(subject).resolve().name}-{cli.name_of(inputs)}"
+    model = re.sub(r"[^\w.-]+", "-", Path(subject).resolve().name)
+    names = f"{model}-{cli.name_of(inputs)}"
     return _transport_of_network(subject, inputs, out or Path("runs") / names, **values)
 
 

@@ -39,7 +39,9 @@ def check_model_name(name: str) -> None:
         return
     remedy = "write for example hf:facebook/dinov2-small"
     suffix = Path(name).suffix.lower()
-    if suffix == ".onnx":
+    if ".py:" in name:
+        remedy = f"write python:{name}"
+    elif suffix == ".onnx":
         remedy = f"write onnx:{name}"
     elif suffix == ".py":
         remedy = f"name the function that builds the network, python:{name}:FUNCTION"

@@ -8,7 +8,7 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.layout import layout_sentence
 from orbitlens.pipeline._job import Job
-from orbitlens.pipeline._network_input import describe_network_input
+from orbitlens.pipeline._network_input import describe_network_input, warn_of_flat
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
@@ -44,6 +44,7 @@ def log_data(job: Job, folder: RunFolder) -> None:
     """Write what the network gets, and what was passed over among the images, to the log."""
     given = describe_network_input(job.config, job.model, job.source.inputs)
     folder.log(f"the network gets {given['sentence']}")
+    warn_of_flat(job.model.name, given)
     for sentence in job.source.inputs.passed_over:
         folder.log(sentence)
 

@@ -68,7 +68,8 @@ def check_source(source: str) -> None:
         raise _no_source(f"{source}, which is not there", "check the path of the file")
     if os.sep in source:
         raise _no_source(
-            "one that is not there", "put the images there; a run keeps the path of its images"
+            f"{source}, which is not there",
+            "check the path; a run that goes on needs its images where they were",
         )
     nearest = get_close_matches(source.lower(), SOURCES, n=1)
     raise OrbitLensError(

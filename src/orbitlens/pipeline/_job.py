@@ -23,7 +23,7 @@ from orbitlens.models import (
 from orbitlens.pipeline._actions import action_of
 from orbitlens.pipeline._given_source import IMAGES, is_array_source
 from orbitlens.pipeline._network_input import warn_of_unprepared
-from orbitlens.pipeline._saes import check_pairs
+from orbitlens.pipeline._saes import NAMES, check_pairs
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder, check_place
@@ -89,6 +89,9 @@ def begin(
     that were left to the network are its own.
     """
     check_place(out, config, resume=resume)
+    if resume and config.saes is not None:
+        there = [name for name in NAMES if (Path(out) / "saes" / name).is_dir()]
+        config = replace(config, saes=tuple(n for n in NAMES if n in (*config.saes, *there)))
     with console.stage("load network and images"):
         job = prepare(config)
     return job, RunFolder(out, job.config.to_dict(), resume=resume)

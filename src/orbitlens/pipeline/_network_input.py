@@ -1,6 +1,6 @@
 """What a network gets: the images as its preparation makes them, in one line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from orbitlens.pipeline._given_source import is_array_source
 from orbitlens.pipeline.config import RunConfig
 
 _LOOKED_AT = 64
+_FLAT = 0.05
 _OF_STRANGERS = ("python:", "onnx:")
 _SQUARED = {
     "centre": "centre crop of {} oblong images",
@@ -31,14 +32,27 @@ def describe_network_input(config: RunConfig, model: BaseModel, inputs: Inputs) 
     ready = model.prepare(inputs.values[some]).float()
     shape = list(ready.shape[1:])
     low, high, mean = (value.item() for value in (ready.min(), ready.max(), ready.mean()))
+    own, read = inputs.values.shape[2:], ready.shape[2:]
     parts = [
         " x ".join(map(str, shape)),
+        *([f"from {' x '.join(map(str, own))} pixels"] if own != read and len(own) == 2 else []),
         f"values {low:.2f} to {high:.2f}",
         f"mean {mean:.2f}",
         *(["blue first"] if getattr(model.prepare, "flip", False) else []),
         *([_SQUARED[config.crop].format(inputs.oblong)] if inputs.oblong else []),
     ]
     return {"shape": shape, "low": low, "high": high, "mean": mean, "sentence": ", ".join(parts)}
+
+
+def warn_of_flat(name: str, given: Mapping[str, Any]) -> None:
+    """Warn of a network that gets nearly one number; `given` is what is described above."""
+    if 0 < given["high"] - given["low"] < _FLAT:
+        warn(
+            name,
+            found=f"it gets values from {given['low']:.3f} to {given['high']:.3f}, nearly the same",
+            remedy="check --normalise, whose mean and deviation are of images in [0, 1]: 0.5/0.5 "
+            "and not 127/127",
+        )
 
 
 def warn_of_unprepared(config: RunConfig, model: BaseModel, shape: Sequence[int]) -> None:

@@ -159,7 +159,7 @@ def _read_relation_error(error: float) -> str:
     if error <= 1e-3:
         return (
             "The matrices multiply as the group does: they are a representation up to rounding, "
-            "and their inverses can be trusted."
+            "and that of the inverse element undoes each."
         )
     if error <= 0.1:
         return (

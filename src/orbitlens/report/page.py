@@ -19,7 +19,7 @@ from orbitlens.report._table import Record
 from orbitlens.report.features import FeatureCard
 
 _Histories = Mapping[str, Mapping[str, Sequence[float | int | None]]]
-_MOST_WORDS = 16
+_MOST_WORDS = 48
 _CURVES = {
     "loss": "Loss",
     "explained_variance": "Explained variance",

@@ -90,8 +90,8 @@ def _table(orbits: _Orbits, group: Group) -> Int[np.ndarray, "order order"]:
         nearest, second = distances.topk(2, largest=False).values.unbind(1)
         if group.order > 1 and bool((nearest >= _APART * second).any()):
             raise _unknown(
-                "elements that move the activations differently",
-                "some that move them alike",
+                "products of two elements that one element explains clearly better than the others",
+                "some that are not clear",
             )
         table.append(distances.argmin(1))
     return torch.stack(table).numpy()

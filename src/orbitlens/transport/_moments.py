@@ -161,7 +161,8 @@ def exact_from_moments(
             expected=f"at least {-(-2 * rank // (order * positions))}, two activations "
             f"for each of the {rank} directions with variance",
             received=moments.n // (order * positions),
-            remedy="harvest more inputs, or keep fewer directions (rank, max_dim)",
+            remedy="harvest more inputs, or keep fewer directions (rank, max_dim; on the command "
+            "line --max-dim)",
         )
     second = basis.T @ moments.products @ basis / moments.n
     # The basis consists of principal axes, so whitening divides by their standard deviations.

@@ -1,6 +1,7 @@
 """Orbits whose elements lie in another order, brought into that of their group."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -16,6 +17,7 @@ from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.groups import Group, as_group
 from orbitlens.transport._law import keeps_generators, orders_by_law, rows_for_law
 
+_LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _Order = Sequence[int | str] | Int[np.ndarray, " order"]
 
 
@@ -162,6 +164,7 @@ def _given(group: Group, order: _Order) -> list[int]:
 
 def _element(group: Group, given: object) -> int:
     if isinstance(given, str):
+        given = re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", _power, given)  # as pages write r^2
         if given not in group.element_names:
             raise unknown_name("`order`", given, group.element_names)
         return group.element_names.index(given)
@@ -207,3 +210,7 @@ def _rows(
 def _listed(orbits: Sequence[Any]) -> Shaped[np.ndarray, "..."]:
     found: Shaped[np.ndarray, "..."] = as_tensor("orbits", orbits, dtype=None).numpy()
     return found
+
+
+def _power(raised: re.Match[str]) -> str:
+    return "^" + raised[0].translate(_LOWERED)
