@@ -159,3 +159,14 @@ def test_inputs_that_do_not_tell_elements_apart_get_the_general_remedy() -> None
     flat = torch.ones(2, 1, 6, 6)
     with pytest.raises(OrbitLensError, match="correct its `apply`, or the order"):
         check_is_action(own("C4", lambda x, g: turned(x, g) + (g == 1)), flat)
+
+
+def test_nan_does_not_pass_for_a_law() -> None:
+    wrong = lambda x, g: x.roll(g if g != 3 else 2, 1)  # noqa: E731  # as users write it
+    with pytest.raises(OrbitLensError, match="`example` of own: expected finite numbers"):
+        own("C4", wrong, example=torch.tensor([[1.0, 2.0, 3.0, float("nan")]]))
+    spoils = lambda x, g: x.roll(g, 1) * (float("nan") if g == 3 else 1)  # noqa: E731
+    with pytest.raises(OrbitLensError, match="finite numbers of finite inputs, received NaN"):
+        own("C4", spoils, example=torch.randn(2, 4))
+    with pytest.raises(OrbitLensError):
+        own("C4", wrong, example=torch.randn(2, 4).double() * 1e200)

@@ -142,3 +142,8 @@ def test_truth_and_texts_are_not_guessed() -> None:
     for names in ("ab", None, ["a", 1]):
         with pytest.raises(OrbitLensError, match="names"):
             as_texts("names", names)
+
+
+def test_labels_that_are_no_class_indices_are_refused_before_they_are_counted() -> None:
+    with pytest.raises(OrbitLensError, match="class indices below 1048576, received 3000000000"):
+        as_labels([0, 3_000_000_000], 2)

@@ -118,6 +118,7 @@ def test_what_is_stored_does_not_grow_with_the_group(tmp_path: Path) -> None:
         "bias": (2,),
         "T": (16, 16),
         "T_inverse": (16, 16),
+        "irreps": (8, 2),  # 4 + 4 entries of the irreps, 2 generators
     }
     config = read_json(folder / "cfg.json")
     assert (config["dictionary"], config["architecture"]) == ("orbit", "topk")

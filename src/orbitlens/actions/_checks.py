@@ -99,6 +99,8 @@ def _applied(action: Action, inputs: Tensor, element: int) -> Tensor:
             if isinstance(moved, Tensor)
             else type(moved).__name__,
         )
+    if bool(inputs.isfinite().all()) and not bool(moved.isfinite().all()):
+        raise _refusal(action, "finite numbers of finite inputs", "NaN or infinity")
     return moved
 
 
@@ -183,8 +185,11 @@ def _products(group: Group) -> list[tuple[int, int]]:
 def _distance(one: Tensor, other: Tensor, inputs: Tensor) -> float:
     """Return ||one - other|| / ||inputs||; 0 where all is zero."""
     wide = torch.complex128 if inputs.is_complex() else torch.float64
-    difference = torch.linalg.vector_norm((one.to(wide) - other.to(wide)).flatten())
-    size = torch.linalg.vector_norm(inputs.to(wide).flatten())
+    # The square of a large number has no place in float64.
+    largest = inputs.abs().max().to(torch.float64).clamp_min(1.0)
+    one, other, inputs = (each.to(wide) / largest for each in (one, other, inputs))
+    difference = torch.linalg.vector_norm((one - other).flatten())
+    size = torch.linalg.vector_norm(inputs.flatten())
     return float(difference / size) if size > 0 else float(difference)
 
 

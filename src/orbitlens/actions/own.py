@@ -86,6 +86,13 @@ def own(
                 else type(example).__name__,
                 remedy="give some of the inputs, for example inputs[:2]",
             )
+        if example.is_floating_point() and not bool(example.isfinite().all()):
+            raise OrbitLensError(
+                "`example` of own",
+                expected="finite numbers, which can be compared",
+                received="NaN or infinity",
+                remedy="give other inputs",
+            )
         check_is_action(action, example)
     return action
 

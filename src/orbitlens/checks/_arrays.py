@@ -126,6 +126,9 @@ def as_flags(name: str, value: object, axes: str, *, size: int) -> Bool[Tensor, 
     return tensor.bool()
 
 
+_MOST_CLASSES = 2**20
+
+
 def as_labels(labels: object, n: int, class_names: tuple[str, ...] = ()) -> Int64[np.ndarray, " n"]:
     """Return one class index per sample, from whole numbers of any type, or from booleans."""
     array = _plain_array("labels", labels)
@@ -151,6 +154,13 @@ def as_labels(labels: object, n: int, class_names: tuple[str, ...] = ()) -> Int6
             expected="0 or more" if most is None else f"indices into the {most + 1} class names",
             received=f"labels in {array.min()}..{array.max()}",
             remedy="number the classes from 0" if most is None else "name every class",
+        )
+    if len(array) and array.max() >= _MOST_CLASSES:
+        raise OrbitLensError(
+            "`labels`",
+            expected=f"class indices below {_MOST_CLASSES}",
+            received=int(array.max()),
+            remedy="number the classes, for example with numpy.unique(labels, return_inverse=True)",
         )
     return array
 

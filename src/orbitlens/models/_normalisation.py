@@ -1,7 +1,5 @@
 """Normalisations by name, as the command line takes them."""
 
-import math
-
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._pretrained import IMAGENET_MEAN, IMAGENET_STD
 
@@ -10,6 +8,7 @@ _NAMED = {
     "half": ((0.5,), (0.5,)),
 }
 _CHANNELS = (1, 3)
+_LARGEST = 1e6
 
 
 def normalisation(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -38,8 +37,8 @@ def normalisation(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         centre, scale = (tuple(map(float, part.split(","))) for part in (mean, std))
     except ValueError:
         centre = scale = ()
-    finite = all(map(math.isfinite, (*centre, *scale)))
-    if not {len(centre), len(scale)} <= set(_CHANNELS) or not finite or min(scale) <= 0:
+    finite = all(abs(value) < _LARGEST for value in (*centre, *scale))
+    if not {len(centre), len(scale)} <= set(_CHANNELS) or not finite or min(scale) < 1 / _LARGEST:
         raise OrbitLensError(
             "`normalise`",
             expected="imagenet, half or MEAN/STD, such as 0.5/0.25 or 0.5,0.4,0.3/0.2,0.2,0.2",

@@ -1,5 +1,6 @@
 """How images are prepared for a network: channels, size, crop and normalisation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.models._pretrained import Size
 
@@ -68,6 +70,10 @@ class ImagePreparation:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        for side in (*sides, *(self.crop or ())):
+            if side is not None:
+                as_count("size", side)
         for numbers in (self.mean, self.std):
             if isinstance(numbers, float | int):
                 raise OrbitLensError(
@@ -87,11 +93,12 @@ class ImagePreparation:
                 received=f"{len(self.mean)} and {len(self.std)}",
                 remedy="give one for all channels, or one for each",
             )
-        if 0 in self.std:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if 0 in self.std or not finite:
             raise OrbitLensError(
                 "normalisation of images",
-                expected="standard deviations other than 0",
-                received=list(self.std),
+                expected="finite means, and standard deviations other than 0",
+                received=f"{list(self.mean)} and {list(self.std)}",
                 remedy="give those of the images that the network was trained on",
             )
 

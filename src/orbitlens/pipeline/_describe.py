@@ -8,7 +8,11 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.layout import layout_sentence
 from orbitlens.pipeline._job import Job
-from orbitlens.pipeline._network_input import describe_network_input, warn_of_flat
+from orbitlens.pipeline._network_input import (
+    describe_network_input,
+    warn_of_flat,
+    warn_of_oblong,
+)
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
@@ -45,6 +49,7 @@ def log_data(job: Job, folder: RunFolder) -> None:
     given = describe_network_input(job.config, job.model, job.source.inputs)
     folder.log(f"the network gets {given['sentence']}")
     warn_of_flat(job.model.name, given)
+    warn_of_oblong(job.model.name, job.action, job.source.inputs.values.shape, given)
     for sentence in job.source.inputs.passed_over:
         folder.log(sentence)
 

@@ -5,14 +5,18 @@ from typing import Any
 
 import torch
 
+from orbitlens.actions import Action
+from orbitlens.activations.harvest import make_ready
 from orbitlens.data import Inputs
 from orbitlens.errors import warn
+from orbitlens.groups import turns_and_flips
 from orbitlens.models import BaseModel, as_they_are
-from orbitlens.pipeline._given_source import is_array_source
+from orbitlens.pipeline._given_source import IMAGES, is_array_source
 from orbitlens.pipeline.config import RunConfig
 
 _LOOKED_AT = 64
 _FLAT = 0.05
+_WITHOUT_QUARTERS = (1, 2)
 _OF_STRANGERS = ("python:", "onnx:")
 _SQUARED = {
     "centre": "centre crop of {} oblong images",
@@ -29,7 +33,7 @@ def describe_network_input(config: RunConfig, model: BaseModel, inputs: Inputs) 
     """
     n = len(inputs.values)
     some = torch.linspace(0, n - 1, min(n, _LOOKED_AT)).long()
-    ready = model.prepare(inputs.values[some]).float()
+    ready = make_ready(model.prepare, inputs.values[some]).float()
     shape = list(ready.shape[1:])
     low, high, mean = (value.item() for value in (ready.min(), ready.max(), ready.mean()))
     own, read = inputs.values.shape[2:], ready.shape[2:]
@@ -52,6 +56,25 @@ def warn_of_flat(name: str, given: Mapping[str, Any]) -> None:
             found=f"it gets values from {given['low']:.3f} to {given['high']:.3f}, nearly the same",
             remedy="check --normalise, whose mean and deviation are of images in [0, 1]: 0.5/0.5 "
             "and not 127/127",
+        )
+
+
+def warn_of_oblong(
+    name: str, action: Action, shape: Sequence[int], given: Mapping[str, Any]
+) -> None:
+    """Warn of a preparation that makes squares oblong under a group with quarter turns.
+
+    `shape` is that of the images, and `given` what is described above.
+    """
+    got = given["shape"]
+    squares = action.name == IMAGES and len(shape) == 4 and shape[2] == shape[3] and len(got) == 3
+    turns = turns_and_flips(action.group)
+    if squares and got[1] != got[2] and (turns is None or turns[0] not in _WITHOUT_QUARTERS):
+        warn(
+            name,
+            found=f"its preparation makes squares of {shape[3]} pixels {got[1]} x {got[2]}, so it "
+            "does not see a turned image turned",
+            remedy="take C2, D1 or D2, or a preparation that keeps squares",
         )
 
 

@@ -208,6 +208,14 @@ def check_sae(sae: SAE | FitResult, store: ActivationStore) -> SAE:
         )
     if sae.dictionary.group is not None:
         store.require(group=sae.dictionary.group)
+    built_on, source = sae.dictionary.source, f"{store.model}:{store.layer}"
+    if built_on not in ("", source):
+        raise OrbitLensError(
+            "`sae`",
+            expected=f"one of the layer of the store, {source}",
+            received=f"an orbit SAE built on the transport of {built_on}",
+            remedy="give the SAE and the store of one layer",
+        )
     return sae
 
 

@@ -102,6 +102,13 @@ def telling_inputs(
     few = inputs[_telling(inputs)].clone()
     found = ready(few)
     again = ready(few)
+    if found.is_floating_point() and not bool(torch.isfinite(found).all()):
+        raise OrbitLensError(
+            "`prepare`",
+            expected="finite numbers",
+            received="NaN or infinity",
+            remedy="correct it: a deviation of 0, or a logarithm of 0, may be in it",
+        )
     if found.shape != again.shape or not torch.equal(found, again):
         raise OrbitLensError(
             "`prepare`",
