@@ -176,7 +176,7 @@ def test_dna_from_the_command_line_to_the_page(
     call(["harvest", source, *layer])
     assert (here / "runs" / "data-harvest" / "acts.zarr").is_dir()
     call(["transport", "python:net.py:strands", source, *words[:2]])
-    table = (here / "runs" / "python:net.py:strands-data" / "layers.csv").read_text()
+    table = (here / "runs" / "python-net.py-strands-data" / "layers.csv").read_text()
     assert "exactly equivariant" in table
     capsys.readouterr()
     call(["plan", source, *layer, "--epochs", "1", "--json"])
@@ -193,7 +193,7 @@ def test_groups_are_ranked_without_a_group(here: Path) -> None:
     source = write(drawn(60, 2, 12))
     words = ["--action", "cyclic_shift", "--groups", "C2,C3", "--lie-inputs", "0"]
     call(["transport", "python:net.py:whole", source, *words])
-    record = files.read_json(here / "runs" / "python:net.py:whole-data" / "metrics.json")
+    record = files.read_json(here / "runs" / "python-net.py-whole-data" / "metrics.json")
     assert {group["name"] for group in record["groups"]} == {"C2", "C3"}
 
 

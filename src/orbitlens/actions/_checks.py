@@ -186,8 +186,9 @@ def _distance(one: Tensor, other: Tensor, inputs: Tensor) -> float:
     """Return ||one - other|| / ||inputs||; 0 where all is zero."""
     wide = torch.complex128 if inputs.is_complex() else torch.float64
     # The square of a large number has no place in float64.
-    largest = inputs.abs().max().to(torch.float64).clamp_min(1.0)
-    one, other, inputs = (each.to(wide) / largest for each in (one, other, inputs))
+    one, other, inputs = (each.to(wide) for each in (one, other, inputs))
+    largest = inputs.abs().max().clamp_min(1.0)
+    one, other, inputs = (each / largest for each in (one, other, inputs))
     difference = torch.linalg.vector_norm((one - other).flatten())
     size = torch.linalg.vector_norm(inputs.flatten())
     return float(difference / size) if size > 0 else float(difference)
