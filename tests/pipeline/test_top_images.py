@@ -148,3 +148,16 @@ def test_wrong_input_is_one_line(call: Any, message: str, monkeypatch: pytest.Mo
         call(store_of(ROWS, files=NAMES))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_orbit_sae_of_another_layer_is_refused() -> None:
+    toy = ol.data.toy(n_features=4, orbit_size=4, n_samples=60, seed=0)
+    own, other = (
+        ol.store_from_array(toy.orbits, group=toy.group, layer=layer) for layer in ("a", "b")
+    )
+    rho = ol.fit_transport(own, "exact")
+    sae = ol.OrbitSAE(d_in=own.dim, n_atoms=3, k=2, transport=rho)
+    assert ol.top_images(sae, own, 0) is not None
+    for ask in (ol.top_images, ol.active_features):
+        with pytest.raises(OrbitLensError, match="`sae`: expected an SAE of array:b, as the store"):
+            ask(sae, other, 0)

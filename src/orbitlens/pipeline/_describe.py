@@ -8,11 +8,7 @@ import torch
 from orbitlens.activations import ActivationStore
 from orbitlens.activations.layout import layout_sentence
 from orbitlens.pipeline._job import Job
-from orbitlens.pipeline._network_input import (
-    describe_network_input,
-    warn_of_flat,
-    warn_of_oblong,
-)
+from orbitlens.pipeline._network_input import warn_of_flat, warn_of_oblong
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.measure import variation
 from orbitlens.transport import Transport
@@ -46,7 +42,7 @@ def describe_data(job: Job, store: ActivationStore) -> dict[str, Any]:
 
 def log_data(job: Job, folder: RunFolder) -> None:
     """Write what the network gets, and what was passed over among the images, to the log."""
-    given = describe_network_input(job.config, job.model, job.source.inputs)
+    given = job.network_input
     folder.log(f"the network gets {given['sentence']}")
     warn_of_flat(job.model.name, given)
     warn_of_oblong(job.model.name, job.action, job.source.inputs.values.shape, given)
@@ -72,7 +68,7 @@ def describe_model(
     return {
         "name": job.model.name,
         "layer": job.model.layer,
-        "input": describe_network_input(job.config, job.model, job.source.inputs),
+        "input": job.network_input,
         "dim": store.dim,
         "positions": store.positions,
         "layout": _layout(store, job.config.positions),

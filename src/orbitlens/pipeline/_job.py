@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from orbitlens.models import (
 )
 from orbitlens.pipeline._actions import action_of
 from orbitlens.pipeline._given_source import IMAGES, is_array_source
-from orbitlens.pipeline._network_input import warn_of_unprepared
+from orbitlens.pipeline._network_input import describe_network_input, warn_of_unprepared
 from orbitlens.pipeline._saes import NAMES, check_pairs
 from orbitlens.pipeline.config import AUTOENCODERS, RunConfig
 from orbitlens.pipeline.console import Console
@@ -73,6 +75,11 @@ class Job:
     def trains_model(self) -> bool:
         """Whether the model is an autoencoder that the run trains."""
         return self.config.model in _AUTOENCODERS
+
+    @cached_property
+    def network_input(self) -> dict[str, Any]:
+        """What the network gets, see `describe_network_input`; some inputs are read for it once."""
+        return describe_network_input(self.config, self.model, self.source.inputs)
 
     @property
     def decodes(self) -> bool:

@@ -60,15 +60,20 @@ def load_sae(path: Path, store: ActivationStore, *, finite: bool = True) -> SAE:
             remedy="train the SAE on activations of this model and layer",
         )
     _check_notes(path, "cfg.json", origin_of(store))
+    check_layer_of(sae, store, str(path))
+    return sae
+
+
+def check_layer_of(sae: SAE, store: ActivationStore, subject: str) -> None:
+    """Check that an orbit SAE was built on a transport of the layer of a store."""
     source, built_on = source_of(store), sae.dictionary.source
     if built_on and built_on != source:
         raise OrbitLensError(
-            str(path),
+            subject,
             expected=f"an SAE of {source}, as the store",
             received=f"an orbit SAE built on the transport of {built_on}",
             remedy="train the SAE on activations of this model and layer",
         )
-    return sae
 
 
 def load_fit(path: Path, store: ActivationStore, notes: Mapping[str, Any]) -> FitResult:

@@ -126,8 +126,7 @@ def render(
     for name in NAMES:
         if name not in metrics["saes"]:
             continue
-        own = stages.with_orbit_weight(config, folder) if name == ORBIT else config
-        notes = training_notes(own, name, store)
+        notes = training_notes(stages.settings_of_sae(config, name, folder), name, store)
         result = load_fit(folder / "saes" / name, store, notes)
         histories[name] = asdict(result.history)
         if config.features and name in features_of and result.status == "completed":

@@ -17,6 +17,7 @@ from orbitlens.checks import as_count, as_samples
 from orbitlens.errors import OrbitLensError
 from orbitlens.metrics import orientation_codes
 from orbitlens.models import evaluating
+from orbitlens.pipeline._loading import check_layer_of
 from orbitlens.sae import SAE, OrbitDictionary
 from orbitlens.sae._stabilisers import cosets
 from orbitlens.training import FitResult
@@ -208,14 +209,7 @@ def check_sae(sae: SAE | FitResult, store: ActivationStore) -> SAE:
         )
     if sae.dictionary.group is not None:
         store.require(group=sae.dictionary.group)
-    built_on, source = sae.dictionary.source, f"{store.model}:{store.layer}"
-    if built_on not in ("", source):
-        raise OrbitLensError(
-            "`sae`",
-            expected=f"one of the layer of the store, {source}",
-            received=f"an orbit SAE built on the transport of {built_on}",
-            remedy="give the SAE and the store of one layer",
-        )
+    check_layer_of(sae, store, "`sae`")
     return sae
 
 

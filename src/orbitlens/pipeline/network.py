@@ -18,7 +18,6 @@ from orbitlens.models import ALL_LAYERS, get_layer
 from orbitlens.pipeline._describe import describe_action, log_data
 from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline._job import Job, build_action, prepare
-from orbitlens.pipeline._network_input import describe_network_input
 from orbitlens.pipeline.config import OPEN, RunConfig
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
@@ -353,7 +352,7 @@ def _describe_inputs(job: Job) -> dict[str, Any]:
         "held_out": len(split_samples(len(values))[1]),
         "image_size": values.shape[-1],
         "passed_over": list(job.source.inputs.passed_over),
-        "given": describe_network_input(job.config, job.model, job.source.inputs)["sentence"],
+        "given": job.network_input["sentence"],
     }
 
 

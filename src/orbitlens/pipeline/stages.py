@@ -50,10 +50,10 @@ __all__ = [
     "harvest_orbits",
     "learn_exact",
     "learn_transport",
+    "settings_of_sae",
     "train_model",
     "train_sae",
     "train_saes",
-    "with_orbit_weight",
 ]
 
 _WEIGHT = "orbit_weight.json"
@@ -203,15 +203,11 @@ def choose_weight(
             store,
             weights=_WEIGHTS,
             epochs=_choice_epochs(config, -(-rows // config.batch_size)),
-            batch_size=config.batch_size,
-            lr=config.lr,
-            seed=config.seed,
-            precision=config.precision,
-            memory_gib=config.memory_gib,
             progress=tick,
+            **_training(config),
         )
         write_json({**asdict(choice), **transport_notes(ORBIT, config.seed, store)}, path)
-    return with_orbit_weight(config, folder)
+    return settings_of_sae(config, ORBIT, folder)
 
 
 def choice_cost(config: RunConfig, steps: int) -> int:
@@ -226,10 +222,10 @@ def _choice_epochs(config: RunConfig, steps: int) -> int:
     return min(config.epochs, -(-_STEPS // steps))
 
 
-def with_orbit_weight(config: RunConfig, folder: RunFolder) -> RunConfig:
-    """Return the settings with the weight that was chosen in a folder, if they leave it open."""
+def settings_of_sae(config: RunConfig, name: str, folder: RunFolder) -> RunConfig:
+    """Return the settings of an SAE: the orbit SAE has the weight that was chosen in a folder."""
     path = folder / _WEIGHT
-    if config.orbit_weight is not None or not path.exists():
+    if name != ORBIT or config.orbit_weight is not None or not path.exists():
         return config
     chosen = read_json(path).get("chosen")
     if not isinstance(chosen, int | float):
@@ -290,9 +286,8 @@ def train_saes(
         _train_together(config, missing, store, folder, tick, exact)
         _forget(folder)
     names = [name for name in NAMES if name in (*names, *begun)]
-    own = {name: with_orbit_weight(config, folder) if name == ORBIT else config for name in names}
     return {
-        name: load_fit(_place(folder, name), store, training_notes(own[name], name, store))
+        name: load_fit(_place(folder, name), store, _notes(config, name, store, folder))
         for name in names
     }
 
@@ -305,18 +300,22 @@ def _train_together(
     tick: Tick | None,
     exact: Transport | None,
 ) -> None:
-    own = {name: with_orbit_weight(config, folder) if name == ORBIT else config for name in names}
     saes = [
-        build_sae(own[name], store.dim, exact if name == ORBIT else None).to(config.torch_device)
+        build_sae(config, store.dim, exact if name == ORBIT else None).to(config.torch_device)
         for name in names
     ]
-    objectives = [sae_objective(own[name], name) for name in names]
+    objectives = [sae_objective(settings_of_sae(config, name, folder), name) for name in names]
     write_json({"saes": list(names)}, folder / _TOGETHER)
     results = _fit(config, saes, objectives, store, folder / _CHECKPOINT, tick)
     for name, result in zip(names, results, strict=True):
         if not _place(folder, name).exists():
-            notes = training_notes(own[name], name, store)
-            _write_fit(result, _place(folder, name), notes)
+            _write_fit(result, _place(folder, name), _notes(config, name, store, folder))
+
+
+def _notes(
+    config: RunConfig, name: str, store: ActivationStore, folder: RunFolder
+) -> dict[str, Any]:
+    return training_notes(settings_of_sae(config, name, folder), name, store)
 
 
 def _begun(folder: RunFolder) -> list[str]:
@@ -348,14 +347,16 @@ def _fit(
         store,
         objective=list(objectives),
         epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        seed=config.seed,
-        precision=config.precision,
-        memory_gib=config.memory_gib,
         checkpoint=checkpoint,
         progress=tick,
+        **_training(config),
     )
+
+
+def _training(config: RunConfig) -> dict[str, Any]:
+    """Return what the choice of a weight and the training itself have in common."""
+    names = ("batch_size", "lr", "seed", "precision", "memory_gib")
+    return {name: getattr(config, name) for name in names}
 
 
 def _write_fit(result: FitResult, path: Path, notes: Mapping[str, Any]) -> None:

@@ -31,7 +31,6 @@ from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline._job import begin, build_action, check_images, load_source
 from orbitlens.pipeline._kept_settings import check_finished
 from orbitlens.pipeline._loading import check_transport_of, load_sae, load_transport
-from orbitlens.pipeline._network_input import describe_network_input
 from orbitlens.pipeline._probing import Truth, probe_kind, probe_sae
 from orbitlens.pipeline._run import render
 from orbitlens.pipeline._saes import NAMES, ORBIT, build_sae, check_pairs
@@ -76,7 +75,7 @@ def harvest(
         record = {
             **store.to_dict(),
             "passed_over": list(job.source.inputs.passed_over),
-            "given": describe_network_input(config, job.model, job.source.inputs)["sentence"],
+            "given": job.network_input["sentence"],
         }
         return _finish(folder, record, console, [*_few(store), *doubts])
 
