@@ -1,5 +1,6 @@
 """The pages are true: links lead to files, commands exist, and the Python of the README runs."""
 
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert names["codes"].shape == (3, 8 * 512)
     assert names["what"].shape == (3, 512)
     assert names["x_hat"].shape == (3, 16)
+
+
+def test_the_examples_of_the_symmetry_room_run() -> None:
+    page = str(ROOT / "docs" / "symmetry.md")
+    tried = doctest.testfile(page, module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert (tried.failed, tried.attempted > 20) == (0, True)
 
 
 def commands_of(page: Path) -> list[list[str]]:

@@ -23,6 +23,7 @@ ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
 HEAVY = {
     *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
     *("transformers", "timm", "torchvision", "huggingface_hub", "h5py", "pyarrow"),
+    *("gymnasium", "mujoco"),
 }
 
 
@@ -79,6 +80,7 @@ WALLS = {
     "kernels": "groups reps actions data models activations transport sae training io metrics",
     "sae": "training",
     "activations.store": "activations.harvest activations.importers",
+    "symmetry": "activations transport sae training metrics attribution probe report pipeline cli",
 }
 
 

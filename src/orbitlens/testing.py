@@ -10,7 +10,7 @@ The test file of a part subclasses its contract, with one method that builds the
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import cyclic
 from orbitlens.reps import homomorphism_errors, regular
 from orbitlens.sae import SAE, Dictionary, Encoder, FreeDictionary, LinearEncoder, Sparsity, TopK
+from orbitlens.symmetry.split import SplitModel
 from orbitlens.training import VIEWS, Objective
 from orbitlens.training._stack import stack_saes
 from orbitlens.transport import Motion
@@ -33,6 +34,7 @@ __all__ = [
     "EncoderContract",
     "ObjectiveContract",
     "SparsityContract",
+    "SplitContract",
     "TransportContract",
     "assert_equivariant",
 ]
@@ -440,3 +442,52 @@ class TransportContract(ABC):
 
     def test_reading_it_gives_the_same_bits_again(self) -> None:
         assert torch.equal(self.fitted(), self.fitted())
+
+
+class SplitContract(ABC):
+    """The tests that every model with a split code passes, untrained and after some training."""
+
+    tolerance = 1e-12
+    """Largest error, absolute and relative; that of an exact model in float64."""
+
+    @abstractmethod
+    def build(self) -> SplitModel:
+        """Build the model under test, untrained; an exact one in float64."""
+
+    @abstractmethod
+    def inputs(self) -> Float[Tensor, "n *input"]:
+        """Return inputs of which none is its own image under another element."""
+
+    def elements(self, model: SplitModel, n: int) -> Iterator[Tensor]:
+        """Yield elements for n inputs; ten batches that are drawn, unless overridden."""
+        for seed in range(10):
+            yield model.draw(n, torch.Generator().manual_seed(seed))
+
+    def cases(self) -> Iterator[tuple[SplitModel, Tensor, Tensor]]:
+        """Yield the model, inputs and elements, before and after a few steps of training."""
+        model, x = self.build(), self.inputs()
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        for steps in (0, 5):
+            for _ in range(steps):
+                optimiser.zero_grad()
+                (model(x) - x).square().mean().backward()
+                optimiser.step()
+            yield from ((model, x, g) for g in self.elements(model, len(x)))
+
+    def check_close(self, found: Tensor, expected: Tensor) -> None:
+        """Check that two tensors agree within the tolerance."""
+        torch.testing.assert_close(found, expected, rtol=self.tolerance, atol=self.tolerance)
+
+    def test_the_code_of_a_moved_input_is_the_code_moved(self) -> None:
+        for model, x, g in self.cases():
+            found, expected = model.encode(model.move(g, x)), model.act(g, model.encode(x))
+            self.check_close(found.invariant, expected.invariant)
+            self.check_close(expected.invariant, model.encode(x).invariant)
+            self.check_close(found.pose, expected.pose)
+
+    def test_a_moved_code_decodes_to_the_moved_reconstruction(self) -> None:
+        for model, x, g in self.cases():
+            code = model.encode(x)
+            found, expected = model.decode(model.act(g, code)), model.decode(code)
+            self.check_close(found, model.move(g, expected))
+            self.check_close(model(x), expected)

@@ -28,6 +28,8 @@ def test_every_example_runs_and_its_orbits_have_the_shape_that_it_says() -> None
             assert names["r2"] > 0.9999
     assert shown == {
         "images",
+        "plane",
+        "relabelling",
         "volumes",
         "points",
         "graphs",

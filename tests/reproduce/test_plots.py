@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orbitlens.reproduce._plots import bar_panels, line_panels
+from orbitlens.reproduce._plots import bar_panels, by_panel, line_panels
 
 PNG = b"\x89PNG"
 
@@ -18,6 +18,15 @@ def test_lines_are_drawn_with_and_without_a_spread(tmp_path: Path, spread: float
     rows = [row("a", 1, 0.5, spread), row("a", 2, 0.7, spread), row("b", 1, None, None)]
     path = tmp_path / "lines.png"
     line_panels(rows, path, x=("t", "t"), series="sae", metrics={"mse": "stderr"}, title="title")
+    assert path.read_bytes().startswith(PNG)
+
+
+def test_panels_are_told_apart_and_may_have_logarithmic_axes(tmp_path: Path) -> None:
+    rows = [{"t": t, "sae": s, "mse_mean": 1 / t, "mse_std": 2.0} for t in (1, 2) for s in "ab"]
+    shown, metrics = by_panel(rows, "mse", "SAE {sae}", spread="std")
+    assert metrics == {"SAE a": "std", "SAE b": "std"}
+    path = tmp_path / "lines.png"
+    line_panels(shown, path, x=("t", "t"), series="sae", metrics=metrics, title="title", log=True)
     assert path.read_bytes().startswith(PNG)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from orbitlens.actions._grids import check_grid
 from orbitlens.actions._other_order import remedy_of_order
 from orbitlens.actions.base import Action
+from orbitlens.actions.sampled import SampledAction
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import Group
 
@@ -28,6 +29,9 @@ def check_action(action: object, name: str = "action") -> Action:
     if isinstance(action, Group):
         received = f"the group {action.name}"
         remedy = "say how it moves inputs, for example orbitlens.actions.images(group)"
+    elif isinstance(action, SampledAction):
+        received = f"{action}, whose elements are drawn"
+        remedy = "choose one that lists its elements, such as actions.points or actions.graphs"
     elif isinstance(action, str):
         received = repr(action)
         remedy = "give for example orbitlens.actions.images(orbitlens.groups.from_name('C4'))"

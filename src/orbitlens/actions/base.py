@@ -22,7 +22,7 @@ class Action:
     """A left action of a group on inputs: g(hx) = (gh)x, exactly or up to interpolation.
 
     Args:
-        name: Name of the function that builds it: "images", "volumes", "points", "graphs",
+        name: Name of the function that builds it: "images", "plane", "volumes", "points", "graphs",
             "reverse_complement", "cyclic_shift" or "set_permutation"; "own:" and a name for `own`.
         group: The group that acts.
         apply: `apply(inputs, element)` moves inputs [n, ...] by one element and keeps their shape.

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from orbitlens.actions._haar import haar_rotations
 from orbitlens.actions.base import Action
 from orbitlens.checks import as_axes, as_count, as_seed, as_switch
 from orbitlens.errors import OrbitLensError
@@ -119,20 +120,7 @@ def random_rotations(n: int, seed: int = 0) -> Float[Tensor, "n 3 3"]:
         torch.Size([5, 3, 3])
     """
     n, generator = as_count("n", n, least=0), torch.Generator().manual_seed(as_seed(seed))
-    drawn = torch.randn(n, 4, generator=generator, dtype=torch.float64)
-    w, x, y, z = (drawn / torch.linalg.vector_norm(drawn, dim=1, keepdim=True)).unbind(1)
-    entries = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    ]
-    return torch.stack(entries, dim=1).unflatten(1, (3, 3))
+    return haar_rotations(n, generator)
 
 
 def rotate_points(

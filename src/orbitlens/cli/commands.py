@@ -21,7 +21,8 @@ from orbitlens.errors import OrbitLensError, one_line, printable, without_creden
 from orbitlens.files import place_error
 from orbitlens.processes import Terminated, listening_to_signals
 
-VERBS = ["run", "plan", "harvest", "import", "transport", "train", "probe", "report", "reproduce"]
+VERBS = ["run", "plan", "harvest", "import", "transport", "check", "train", "probe", "report"]
+VERBS += ["reproduce"]
 # The folder of an unfinished run tells another way to continue, see `RunFolder`.
 _NO_READER = 128 + signal.SIGPIPE
 _NOTHING = "nothing was kept, give the same command again"

@@ -8,6 +8,10 @@ shape_tasks    the 180 questions about these images                    -> Tasks
 digits         scikit-learn's handwritten digits                       -> Inputs
 photographs    patches of scikit-learn's two photographs               -> Inputs
 cells          made-up blood cells of four kinds                       -> Inputs
+placed_shapes  one shape each, at a known place on a torus              -> Placed
+placed         the same for images of any kind                         -> Placed
+cycle_pairs    graphs of one cycle or of two                           -> Inputs
+n_body         charged bodies, and where they are a while later        -> NBody
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
 MLL23_CLASSES  the names of these classes
@@ -29,12 +33,15 @@ from orbitlens.data._pictures import CROPS
 from orbitlens.data.arrays import array_file, array_shape, is_array_file
 from orbitlens.data.base import Inputs
 from orbitlens.data.cells import cells
+from orbitlens.data.cycle_pairs import cycle_pairs
 from orbitlens.data.digits import digits
 from orbitlens.data.folder import image_folder
 from orbitlens.data.galaxy_mnist import galaxy_mnist
 from orbitlens.data.lazy import Indexed, LazyInputs, Rows, as_rows, copies_among
 from orbitlens.data.mll23 import MLL23_CLASSES, mll23
+from orbitlens.data.n_body import NBody, n_body
 from orbitlens.data.photographs import photographs
+from orbitlens.data.placed_shapes import Placed, placed, placed_shapes
 from orbitlens.data.shapes import Shapes, Tasks, shape_tasks, shapes
 from orbitlens.data.toy import ToyData, toy
 
@@ -44,6 +51,8 @@ __all__ = [
     "Indexed",
     "Inputs",
     "LazyInputs",
+    "NBody",
+    "Placed",
     "Rows",
     "Shapes",
     "Tasks",
@@ -53,12 +62,16 @@ __all__ = [
     "as_rows",
     "cells",
     "copies_among",
+    "cycle_pairs",
     "digits",
     "galaxy_mnist",
     "image_folder",
     "is_array_file",
     "mll23",
+    "n_body",
     "photographs",
+    "placed",
+    "placed_shapes",
     "shape_tasks",
     "shapes",
     "toy",

@@ -5,6 +5,13 @@ MLPAutoencoder     the two base models of the Shapes experiment
 CNNAutoencoder
 ViTAutoencoder     a small vision transformer that can replace them
 GroupCNN           equivariant by construction, or broken by degrees: a known answer
+LiftingConv2d      the layers of such networks: images to functions on the group
+GroupConv2d        functions on the group to functions on the group
+ProjectingConv2d   functions on the group to images
+group_pool         functions on the group to their mean or maximum
+LiftingLinear      vectors of a representation to functions on any finite group
+GroupLinear        functions on it to functions on it
+EGNN               the same on point clouds: a graph network under O(3) and permutations
 train_autoencoder  trains an autoencoder on images that the group moves at random -> AutoencoderFit
 resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "onnx:FILE" or
                    "python:MODULE:FUNCTION" -> BaseModel
@@ -26,6 +33,8 @@ check_channels     refuse images that have other channels than a network takes
 as_they_are        the preparation that returns images unchanged
 user_files         the files of python: networks that were imported, by the names of their modules
 find_user_files    let another process import them
+call_python        what a function of the user returns, by its module or file
+joined             maps of a torus with a margin that continues them
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +42,7 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from orbitlens.models._from_python import find_user_files, user_files
+    from orbitlens.models._from_python import call_python, find_user_files, user_files
     from orbitlens.models._layers import (
         ALL_LAYERS,
         check_network,
@@ -45,10 +54,20 @@ if TYPE_CHECKING:
     from orbitlens.models._normalisation import normalisation
     from orbitlens.models._pretrained import check_channels
     from orbitlens.models._state import evaluating
+    from orbitlens.models._torus import joined
     from orbitlens.models._train_autoencoder import AutoencoderFit, train_autoencoder
     from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
     from orbitlens.models.base import BaseModel, Prepare, as_they_are
+    from orbitlens.models.egnn import EGNN
     from orbitlens.models.group_cnn import GroupCNN
+    from orbitlens.models.group_layers import (
+        GroupConv2d,
+        GroupLinear,
+        LiftingConv2d,
+        LiftingLinear,
+        ProjectingConv2d,
+        group_pool,
+    )
     from orbitlens.models.preparation import ImagePreparation
     from orbitlens.models.resolve import resolve_model
 else:
@@ -56,15 +75,22 @@ else:
 
 __all__ = [
     "ALL_LAYERS",
+    "EGNN",
     "AutoencoderFit",
     "BaseModel",
     "CNNAutoencoder",
     "GroupCNN",
+    "GroupConv2d",
+    "GroupLinear",
     "ImagePreparation",
+    "LiftingConv2d",
+    "LiftingLinear",
     "MLPAutoencoder",
     "Prepare",
+    "ProjectingConv2d",
     "ViTAutoencoder",
     "as_they_are",
+    "call_python",
     "check_channels",
     "check_model_file",
     "check_model_name",
@@ -72,6 +98,8 @@ __all__ = [
     "evaluating",
     "find_user_files",
     "get_layer",
+    "group_pool",
+    "joined",
     "layer_names",
     "name_of_layer",
     "normalisation",

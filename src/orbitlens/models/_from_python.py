@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -40,13 +40,7 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
             received="random weights",
             remedy="leave out --random-weights, or draw them in the function",
         )
-    where, _, function_name = name.rpartition(":")
-    source = _import(where, subject)
-    function = getattr(source, function_name, None)
-    if not callable(function):
-        functions = [key for key, value in vars(source).items() if callable(value)]
-        raise unknown_name(f"function of {where}", function_name, functions)
-    module, prepare = _build(function, subject)
+    module, prepare = _network_of(call_python(name, subject, "a network"), subject)
     layer = layer or default_layer(module, _DEFAULT_LAYERS, subject)
     if prepare is as_they_are:
         return BaseModel(subject, module, layer, channels=_first_channels(module))
@@ -54,6 +48,30 @@ def from_python(name: str, *, layer: str | None, random_weights: bool) -> BaseMo
         size, channels = prepare.image_size, prepare.channels
         return BaseModel(subject, module, layer, prepare, image_size=size, channels=channels)
     return BaseModel(subject, module, layer, prepare, image_size=_size_after(prepare))
+
+
+def call_python(name: str, subject: str, wanted: str) -> Any:
+    """Return what a function of the user returns that is called without arguments.
+
+    `name` is "module:function" or "path/to/file.py:function". In errors, `subject` stands for it
+    and `wanted` for what it should return.
+    """
+    where, _, function_name = name.rpartition(":")
+    source = _import(where, subject)
+    function = getattr(source, function_name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(source).items() if callable(value)]
+        raise unknown_name(f"function of {where}", function_name, functions)
+    try:
+        with _apart():
+            return function()
+    except (Exception, SystemExit) as error:
+        raise OrbitLensError(
+            subject,
+            expected=f"a function without arguments that returns {wanted}",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="call it in Python to see where it fails",
+        ) from error
 
 
 def _first_channels(module: nn.Module) -> int | None:
@@ -144,17 +162,7 @@ def _apart() -> Iterator[None]:
         yield
 
 
-def _build(function: Callable[[], Any], subject: str) -> tuple[nn.Module, Prepare]:
-    try:
-        with _apart():
-            built = function()
-    except (Exception, SystemExit) as error:
-        raise OrbitLensError(
-            subject,
-            expected="a function without arguments that returns a network",
-            received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="call it in Python to see where it fails",
-        ) from error
+def _network_of(built: object, subject: str) -> tuple[nn.Module, Prepare]:
     match built:
         case nn.Module():
             return built, as_they_are

@@ -2,17 +2,13 @@
 
 from typing import final
 
-import numpy as np
-import torch
-from einops import rearrange, reduce, repeat
-from jaxtyping import Float, Int
+from einops import reduce
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
-from orbitlens.actions import Action, images
-from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.groups import Group
 from orbitlens.models._building import check_sizes, seeded_weights
+from orbitlens.models.group_layers import GroupConv2d, LiftingConv2d
 
 
 @final
@@ -67,19 +63,12 @@ class GroupCNN(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_sizes(channels=channels, features=features, kernel=kernel)
-        if kernel % 2 == 0:
-            raise out_of_range("kernel", "an odd number of pixels", kernel)
-        if not 0 <= broken <= 1:
-            raise out_of_range("broken", "0 to 1", broken)
+        check_sizes(channels=channels)
         self.group, self.broken = group, broken
-        action = _exact(group)
-        alone = np.zeros((group.order, 1), dtype=np.int64)
-        relative = group.table[group.inverses]
         with seeded_weights(seed):
-            self.lift = _TiedConv2d(action, alone, channels, features, kernel, broken)
-            self.conv1 = _TiedConv2d(action, relative, features, features, kernel, broken)
-            self.conv2 = _TiedConv2d(action, relative, features, features, kernel, broken)
+            self.lift = LiftingConv2d(group, channels, features, kernel, broken=broken)
+            self.conv1 = GroupConv2d(group, features, features, kernel, broken=broken)
+            self.conv2 = GroupConv2d(group, features, features, kernel, broken=broken)
         self.pool = _Mean("batch channels height width -> batch channels")
         self.readout = _Mean("batch (features order) -> batch features", order=group.order)
 
@@ -92,71 +81,6 @@ class GroupCNN(nn.Module):
         maps = self.conv2(maps.relu())
         readout: Tensor = self.readout(self.pool(maps.relu()))
         return readout
-
-
-@final
-class _TiedConv2d(nn.Module):
-    """A convolution onto functions on the group: one kernel W per feature, moved by every element.
-
-        kernels[f |G| + g, c P + h] = g W[f, c, planes[g, h]] + broken * free
-
-    `planes[g, h]` is one of the P planes of W: for functions on the group that of g^-1 h; images
-    have one plane only.
-    """
-
-    planes: Tensor
-
-    def __init__(
-        self,
-        action: Action,
-        planes: Int[np.ndarray, "group plane"],
-        inputs: int,
-        features: int,
-        kernel: int,
-        broken: float,
-    ) -> None:
-        super().__init__()
-        self.action, self.broken = action, broken
-        self.register_buffer("planes", torch.from_numpy(planes.copy()), persistent=False)
-        fan_in = inputs * planes.shape[1] * kernel**2
-        shape = (features, inputs, planes.shape[1], kernel, kernel)
-        # He et al. 2015: the variance survives the ReLUs.
-        self.tied = nn.Parameter(torch.randn(shape) * (2 / fan_in) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(features))
-        with torch.no_grad():
-            tied = self._moved()
-            free = torch.randn(tied.shape)
-            self.free = nn.Parameter(free * tied.norm() / free.norm())
-
-    def forward(
-        self, maps: Float[Tensor, "batch in height width"]
-    ) -> Float[Tensor, "batch out height width"]:
-        kernels = self._moved() + self.broken * self.free
-        bias = repeat(self.bias, "feature -> (feature group)", group=self.action.group.order)
-        return conv2d(maps, kernels, bias, padding="same")
-
-    def _moved(self) -> Float[Tensor, "out in kernel kernel"]:
-        """Return the kernels of all elements, moved by them, with their planes permuted."""
-        shape, moved = self.tied.shape[:2], []
-        for g in range(self.action.group.order):
-            kernels = self.tied[:, :, self.planes[g]].flatten(0, 1)
-            moved.append(self.action.apply(kernels, g).unflatten(0, shape))
-        return rearrange(
-            torch.stack(moved),
-            "group feature channel plane y x -> (feature group) (channel plane) y x",
-        )
-
-
-def _exact(group: Group) -> Action:
-    action = images(group, interpolation="bilinear")
-    if not action.exact:
-        raise OrbitLensError(
-            "`group` of GroupCNN",
-            expected="C1, C2, C4, D1, D2 or D4, which move pixels to pixels",
-            received=group.name,
-            remedy="choose one of these",
-        )
-    return action
 
 
 @final

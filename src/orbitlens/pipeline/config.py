@@ -440,7 +440,7 @@ def _check_model(name: str) -> None:
             "`model`",
             expected=f"one of {', '.join(_MODELS)}",
             received=f"{name!r}, a source of images",
-            remedy=f"name the network first: `orbitlens transport cnn {name}`",
+            remedy=f"name the network first: cnn {name}",
         )
     elif get_close_matches(name.lower(), AUTOENCODERS):
         raise unknown_name("`model`", name, _MODELS)

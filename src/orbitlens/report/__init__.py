@@ -7,6 +7,7 @@ For the other rooms:
     write_page           metrics, training curves and features -> the page of a run
     write_network_page   the figures of every layer -> the page of a network
     write_groups_page    the same under several groups -> the page of a choice between them
+    write_check_page     is a group a symmetry of a network or an environment? -> its page
     feature_cards        codes -> the latents to show, with top images per element
     orbit_feature_cards  the same for the atoms of an orbit SAE, with top images per orientation
     FeatureCard          one latent of an SAE, or one atom
@@ -26,6 +27,7 @@ from orbitlens.report._doubts import (
     transport_doubts,
 )
 from orbitlens.report.attribution_graph import draw_attribution
+from orbitlens.report.check_page import write_check_page
 from orbitlens.report.features import FeatureCard, feature_cards, orbit_feature_cards
 from orbitlens.report.network.groups_page import write_groups_page
 from orbitlens.report.network.page import write_network_page
@@ -42,6 +44,7 @@ __all__ = [
     "sae_doubts",
     "split_doubts",
     "transport_doubts",
+    "write_check_page",
     "write_groups_page",
     "write_network_page",
     "write_page",

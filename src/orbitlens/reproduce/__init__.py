@@ -10,11 +10,13 @@ Column, COLUMNS              the SAEs of the paper's tables
 build_column                 an untrained SAE of a column; column_objective, what it minimises
 oriented_reconstruction      its reconstruction of samples in any orientation
 centroids                    k-means centroids of activations, for the archetypal SAEs
+train_steps, draw_batches    training of networks that are no SAEs, step by step
+layer_figures, layer_table   the layer report of a network that may be symmetrized
 summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
 comparison_lines             comparisons as lines of text
 read_table                   from a CSV file
-line_panels                  a figure with one line per SAE
+line_panels                  a figure with one line per SAE; by_panel, one panel per setting
 locate, names                the recipes of this checkout or installation
 
 Its modules are public too: `classes` and `shapes_tables` declare recipes, and `shapes` makes the
@@ -28,9 +30,11 @@ from orbitlens._lazy import lazy_names
 if TYPE_CHECKING:
     from orbitlens.reproduce._compare import Comparison, compare, comparison_lines
     from orbitlens.reproduce._jobs import Job
+    from orbitlens.reproduce._layer_figures import layer_figures, layer_table
     from orbitlens.reproduce._locate import BUDGETS, locate, names
-    from orbitlens.reproduce._plots import line_panels
+    from orbitlens.reproduce._plots import by_panel, line_panels
     from orbitlens.reproduce._saes import centroids
+    from orbitlens.reproduce._steps import draw_batches, train_steps
     from orbitlens.reproduce._tables import read_table, summarise
     from orbitlens.reproduce.columns import (
         COLUMNS,
@@ -51,10 +55,14 @@ __all__ = [
     "Job",
     "Recipe",
     "build_column",
+    "by_panel",
     "centroids",
     "column_objective",
     "compare",
     "comparison_lines",
+    "draw_batches",
+    "layer_figures",
+    "layer_table",
     "line_panels",
     "locate",
     "main",
@@ -63,4 +71,5 @@ __all__ = [
     "read_table",
     "run_recipe",
     "summarise",
+    "train_steps",
 ]

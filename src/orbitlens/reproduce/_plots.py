@@ -31,11 +31,13 @@ def line_panels(
     series: str,
     metrics: Mapping[str, str],
     title: str,
+    log: bool = False,
 ) -> None:
     """Draw one panel for each metric, with a line and its spread for each series, into a PNG file.
 
     Rows are those of results.csv: each metric has NAME_mean and NAME_std or NAME_stderr, and
-    `metrics` says which. `x` is the field along the axis and its label.
+    `metrics` says which. `x` is the field along the axis and its label. `log` makes the axes of the
+    metrics logarithmic.
     """
     columns = min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)
@@ -58,6 +60,8 @@ def line_panels(
                     lw=1.3, elinewidth=0.8,
                 )  # fmt: skip
         axis.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
+        if log:
+            axis.set_yscale("log")
         axis.set_xlabel(label)
         axis.set_title(metric.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.25)
@@ -67,12 +71,13 @@ def line_panels(
 
 
 def by_panel(
-    rows: Sequence[Mapping[str, Any]], metric: str, panel: str
+    rows: Sequence[Mapping[str, Any]], metric: str, panel: str, spread: str = "stderr"
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Give the metric NAME one name for each panel, so that `line_panels` draws the panels apart.
 
     `panel` is a template such as "{group}, TopK {topk}". Returns the rows with NAME_mean and
-    NAME_stderr under the panel's name as well, and the metrics for `line_panels`.
+    NAME_stderr (or what `spread` says) under the panel's name as well, and the metrics for
+    `line_panels`.
 
     Example:
         >>> row = {"group": "C4", "f1_mean": 0.5, "f1_stderr": 0.1}
@@ -82,10 +87,10 @@ def by_panel(
     """
     named = [(row, panel.format(**row)) for row in rows]
     laid_out = [
-        {**row, f"{name}_mean": row[f"{metric}_mean"], f"{name}_stderr": row[f"{metric}_stderr"]}
+        {**row, **{f"{name}_{end}": row[f"{metric}_{end}"] for end in ("mean", spread)}}
         for row, name in named
     ]
-    return laid_out, dict.fromkeys((name for _, name in named), "stderr")
+    return laid_out, dict.fromkeys((name for _, name in named), spread)
 
 
 def bar_panels(

@@ -1,0 +1,215 @@
+"""The command `orbitlens check`: is a group a symmetry of a network, or of an environment?"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orbitlens.cli import options as cli
+from orbitlens.cli.options import number, option, settings
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.pipeline import Console
+
+OUTPUTS = ("invariant", "maps", "regular")
+ENVIRONMENTS = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "InvertedPendulum-v5")
+
+_SAMPLES, _FEWEST = 256, 16
+_ENV = "env:"
+_OF_ENVIRONMENTS = ("symmetry", "kappa", "gamma")
+_BELOW_ONE = click.FloatRange(0, 1, max_open=True)
+
+
+@click.command("check", cls=cli.Verb)
+@click.argument("subject", metavar="MODEL INPUTS | env:NAME")
+@click.argument("inputs", required=False, metavar="")
+@settings("layer", *cli.GROUP)
+@option(
+    "--output",
+    "How the outputs move: invariant; maps, as the inputs do; or regular, by the regular "
+    "representation on channels f |G| + g, and maps of images as these, too.",
+    OUTPUTS[0],
+)
+@option(
+    "--symmetry",
+    "With env: the function that returns the maps of states and of actions, as module:function or "
+    "file.py:function. By default the reflection that is built in.",
+)
+@option(
+    "--kappa",
+    "With env: break the symmetry. Positive actions lose this share of their strength, and cost "
+    "a toll.",
+    kind=_BELOW_ONE,
+)
+@option("--gamma", "With env: the discount.", 0.99, _BELOW_ONE)
+@settings(*cli.IMAGES, *cli.RUN, n_samples=_SAMPLES)
+@settings(*cli.POINTS, "random_weights", expert=True)
+@settings(*cli.IMAGES_FOR_EXPERTS, *cli.AUTOENCODER, expert=True)
+@cli.common("runs/check-MODEL-INPUTS, or runs/check-NAME")
+def check_command(subject: str, inputs: str | None, out: Path | None, **values: Any) -> cli.Result:
+    """Check whether a group is a symmetry of a network, or two maps are one of an environment.
+
+    MODEL is mlp, cnn, vit, hf:NAME, python:FILE.py:FUNCTION, ...; INPUTS is shapes, digits, ..., a
+    folder of images, or a .npz or .npy file. The output for moved inputs is compared with the
+    output as it should move, beside two wrong groups; --layer takes a layer instead of the output.
+    At most 256 inputs are used; --n-samples changes this number.
+
+    env:NAME is an environment of Gymnasium. It steps from states and from moved states; where the
+    state cannot be set, a model is fitted to rollouts. --n-samples is the number of states or
+    transitions.
+    """
+    if subject.startswith(_ENV):
+        name = subject.removeprefix(_ENV)
+        return _check_environment(name, inputs, out or _folder(name), **values)
+    if inputs is None:
+        raise OrbitLensError(
+            "`orbitlens check`",
+            expected="MODEL INPUTS, or env:NAME",
+            received=f"{subject!r} alone",
+            remedy=f"write env:{subject} for an environment"
+            if subject in ENVIRONMENTS
+            else "name the inputs too, such as digits",
+        )
+    out = out or _folder(f"{Path(subject).resolve().name}-{cli.name_of(inputs)}")
+    return _check_network(subject, inputs, out, **values)
+
+
+def _folder(subject: str) -> Path:
+    words = re.sub(r"[^\w.-]+", "-", subject)
+    return Path("runs") / f"check-{words}"
+
+
+def _check_network(
+    model: str, inputs: str, out: Path, *, resume: bool, console: Console, **values: Any
+) -> cli.Result:
+    _refuse(_OF_ENVIRONMENTS, "with MODEL INPUTS")
+    output = values.pop("output")
+    if output not in OUTPUTS:
+        raise unknown_name("`output`", output, OUTPUTS)
+    of_inputs = {name: each for name, each in values.items() if name not in _OF_ENVIRONMENTS}
+    run = cli.config_of({**of_inputs, "source": inputs, "model": model}, {"n_samples": _SAMPLES})
+    from orbitlens.pipeline._check_network import NetworkCheckConfig, run_network_check
+
+    record = run_network_check(NetworkCheckConfig(run, output), out, resume=resume, console=console)
+    check = record["check"]
+    lines = [
+        f"the network gets {record['inputs']['given']}",
+        *_table(check),
+        check["sentence"],
+        f"table: {out / 'elements.csv'}",
+        f"page: {out / 'report' / 'index.html'}",
+    ]
+    return record, lines
+
+
+def _check_environment(
+    name: str, inputs: str | None, out: Path, *, resume: bool, console: Console, **values: Any
+) -> cli.Result:
+    own = ("seed", "n_samples", *_OF_ENVIRONMENTS)
+    _refuse([each for each in values if each not in own], "with env:NAME")
+    if inputs is not None:
+        raise OrbitLensError(
+            "`orbitlens check`",
+            expected="env:NAME alone",
+            received=f"{inputs!r} after it",
+            remedy="leave it out; the environment makes its own states",
+        )
+    samples = values["n_samples"] if cli.given("n_samples") else None
+    _check_names(name, values["symmetry"])
+    if samples is not None:
+        from orbitlens.checks import as_count
+
+        as_count("n_samples", samples, least=_FEWEST)
+    from orbitlens.pipeline._check_environment import (
+        EnvironmentCheckConfig,
+        run_environment_check,
+    )
+
+    config = EnvironmentCheckConfig(
+        environment=name,
+        n_samples=samples,
+        seed=values["seed"],
+        **{each: values[each] for each in _OF_ENVIRONMENTS},
+    )
+    record = run_environment_check(config, out, resume=resume, console=console)
+    check = record["check"]
+    lines = [
+        *(
+            f"{words:<38} mean {number(check[key]['mean'])}, deviation "
+            f"{number(check[key]['std'])}, largest {number(check[key]['max'])}"
+            for key, words in (
+                ("reward", "|r(gs, ga) - r(s, a)|"),
+                ("transition", "||s'(gs, ga) - g s'(s, a)||"),
+            )
+        ),
+        check["sentence"],
+        f"|Q*(s, a) - Q*(gs, ga)| <= {number(check['q_bound']['rewards'])} + "
+        f"{number(check['q_bound']['per_slope'])} times the slope of V*, under gamma "
+        f"{check['gamma']:g}",
+        *check["notes"],
+        f"table: {out / 'errors.csv'}",
+        f"page: {out / 'report' / 'index.html'}",
+    ]
+    return record, lines
+
+
+def _check_names(name: str, symmetry: str | None) -> None:
+    """Check the name of an environment and the form of its symmetry, before anything has loaded."""
+    if not name:
+        raise OrbitLensError(
+            "`orbitlens check`",
+            expected="env:NAME",
+            received="no name",
+            remedy="write for example env:Pendulum-v1",
+        )
+    if symmetry is None:
+        if name not in ENVIRONMENTS:
+            raise OrbitLensError(
+                "`symmetry`",
+                expected=f"the maps of {name}; only those of "
+                f"{', '.join(ENVIRONMENTS)} are built in",
+                received="none",
+                remedy="give --symmetry module:function, or check the name of the environment",
+            )
+        return
+    where, _, function = symmetry.rpartition(":")
+    if not (where and function):
+        raise OrbitLensError(
+            "`symmetry`",
+            expected="module:function or path/to/file.py:function",
+            received=repr(symmetry),
+            remedy="name the function that returns the maps of states and of actions",
+        )
+    if where.endswith(".py") and not Path(where).expanduser().is_file():
+        raise OrbitLensError(
+            "`symmetry`",
+            expected="an existing file",
+            received=f"{where}, not there",
+            remedy="check the path",
+        )
+
+
+def _refuse(names: Sequence[str], where: str) -> None:
+    """Refuse options that would have no effect."""
+    flags = ", ".join("--" + name.replace("_", "-") for name in sorted(names) if cli.given(name))
+    if flags:
+        raise OrbitLensError(
+            "`orbitlens check`",
+            expected=f"no {flags} {where}",
+            received=flags,
+            remedy="leave it out",
+        )
+
+
+def _table(check: Mapping[str, Any]) -> list[str]:
+    """Return a line for each element: its error, and those of the wrong groups."""
+    wrong = {key: group["name"] for key, group in check["wrong_groups"].items() if group}
+    lines = []
+    for row in check["elements"]:
+        own = f"{number(row['mean'])} (deviation {number(row['std'])}, largest "
+        others = [
+            f", with {name} {number((row[key] or {}).get('mean'))}" for key, name in wrong.items()
+        ]
+        lines.append(f"{row['element']:<10} error {own}{number(row['largest'])}){''.join(others)}")
+    return lines

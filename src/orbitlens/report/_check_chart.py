@@ -1,0 +1,100 @@
+"""The picture of a check: one row per error, on one logarithmic axis. Sizes are in pixels."""
+
+from collections.abc import Mapping, Sequence
+
+from orbitlens.report._notation import figure, finite, short_name
+from orbitlens.report._table import Record
+from orbitlens.report.network._parts import Mark, NetworkChart, Panel, RowName, Series, log_axis
+
+_NAMES, _WIDTH, _PADDING, _AXIS = 132.0, 348.0, 26.0, 22.0
+_ROW, _NARROW, _MANY = 24.0, 16.0, 60
+_LONGEST_NAME = 19
+_LOWEST = 1e-7  # below the axis: where an error of 0 is drawn
+
+
+def check_chart(
+    rows: Mapping[str, Mapping[str, Record | None]], marks: Mapping[str, Mark], unit: str
+) -> NetworkChart | None:
+    """Lay out errors: `rows` has for each row the figures of each mark; None without any.
+
+    Figures are a record with "mean" and, where there is a spread, "std". Marks are drawn in their
+    order, the first above the others.
+    """
+    known = {
+        key: [_mean(row.get(key)) for row in rows.values()]
+        for key in marks
+        if any(_mean(row.get(key)) is not None for row in rows.values())
+    }
+    values = [value for column in known.values() for value in column if value is not None]
+    if not values:
+        return None
+    axis = log_axis([value or _LOWEST for value in values])
+    height = _ROW if len(rows) <= _MANY else _NARROW
+    places = [_AXIS + height * (place + 0.5) for place in range(len(rows))]
+
+    def place(value: float) -> float:
+        return round(_PADDING + axis.share(value) * (_WIDTH - 2 * _PADDING), 1)
+
+    def spread(row: Record | None, y: float) -> list[tuple[float, float, float]]:
+        mean, std = _mean(row), finite((row or {}).get("std"))
+        if mean is None or not std:
+            return []
+        return [(place(max(mean - std, 0.0)), place(mean + std), y)]
+
+    series = [
+        Series(
+            mark=marks[key],
+            points=tuple(
+                (place(value), y)
+                for value, y in zip(known[key], places, strict=True)
+                if value is not None
+            ),
+            trend="",
+            intervals=tuple(
+                each
+                for row, y in zip(rows.values(), places, strict=True)
+                for each in spread(row.get(key), y)
+            ),
+        )
+        for key in reversed(known)
+    ]
+    panel = Panel(
+        heading="Error",
+        unit=unit,
+        width=_WIDTH,
+        legend=tuple(marks[key] for key in known),
+        ticks=tuple((place(value), label) for value, label in axis.ticks.items()),
+        series=tuple(series),
+        bars=(),
+        readings=tuple(_reading(name, row, marks, list(known)) for name, row in rows.items()),
+    )
+    return NetworkChart(
+        names_width=_NAMES,
+        height=2 * _AXIS + height * len(rows),
+        axis=_AXIS,
+        row=height,
+        legend=(),
+        names=tuple(
+            RowName(short_name(name, _LONGEST_NAME), name, y, None)
+            for name, y in zip(rows, places, strict=True)
+        ),
+        panels=(panel,),
+    )
+
+
+def _mean(row: Record | None) -> float | None:
+    value = finite((row or {}).get("mean"))
+    return None if value is None else max(value, 0.0)
+
+
+def _reading(
+    name: str,
+    row: Mapping[str, Record | None],
+    marks: Mapping[str, Mark],
+    known: Sequence[str],
+) -> str:
+    told = [
+        f"{marks[key].label.partition(',')[0]} {figure((row.get(key) or {}).get('mean'))}"
+        for key in known
+    ]
+    return f"{name}\n{'; '.join(told)}"

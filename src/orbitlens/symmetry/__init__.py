@@ -1,0 +1,51 @@
+"""The symmetry room: systems that learn symmetry or build it in, by the job that they do.
+
+check/        is this map a symmetry of my data, my network, my environment?
+
+check_symmetry      a function under an action          -> SymmetryCheck
+check_environment   a Gymnasium environment under maps  -> EnvironmentCheck
+
+symmetrize/   make any network equivariant without a new design
+
+symmetrize          a network and an action             -> Symmetrized
+
+split/        what an input shows, apart from how it stands
+
+Split               the code of an input: invariant part and pose
+SplitModel          the protocol of every model that makes such codes
+GroupAutoencoder    the exact one, by group equivariant subsampling
+
+The room knows groups, representations, actions, data and the layers that models share. It knows no
+SAE; but every network that is made here can be looked into by the rest of OrbitLens.
+"""
+
+from typing import TYPE_CHECKING
+
+from orbitlens._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from orbitlens.symmetry.check import (
+        EnvironmentCheck,
+        SymmetryCheck,
+        check_environment,
+        check_symmetry,
+    )
+    from orbitlens.symmetry.split import GroupAutoencoder, Split, SplitModel
+    from orbitlens.symmetry.symmetrize import Symmetrized, symmetrize
+else:
+    # The folder of this name would hide the verb, once any of its files has been loaded.
+    from orbitlens.symmetry.symmetrize import symmetrize
+
+    __getattr__, __dir__ = lazy_names(__name__)
+
+__all__ = [
+    "EnvironmentCheck",
+    "GroupAutoencoder",
+    "Split",
+    "SplitModel",
+    "Symmetrized",
+    "SymmetryCheck",
+    "check_environment",
+    "check_symmetry",
+    "symmetrize",
+]

@@ -1,0 +1,137 @@
+"""Wrong maps: the given ones with other signs, or with other places of observations or actions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from orbitlens.symmetry.check._maps import Maps
+from orbitlens.symmetry.check._spaces import Array, Spaces
+
+_DRAWN = 8
+_SAME = 1e-6  # of what two maps make of the same states
+
+
+@dataclass(frozen=True)
+class Move:
+    """How one map moves states [n, d] and actions, and what it is called.
+
+    Args:
+        name: The change that was made to the given map; empty for the given one.
+        element: Index of the element of the group that it is, or stands beside.
+        signs: Signs of the moved observation, [d].
+        places: Where the moved observation is read from, [d].
+        action_signs: Signs of the moved action, [m]; empty for discrete ones.
+        action_places: The discrete action that is taken for each, [n]; empty for a Box.
+    """
+
+    name: str
+    element: int
+    signs: Array
+    places: Array
+    action_signs: Array
+    action_places: Array
+
+    def states(self, maps: Maps, values: Array) -> Array:
+        """Return the moved states."""
+        return maps.states(values, self.element)[:, self.places] * self.signs
+
+    def actions(self, maps: Maps, values: Array) -> Array:
+        """Return the moved actions."""
+        moved = maps.actions(values, self.element)
+        return moved * self.action_signs if len(self.action_signs) else self.action_places[moved]
+
+
+def own_moves(maps: Maps, spaces: Spaces) -> list[Move]:
+    """Return the elements of the group but the identity."""
+    return [_plain(spaces, g) for g in range(1, maps.group.order)]
+
+
+def wrong_moves(
+    maps: Maps, spaces: Spaces, states: Array, actions: Array, generator: np.random.Generator
+) -> list[Move]:
+    """Return maps that are no elements of the group, beside one element each.
+
+    These are all maps with one sign changed, or two discrete actions swapped, and some with signs
+    and places drawn at random. `states` and `actions` tell which of them are elements after all.
+    """
+    elements = range(1, maps.group.order)
+    singles = [move for g in elements for move in _single_changes(spaces, g)]
+    if len(singles) > 4 * _DRAWN:
+        chosen = generator.permutation(len(singles))[: 4 * _DRAWN]
+        singles = [singles[i] for i in chosen]
+    drawn = [
+        _drawn(spaces, int(generator.integers(1, maps.group.order)), generator)
+        for _ in range(_DRAWN)
+    ]
+    right = [(maps.states(states, g), maps.actions(actions, g)) for g in range(maps.group.order)]
+    kept: list[Move] = []
+    for move in (*singles, *drawn):
+        pair = move.states(maps, states), move.actions(maps, actions)
+        if not any(_same(pair, each) for each in right):
+            kept.append(move)
+    return kept
+
+
+def _plain(spaces: Spaces, element: int) -> Move:
+    boxed = spaces.n_actions is None
+    return Move(
+        "",
+        element,
+        np.ones(spaces.dim),
+        np.arange(spaces.dim),
+        np.ones(len(spaces.low)) if boxed else np.zeros(0),
+        np.zeros(0, dtype=np.int64) if boxed else np.arange(spaces.n_actions or 0),
+    )
+
+
+def _changed(move: Move, name: str, **fields: Array) -> Move:
+    return Move(**{**vars(move), "name": name, **fields})
+
+
+def _single_changes(spaces: Spaces, element: int) -> Iterator[Move]:
+    plain = _plain(spaces, element)
+    for i in range(spaces.dim):
+        yield _changed(plain, f"the other sign of observation {i}", signs=_flipped(plain.signs, i))
+    if spaces.n_actions is None:
+        for i in np.flatnonzero(_even(spaces)).tolist():
+            signs = _flipped(plain.action_signs, i)
+            yield _changed(plain, f"the other sign of action {i}", action_signs=signs)
+        return
+    for first in range(spaces.n_actions):
+        for second in range(first):
+            places = plain.action_places.copy()
+            places[[first, second]] = places[[second, first]]
+            yield _changed(plain, f"actions {second} and {first} swapped", action_places=places)
+
+
+def _drawn(spaces: Spaces, element: int, generator: np.random.Generator) -> Move:
+    plain = _plain(spaces, element)
+    signs = generator.choice([-1.0, 1.0], spaces.dim)
+    places = generator.permutation(spaces.dim) if generator.random() < 0.5 else plain.places
+    fields = {"signs": signs, "places": places}
+    if spaces.n_actions is None:
+        drawn = generator.choice([-1.0, 1.0], len(spaces.low))
+        fields["action_signs"] = np.where(_even(spaces), drawn, 1.0)
+    else:
+        fields["action_places"] = generator.permutation(spaces.n_actions)
+    return _changed(plain, "other signs and places", **fields)
+
+
+def _flipped(signs: Array, place: int) -> Array:
+    signs = signs.copy()
+    signs[place] *= -1
+    return signs
+
+
+def _even(spaces: Spaces) -> Array:
+    """Return which numbers of an action have equal bounds on both sides."""
+    return spaces.low == -spaces.high
+
+
+def _same(pair: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+    sizes = [1 + np.abs(each).max() for each in other]
+    return all(
+        bool(np.abs(a - b).max() <= _SAME * size)
+        for a, b, size in zip(pair, other, sizes, strict=True)
+    )

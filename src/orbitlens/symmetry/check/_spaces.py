@@ -1,0 +1,195 @@
+"""The spaces of an environment, and transitions from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from orbitlens.errors import OrbitLensError, missing_extra
+
+Array = Shaped[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What the maps must fit: observations of one axis, and actions of one axis or a finite set.
+
+    Args:
+        dim: Numbers of an observation.
+        n_actions: Number of discrete actions; None for a Box.
+        low: Lower bounds of a Box of actions, [m]; empty for discrete actions.
+        high: Upper bounds.
+        observation_low: Lower bounds of observations, [d].
+        observation_high: Upper bounds.
+        start: The first discrete action.
+        dtype: Type of the numbers of an action.
+    """
+
+    dim: int
+    n_actions: int | None
+    low: Array
+    high: Array
+    observation_low: Array
+    observation_high: Array
+    start: int
+    dtype: Any
+
+    def to_env(self, action: Any) -> Any:
+        """Return an action as the environment takes it."""
+        if self.n_actions is not None:
+            return self.start + int(action)
+        # Rounding may lead out of the bounds.
+        return np.clip(action, self.low, self.high).astype(self.dtype)
+
+    def from_env(self, action: Any) -> Any:
+        """Return an action of the environment as a number from 0, or in double precision."""
+        if self.n_actions is not None:
+            return int(action) - self.start
+        return np.asarray(action, dtype=np.float64)
+
+
+def import_gymnasium() -> Any:
+    """Return the module, or raise the error that names its extra."""
+    try:
+        import gymnasium
+    except ImportError:
+        raise missing_extra("gymnasium", extra="gym") from None
+    return gymnasium
+
+
+def made(env: object) -> Any:
+    """Return an environment that is given as such or by its name."""
+    gymnasium = import_gymnasium()
+    if isinstance(env, gymnasium.Env):
+        return env
+    if isinstance(env, str):
+        try:
+            return gymnasium.make(env)
+        except gymnasium.error.Error as error:
+            reason = " ".join(str(error).split())
+            raise OrbitLensError(
+                "`env`",
+                expected="the name of a Gymnasium environment",
+                received=f"{env!r} ({reason[:120]})",
+                remedy="see gymnasium.registry",
+            ) from None
+        except ImportError as error:
+            raise missing_extra(error.name or env, extra="mujoco") from None
+    raise OrbitLensError(
+        "`env`",
+        expected="a Gymnasium environment or its name",
+        received=type(env).__name__,
+        remedy="make it with gymnasium.make",
+    )
+
+
+def name_of(env: Any) -> str:
+    """Return the name that an environment is made by, or else its class."""
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def read_spaces(env: Any) -> Spaces:
+    """Return the spaces of an environment; refuse those that no matrix can move."""
+    spaces = import_gymnasium().spaces
+    observations, actions = env.observation_space, env.action_space
+    flat = isinstance(observations, spaces.Box) and len(observations.shape) == 1
+    discrete = isinstance(actions, spaces.Discrete)
+    boxed = isinstance(actions, spaces.Box) and len(actions.shape) == 1
+    if not flat or not (discrete or boxed):
+        raise OrbitLensError(
+            f"environment {name_of(env)}",
+            expected="observations in a Box of one axis, and actions that are Discrete or in such "
+            "a Box",
+            received=f"{observations} and {actions}",
+            remedy="wrap it, for example with gymnasium.wrappers.FlattenObservation",
+        )
+    none = np.zeros(0)
+    return Spaces(
+        dim=int(observations.shape[0]),
+        n_actions=int(actions.n) if discrete else None,
+        low=none if discrete else actions.low.astype(np.float64),
+        high=none if discrete else actions.high.astype(np.float64),
+        observation_low=observations.low.astype(np.float64),
+        observation_high=observations.high.astype(np.float64),
+        start=int(actions.start) if discrete else 0,
+        dtype=actions.dtype,
+    )
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Transitions under random actions.
+
+    Args:
+        states: Observations s, [n, d].
+        actions: Actions a, [n, m] or their numbers [n].
+        following: Next observations s', [n, d].
+        rewards: Rewards, [n].
+        episodes: Number of the episode of each, [n].
+    """
+
+    states: Array
+    actions: Array
+    following: Array
+    rewards: Array
+    episodes: Array
+
+    def at(self, where: Array) -> "Rollouts":
+        """Return some of the transitions."""
+        return Rollouts(
+            self.states[where],
+            self.actions[where],
+            self.following[where],
+            self.rewards[where],
+            self.episodes[where],
+        )
+
+
+_LONGEST = 50  # steps of an episode, so that there are many starts
+
+
+def roll_out(env: Any, spaces: Spaces, n: int, seed: int) -> Rollouts:
+    """Return n transitions under actions drawn uniformly, from many short episodes."""
+    env.action_space.seed(seed)
+    state, steps, episode = _reset(env, spaces, seed), 0, 0
+    rows: list[tuple[Any, ...]] = []
+    while len(rows) < n:
+        action = env.action_space.sample()
+        following, reward, terminated, truncated, _ = env.step(action)
+        following = as_observation(env, spaces, following)
+        rows.append((state, spaces.from_env(action), following, as_reward(env, reward), episode))
+        state, steps = following, steps + 1
+        if terminated or truncated or steps == _LONGEST:
+            state, steps, episode = _reset(env, spaces, None), 0, episode + 1
+    return Rollouts(*(np.stack([np.asarray(row[i]) for row in rows]) for i in range(5)))
+
+
+def _reset(env: Any, spaces: Spaces, seed: int | None) -> Array:
+    return as_observation(env, spaces, env.reset(seed=seed)[0])
+
+
+def as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
+    """Return an observation in double precision; refuse one that is not finite."""
+    found = np.asarray(observation, dtype=np.float64)
+    if found.shape != (spaces.dim,) or not np.isfinite(found).all():
+        raise OrbitLensError(
+            f"observations of {name_of(env)}",
+            expected=f"{spaces.dim} finite numbers",
+            received=f"shape {list(found.shape)}" if found.shape != (spaces.dim,) else found,
+            remedy="repair the environment",
+        )
+    return found
+
+
+def as_reward(env: Any, reward: Any) -> float:
+    """Return a reward; refuse one that is not finite."""
+    found = float(reward)
+    if not np.isfinite(found):
+        raise OrbitLensError(
+            f"rewards of {name_of(env)}",
+            expected="finite numbers",
+            received=found,
+            remedy="repair the environment",
+        )
+    return found

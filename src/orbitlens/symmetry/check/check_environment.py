@@ -1,0 +1,299 @@
+"""Are two maps, of states and of actions, a symmetry of an environment? Its dynamics are the judge.
+
+    eps_R = max |r(gs, ga) - r(s, a)|,   eps_P = max ||s'(gs, ga) - g s'(s, a)||
+
+Source: Park et al., arXiv 2411.04225, for the two numbers and the bound on Q that follows.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+
+from orbitlens.actions import Action
+from orbitlens.checks import as_count, as_seed
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.symmetry.check._built_in import SetState, built_in
+from orbitlens.symmetry.check._controls import own_moves, wrong_moves
+from orbitlens.symmetry.check._environment_words import fixed_state, notes_of, sentence_of
+from orbitlens.symmetry.check._judgement import Judgement, distances
+from orbitlens.symmetry.check._maps import Maps, read_maps
+from orbitlens.symmetry.check._model import check_enough, judge_by_model, needed
+from orbitlens.symmetry.check._numbers import as_discount, as_size
+from orbitlens.symmetry.check._spaces import (
+    Array,
+    Rollouts,
+    Spaces,
+    made,
+    name_of,
+    read_spaces,
+    roll_out,
+)
+from orbitlens.symmetry.check._steps import find_setter, judge_by_steps, points_of, trouble_of
+from orbitlens.symmetry.check.tabular import q_bound
+from orbitlens.typing import Numbers
+
+_STATES, _TRANSITIONS = 256, 4000
+_SAMPLE = 64  # transitions on which maps are tried
+_JUDGES = ("steps", "model")
+
+
+@final
+@dataclass(frozen=True)
+class EnvironmentCheck:
+    """How far two maps are from a symmetry of an environment, and what follows for Q.
+
+    Args:
+        environment: Name of the environment.
+        group: Name of the group.
+        elements: Names of its elements; the first is the identity.
+        judged_by: "steps" of the environment from states that were set, or a fitted "model".
+        n: States that were judged; with a model, transitions for its fit and the judgement.
+        closure: Largest error of a product of two elements; 0 for an `Action`.
+        identity: Largest error of element 0.
+        inverses: Largest error of the product of an element and its inverse.
+        bounds: Largest change of the bounds of actions.
+        reward: "mean", "std" and "max" of |r(gs, ga) - r(s, a)|.
+        transition: The same of ||s'(gs, ga) - g s'(s, a)||, in units of the observations.
+        terminated_differs: Share of pairs of steps of which one ended the episode and the other did
+            not; None from a model.
+        wrong_maps: What maps miss by, in root mean square changes of a step, for the number of the
+            observation that is missed by most and beyond the model's own error: "map", the given
+            one; "count", "least" and "median" of the wrong ones; "better", the change that makes
+            the map fit far better, or None.
+        eps_r: Largest difference of rewards that was seen, a lower bound of eps_R. With a model,
+            the root mean square beyond the model's own error.
+        eps_p: Largest distance of next observations, likewise.
+        gamma: The discount.
+        value_slope: Slope of V*, if it was given.
+        q_bound: The bound on |Q*(s, a) - Q*(gs, ga)|: "rewards", its part from rewards;
+            "per_slope", its part from transitions for a slope 1 of V*; and "total", None without
+            `value_slope`.
+        verdict: "symmetric": errors are at rounding level, or no larger than those of the model
+            itself. "none": a wrong map misses by a third at most, or the map misses by half of the
+            median of wrong maps. "unclear": most moved transitions lie beyond those that the model
+            has seen. "nearly": anything else.
+        notes: What to know about the figures, one sentence each.
+    """
+
+    environment: str
+    group: str
+    elements: tuple[str, ...]
+    judged_by: str
+    n: int
+    closure: float
+    identity: float
+    inverses: float
+    bounds: float
+    reward: dict[str, float]
+    transition: dict[str, float]
+    terminated_differs: float | None
+    wrong_maps: dict[str, Any]
+    eps_r: float
+    eps_p: float
+    gamma: float
+    value_slope: float | None
+    q_bound: dict[str, float | None]
+    verdict: str
+    notes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        return sentence_of(
+            environment=self.environment,
+            group=self.group,
+            judged_by=self.judged_by,
+            n=self.n,
+            verdict=self.verdict,
+            eps=(self.eps_r, self.eps_p),
+            wrong_maps=self.wrong_maps,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready record."""
+        found = {**asdict(self), "sentence": self.sentence}
+        return {**found, "elements": list(self.elements), "notes": list(self.notes)}
+
+
+def check_environment(
+    env: Any,
+    states: Numbers | Action,
+    actions: Numbers | Action,
+    *,
+    n: int | None = None,
+    judge: str | None = None,
+    set_state: Callable[[Any, Array], None] | None = None,
+    gamma: float = 0.99,
+    value_slope: float | int | None = None,
+    seed: int = 0,
+) -> EnvironmentCheck:
+    """Measure how far a map of states and a map of actions are from a symmetry of an environment.
+
+        eps_R = max |r(gs, ga) - r(s, a)|,   eps_P = max ||s'(gs, ga) - g s'(s, a)||
+        |Q*(s, a) - Q*(gs, ga)| <= (eps_R + gamma rho_F(V*) eps_P) / (1 - gamma)
+
+    Source: Park et al., arXiv 2411.04225. A deterministic step puts all probability on one state,
+    so that the Wasserstein-1 distance of two of them is that of the two states. eps_P is in units
+    of the observations, and rho_F(V*) is the slope of V*: its largest change by unit of an
+    observation (its Lipschitz constant). The largest errors that were seen are lower bounds of
+    eps_R and eps_P. Where episodes may end in one of two steps alone, the bound does not hold as it
+    stands: `terminated_differs` says how often.
+
+    The dynamics judge the map. Where the state can be set, the environment steps from s and from
+    gs: half of the states are visited by random actions, half are drawn widely in environments that
+    `reflection` knows. Where the state cannot be set, or where steps are random, a network is
+    fitted to s' - s and r on half of the episodes. It predicts the other half, as they are, moved
+    by the maps, and moved by wrong maps. Its inputs are scaled about 0, alike for s and gs.
+
+    Args:
+        env: A Gymnasium environment or its name, with observations in a Box of one axis and actions
+            that are Discrete or in such a Box. It is reset and stepped.
+        states: Matrices on observations, [|G|, d, d], element 0 the identity; one [d, d], which
+            generates a cyclic group; or an `Action` on observations [n, d], which may bend.
+        actions: Matrices on actions, [|G|, m, m] or [m, m]; for discrete ones permutations,
+            [|G|, n] or [n], ga as `actions[g, a]`; or an `Action`, on numbers [n] for these.
+        n: Number of states, default 256; for a model of transitions, default 4,000.
+        judge: "steps" or "model"; None (the default) for steps where they are possible.
+        set_state: `set_state(env, observation)` puts the environment into the state that shows so.
+            None (the default) for the four environments of `reflection`, for those with a `state`
+            that is the observation, and for MuJoCo where positions and velocities are.
+        gamma: The discount, 0 <= gamma < 1; default 0.99.
+        value_slope: The slope of V*, if it is known.
+        seed: Seed of rollouts, draws and the model, default 0.
+
+    Returns:
+        The figures, with a verdict and a sentence.
+
+    Raises:
+        OrbitLensError: If the spaces are of another kind; if the maps do not fit them, leave the
+            bounds of actions, or are no group together, with the law that fails; if there are too
+            few transitions for the model; if observations are not finite; or if `set_state` does
+            not set the state.
+        MissingExtraError: If Gymnasium, or scikit-learn for a model, is not installed.
+
+    Example:
+        >>> states, actions = [[1, 0, 0], [0, -1, 0], [0, 0, -1]], [[-1]]
+        >>> check = check_environment("Pendulum-v1", states, actions)
+        >>> check.verdict, check.eps_p < 1e-5
+        ('symmetric', True)
+    """
+    seed, gamma = as_seed(seed), as_discount(gamma)
+    slope = None if value_slope is None else as_size("value_slope", value_slope)
+    if judge is not None and judge not in _JUDGES:
+        raise unknown_name("`judge`", judge, _JUDGES)
+    count = None if n is None else as_count("n", n, least=16)
+    opened = made(env)
+    try:
+        spaces = read_spaces(opened)
+        first = roll_out(opened, spaces, _SAMPLE, seed)
+        maps = read_maps(states, actions, spaces, (first.states, first.actions))
+        setter, reason = _setter(opened, spaces, first, judge, set_state)
+        generator = np.random.default_rng(seed)
+        if setter is None:
+            count = max(_TRANSITIONS, needed(spaces)) if count is None else count
+            check_enough(spaces, count)
+        seen = roll_out(opened, spaces, count or _STATES, seed)
+        moves = (
+            own_moves(maps, spaces),
+            wrong_moves(maps, spaces, seen.states, seen.actions, generator),
+        )
+        if setter is None:
+            judgement = judge_by_model(spaces, maps, seen, moves, seed)
+        else:
+            points = points_of(opened, spaces, seen, count or _STATES, generator)
+            judgement = judge_by_steps(opened, spaces, maps, setter, points, moves)
+        wide = setter is None or built_in(opened) is not None
+        notes = notes_of(judgement, maps, spaces, reason, wide=wide)
+        notes += fixed_state(maps, spaces, _starts(seen))
+        return _record(name_of(opened), maps, judgement, gamma, slope, tuple(notes))
+    finally:
+        if opened is not env:
+            opened.close()
+
+
+def _setter(
+    env: Any, spaces: Spaces, seen: Rollouts, judge: str | None, given: SetState | None
+) -> tuple[SetState | None, str]:
+    """Return how states are set, or None and why a model judges."""
+    if judge == "model":
+        return None, ""
+    setter = given or find_setter(env)
+    reason = "its state cannot be set from an observation"
+    if setter is not None:
+        trouble = trouble_of(env, spaces, setter, seen)
+        if not trouble:
+            return setter, ""
+        if given is not None and "differ" not in trouble:
+            raise OrbitLensError(
+                f"`set_state` for {name_of(env)}",
+                expected="steps from a state that was set to be those of the environment",
+                received=trouble,
+                remedy='set everything that the next step depends on, or give judge="model"',
+            )
+        reason = trouble
+    if judge == "steps":
+        raise OrbitLensError(
+            f"environment {name_of(env)}",
+            expected="a state that can be set, for judge='steps'",
+            received=reason,
+            remedy="give `set_state`, or leave `judge` out so that a model judges",
+        )
+    return None, reason
+
+
+def _starts(seen: Rollouts) -> Array:
+    first = np.unique(seen.episodes, return_index=True)[1]
+    return seen.states[first]
+
+
+def _record(
+    name: str,
+    maps: Maps,
+    judgement: Judgement,
+    gamma: float,
+    slope: float | None,
+    notes: tuple[str, ...],
+) -> EnvironmentCheck:
+    own, better = judgement.own, judgement.better
+    eps_r, eps_p = judgement.eps
+    misses = [judgement.miss(each) for each in judgement.wrong]
+    return EnvironmentCheck(
+        environment=name,
+        group=maps.group.name,
+        elements=tuple(maps.group.element_names),
+        judged_by="model" if judgement.by_model else "steps",
+        n=judgement.n,
+        closure=maps.laws["closure"],
+        identity=maps.laws["identity"],
+        inverses=maps.laws["inverses"],
+        bounds=maps.laws["bounds"],
+        reward=_spread(np.concatenate([np.abs(each.rewards) for each in own])),
+        transition=_spread(np.concatenate([distances(each) for each in own])),
+        terminated_differs=None
+        if judgement.by_model
+        else float(np.mean([each.ends for each in own])),
+        wrong_maps={
+            "map": judgement.error,
+            "count": len(misses),
+            "least": min(misses, default=None),
+            "median": judgement.typical if misses else None,
+            "better": None if better is None else better.move.name,
+        },
+        eps_r=eps_r,
+        eps_p=eps_p,
+        gamma=gamma,
+        value_slope=slope,
+        q_bound={
+            "rewards": q_bound(eps_r, 0.0, gamma, 0.0),
+            "per_slope": q_bound(0.0, eps_p, gamma, 1.0),
+            "total": None if slope is None else q_bound(eps_r, eps_p, gamma, slope),
+        },
+        verdict=judgement.verdict,
+        notes=notes,
+    )
+
+
+def _spread(values: Array) -> dict[str, float]:
+    return {"mean": float(values.mean()), "std": float(values.std()), "max": float(values.max())}

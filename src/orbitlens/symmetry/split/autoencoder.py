@@ -1,0 +1,281 @@
+"""The group autoencoder: an exactly invariant code, and a pose that moves exactly.
+
+Source: Xu, Kim, Rainforth & Teh 2021, arXiv 2106.05886, *Group Equivariant Subsampling*, section 4.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from orbitlens.actions import move_on_plane
+from orbitlens.checks import as_axes, as_count, as_seed, as_switch, check_kind
+from orbitlens.errors import OrbitLensError, warn
+from orbitlens.groups import PlaneGroup
+from orbitlens.models import GroupConv2d, LiftingConv2d, ProjectingConv2d, joined
+from orbitlens.symmetry.split._memory import channels_last
+from orbitlens.symmetry.split.base import Split, SplitModel
+from orbitlens.symmetry.split.cosets import (
+    SubgroupStep,
+    _Factor,
+    coset_representatives,
+    default_factors,
+    subgroup_chain,
+)
+from orbitlens.symmetry.split.poses import Pose, index_map
+from orbitlens.symmetry.split.subsampling import SubsamplingConv2d, UpsamplingConv2d
+
+_Images = Float[Tensor, "n channels side side"]
+_Elements = Int[Tensor, "n 3"]
+
+
+@final
+class GroupAutoencoder(SplitModel):
+    """An autoencoder whose code is an invariant vector and an element of a plane group.
+
+        encode(g x) = (z_inv, g z_eq)        decode(z_inv, g z_eq) = g decode(z_inv, z_eq)
+
+    for every g, trained or not, on images of a torus (opposite sides joined), up to rounding.
+
+        z_eq   = index_map(relu(conv_1 x)) = p_1 p_2 ... p_L
+        z_inv  = linear(S_pL relu conv_L ... S_p1 relu conv_1 x)
+        output = conv relu conv_1' U_p1 ... relu conv_L' U_pL relu linear(z_inv)
+
+    with the convolutions of `models.GroupConv2d`, and S and U the subsampling and upsampling down
+    to the trivial group.
+
+    As all layers commute with the group, the fast form moves the image by z_eq^-1, once, runs
+    layers of a fixed stride, and moves the output by z_eq. It costs as much as an ordinary strided
+    autoencoder. The slow form moves the maps by p_i at every layer. Both make the same products:
+    for p1 they agree to the last bit, for turns and flips up to rounding.
+
+    Source: Xu et al. 2021, arXiv 2106.05886, section 4 and its code for widths, kernels and gains.
+
+    Args:
+        group: `PlaneGroup(name, side)`: the group, and the side of the images in pixels.
+        channels: Channels of the images.
+        width: Features nc of the first two layers; later ones have 2 nc.
+        latent: Width of z_inv.
+        factors: For each layer the stride of the grid, or (stride, stride of turns, 2 where flips
+            are left out). Default: 2 until the side is 4, then 4; turns and flips go last. This is
+            (2, 2, 2, 4) for p1 and a side of 32.
+        kernels: Height and width of the kernels of each layer, in pixels, odd; default 3, and 5 in
+            the last.
+        fast: Whether to compute the fast form; default True.
+        seed: Seed of the initial weights, which do not depend on `fast`.
+
+    Raises:
+        OrbitLensError: If the factors do not reach the trivial group, if a kernel is even or wraps
+            around the torus more than once, or if a size is below 1.
+
+    Example:
+        >>> model = GroupAutoencoder(PlaneGroup("p4", 8), width=4)
+        >>> x, g = torch.rand(2, 3, 8, 8), torch.tensor([[1, 5, 3], [0, 2, 1]])
+        >>> code, moved = model.encode(x), model.encode(model.move(g, x))
+        >>> torch.equal(moved.pose, model.act(g, code).pose)
+        True
+        >>> torch.allclose(moved.invariant, code.invariant, atol=1e-6)
+        True
+    """
+
+    def __init__(
+        self,
+        group: PlaneGroup,
+        channels: int = 3,
+        width: int = 16,
+        latent: int = 16,
+        factors: Sequence[_Factor] | None = None,
+        kernels: Sequence[int] | None = None,
+        fast: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_kind("group", group, PlaneGroup, 'give for example PlaneGroup("p4", 32)')
+        self.group, self.channels = group, as_count("channels", channels)
+        self.latent, self.fast = as_count("latent", latent), as_switch("fast", fast)
+        width = as_count("width", width)
+        self.steps = subgroup_chain(group, default_factors(group) if factors is None else factors)
+        sizes, depth = _kernels(kernels, len(self.steps)), len(self.steps)
+        down = [width if i < _NARROW else 2 * width for i in range(depth)]
+        up = [2 * width if i < _NARROW else width for i in range(depth)]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(as_seed(seed))
+            self.encoder = _encoder(self.steps, [channels, *down], sizes)
+            self.to_invariant = _linear(down[-1], self.latent)
+            self.from_invariant = _linear(self.latent, down[-1])
+            self.decoder = _decoder(self.steps, [down[-1], *up], sizes)
+            self.output = ProjectingConv2d(
+                group.point_group, up[-1], channels, sizes[0], padding="none"
+            )
+
+    def forward(self, x: _Images) -> _Images:
+        """Return the reconstruction of the images; ties are resolved without a word."""
+        pose = self.pose_with_ties(x).element
+        return self._decoded(self._invariant(x, pose), pose)
+
+    def encode(self, x: _Images) -> Split:
+        """Return the code of each image.
+
+        Args:
+            x: Images, shape [n, channels, side, side].
+
+        Returns:
+            The invariant part, shape [n, latent], and the pose (ty, tx, k), shape [n, 3].
+
+        Raises:
+            OrbitLensError: If the images have another shape, or give NaN.
+            OrbitLensWarning: If the pose of an image is not unique.
+        """
+        pose = self.pose_with_ties(x)
+        if bool(pose.tied.any()):
+            warn(
+                f"poses of {int(pose.tied.sum())} of {len(x)} images under {self.group.name}",
+                found="several elements have the highest score, as for constant, periodic or "
+                "symmetric images",
+                remedy="the pose is one of them, and so is the code; see pose_with_ties",
+            )
+        return Split(self._invariant(x, pose.element), pose.element)
+
+    def decode(self, split: Split) -> _Images:
+        """Return the images of codes, in their poses.
+
+        Args:
+            split: Invariant parts, shape [n, latent], and poses (ty, tx, k), shape [n, 3].
+
+        Raises:
+            OrbitLensError: If the parts have other shapes, or a pose is outside of the group.
+        """
+        invariant, pose = split
+        sizes = {"latent": self.latent}
+        invariant = as_axes("invariant", invariant, "n latent", sizes=sizes, finite=False)
+        return self._decoded(invariant, self.group.as_elements("pose", pose, len(invariant)))
+
+    def act(self, element: _Elements, split: Split) -> Split:
+        """Return codes moved by one element each, (z_inv, g z_eq).
+
+        Args:
+            element: (ty, tx, k), shape [n, 3], or [3] for all codes.
+            split: The codes.
+
+        Raises:
+            OrbitLensError: If an element is outside of the group.
+        """
+        element = self.group.as_elements("element", element, len(split.pose))
+        return Split(split.invariant, self.group.multiply(element, split.pose))
+
+    def move(self, element: _Elements, x: _Images) -> _Images:
+        """Return images moved by one element each, see `actions.move_on_plane`.
+
+        Raises:
+            OrbitLensError: If the images have another shape, or an element is outside of the group.
+        """
+        self._check(x)
+        return move_on_plane(x, self.group.as_elements("element", element, len(x)), self.group)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> _Elements:
+        """Draw n elements (ty, tx, k), all as likely."""
+        return self.group.random(n, generator)
+
+    @torch.no_grad()
+    def pose_with_ties(self, x: _Images) -> Pose:
+        """Return the pose of each image, and whether it is one of several.
+
+        Raises:
+            OrbitLensError: If the images have another shape, or give NaN.
+        """
+        self._check(x)
+        first = self.encoder.get_submodule("0.layer")
+        return index_map(first(channels_last(x)).relu(), self.group)
+
+    def _invariant(self, x: _Images, pose: _Elements) -> Float[Tensor, "n latent"]:
+        maps = x
+        if self.fast:
+            maps = move_on_plane(x, self.group.inverse(pose), self.group)
+            for layer in self.encoder:
+                maps = layer(maps).relu()
+        else:
+            moves = coset_representatives(pose, self.steps)
+            for step, layer, p in zip(self.steps, self.encoder, moves, strict=True):
+                back = step.fine.inverse(p)
+                maps = move_on_plane(maps, back, step.fine, regular=maps is not x)
+                maps = layer(maps).relu()
+        invariant: Tensor = self.to_invariant(maps.flatten(1))
+        return invariant
+
+    def _decoded(self, invariant: Float[Tensor, "n latent"], pose: _Elements) -> _Images:
+        maps = self.from_invariant(invariant).relu()[:, :, None, None]
+        layers = [layer for layer in self.decoder if isinstance(layer, UpsamplingConv2d)]
+        if self.fast:
+            maps = joined(maps, layers[0].margin_in, layers[0].margin_in)
+            for layer in layers:
+                maps = layer(maps).relu()
+            return move_on_plane(self.output(maps), pose, self.group)
+        for layer, p in zip(layers, coset_representatives(pose, self.steps)[::-1], strict=True):
+            maps = layer(joined(maps, layer.margin_in, layer.margin_in)).relu()
+            maps = joined(maps, -layer.margin, -layer.margin)
+            maps = move_on_plane(maps, p, layer.step.fine, regular=True)
+        margin = self.output.kernel // 2
+        output: Tensor = self.output(channels_last(joined(maps, margin, margin)))
+        return output
+
+    def _check(self, x: _Images) -> None:
+        side = self.group.side
+        if x.shape[1:] != (self.channels, side, side) or not x.is_floating_point():
+            raise OrbitLensError(
+                "`x` of GroupAutoencoder",
+                expected=f"floats of shape [n, {self.channels}, {side}, {side}]",
+                received=f"{x.dtype} of shape {list(x.shape)}",
+                remedy="pad or crop the images to squares, or build the model for their size",
+            )
+
+
+_NARROW = 2  # layers of width nc; the others have 2 nc
+
+
+def _encoder(
+    steps: Sequence[SubgroupStep], widths: Sequence[int], kernels: Sequence[int]
+) -> nn.ModuleList:
+    layers = nn.ModuleList()
+    for number, (pair, kernel, step) in enumerate(
+        zip(pairwise(widths), kernels, steps, strict=True)
+    ):
+        kind = GroupConv2d if number else LiftingConv2d
+        layer = kind(step.fine.point_group, *pair, kernel, padding="circular")
+        layers.append(SubsamplingConv2d(layer, step))
+    return layers
+
+
+def _decoder(
+    steps: Sequence[SubgroupStep], widths: Sequence[int], kernels: Sequence[int]
+) -> nn.ModuleList:
+    layers: list[UpsamplingConv2d] = []
+    margin = kernels[0] // 2
+    # From the output, whose kernel reaches beyond the map, back to the code.
+    for pair, kernel, step in zip(list(pairwise(widths))[::-1], kernels, steps, strict=True):
+        layer = GroupConv2d(step.fine.point_group, *pair, kernel, padding="circular")
+        layers.append(UpsamplingConv2d(layer, step, margin))
+        margin = layers[-1].margin_in
+    return nn.ModuleList(reversed(layers))
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _kernels(kernels: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    if kernels is None:
+        return (*[3] * (depth - 1), 5)
+    if len(kernels) != depth:
+        raise OrbitLensError(
+            "`kernels`",
+            expected=f"one for each of the {depth} factors",
+            received=len(kernels),
+            remedy="give as many kernels as factors",
+        )
+    return tuple(kernels)

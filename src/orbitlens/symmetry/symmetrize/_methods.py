@@ -1,0 +1,91 @@
+"""What the three ways to symmetrize share: answers in several frames, moved back to the input."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from orbitlens.actions import Action, SampledAction
+from orbitlens.errors import OrbitLensError
+from orbitlens.reps import Representation
+
+Output = Representation | Action | SampledAction | None
+
+
+class Answers(NamedTuple):
+    """g f(g^-1 x) for several g of each input: `outputs` is [n, samples, ...]."""
+
+    outputs: Shaped[Tensor, "n samples *axes"]
+    penalty: Float[Tensor, " n"]
+    tied: Bool[Tensor, " n"]
+
+
+class Method(nn.Module, ABC):
+    """Chooses group elements g for each input x, and asks a network for g f(g^-1 x)."""
+
+    @abstractmethod
+    def forward(
+        self,
+        network: nn.Module,
+        inputs: Float[Tensor, "n *axes"],
+        n_samples: int,
+        generator: torch.Generator,
+        mask: Bool[Tensor, "n points"] | None,
+    ) -> Answers:
+        """Return the answers; `n_samples` counts where elements are drawn."""
+
+
+def asked(
+    network: nn.Module, moved: Float[Tensor, "n *axes"], output: Output
+) -> Float[Tensor, "n *out"]:
+    """Return the outputs of a network on moved inputs, if the output action can move them."""
+    outputs: object = network(moved)
+    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(moved):
+        raise OrbitLensError(
+            "`network`",
+            expected=f"one tensor with a row for each of {len(moved)} moved inputs",
+            received=f"shape {list(outputs.shape)}"
+            if isinstance(outputs, Tensor)
+            else type(outputs).__name__,
+            remedy="wrap it in a module that returns one tensor [n, ...]",
+        )
+    if output is None:
+        _check_invariant(outputs, moved)
+    elif isinstance(output, Representation):
+        if outputs.ndim < 2 or outputs.shape[-1] != output.dim:
+            raise OrbitLensError(
+                f"outputs under the representation {output.name}",
+                expected=f"shape [n, ..., {output.dim}]",
+                received=list(outputs.shape),
+                remedy="give a representation of the width of the outputs",
+            )
+    else:
+        output.check(outputs)
+    return outputs
+
+
+def one_moved(
+    output: Representation | Action | None, outputs: Shaped[Tensor, "n *out"], element: int
+) -> Shaped[Tensor, "n *out"]:
+    """Return outputs moved by one element of a finite group."""
+    if output is None:
+        return outputs
+    if isinstance(output, Representation):
+        return outputs @ output.matrices[element].to(outputs).mT
+    return output.moved(outputs, element)
+
+
+def _check_invariant(outputs: Tensor, inputs: Tensor) -> None:
+    """Refuse to average outputs with the axes of the inputs: each stands in another frame."""
+    if outputs.ndim != inputs.ndim or outputs.ndim < 3:
+        return
+    if outputs.ndim > 3 or outputs.shape[1] == inputs.shape[1]:
+        raise OrbitLensError(
+            "`output`",
+            expected=f"the action on outputs, which have the axes of the inputs: "
+            f"{list(outputs.shape)} from {list(inputs.shape)}",
+            received="None, for outputs that do not move",
+            remedy="give output=action; if they do not move, end the network with nn.Flatten()",
+        )

@@ -1,0 +1,234 @@
+"""The page of a check: complete, self-contained, escaped, and not broken by what is missing."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orbitlens.errors import OrbitLensError
+from orbitlens.report import write_check_page
+
+OF_NETWORK = ["errors", "elements", "settings"]
+OF_ENVIRONMENT = ["errors", "bound", "laws", "settings"]
+Written = Callable[[Any], Any]
+
+
+def figures(element: str, mean: float) -> dict[str, Any]:
+    return {"element": element, "mean": mean, "std": mean / 4, "largest": 2 * mean}
+
+
+@pytest.fixture
+def network() -> dict[str, Any]:
+    rows = [
+        {
+            **figures(name, 2e-7 * place),
+            "shuffled": figures(name, 1.25),
+            "other": None if name == "r" else figures("s", 0.75),
+        }
+        for place, name in enumerate(("r", "r^2", "r^3"), start=1)
+    ]
+    return {
+        "model": {"name": "python:net.py:build", "layer": "conv2", "trained_here": False},
+        "inputs": {"name": "digits", "n": 256, "passed_over": ["3 files"], "given": "1 x 32 x 32"},
+        "group": {"name": "C4", "order": 4, "elements": ["e", "r", "r^2", "r^3"]},
+        "action": {"name": "images", "exact": True, "error": 0.0},
+        "check": {
+            "group": "C4",
+            "output": "regular",
+            "n": 256,
+            "verdict": "exact",
+            "sentence": "The function is equivariant under C4 up to rounding, most under r^3.",
+            "error": 4e-7,
+            "noise": 0.0,
+            "scale": 3.0,
+            "rounding": 1e-5,
+            "wrong_groups": {
+                "shuffled": {"name": "shuffled elements", "error": 1.25},
+                "other": {"name": "D2", "error": 0.75},
+            },
+            "reason": "",
+            "elements": rows,
+        },
+        "config": {"source": "digits", "output": "regular"},
+        "seconds": {"draw the page": 0.5},
+        "warnings": ["an odd thing"],
+    }
+
+
+@pytest.fixture
+def environment() -> dict[str, Any]:
+    return {
+        "check": {
+            "environment": "CartPole-v1",
+            "group": "C2",
+            "elements": ["e", "r"],
+            "judged_by": "steps",
+            "n": 256,
+            "closure": 0.0,
+            "identity": 0.0,
+            "inverses": 0.5,
+            "bounds": 0.0,
+            "reward": {"mean": 0.15, "std": 0.05, "max": 0.2},
+            "transition": {"mean": 0.07, "std": 0.01, "max": 0.08},
+            "terminated_differs": 0.125,
+            "wrong_maps": {
+                "map": 0.22,
+                "count": 12,
+                "least": 1.67,
+                "median": 2.13,
+                "better": "the other sign of observation 1",
+            },
+            "eps_r": 0.2,
+            "eps_p": 0.08,
+            "gamma": 0.99,
+            "value_slope": None,
+            "q_bound": {"rewards": 20.0, "per_slope": 7.92, "total": None},
+            "verdict": "nearly",
+            "notes": ["Episodes start about a state that no element moves."],
+            "sentence": "The maps are nearly a symmetry of CartPole-v1 (C2).",
+        },
+        "config": {"environment": "CartPole-v1", "kappa": 0.2},
+        "seconds": {"step from s and from gs": 0.3},
+        "warnings": [],
+    }
+
+
+@pytest.fixture
+def written(tmp_path: Path, parse: Callable[[str], Any]) -> Written:
+    def write(record: Any) -> Any:
+        return parse(write_check_page(tmp_path / "page.html", record).read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_the_page_of_a_network_has_its_figures(network: Any, written: Written) -> None:
+    page = written(network)
+    page.assert_well_formed(OF_NETWORK)
+    page.assert_runs_only_its_own()
+    assert "Is layer conv2 of python:net.py:build equivariant under C4?" in page.text
+    assert "up to rounding, most under r³." in page.text
+    assert "On 256 inputs of digits. The network gets 1 x 32 x 32." in page.text
+    for text in ("Mean error4.0e−7", "With D20.750", "an odd thing", "3 files"):
+        assert text in page.text
+    for name in ("r", "r²", "r³"):
+        assert name in page.sections["errors"]
+    assert "Its moves that C4 has, too, are left out" in page.sections["errors"]
+    assert "1.2e−6" in page.sections["elements"]
+    assert "0.5 s" in page.sections["settings"]
+
+
+def test_every_error_is_drawn_beside_its_wrong_groups(network: Any, written: Written) -> None:
+    drawn = written(network)
+    colours = [attrs.get("fill") for tag, attrs in drawn.tags if tag == "circle"]
+    assert colours.count("var(--accent)") == 3 + 1  # and one in the legend
+    squares = [attrs for tag, attrs in drawn.tags if tag == "rect" and "fill" in attrs]
+    assert len(squares) == 2 + 1
+
+
+def test_the_page_says_why_there_is_no_other_group(network: Any, written: Written) -> None:
+    check = network["check"]
+    check["wrong_groups"]["other"] = None
+    check["reason"] = "no other group of order 3 can move these inputs"
+    for row in check["elements"]:
+        row["other"] = None
+    page = written(network)
+    assert "There is no second: no other group of order 3" in page.sections["errors"]
+    assert "D2" not in page.text
+
+
+def test_the_page_of_an_environment_has_its_figures(environment: Any, written: Written) -> None:
+    page = written(environment)
+    page.assert_well_formed(OF_ENVIRONMENT)
+    page.assert_runs_only_its_own()
+    assert "Is C2 a symmetry of CartPole-v1?" in page.text
+    assert "A symmetry?Nearlyjudged by steps of the environment, 256 states" in page.text
+    assert "= (0.200 + 0.99 · ρ · 0.0800) / (1 − 0.99)" in page.sections["bound"]
+    assert "= 20.0 + 7.92 ρ" in page.sections["bound"]
+    assert "the other sign of observation 1" in page.sections["errors"]
+    assert "12.5%" in page.sections["errors"]
+    assert page.sections["laws"].count("yes") == 3
+    assert "g (g⁻¹ s) = sno0.500" in page.sections["laws"]
+    environment["check"].update(value_slope=2.0)
+    environment["check"]["q_bound"]["total"] = 35.84
+    assert "= 35.8" in written(environment).sections["bound"]
+
+
+@pytest.mark.parametrize("kind", ["network", "environment"])
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1.0, 0, 1e300])
+def test_any_figure_may_be_missing_or_anything(
+    kind: str, value: float | int | None, written: Written, request: pytest.FixtureRequest
+) -> None:
+    record = request.getfixturevalue(kind)
+
+    def change(part: Any) -> None:
+        for key, entry in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(entry, float):
+                part[key] = value
+            elif isinstance(entry, dict | list):
+                change(entry)
+
+    change(record["check"])
+    page = written(record)
+    page.assert_well_formed(OF_NETWORK if kind == "network" else OF_ENVIRONMENT)
+    assert "None" not in page.text
+    places = [x for key in ("x", "cx", "width") for x in page.attributes(key)]
+    assert {"nan", "inf", "-inf"}.isdisjoint(places)
+
+
+@pytest.mark.parametrize("kind", ["network", "environment"])
+def test_any_part_may_be_missing_or_none(
+    kind: str, written: Written, request: pytest.FixtureRequest
+) -> None:
+    record = request.getfixturevalue(kind)
+    sections = OF_NETWORK if kind == "network" else OF_ENVIRONMENT
+    kept = {"environment": record["check"].get("environment")}
+    for place, name in enumerate(record["check"]):
+        without = {key: each for key, each in record["check"].items() if key != name}
+        # Missing and None in turn.
+        check = {**without, **({name: None} if place % 2 else {}), **kept}
+        written({**record, "check": check}).assert_well_formed(sections)
+    written({"check": kept}).assert_well_formed(sections)
+    written({}).assert_well_formed(OF_NETWORK)
+
+
+@pytest.mark.parametrize("kind", ["network", "environment"])
+def test_hostile_strings_stay_text(
+    kind: str, hostile: str, written: Written, request: pytest.FixtureRequest
+) -> None:
+    record = request.getfixturevalue(kind)
+
+    def change(part: Any) -> None:
+        for key, entry in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(entry, str):
+                part[key] = hostile
+            elif isinstance(entry, dict | list):
+                change(entry)
+
+    change(record)
+    page = written(record)
+    page.assert_runs_only_its_own()
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert "<script>alert(1)</script>" in page.text
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_one_element_or_hundreds_fit_on_a_page(count: int, network: Any, written: Written) -> None:
+    row = network["check"]["elements"][1]
+    network["check"]["elements"] = [{**row, "element": f"r^{k}"} for k in range(count)]
+    page = written(network)
+    page.assert_well_formed(OF_NETWORK)
+    assert "r⁰" in page.sections["elements"]
+
+
+def test_the_same_record_gives_the_same_bytes(tmp_path: Path, network: Any) -> None:
+    first = write_check_page(tmp_path / "a.html", network).read_bytes()
+    assert first == write_check_page(tmp_path / "b.html", copy.deepcopy(network)).read_bytes()
+
+
+def test_a_part_of_another_type_is_refused_by_its_name(tmp_path: Path, network: Any) -> None:
+    network["check"]["wrong_groups"] = 3
+    with pytest.raises(OrbitLensError, match=r"`check\.wrong_groups`: expected a record"):
+        write_check_page(tmp_path / "a.html", network)
+    assert list(tmp_path.iterdir()) == []

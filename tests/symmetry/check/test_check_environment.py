@@ -1,0 +1,316 @@
+"""Maps of states and actions, judged by the steps of an environment and by a fitted model."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from orbitlens.actions import own
+from orbitlens.errors import OrbitLensError
+from orbitlens.symmetry.check import break_symmetry, check_environment, reflection
+
+gymnasium = pytest.importorskip("gymnasium")
+
+NAMES = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1"]
+TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
+TURNS = np.stack([np.linalg.matrix_power(TURN, k) for k in range(4)])
+
+
+class Plane(gymnasium.Env):  # type: ignore[misc]
+    """A point in the plane that a force moves; four turns are symmetries."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
+
+    def __init__(self, wind: float = 0.0, noise: float = 0.0, memory: float = 0.0) -> None:
+        self.wind, self.noise, self.memory = wind, noise, memory
+        self.state = np.zeros(2)
+        self.before = np.zeros(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state, self.before = self.np_random.normal(size=2), np.zeros(2)
+        return self.state.copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.state = 0.9 * self.state + 0.3 * action + [self.wind, 0.0] + self.memory * self.before
+        self.state = self.state + self.noise * self.np_random.normal(size=2)
+        self.before = action
+        return self.state.copy(), -float(np.square(self.state).sum()), False, False, {}
+
+
+def missing(name: str, place: int) -> tuple[Tensor, Tensor]:
+    """Return the reflection of an environment with one sign of its observation wrong."""
+    states, actions = reflection(name)
+    wrong = states.clone()
+    wrong[1, place, place] *= -1
+    return wrong, actions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reflection_is_a_symmetry_to_rounding_by_steps(name: str) -> None:
+    check = check_environment(name, *reflection(name), n=128)
+    assert (check.verdict, check.judged_by, check.group) == ("symmetric", "steps", "C2")
+    assert max(check.eps_r, check.eps_p) < 1e-6
+    assert check.terminated_differs == 0
+    assert max(check.closure, check.identity, check.inverses, check.bounds) < 1e-12
+    assert check.wrong_maps["least"] > 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reflection_is_a_symmetry_by_a_model(name: str) -> None:
+    check = check_environment(name, *reflection(name), judge="model", n=1000)
+    assert (check.verdict, check.judged_by) == ("symmetric", "model")
+    assert check.wrong_maps["map"] < 0.2 * check.wrong_maps["least"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_sign_is_found_by_steps_whichever_it_is(name: str) -> None:
+    for place in range(len(reflection(name)[0][0])):
+        check = check_environment(name, *missing(name, place), n=32)
+        assert check.verdict == "none"
+        assert check.wrong_maps["better"] == f"the other sign of observation {place}"
+        assert check.eps_p > 0.01
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_sign_is_found_by_a_model(name: str) -> None:
+    place = len(reflection(name)[0][0]) - 1
+    check = check_environment(name, *missing(name, place), judge="model", n=1000)
+    assert check.verdict == "none"
+    assert check.wrong_maps["better"] == f"the other sign of observation {place}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_actions_that_stay_are_found(name: str) -> None:
+    states, actions = reflection(name)
+    check = check_environment(name, states, actions[[0, 0]], n=64)
+    assert check.verdict == "none"
+    assert "action" in check.wrong_maps["better"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_errors_grow_with_what_breaks_the_symmetry(name: str) -> None:
+    checks = [
+        check_environment(break_symmetry(name, kappa), *reflection(name), n=64)
+        for kappa in (0.0, 0.1, 0.3, 0.6)
+    ]
+    assert [check.verdict for check in checks] == ["symmetric", "nearly", "nearly", "nearly"]
+    for figures in ([each.eps_r for each in checks], [each.eps_p for each in checks]):
+        assert figures[0] < 1e-6
+        assert all(a + 0.02 < b for a, b in pairwise(figures))
+
+
+def test_the_errors_of_a_weak_pendulum_are_those_of_its_equations() -> None:
+    kappa = 0.6
+    check = check_environment(break_symmetry("Pendulum-v1", kappa), *reflection("Pendulum-v1"))
+    # A torque of 2 turns by 3 kappa 2 dt less; m = l = 1, dt = 0.05.
+    slower = 3 * kappa * 2 * 0.05
+    most = np.hypot(slower, 0.05 * slower)
+    assert 0.95 * most < check.eps_p <= most * (1 + 1e-5)
+    most = kappa - 0.004 * (2 * kappa - kappa**2)
+    assert 0.95 * most < check.eps_r <= most * (1 + 1e-5)
+
+
+def test_errors_grow_by_a_model_too() -> None:
+    found = [
+        check_environment(
+            break_symmetry("CartPole-v1", kappa), *reflection("CartPole-v1"), judge="model", n=1000
+        )
+        for kappa in (0.0, 0.3, 0.6)
+    ]
+    assert [each.verdict for each in found[:2]] == ["symmetric", "nearly"]
+    assert found[0].eps_p + 0.05 < found[1].eps_p < found[2].eps_p - 0.05
+    assert any("root mean squares" in note for note in found[0].notes)
+
+
+def test_the_leaning_pole_of_the_inverted_pendulum_is_found() -> None:
+    pytest.importorskip("mujoco")
+    pytest.importorskip("imageio")
+    check = check_environment("InvertedPendulum-v5", *reflection("InvertedPendulum-v5"), n=64)
+    assert (check.verdict, check.judged_by) == ("nearly", "steps")
+    assert 1e-4 < check.eps_p < 0.02
+    wrong = check_environment("InvertedPendulum-v5", *missing("InvertedPendulum-v5", 1), n=64)
+    assert wrong.verdict == "none"
+
+
+def test_four_turns_of_the_plane_in_every_form() -> None:
+    def turn(values: Tensor, g: int) -> Tensor:
+        return values @ torch.from_numpy(TURNS[g].T.copy())
+
+    action = own("C4", turn)
+    forms = [(TURNS, TURNS), (TURN, TURN.tolist()), (action, action), (action, TURNS)]
+    found = [check_environment(Plane(), *pair, n=64) for pair in forms]
+    assert {each.group for each in found} == {"C4"}
+    assert {each.verdict for each in found} == {"symmetric"}
+    assert [len(each.elements) for each in found] == [4, 4, 4, 4]
+    wrong = check_environment(Plane(), TURN, TURN.T, n=64)
+    assert (wrong.verdict, wrong.wrong_maps["better"]) != ("symmetric", None)
+
+
+def test_wind_breaks_the_turns_by_its_chord() -> None:
+    check = check_environment(Plane(wind=0.05), TURNS, TURNS, n=64)
+    # The half turn moves the wind by twice its length.
+    assert check.eps_p == pytest.approx(0.1)
+    assert check.verdict == "nearly"
+
+
+def test_random_steps_are_judged_by_a_model() -> None:
+    check = check_environment(Plane(noise=0.05), TURNS, TURNS, n=1000)
+    assert (check.judged_by, check.verdict) == ("model", "symmetric")
+    assert "two steps from the same state with the same action differ" in check.notes[0]
+    assert check.terminated_differs is None
+    with pytest.raises(OrbitLensError, match="leave `judge` out"):
+        check_environment(Plane(noise=0.05), TURNS, TURNS, judge="steps")
+
+
+def test_a_model_says_that_it_has_not_seen_where_the_map_leads() -> None:
+    class Corner(Plane):
+        def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+            super().reset(**options)
+            self.state = self.state + 20
+            return self.state.copy(), {}
+
+        def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            return *super().step(action)[:3], True, {}
+
+    check = check_environment(Corner(), TURN, TURN, judge="model", n=500)
+    assert check.verdict == "unclear"
+    assert any("100% of the moved transitions lie far beyond" in note for note in check.notes)
+
+
+def test_what_a_state_hides_is_found_before_steps_judge() -> None:
+    check = check_environment(Plane(memory=0.3), TURNS, TURNS, n=1000)
+    assert check.judged_by == "model"
+    assert "not the step that was seen" in check.notes[0]
+
+    def forgetful(env: Any, observation: np.ndarray) -> None:
+        env.unwrapped.state = -observation
+
+    with pytest.raises(OrbitLensError, match="`set_state` for Plane: .*not the step that was seen"):
+        check_environment(Plane(), TURNS, TURNS, set_state=forgetful)
+    with pytest.raises(OrbitLensError, match="`set_state` for Plane: .*ZeroDivisionError"):
+        check_environment(Plane(), TURNS, TURNS, set_state=lambda env, observation: 1 / 0)
+
+
+def test_a_setter_of_ones_own_makes_steps_possible() -> None:
+    def set_state(env: Any, observation: np.ndarray) -> None:
+        env.unwrapped.state = observation.copy()
+
+    doubled = gymnasium.wrappers.TransformObservation(Plane(), lambda x: 2 * x, None)
+    assert check_environment(doubled, TURNS, TURNS, n=1000).judged_by == "model"
+    check = check_environment(
+        doubled, TURNS, TURNS, n=64, set_state=lambda env, x: set_state(env, x / 2)
+    )
+    assert (check.judged_by, check.verdict) == ("steps", "symmetric")
+
+
+def test_the_record_is_ready_for_json_and_the_same_for_the_same_seed() -> None:
+    states, actions = reflection("CartPole-v1")
+    first, again, other = (
+        check_environment("CartPole-v1", states, actions, n=64, seed=seed) for seed in (1, 1, 2)
+    )
+    assert json.loads(json.dumps(first.to_dict())) == again.to_dict()
+    assert first.wrong_maps != other.wrong_maps
+    assert first.sentence.startswith("The maps are a symmetry of CartPole-v1 (C2): by steps")
+    assert "chance, since every action is moved" in first.notes[-1]
+
+
+def test_the_bound_on_q_is_in_two_parts() -> None:
+    env = break_symmetry("CartPole-v1", 0.5)
+    check = check_environment(env, *reflection(env), n=64, gamma=0.5, value_slope=4.0)
+    assert check.q_bound["rewards"] == pytest.approx(2 * check.eps_r)
+    assert check.q_bound["per_slope"] == pytest.approx(check.eps_p)
+    assert check.q_bound["total"] == pytest.approx(2 * check.eps_r + 4 * check.eps_p)
+    assert check_environment(env, *reflection(env), n=64).q_bound["total"] is None
+
+
+EYE = np.eye(3)
+MIRROR = np.diag([1.0, -1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("states", "actions", "message"),
+    [
+        ([MIRROR, EYE], [[[-1]], [[1]]], "a group; identity.* received it as element 1"),
+        ([EYE, 2 * MIRROR], [[[1]], [[-1]]], "closure.*element 1 times element 1"),
+        ([EYE, np.diag([1.0, 0, 0])], [[[1]], [[1]]], "inverses.*none for element 1"),
+        ([EYE, EYE], [[[1]], [[1]]], "each element once"),
+        (2 * EYE, [[-1]], "inverses: some power of the map"),
+        (EYE, [[1]], "a map that moves something"),
+        ([EYE, MIRROR], [[-1]], "a single map beside a list"),
+        ([EYE, MIRROR], [[[1]], [[-1]], [[1]]], "received 2 and 3"),
+        (np.eye(4), [[-1]], r"`states`: .*\[3, 3\].* received shape \[4, 4\]"),
+        (MIRROR, [[-1, 0]], "`actions`"),
+        (MIRROR, [[np.nan]], "`actions`.*finite"),
+        (MIRROR, [[2.0]], "inverses: some power"),
+    ],
+)
+def test_maps_that_are_no_group_are_refused_with_the_law(
+    states: Any, actions: Any, message: str
+) -> None:
+    states = np.stack(states) if isinstance(states, list) else states
+    with pytest.raises(OrbitLensError, match=message):
+        check_environment("Pendulum-v1", states, actions)
+
+
+def test_maps_that_leave_the_actions_are_refused() -> None:
+    class OneSided(Plane):
+        action_space = gymnasium.spaces.Box(0.0, 1.0, (2,), np.float64)
+
+    with pytest.raises(OrbitLensError, match="keep the bounds of actions, 0 to 1.* -1 and -?0"):
+        check_environment(OneSided(), -np.eye(2), -np.eye(2))
+    eighth = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
+    with pytest.raises(OrbitLensError, match="keep the bounds of actions"):
+        check_environment(Plane(), eighth, eighth)
+    states, _ = reflection("Acrobot-v1")
+    with pytest.raises(OrbitLensError, match=r"permutations of 0 to 2, .*received \[0, 0, 2\]"):
+        check_environment("Acrobot-v1", states[1], [0, 0, 2])
+    longer = own("C2", lambda values, g: values * (-2.0) ** g if g else values.clone())
+    mirror = own("C2", lambda values, g: values * (1 - 2 * g))
+    with pytest.raises(OrbitLensError):
+        check_environment("Pendulum-v1", mirror, longer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_too_few_transitions_for_the_model_are_refused_with_how_many_it_takes(name: str) -> None:
+    states, actions = reflection(name)
+    wanted = {"CartPole-v1": 600, "Pendulum-v1": 400, "Acrobot-v1": 900}[name]
+    with pytest.raises(OrbitLensError, match=f"at least {wanted} transitions .* received 100"):
+        check_environment(name, states, actions, judge="model", n=100)
+
+
+def test_other_spaces_are_refused() -> None:
+    class Pictures(Plane):
+        observation_space = gymnasium.spaces.Box(0, 1, (4, 4), np.float64)
+
+    with pytest.raises(OrbitLensError, match=r"environment Pictures: .*Box of one axis"):
+        check_environment(Pictures(), TURNS, TURNS)
+
+
+def test_observations_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(OrbitLensError, match="observations of Plane: .*2 finite numbers"):
+        check_environment(Plane(wind=np.nan), TURNS, TURNS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"judge": "step"}, "did you mean 'steps'"),
+        ({"n": 3}, "`n`: expected at least 16"),
+        ({"gamma": 1.0}, "0 <= gamma < 1"),
+        ({"value_slope": -1.0}, "`value_slope`: expected at least 0"),
+        ({"seed": -1}, "`seed`"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(
+    change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=message):
+        check_environment("Pendulum-v1", MIRROR, [[-1]], **change)

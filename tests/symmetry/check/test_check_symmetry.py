@@ -1,0 +1,293 @@
+"""`check_symmetry`: exact networks pass, wrong maps and broken networks are found."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orbitlens import actions, groups, reps
+from orbitlens.actions import Action
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
+from orbitlens.models import GroupCNN
+from orbitlens.symmetry import SymmetryCheck, check_symmetry
+
+FEATURES = 3
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(24, 1, 10, 10, generator=torch.Generator().manual_seed(1))
+
+
+def layer_of(network: GroupCNN, name: str) -> Callable[[Tensor], Tensor]:
+    """Return the network up to one of its layers."""
+
+    def run(pictures: Tensor) -> Tensor:
+        maps = pictures
+        for each in ("lift", "conv1", "conv2"):
+            maps = network.get_submodule(each)(maps)
+            if each == name:
+                return maps
+            maps = maps.relu()
+        return network.pool(maps)
+
+    return run
+
+
+def on_maps(group: groups.Group) -> Action:
+    """Return I (x) regular on channels f |G| + g, and turns and flips on places."""
+    places, matrices = actions.images(group), reps.regular(group).matrices
+
+    def turn_maps(maps: Tensor, element: int) -> Tensor:
+        moved = places.apply(maps, element).unflatten(1, (-1, group.order))
+        return torch.einsum("gh,nfhyx->nfgyx", matrices[element].to(moved), moved).flatten(1, 2)
+
+    return actions.own(group, turn_maps)
+
+
+def on_vectors(group: groups.Group) -> reps.Representation:
+    return reps.direct_sum(*[reps.regular(group)] * FEATURES)
+
+
+def assert_exact(check: SymmetryCheck) -> None:
+    assert max(value or 0.0 for value in check.errors.mean) <= 1e-5
+    assert check.verdict == "exact"
+    assert check.other is not None
+    for wrong in (check.shuffled, check.other):
+        known = [value for value in wrong.mean if value is not None]
+        assert min(known) >= 0.1
+
+
+@pytest.mark.parametrize("name", ["C2", "C4", "D1", "D2", "D4"])
+def test_a_group_network_passes_and_wrong_groups_fail(name: str, images: Tensor) -> None:
+    group = groups.from_name(name)
+    network, action = GroupCNN(group, features=FEATURES), actions.images(group)
+    assert_exact(check_symmetry(network, images, action))
+    assert_exact(check_symmetry(layer_of(network, "conv2"), images, action, on_maps(group)))
+    assert_exact(check_symmetry(layer_of(network, "pool"), images, action, on_vectors(group)))
+
+
+def test_errors_grow_with_a_broken_symmetry(images: Tensor) -> None:
+    group = groups.dihedral(4)
+    errors = [
+        check_symmetry(
+            GroupCNN(group, features=FEATURES, broken=broken), images, actions.images(group)
+        ).errors.overall
+        for broken in (0.0, 0.03, 0.1, 0.3)
+    ]
+    assert errors == sorted(errors)
+    assert errors[1] > 100 * errors[0]
+
+
+def test_a_wrong_map_of_the_outputs_is_found(images: Tensor) -> None:
+    group = groups.dihedral(4)
+    network, action = GroupCNN(group, features=FEATURES), actions.images(group)
+    lift = layer_of(network, "lift")
+    places_alone = check_symmetry(lift, images, action, actions.images(group))
+    assert places_alone.verdict == "none"
+    assert "not equivariant under D4" in places_alone.sentence
+    maps = on_maps(group)
+    backwards = actions.own(group, lambda x, g: maps.apply(x, int(group.inverses[g])))
+    with pytest.raises(OrbitLensError, match=r"a left action, g\(hx\) = \(gh\)x"):
+        check_symmetry(lift, images, action, backwards)
+
+
+def test_an_error_of_the_outputs_is_in_units_of_their_spread() -> None:
+    # f(x) = x and f(rx) = -x: under the sign, nothing is wrong; without it, 2 |x| / s.
+    inputs = torch.tensor([[3.0], [-1.0], [1.0], [-3.0]])
+    flip = actions.own("C2", lambda x, g: -x if g else x)
+    sign = reps.Representation(groups.cyclic(2), torch.tensor([[[1.0]], [[-1.0]]]), "sign")
+    exact = check_symmetry(lambda x: x, inputs, flip, sign)
+    assert exact.errors.mean == (0.0,)
+    assert exact.scale == pytest.approx(5**0.5)
+    found = check_symmetry(lambda x: x, inputs, flip)
+    assert found.errors.mean[0] == pytest.approx(4 / 5**0.5)
+    assert found.errors.largest[0] == pytest.approx(6 / 5**0.5)
+    assert found.errors.std[0] == pytest.approx((4 / 3 * 4 / 5) ** 0.5)
+
+
+def test_a_constant_that_is_added_hides_nothing(images: Tensor) -> None:
+    network, action = GroupCNN(groups.cyclic(4), broken=0.3).double(), actions.images("C4")
+    found = check_symmetry(network, images.double(), action)
+    offset = check_symmetry(lambda x: network(x) + 1e4, images.double(), action)
+    assert offset.errors.mean == pytest.approx(found.errors.mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e6])
+def test_of_constant_outputs_the_check_says_nothing(images: Tensor, size: float) -> None:
+    with pytest.warns(OrbitLensWarning, match="the check says nothing about C4"):
+        found = check_symmetry(
+            lambda x: x.new_full((len(x), 2), size), images, actions.images("C4")
+        )
+    assert found.verdict == "constant"
+    assert json.loads(json.dumps(found.to_dict()))["verdict"] == "constant"
+
+
+def test_random_numbers_of_a_function_are_noticed(images: Tensor) -> None:
+    def noisy(x: Tensor) -> Tensor:
+        return x.flatten(1).mean(1, keepdim=True) + 1e-3 * torch.randn(len(x), 1)
+
+    with pytest.warns(OrbitLensWarning, match="random numbers"):
+        found = check_symmetry(noisy, images, actions.images("C4"))
+    assert found.verdict == "noise"
+    assert 0.5 < found.errors.overall / found.noise < 2
+    assert "Two calls with the same inputs differ" in found.sentence
+
+
+def test_a_network_is_put_back_however_the_check_ends(images: Tensor) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(100, 2))
+    network[1].eval()
+    assert check_symmetry(network, images, actions.images("C4")).noise == 0
+    with pytest.raises(OrbitLensError, match="RuntimeError"):
+        check_symmetry(network, images[..., :8, :8], actions.images("C4"))
+    assert [part.training for part in network.modules()] == [True, True, False, True]
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_one_element_alone_may_be_broken() -> None:
+    inputs = torch.rand(20, 1, 6, 6)
+    found = check_symmetry(lambda x: x.sum(-1).flatten(1), inputs, actions.images("D2"))
+    # Sums of rows see every element but the flip of columns, r s.
+    assert found.errors.mean[found.errors.elements.index("r s")] == pytest.approx(0, abs=1e-6)
+    assert found.errors.worst[0] in ("r", "s")
+
+
+def test_moves_that_the_group_has_itself_are_no_control(images: Tensor) -> None:
+    network = GroupCNN(groups.cyclic(4), features=FEATURES)
+    found = check_symmetry(network, images, actions.images("C4"))
+    assert found.other is not None
+    # Of D2, the half turn is in C4, too.
+    assert dict(zip(found.other.elements, found.other.mean, strict=True))["r"] is None
+    rows = found.to_dict()["elements"]
+    assert [row["other"] is None for row in rows] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("action", "inputs", "reason"),
+    [
+        (actions.set_permutation("S3"), torch.rand(4, 3, 2), "no other group of order 6"),
+        (actions.images("D4"), torch.randint(0, 255, (4, 1, 8, 8)), "no other group of order 8"),
+        (actions.images("D2"), torch.rand(4, 1, 8, 6), "no other group of order 4"),
+        (actions.cyclic_shift("C4"), torch.rand(4, 1, 8), "no other group of order 4"),
+        (actions.points("C4", axis="x"), torch.rand(4, 5, 3), "no other group of order 4"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_reason_is_said_where_there_is_no_other_group(
+    action: Action, inputs: Tensor, reason: str
+) -> None:
+    found = check_symmetry(lambda x: x.double().flatten(1), inputs, action)
+    assert found.other is None
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(("name", "other"), [("C4", "D2"), ("D4", "C8"), ("C6", "D3")])
+def test_points_have_another_group_too(name: str, other: str) -> None:
+    clouds = torch.randn(12, 5, 2, dtype=torch.float64)
+    found = check_symmetry(lambda x: 2 * x, clouds, actions.points(name), actions.points(name))
+    assert_exact(found)
+    assert found.other is not None
+    assert found.other.name == other
+
+
+def test_drawn_elements_judge_a_function_of_point_clouds() -> None:
+    clouds = torch.randn(10, 6, 3, dtype=torch.float64)
+    action = actions.rotations("O3")
+    found = check_symmetry(lambda x: torch.cdist(x, x), clouds, action)
+    assert found.verdict == "exact"
+    assert found.errors.elements == tuple(f"draw {k}" for k in range(1, 9))
+    assert "drawn" in found.reason
+    vectors = check_symmetry(lambda x: x * x.norm(dim=-1, keepdim=True), clouds, action, action)
+    assert vectors.verdict == "exact"
+    assert vectors.shuffled.name == "another draw"
+    assert vectors.shuffled.overall > 0.5
+    assert check_symmetry(lambda x: x.exp(), clouds, action, action).verdict != "exact"
+
+
+def test_relabelled_graphs_are_judged_by_draws() -> None:
+    graphs = torch.rand(8, 7, 9)
+    action = actions.relabelling(7)
+    assert check_symmetry(lambda x: x[..., :7].sum((1, 2)), graphs, action).verdict == "exact"
+    assert check_symmetry(lambda x: x[:, 0], graphs, action).verdict == "none"
+
+
+def test_the_same_seed_gives_the_same_record(images: Tensor) -> None:
+    network = GroupCNN(groups.dihedral(4), features=FEATURES)
+    pool, output = layer_of(network, "pool"), on_vectors(groups.dihedral(4))
+    action = actions.images("D4")
+    one, two, other = (
+        check_symmetry(pool, images, action, output, seed=seed).to_dict() for seed in (1, 1, 2)
+    )
+    assert one == two
+    assert one["wrong_groups"]["shuffled"] != other["wrong_groups"]["shuffled"]
+    assert one["error"] == other["error"]
+
+
+def test_the_record_is_ready_for_json(images: Tensor) -> None:
+    network = GroupCNN(groups.dihedral(4), features=FEATURES)
+    record = check_symmetry(network, images, actions.images("D4")).to_dict()
+    assert json.loads(json.dumps(record)) == record
+    assert [row["element"] for row in record["elements"]][:3] == ["r", "r^2", "r^3"]
+    assert record["wrong_groups"]["other"]["name"] == "C8"
+
+
+@pytest.mark.filterwarnings("default")  # of its own imports
+def test_an_escnn_network_passes() -> None:
+    gspaces, layers = (pytest.importorskip(f"escnn.{part}") for part in ("gspaces", "nn"))
+    space = gspaces.rot2dOnR2(4)
+    plain = layers.FieldType(space, [space.trivial_repr])
+    regular = layers.FieldType(space, FEATURES * [space.regular_repr])
+    lift, pool = layers.R2Conv(plain, regular, 3, padding=1), layers.GroupPooling(regular)
+    network = nn.ModuleList([lift, pool]).eval()
+
+    def maps(pictures: Tensor) -> Tensor:
+        return lift(layers.GeometricTensor(pictures, plain)).tensor
+
+    def invariants(pictures: Tensor) -> Tensor:
+        found = pool(layers.GeometricTensor(maps(pictures).relu(), regular))
+        return found.tensor.mean((-1, -2))
+
+    pictures, action = torch.rand(16, 1, 9, 9), actions.images("C4")
+    assert not any(part.training for part in network.modules())
+    assert_exact(check_symmetry(invariants, pictures, action))
+    assert_exact(check_symmetry(maps, pictures, action, on_maps(groups.cyclic(4))))
+
+
+PICTURES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": PICTURES[:1]}, "at least two"),
+        ({"inputs": PICTURES * torch.nan}, "finite numbers"),
+        ({"inputs": PICTURES[:, 0]}, r"\[n, channels, height, width\]"),
+        ({"action": groups.cyclic(4)}, "an Action"),
+        ({"action": actions.images("C1")}, "more than its identity"),
+        ({"output": reps.regular("D2")}, "an action of C4.*one of D2"),
+        ({"output": actions.rotations()}, "Representation or Action"),
+        ({"output": reps.regular("C4")}, r"outputs under regular: expected shape \[n, ..., 4\]"),
+        (
+            {"output": reps.Representation(groups.cyclic(4), torch.ones(4, 64, 64), "ones")},
+            "matrices that multiply as C4",
+        ),
+        ({"function": 3}, "a function of a batch"),
+        ({"function": lambda x: x.tolist()}, "received list"),
+        ({"function": lambda x: x.sum()}, "a row for each of 4"),
+        ({"function": lambda x: x * torch.inf}, "finite outputs"),
+        ({"function": lambda x: x @ torch.rand(3, 3)}, "received RuntimeError"),
+        ({"seed": -1}, "`seed`"),
+        ({"seed": None}, "`seed`"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    usual = {"function": nn.Flatten(), "inputs": PICTURES, "action": actions.images("C4")}
+    with pytest.raises(OrbitLensError, match=message):
+        check_symmetry(**{**usual, **change})
