@@ -71,7 +71,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "medium": {**FULL, "seeds": 5, "n_transitions": 4000, "train_steps": 2000},
     "full": FULL,
 }
-METRICS = ("eps_r", "eps_p", "miss", "wrong_least", "wrong_median")
+METRICS = ("eps_r", "eps_p", "miss_observations", "miss_rewards", "wrong_least", "wrong_median")
 
 
 def jobs(settings: Mapping[str, Any]) -> list[Job]:
@@ -113,7 +113,8 @@ def figures_of(check: Any) -> dict[str, Any]:
         "judge": check.judged_by,
         "eps_r": check.eps_r,
         "eps_p": check.eps_p,
-        "miss": check.wrong_maps["map"],
+        "miss_observations": check.wrong_maps["observations"],
+        "miss_rewards": check.wrong_maps["rewards"],
         "wrong_least": check.wrong_maps["least"],
         "wrong_median": check.wrong_maps["median"],
         "finding": check.verdict,

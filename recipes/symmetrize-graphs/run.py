@@ -58,6 +58,19 @@ ARMS = {
     "probabilistic_50_graphs": Arm("probabilistic", {}, _FEW),
     "fixed_noise_50_graphs": Arm("probabilistic", {}, _FEW),
 }
+# The arms of each panel of the figure, and the part of their names that the panel says.
+PANELS = {
+    "the method and its rivals": (
+        ("probabilistic", "canonical", "average", "augmentation", "augmentation_averaged", "gin"),
+        "",
+    ),
+    "other frames": (
+        ("probabilistic", "soft_permutations", "soft_without_penalty", "fixed_noise"),
+        "",
+    ),
+    "tau 0.12": (("probabilistic_tau_0.12", "soft_permutations_tau_0.12"), "_tau_0.12"),
+    "50 training graphs": (("probabilistic_50_graphs", "fixed_noise_50_graphs"), "_50_graphs"),
+}
 FIRST_SEED = 5  # seeds 0 to 4 chose the momentum of the batch norms in the graph network
 REPORTED = ("probabilistic", "canonical", "average", "augmentation")
 FULL: dict[str, Any] = {
@@ -407,13 +420,20 @@ def slopes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
     """Draw the accuracies by step, and the deviations within orbits by the number of samples."""
+    accuracies = [
+        {**row, "panel": panel, "arm": row["arm"].removesuffix(suffix)}
+        for panel, (arms, suffix) in PANELS.items()
+        for row in tables["results.csv"]
+        if row["arm"] in arms and row["steps"]
+    ]
+    rows, metrics = by_panel(accuracies, "accuracy", "{panel}", spread="std")
     line_panels(
-        [row for row in tables["results.csv"] if row["steps"]],
+        rows,
         folder / "accuracy.png",
         x=("steps", "steps"),
         series="arm",
-        metrics={"accuracy": "std"},
-        title="Cycle pairs: mean and standard deviation over seeds",
+        metrics=metrics,
+        title="Cycle pairs, accuracy: mean and standard deviation over seeds",
     )
     rows, metrics = by_panel(tables["within_orbit.csv"], "deviation", "{graph}", spread="std")
     line_panels(

@@ -34,7 +34,11 @@ D4, C8 = images(dihedral(4)), images(cyclic(8), "bilinear")
     ("other", "received", "remedy"),
     [
         (cyclic(4), "the group C4", "orbitlens.actions.images(group)"),
-        ("C4", "'C4'", "from_name"),
+        ("D4", "'D4'", "give for example orbitlens.actions.images('D4')"),
+        ("S4", "'S4'", "orbitlens.actions.graphs('S4')"),
+        ("Oh", "'Oh'", "orbitlens.actions.volumes('Oh')"),
+        ("p4m", "'p4m'", "orbitlens.actions.plane('p4m', side=32)"),
+        ("SO3", "'SO3'", "see `orbitlens.actions`"),
         (reverse_complement, "function", "call the function"),
         (None, "NoneType", "see `orbitlens.actions`"),
     ],

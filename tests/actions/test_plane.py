@@ -2,6 +2,7 @@
 
 import json
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,3 +89,41 @@ def test_other_sizes_are_refused() -> None:
     assert action.grid is not None
     with pytest.raises(OrbitLensError, match="4 x 4 places, received 2 x 2; .*fixed stride"):
         action.grid(2, 2)
+
+
+def test_an_empty_batch_moves_to_an_empty_batch() -> None:
+    nobody = torch.zeros(0, 3, dtype=torch.int64)
+    for regular in (False, True):
+        moved = move_on_plane(noise(0, 4, 3, 3), nobody, PlaneGroup("p4", 3), regular=regular)
+        assert moved.shape == (0, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "elements", "regular", "message"),
+    [
+        ((1, 1, 4, 4), [[0.0, 0.0, 0.0]], False, "`elements`: expected whole numbers.* float32"),
+        ((1, 1, 4, 4), [[0, 4, 0]], False, "`elements`: expected .*0..3, received .* 0..4"),
+        ((1, 1, 4, 4), [[0, 0, 4]], False, "`elements`: expected .*0..3, received .* 0..4"),
+        ((1, 1, 4, 4), [[0, -1, 0]], False, "`elements`: expected .*received .* -1..0"),
+        ((2, 1, 4, 4), [[0, 0, 0]], False, r"`elements`: expected shape \[n = 2, element\]"),
+        ((1, 1, 4, 5), [[0, 0, 0]], False, r"\[n, channels, 4, 4\], received \[1, 1, 4, 5\]"),
+        ((1, 4, 4), [[0, 0, 0]], False, r"\[n, channels, 4, 4\], received \[1, 4, 4\]"),
+        ((1, 3, 4, 4), [[0, 0, 0]], True, r"\[n, features \* 4, 4, 4\], received \[1, 3, 4, 4\]"),
+    ],
+)
+def test_wrong_elements_and_inputs_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    shape: tuple[int, ...],
+    elements: list[list[float]],
+    regular: bool,
+    message: str,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=message):
+        move_on_plane(noise(*shape), torch.tensor(elements), PlaneGroup("p4", 4), regular=regular)
+
+
+def test_inputs_that_are_no_tensor_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match="`inputs`: expected an object Tensor, received list"):
+        move_on_plane([[1]], torch.zeros(1, 3, dtype=torch.int64), PlaneGroup("p1", 1))

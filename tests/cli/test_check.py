@@ -36,6 +36,23 @@ class Pairs(nn.Module):
 def pairs():
     return Pairs(), ImagePreparation(size=16)
 
+class Constant(nn.Module):
+    def forward(self, x):
+        return torch.ones(len(x), 2)
+
+def constant():
+    return Constant(), ImagePreparation(size=16)
+
+class Drawing(nn.Module):
+    draws, seed = True, 0
+    def forward(self, x):
+        sums = 10 * x.mean((-1, -2))
+        generator = torch.Generator().manual_seed(self.seed)
+        return sums + 0.05 * torch.randn(sums.shape, generator=generator)
+
+def drawing():
+    return nn.Sequential(Drawing(), nn.Identity()), ImagePreparation(size=16)
+
 def mirror():
     return torch.diag(torch.tensor([1.0, -1.0, -1.0])), [[-1.0]]
 
@@ -47,6 +64,34 @@ def alone():
 
 def failing():
     raise ValueError("no maps today")
+
+import gymnasium
+import numpy as np
+
+class Line(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = self.np_random.normal(size=2).astype(np.float32)
+        return self.state, {}
+    def step(self, action):
+        x, v = self.state
+        self.state = np.array([x + 0.1 * v, 0.9 * v - 0.1 * x + 0.1 * action[0]], np.float32)
+        return self.state, -float(x * x), False, False, {}
+
+class Old(Line):
+    def reset(self):
+        return np.zeros(2, np.float32)
+
+def line():
+    return Line()
+
+def flip():
+    return [[-1, 0], [0, -1]], [[-1]]
+
+def not_one():
+    return 3
 """
 DIGITS = ["digits", "--image-size", "16", "--n-samples", "24"]
 
@@ -114,6 +159,9 @@ def test_the_folder_holds_settings_figures_table_and_page(
         f"{row['mean']:.4g}" for row in metrics["check"]["elements"]
     ]
     assert rows[0]["other mean"] == ""
+    turns = ["quarter turn left", "half turn", "quarter turn right"]
+    assert [row["words"] for row in rows] == turns
+    assert "\nr^3, quarter turn right  error " in said
     assert said.splitlines()[-1] == f"page: {out.relative_to(folder) / 'report' / 'index.html'}"
     assert "up to rounding" in (out / "report" / "index.html").read_text()
     assert ran(*words) == 2
@@ -121,6 +169,28 @@ def test_the_folder_holds_settings_figures_table_and_page(
     assert ran(*words, "--resume") == 0
     again = json.loads((out / "metrics.json").read_text())
     assert again["check"] == metrics["check"]
+
+
+def test_constant_outputs_get_no_line_of_figures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran("python:mine.py:constant", *DIGITS, "--group", "C4", "--out", "out") == 0
+    said = capsys.readouterr().out
+    assert "All inputs get the same output" in said
+    assert "nan" not in said
+    assert "error" not in said.replace("errors", "")
+
+
+def test_a_network_that_draws_is_judged_on_average(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["python:mine.py:drawing", *DIGITS, "--group", "C4", "--out"]
+    assert ran(*words, "out") == 0
+    said = capsys.readouterr().out
+    assert "is invariant under C4 in expectation" in said
+    assert "no error above " in said
+    record = record_of(capsys, *words, "layer", "--layer", "0")
+    assert record["check"]["verdict"] == "expectation"
 
 
 def test_an_autoencoder_is_trained_first_and_kept(
@@ -160,6 +230,18 @@ def test_an_autoencoder_is_trained_first_and_kept(
         (["env:Pendulum-v1", "--symmetry", "nowhere.maps:mirror"], "No module named 'nowhere'"),
         (["env:CartPole-v1", "--symmetry", "mine.py:mirror"], "`states`: expected matrices"),
         (["env:Nowhere-v1", "--symmetry", "mine.py:mirror"], "a Gymnasium environment"),
+        (["env:Pendulim-v1"], "Did you mean: `Pendulum`?"),
+        (["env:Blackjack-v1"], "`symmetry`: expected the maps of Blackjack-v1; only those of"),
+        (["env:mine.py:Line"], "`symmetry`: expected the maps of Line; only those of"),
+        (["env:mine.py:Lime", "--symmetry", "mine.py:flip"], "did you mean"),
+        (["env:mine.py"], "expected env:FILE.py:NAME"),
+        (["env:nowhere.py:Line"], "an existing file, received nowhere.py"),
+        (["env:mine.py:not_one", "--symmetry", "mine.py:flip"], "or its name, received int"),
+        (["env:mine.py:failing", "--symmetry", "mine.py:flip"], "ValueError: no maps today"),
+        (
+            ["env:mine.py:Old", "--symmetry", "mine.py:flip"],
+            "environment Old: expected reset(seed=",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -199,6 +281,33 @@ def test_a_wrong_map_and_a_broken_environment_are_found(
         for kappa in ("0", "0.1", "0.3")
     ]
     assert errors == pytest.approx([0, 0.1, 0.3])
+
+
+@pytest.mark.parametrize("name", ["Line", "line"])
+def test_an_environment_of_ones_own_comes_from_a_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words = [f"env:mine.py:{name}", "--symmetry", "mine.py:flip", "--n-samples", "64"]
+    assert ran(*words, "--kappa", "0.3") == 0
+    said = capsys.readouterr().out
+    assert "nearly a symmetry of Line (C2, kappa = 0.3) on states that random actions visit" in said
+    assert "so ends were not judged" in said
+    page = (folder / "runs" / f"check-mine.py-{name}" / "report" / "index.html").read_text()
+    assert "Is C2 a symmetry of Line, broken by κ = 0.3?" in page
+
+
+def test_a_model_tells_one_figure_in_table_sentence_and_bound(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(_CODE.replace("self.state", "self.__state"))
+    words = ["env:mine.py:Line", "--symmetry", "mine.py:flip", "--n-samples", "1000"]
+    assert ran(*words, "--kappa", "0.3", "--gamma", "0.5", "--out", "out") == 0
+    said = capsys.readouterr().out.splitlines()
+    eps = json.loads((folder / "out" / "metrics.json").read_text())["check"]["eps_r"]
+    assert eps == pytest.approx(0.3 / 3**0.5, rel=0.1)
+    assert said[0].endswith(f"beyond it {eps:.3g}")
+    assert f"a root mean square of {eps:.2g} " in said[2]
+    assert f"<= {2 * eps:.3g} + " in said[3]
 
 
 def test_the_discount_is_in_the_bound(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

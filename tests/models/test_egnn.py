@@ -1,5 +1,6 @@
 """The equivariant graph network: exactly equivariant, before and after training."""
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -77,9 +78,20 @@ def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone() -> Non
 
 
 def test_other_columns_and_sizes_are_refused() -> None:
-    with pytest.raises(OrbitLensError, match="3 \\+ 3 \\+ 2 columns.*received 7"):
+    with pytest.raises(OrbitLensError, match=r"3 \+ 3 \+ 2 columns.*received \[4, 5, 7\]"):
         EGNN(scalars=2)(clouds().float())
     with pytest.raises(OrbitLensError, match="`hidden`: expected at least 1, received 0"):
         EGNN(hidden=0)
     with pytest.raises(OrbitLensError, match="`scalars`: expected at least 0, received -1"):
         EGNN(scalars=-1)
+
+
+def test_clouds_without_a_batch_are_refused_and_whole_numbers_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    model = EGNN(hidden=8, layers=2)
+    with pytest.raises(OrbitLensError, match=r"clouds of EGNN: .*received \[5, 7\]"):
+        model(clouds()[0].float())
+    whole = torch.arange(70).reshape(2, 5, 7)
+    assert torch.equal(model(whole), model(whole.float()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -225,3 +226,55 @@ def test_every_map_that_commutes_is_a_group_linear_layer(group: Group) -> None:
 def test_impossible_layers_are_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(OrbitLensError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (LiftingConv2d("C4", 1, 2), (1, 3, 5, 5), r"\[batch, 1, .*float32 of shape \[1, 3, 5, 5\]"),
+        (LiftingConv2d("C4", 1, 2), (1, 5, 5), r"\[batch, 1, height, width\], .*\[1, 5, 5\]"),
+        (GroupConv2d("C4", 2, 2), (1, 4, 5, 5), r"\[batch, 8, height, width\], .*\[1, 4, 5, 5\]"),
+        (ProjectingConv2d("C4", 2, 1), (1, 2, 5, 5), r"\[batch, 8, .*\[1, 2, 5, 5\]"),
+        (
+            LiftingConv2d("C4", 1, 2, 7, padding="circular"),
+            (1, 1, 2, 2),
+            "margin of maps of 2 x 2 places: expected at most .*received 3",
+        ),
+        (
+            LiftingLinear(regular("D3"), 2),
+            (1, 5),
+            r"\[..., 6\], received float32 of shape \[1, 5\]",
+        ),
+        (GroupLinear("C4", 2, 1), (1, 4), r"\[..., 8\], received float32 of shape \[1, 4\]"),
+    ],
+)
+def test_maps_that_a_layer_was_not_built_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch, layer: nn.Module, shape: tuple[int, ...], message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=message):
+        layer(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("layer", [LiftingConv2d("C1", 1, 1), GroupLinear("C1", 3, 1)])
+def test_whole_numbers_are_no_maps(monkeypatch: pytest.MonkeyPatch, layer: nn.Module) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match="expected floats .*received int64"):
+        layer(torch.zeros(1, 1, 3, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_margin_keeps_the_order_of_maps_in_memory(memory: torch.memory_format) -> None:
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64).contiguous(memory_format=memory)
+    x.requires_grad_()
+    wide = joined(x, 2, 1)
+    wide.square().sum().backward()
+    assert wide.is_contiguous(memory_format=memory)
+    assert x.grad.is_contiguous(memory_format=memory)
+    assert torch.equal(wide, joined(x.detach().contiguous(), 2, 1))
+
+
+def test_a_margin_can_be_mapped_over_batches() -> None:
+    x = torch.randn(3, 2, 2, 4, 4).permute(0, 1, 4, 2, 3)
+    together = torch.vmap(lambda maps: joined(maps, 1, 2))(x)
+    assert torch.equal(together, torch.stack([joined(maps, 1, 2) for maps in x]))

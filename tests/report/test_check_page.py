@@ -12,11 +12,13 @@ from orbitlens.report import write_check_page
 
 OF_NETWORK = ["errors", "elements", "settings"]
 OF_ENVIRONMENT = ["errors", "bound", "laws", "settings"]
+TURNS = ("as it is", "quarter turn left", "half turn", "quarter turn right")
 Written = Callable[[Any], Any]
 
 
 def figures(element: str, mean: float) -> dict[str, Any]:
-    return {"element": element, "mean": mean, "std": mean / 4, "largest": 2 * mean}
+    spread = {"low": mean / 4, "high": 3 * mean / 2, "largest": 2 * mean}
+    return {"element": element, "words": "", "mean": mean, **spread, "expected": None}
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def network() -> dict[str, Any]:
     rows = [
         {
             **figures(name, 2e-7 * place),
+            "words": TURNS[place],
             "shuffled": figures(name, 1.25),
             "other": None if name == "r" else figures("s", 0.75),
         }
@@ -42,6 +45,7 @@ def network() -> dict[str, Any]:
             "sentence": "The function is equivariant under C4 up to rounding, most under r^3.",
             "error": 4e-7,
             "noise": 0.0,
+            "resolution": None,
             "scale": 3.0,
             "rounding": 1e-5,
             "wrong_groups": {
@@ -62,10 +66,12 @@ def environment() -> dict[str, Any]:
     return {
         "check": {
             "environment": "CartPole-v1",
+            "kappa": 0.2,
             "group": "C2",
             "elements": ["e", "r"],
             "judged_by": "steps",
             "n": 256,
+            "visited_only": False,
             "closure": 0.0,
             "identity": 0.0,
             "inverses": 0.5,
@@ -73,12 +79,18 @@ def environment() -> dict[str, Any]:
             "reward": {"mean": 0.15, "std": 0.05, "max": 0.2},
             "transition": {"mean": 0.07, "std": 0.01, "max": 0.08},
             "terminated_differs": 0.125,
+            "ends_judged": True,
             "wrong_maps": {
-                "map": 0.22,
+                "map": 0.24,
+                "observations": 0.22,
+                "rewards": 0.24,
+                "other_rewards": 0.15,
+                "reward_unit": "size",
                 "count": 12,
                 "least": 1.67,
                 "median": 2.13,
                 "better": "the other sign of observation 1",
+                "centre": {"at": [0.5, 0.0], "miss": 0.01},
             },
             "eps_r": 0.2,
             "eps_p": 0.08,
@@ -112,11 +124,79 @@ def test_the_page_of_a_network_has_its_figures(network: Any, written: Written) -
     assert "On 256 inputs of digits. The network gets 1 x 32 x 32." in page.text
     for text in ("Mean error4.0e−7", "With D20.750", "an odd thing", "3 files"):
         assert text in page.text
-    for name in ("r", "r²", "r³"):
+    for name, words in zip(("r", "r²", "r³"), TURNS[1:], strict=True):
         assert name in page.sections["errors"]
-    assert "Its moves that C4 has, too, are left out" in page.sections["errors"]
+        assert f"{name}{words}" in page.sections["elements"]
+    assert "Moves that both groups have are left out." in page.sections["errors"]
     assert "1.2e−6" in page.sections["elements"]
     assert "0.5 s" in page.sections["settings"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (4e-7, "With D20.750more than 1,000 times the error: far enough"),
+        (0.0, "With D20.750more than 1,000 times the error: far enough"),
+        (0.05, "With D20.75015 times the error: far enough"),
+        (0.15, "With D20.7505.0 times the error; 10 times would be far"),
+        (0.7, "With D20.750at most 2 times the error: it tells little"),
+    ],
+)
+def test_the_page_says_whether_a_wrong_group_is_far(
+    error: float, words: str, network: Any, written: Written
+) -> None:
+    network["check"]["error"] = error
+    assert words in written(network).text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "words"),
+    [
+        ("expectation", 0.0, "Yes, on average"),
+        ("unclear", 0.1, "Unclear"),
+        ("none", 0.9, "No"),
+    ],
+)
+def test_random_numbers_are_set_aside(
+    verdict: str, expected: float, words: str, network: Any, written: Written
+) -> None:
+    check = network["check"]
+    check.update(verdict=verdict, error=expected, resolution=0.25, noise=0.5)
+    for row in check["elements"]:
+        row.update(mean=0.75, expected=expected, hidden=0.25)
+    page = written(network)
+    page.assert_well_formed(OF_NETWORK)
+    assert f"A symmetry under C4?{words}" in page.text
+    assert ("Error< 0.250" in page.text) == (verdict != "none")
+    assert "dots are this error, or the one that" in page.sections["errors"].lower()
+    assert "The same input twice0.500the random numbers alone" in page.text
+
+
+def test_constant_outputs_have_no_figures(network: Any, written: Written) -> None:
+    check = network["check"]
+    check.update(verdict="constant", error=None, noise=None, scale=None, rounding=None)
+    for row in check["elements"]:
+        row.update(dict.fromkeys(("mean", "low", "high", "largest")))
+        row.update(shuffled=None, other=None)
+    for group in check["wrong_groups"].values():
+        group["error"] = None
+    page = written(network)
+    page.assert_well_formed(OF_NETWORK)
+    assert "all inputs get the same output" in page.text
+    assert "No error was measured." in page.sections["errors"]
+    assert "No element was measured." in page.sections["elements"]
+    assert "not finite" not in page.text
+
+
+def test_a_line_reaches_over_the_middle_of_the_inputs(network: Any, written: Written) -> None:
+    for row in network["check"]["elements"]:
+        row.update(mean=1.0, low=0.01, high=10.0, shuffled=None, other=None)
+    page = written(network)
+    lines = [attrs["d"] for tag, attrs in page.tags if attrs.get("class") == "interval"]
+    ticks = [attrs["d"] for tag, attrs in page.tags if attrs.get("class") == "grid"]
+    left, right = (float(each[1:].split()[0]) for each in (ticks[0], ticks[-1]))
+    ends = [(float(each[1:].split()[0]), float(each.split("H")[1])) for each in lines]
+    assert ends == [(left, right)] * 3
 
 
 def test_every_error_is_drawn_beside_its_wrong_groups(network: Any, written: Written) -> None:
@@ -142,17 +222,40 @@ def test_the_page_of_an_environment_has_its_figures(environment: Any, written: W
     page = written(environment)
     page.assert_well_formed(OF_ENVIRONMENT)
     page.assert_runs_only_its_own()
-    assert "Is C2 a symmetry of CartPole-v1?" in page.text
+    assert "Is C2 a symmetry of CartPole-v1, broken by κ = 0.2?" in page.text
     assert "A symmetry?Nearlyjudged by steps of the environment, 256 states" in page.text
     assert "= (0.200 + 0.99 · ρ · 0.0800) / (1 − 0.99)" in page.sections["bound"]
     assert "= 20.0 + 7.92 ρ" in page.sections["bound"]
     assert "the other sign of observation 1" in page.sections["errors"]
     assert "12.5%" in page.sections["errors"]
+    assert "rewards of other steps miss them by 0.150" in page.sections["errors"]
+    assert "rewards by 0.240 of their size" in page.sections["errors"]
+    assert "only one of two steps ends the episode, it does not hold" in page.sections["bound"]
     assert page.sections["laws"].count("yes") == 3
     assert "g (g⁻¹ s) = sno0.500" in page.sections["laws"]
+    assert "Episodes start about a state" in page.sections["errors"]
+    assert "aside" not in {tag for tag, _ in page.tags}
     environment["check"].update(value_slope=2.0)
     environment["check"]["q_bound"]["total"] = 35.84
     assert "= 35.8" in written(environment).sections["bound"]
+
+
+def test_the_page_of_a_model_shows_eps_in_its_table(environment: Any, written: Written) -> None:
+    figures_of_model = {"mean": 0.15, "std": 0.1, "max": 0.9, "rms": 0.25, "model": 0.15}
+    environment["check"].update(
+        judged_by="model",
+        reward=figures_of_model,
+        transition={**figures_of_model, "rms": 0.1, "model": 0.06},
+        terminated_differs=None,
+        ends_judged=False,
+        visited_only=True,
+    )
+    page = written(environment)
+    page.assert_well_formed(OF_ENVIRONMENT)
+    assert "|r(gs, ga) − r(s, a)|0.2500.1500.200" in page.sections["errors"]
+    assert "ε_R0.200difference of rewards, beyond the model's error" in page.text
+    assert "It holds on states that random actions visit" in page.sections["bound"]
+    assert "episodes end alike, which was not judged" in page.sections["bound"]
 
 
 @pytest.mark.parametrize("kind", ["network", "environment"])

@@ -1,5 +1,8 @@
 """Actions at the door: an argument is an action, and the action is one of its group."""
 
+import re
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Shaped
@@ -18,6 +21,13 @@ _MOST_NUMBERS = 2**27  # that these products move
 _BATCH = 16  # copies of an input that are moved at once
 _ROUNDING = 1e-4  # of an exact action that calculates
 _NEAR = 0.8  # an interpolated g(hx) is nearer to (gh)x than this share of the usual distance
+# By the forms of the names of groups, the usual actions of these.
+_ACTIONS: dict[str, Callable[[str], str]] = {
+    r"(?i:[cd]\d+)": "actions.images('{}')".format,
+    r"(?i:s\d+)": "actions.graphs('{}')".format,
+    r"(?i:oh?)": "actions.volumes('{}')".format,
+    r"p[124]|pmm?|p4m": "actions.plane('{}', side=32)".format,
+}
 _NO_MOVE = 0.5  # an interpolated identity changes inputs by less than this share
 
 
@@ -34,7 +44,8 @@ def check_action(action: object, name: str = "action") -> Action:
         remedy = "choose one that lists its elements, such as actions.points or actions.graphs"
     elif isinstance(action, str):
         received = repr(action)
-        remedy = "give for example orbitlens.actions.images(orbitlens.groups.from_name('C4'))"
+        calls = (call for form, call in _ACTIONS.items() if re.fullmatch(form, action))
+        remedy = next((f"give for example orbitlens.{each(action)}" for each in calls), remedy)
     elif callable(action):
         remedy = "call the function that builds the action with its group, or make an Action"
     raise OrbitLensError(f"`{name}`", expected="an Action", received=received, remedy=remedy)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from orbitlens.actions._integers import of_any_integers
 from orbitlens.actions.base import Action, places_moved
+from orbitlens.checks import check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import PlaneGroup
 
@@ -63,7 +64,7 @@ def move_on_plane(
     Channel f |P| + h of a map holds [f, h], with P the point group.
 
     Args:
-        inputs: Images or maps, shape [n, channels, side, side]. They are not checked.
+        inputs: Images or maps, shape [n, channels, side, side]. Their numbers are not checked.
         elements: (ty, tx, k) for each input, shape [n, 3].
         group: The plane group.
         regular: True for maps of functions on the group; False (the default) for images.
@@ -71,18 +72,24 @@ def move_on_plane(
     Returns:
         The moved inputs: the same entries, rearranged.
 
+    Raises:
+        OrbitLensError: If the inputs have another shape, or an element is outside of the group.
+
     Example:
         >>> turn, image = torch.tensor([[0, 0, 1]]), torch.arange(9).reshape(1, 1, 3, 3)
         >>> move_on_plane(image, turn, PlaneGroup("p4", 3))[0, 0].tolist()
         [[0, 3, 6], [2, 5, 8], [1, 4, 7]]
     """
     points = group.point_group.order if regular else 1
-    back = group.inverse(elements)
+    check_kind("inputs", inputs, Tensor, "convert them, for example with torch.as_tensor")
+    _check(group, inputs, points)
+    back = group.inverse(group.as_elements("elements", elements, len(inputs)))
     origins = group.places(back)[:, None]
     if points > 1:
         values = group.products.to(back.device)[back[:, 2]]
         origins = (values[..., None] * group.side**2 + origins).flatten(1)[:, None]
-    functions = inputs.reshape(len(inputs), -1, points * group.side**2)
+    channels = inputs.shape[1] // points
+    functions = inputs.reshape(len(inputs), channels, points * group.side**2)
     index = origins.expand(-1, functions.shape[1], -1)
     return functions.gather(2, index).reshape(inputs.shape)
 
@@ -95,11 +102,13 @@ def _move(
     return move_on_plane(inputs, group.element(number), group)
 
 
-def _check(group: PlaneGroup, inputs: Tensor) -> None:
-    if inputs.ndim != 4 or inputs.shape[2:] != (group.side, group.side):
+def _check(group: PlaneGroup, inputs: Tensor, points: int = 1) -> None:
+    of_side = inputs.ndim == 4 and inputs.shape[2:] == (group.side, group.side)
+    if not of_side or inputs.shape[1] % points:
+        channels = "channels" if points == 1 else f"features * {points}"
         raise OrbitLensError(
             f"images under {group.name} of side {group.side}",
-            expected=f"shape [n, channels, {group.side}, {group.side}]",
+            expected=f"shape [n, {channels}, {group.side}, {group.side}]",
             received=list(inputs.shape),
             remedy="crop or resize the images, or choose another side",
         )

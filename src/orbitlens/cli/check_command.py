@@ -55,9 +55,9 @@ def check_command(subject: str, inputs: str | None, out: Path | None, **values: 
     output as it should move, beside two wrong groups; --layer takes a layer instead of the output.
     At most 256 inputs are used; --n-samples changes this number.
 
-    env:NAME is an environment of Gymnasium. It steps from states and from moved states; where the
-    state cannot be set, a model is fitted to rollouts. --n-samples is the number of states or
-    transitions.
+    env:NAME is an environment of Gymnasium, or env:FILE.py:NAME a class or function of your own. It
+    steps from states and from moved states; where the state cannot be set, a model is fitted to
+    rollouts. --n-samples is the number of states or transitions.
     """
     if subject.startswith(_ENV):
         name = subject.removeprefix(_ENV)
@@ -136,22 +136,35 @@ def _check_environment(
     check = record["check"]
     lines = [
         *(
-            f"{words:<38} mean {number(check[key]['mean'])}, deviation "
-            f"{number(check[key]['std'])}, largest {number(check[key]['max'])}"
-            for key, words in (
-                ("reward", "|r(gs, ga) - r(s, a)|"),
-                ("transition", "||s'(gs, ga) - g s'(s, a)||"),
+            f"{words:<38} {_errors(check, key, eps)}"
+            for key, eps, words in (
+                ("reward", "eps_r", "|r(gs, ga) - r(s, a)|"),
+                ("transition", "eps_p", "||s'(gs, ga) - g s'(s, a)||"),
             )
         ),
         check["sentence"],
         f"|Q*(s, a) - Q*(gs, ga)| <= {number(check['q_bound']['rewards'])} + "
         f"{number(check['q_bound']['per_slope'])} times the slope of V*, under gamma "
-        f"{check['gamma']:g}",
+        f"{check['gamma']:g}, on the states that were judged and for equal ends of episodes",
         *check["notes"],
         f"table: {out / 'errors.csv'}",
         f"page: {out / 'report' / 'index.html'}",
     ]
     return record, lines
+
+
+def _errors(check: Mapping[str, Any], key: str, eps: str) -> str:
+    """Return the errors that eps stands for: the largest one, or that beyond the model's own."""
+    found = check[key]
+    if check["judged_by"] == "model":
+        return (
+            f"root mean square {number(found['rms'])}, of the model itself "
+            f"{number(found['model'])}, beyond it {number(check[eps])}"
+        )
+    return (
+        f"mean {number(found['mean'])}, deviation {number(found['std'])}, largest "
+        f"{number(found['max'])}"
+    )
 
 
 def _check_names(name: str, symmetry: str | None) -> None:
@@ -163,15 +176,15 @@ def _check_names(name: str, symmetry: str | None) -> None:
             received="no name",
             remedy="write for example env:Pendulum-v1",
         )
+    if name.endswith(".py"):
+        raise OrbitLensError(
+            "`orbitlens check`",
+            expected="env:FILE.py:NAME",
+            received=f"env:{name}",
+            remedy="name the class or function in it that returns the environment",
+        )
+    _check_file("`orbitlens check`", name.rpartition(":")[0])
     if symmetry is None:
-        if name not in ENVIRONMENTS:
-            raise OrbitLensError(
-                "`symmetry`",
-                expected=f"the maps of {name}; only those of "
-                f"{', '.join(ENVIRONMENTS)} are built in",
-                received="none",
-                remedy="give --symmetry module:function, or check the name of the environment",
-            )
         return
     where, _, function = symmetry.rpartition(":")
     if not (where and function):
@@ -181,9 +194,13 @@ def _check_names(name: str, symmetry: str | None) -> None:
             received=repr(symmetry),
             remedy="name the function that returns the maps of states and of actions",
         )
+    _check_file("`symmetry`", where)
+
+
+def _check_file(subject: str, where: str) -> None:
     if where.endswith(".py") and not Path(where).expanduser().is_file():
         raise OrbitLensError(
-            "`symmetry`",
+            subject,
             expected="an existing file",
             received=f"{where}, not there",
             remedy="check the path",
@@ -205,11 +222,34 @@ def _refuse(names: Sequence[str], where: str) -> None:
 def _table(check: Mapping[str, Any]) -> list[str]:
     """Return a line for each element: its error, and those of the wrong groups."""
     wrong = {key: group["name"] for key, group in check["wrong_groups"].items() if group}
+    rows = [row for row in check["elements"] if row["mean"] is not None]
+    names = [", ".join(filter(None, (row["element"], row["words"]))) for row in rows]
+    width = max(map(len, names), default=0)
     lines = []
-    for row in check["elements"]:
-        own = f"{number(row['mean'])} (deviation {number(row['std'])}, largest "
+    for name, row in zip(names, rows, strict=True):
         others = [
-            f", with {name} {number((row[key] or {}).get('mean'))}" for key, name in wrong.items()
+            f", with {each} {number(_judged(row[key]))}" for key, each in wrong.items() if row[key]
         ]
-        lines.append(f"{row['element']:<10} error {own}{number(row['largest'])}){''.join(others)}")
+        lines.append(f"{name:<{width}}  {_error(row)}{''.join(others)}")
     return lines
+
+
+def _judged(row: Mapping[str, Any]) -> float:
+    """Return the error that counts: without random numbers where the function draws some."""
+    error: float = row["mean"] if row["expected"] is None else row["expected"]
+    return error
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    spread = (
+        f"middle 80% of inputs {number(row['low'])} to {number(row['high'])}, largest "
+        f"{number(row['largest'])}"
+    )
+    if row["expected"] is None:
+        return f"error {number(row['mean'])} ({spread})"
+    known = (
+        f"error {number(row['expected'])} without random numbers"
+        if row["expected"] > row["hidden"]
+        else f"no error above {number(row['hidden'])}"
+    )
+    return f"{known} (in one call {number(row['mean'])}, {spread})"

@@ -60,7 +60,7 @@ class PlaneGroup:
     side: int
 
     def __post_init__(self) -> None:
-        if self.name not in _TURNS_AND_FLIPS:
+        if not isinstance(self.name, str) or self.name not in _TURNS_AND_FLIPS:
             raise unknown_name("`name` of a plane group", str(self.name), _TURNS_AND_FLIPS)
         object.__setattr__(self, "side", as_count("side", self.side))
 
@@ -158,15 +158,18 @@ class PlaneGroup:
         Raises:
             OrbitLensError: If they are no whole numbers [n, 3], or outside of the group.
         """
+        if isinstance(g, list | tuple) and all(isinstance(each, int) for each in g):
+            g = torch.tensor(g)
         if isinstance(g, Tensor) and g.ndim == 1:
             g = g.expand(n, -1)
-        elements = as_indices(name, g, "n element", most=max(self.side, 8) - 1, size=n)
-        sizes = torch.tensor([self.side, self.side, self.point_group.order])
+        points = self.point_group.order
+        elements = as_indices(name, g, "n element", most=max(self.side, points) - 1, size=n)
+        sizes = torch.tensor([self.side, self.side, points])
         if elements.shape[1:] != (3,) or bool((elements >= sizes.to(elements.device)).any()):
             raise OrbitLensError(
                 f"`{name}`",
                 expected=f"elements (ty, tx, k) of {self.name} with ty and tx below {self.side}, "
-                f"k below {self.point_group.order}",
+                f"k below {points}",
                 received=f"shape {list(elements.shape)}"
                 + (f" with entries to {elements.amax(0).tolist()}" if elements.numel() else ""),
                 remedy="give three whole numbers for each input, as PlaneGroup.random does",
@@ -187,7 +190,9 @@ class PlaneGroup:
                 remedy="choose a smaller side, or move inputs with actions.move_on_plane",
             )
         elements = self.element(torch.arange(self.order))
-        table = self.number(self.multiply(elements[:, None], elements[None]))
+        # The place of a product is where its left factor moves the place of the right one.
+        places = self.places(elements)[:, :, None] * self.point_group.order
+        table = (places + self.products[elements[:, 2]][:, None]).flatten(1)
         names = [self._spelled(*element) for element in elements.tolist()]
         return from_table(table.numpy(), f"{self.name}({self.side})", names)
 

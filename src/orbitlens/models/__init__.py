@@ -35,6 +35,8 @@ user_files         the files of python: networks that were imported, by the name
 find_user_files    let another process import them
 call_python        what a function of the user returns, by its module or file
 joined             maps of a torus with a margin that continues them
+ShowsViews         the interface of modules that show a network several views of each input
+network_of_views   the network that sees several views and holds a layer
 """
 
 from typing import TYPE_CHECKING
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from orbitlens.models._state import evaluating
     from orbitlens.models._torus import joined
     from orbitlens.models._train_autoencoder import AutoencoderFit, train_autoencoder
+    from orbitlens.models._views import ShowsViews, network_of_views
     from orbitlens.models.autoencoders import CNNAutoencoder, MLPAutoencoder, ViTAutoencoder
     from orbitlens.models.base import BaseModel, Prepare, as_they_are
     from orbitlens.models.egnn import EGNN
@@ -88,6 +91,7 @@ __all__ = [
     "MLPAutoencoder",
     "Prepare",
     "ProjectingConv2d",
+    "ShowsViews",
     "ViTAutoencoder",
     "as_they_are",
     "call_python",
@@ -102,6 +106,7 @@ __all__ = [
     "joined",
     "layer_names",
     "name_of_layer",
+    "network_of_views",
     "normalisation",
     "resolve_model",
     "train_autoencoder",

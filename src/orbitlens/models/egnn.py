@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from orbitlens.checks import as_count
+from orbitlens.checks import as_count, as_floats
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._building import check_sizes, seeded_weights
 
@@ -33,8 +33,8 @@ class EGNN(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If a size is below 1 (`scalars`: below 0), or if the inputs have other
-            columns.
+        OrbitLensError: If a size is below 1 (`scalars`: below 0), or if the inputs have other axes
+            or columns.
 
     Example:
         >>> model, cloud = EGNN(seed=0), torch.randn(2, 5, 7)
@@ -58,12 +58,14 @@ class EGNN(nn.Module):
         self, clouds: Float[Tensor, "batch points columns"]
     ) -> Float[Tensor, "batch points 3"]:
         """Return one position for each point: position and velocity in, then the scalars."""
-        if clouds.shape[2] != 6 + self.scalars:
+        clouds = as_floats("clouds", clouds)
+        if clouds.ndim != 3 or clouds.shape[2] != 6 + self.scalars:
             raise OrbitLensError(
                 "clouds of EGNN",
-                expected=f"3 + 3 + {self.scalars} columns: position, velocity and scalars",
-                received=clouds.shape[2],
-                remedy="give `scalars` their number",
+                expected=f"shape [batch, points, columns] with 3 + 3 + {self.scalars} columns: "
+                "position, velocity and scalars",
+                received=list(clouds.shape),
+                remedy="give `scalars` their number, and one axis for the clouds",
             )
         position, velocity, scalars = clouds.tensor_split((3, 6), dim=2)
         speed = torch.linalg.vector_norm(velocity, dim=2, keepdim=True)

@@ -94,6 +94,7 @@ class _TiedConv2d(nn.Module, ABC):
         self, maps: Float[Tensor, "batch in height width"]
     ) -> Float[Tensor, "batch out out_height out_width"]:
         """Return the correlation of the maps with all kernels, at every place."""
+        _check_maps(maps, self.tied.shape[1] * self.index.shape[1])
         margin = self.kernel // 2
         if self.padding == "circular":
             maps = joined(maps, margin, margin)
@@ -342,6 +343,7 @@ class LiftingLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """Return the functions of the vectors, [..., features * |G|]."""
+        _check_last_axis(x, self.tied.shape[1])
         back = self.back.to(self.tied.dtype)
         weights = torch.einsum("fi,gij->fgj", self.tied, back).flatten(0, 1)
         return linear(x, weights, _repeated(self.bias, self.group.order))
@@ -386,12 +388,35 @@ class GroupLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Return functions on the group, [..., out_features * |G|]."""
+        _check_last_axis(x, self.tied.shape[1] * self.group.order)
         weights = rearrange(self.tied[:, :, self.planes], "f c g h -> (f g) (c h)")
         return linear(x, weights, _repeated(self.bias, self.group.order))
 
 
 def _repeated(bias: Float[Tensor, " features"] | None, copies: int) -> Float[Tensor, " out"] | None:
     return None if bias is None else repeat(bias, "feature -> (feature copy)", copy=copies)
+
+
+def _check_maps(maps: Tensor, channels: int) -> None:
+    if maps.ndim != 4 or maps.shape[1] != channels or not maps.is_floating_point():
+        raise OrbitLensError(
+            "`maps` of a convolution",
+            expected=f"floats of shape [batch, {channels}, height, width]",
+            received=f"{str(maps.dtype).removeprefix('torch.')} of shape {list(maps.shape)}",
+            remedy="give the channels that the layer was built for; functions on the group have "
+            "one for each feature and element",
+        )
+
+
+def _check_last_axis(x: Tensor, values: int) -> None:
+    if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
+        raise OrbitLensError(
+            "`x` of a linear layer",
+            expected=f"floats of shape [..., {values}]",
+            received=f"{str(x.dtype).removeprefix('torch.')} of shape {list(x.shape)}",
+            remedy="give the values that the layer was built for; functions on the group have one "
+            "for each feature and element",
+        )
 
 
 def _moves(

@@ -1,5 +1,6 @@
 """`orbitlens check env:NAME`: are two maps a symmetry of an environment?"""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +13,9 @@ from orbitlens.pipeline._hearing import hears_warnings
 from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.report import write_check_page
-from orbitlens.symmetry.check import check_environment
-from orbitlens.symmetry.check.environments import break_symmetry, reflection
+from orbitlens.symmetry.check import break_symmetry, check_environment, reflection
+from orbitlens.symmetry.check._built_in import BUILT_IN, built_in
+from orbitlens.symmetry.check._spaces import made, name_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class EnvironmentCheckConfig:
     """The settings of a check of an environment.
 
     Args:
-        environment: Its name in Gymnasium, such as "Pendulum-v1".
+        environment: Its name in Gymnasium, such as "Pendulum-v1"; or "path/to/file.py:name", a
+            class or function there that returns it.
         symmetry: "module:function" or "path/to/file.py:function", which returns the maps of states
             and of actions as `check_environment` takes them; None for a built-in reflection.
         kappa: Share of the strength of positive actions that is lost; None for none.
@@ -50,19 +53,30 @@ def run_environment_check(
     if find_spec("jinja2") is None:
         raise missing_extra("jinja2", extra="report")
     folder = RunFolder(out, asdict(config), resume=resume)
-    states, actions = _maps(config)
-    environment = (
-        config.environment
-        if config.kappa is None
-        else break_symmetry(config.environment, config.kappa)
-    )
+    environment = _environment(config.environment)
+    try:
+        states, actions = _maps(config, environment)
+        if config.kappa is not None:
+            environment = break_symmetry(environment, config.kappa)
+        return _written(folder, config, console, environment, (states, actions))
+    finally:
+        with suppress(Exception):  # a window that will not close changes no figure
+            environment.close()
+
+
+def _written(
+    folder: RunFolder,
+    config: EnvironmentCheckConfig,
+    console: Console,
+    environment: Any,
+    maps: tuple[Any, Any],
+) -> dict[str, Any]:
     with folder.writing():
         console.keep_warnings_in(folder)
         with console.stage("step from s and from gs"):
             found = check_environment(
                 environment,
-                states,
-                actions,
+                *maps,
                 n=config.n_samples,
                 gamma=config.gamma,
                 seed=config.seed,
@@ -80,9 +94,24 @@ def run_environment_check(
     return record
 
 
-def _maps(config: EnvironmentCheckConfig) -> tuple[Any, Any]:
+def _environment(name: str) -> Any:
+    """Return an environment by its name in Gymnasium, or from a file of the user."""
+    if name.rpartition(":")[0].endswith(".py"):
+        return made(call_python(name, f"env:{name}", "an environment of Gymnasium"))
+    return made(name)
+
+
+def _maps(config: EnvironmentCheckConfig, environment: Any) -> tuple[Any, Any]:
     if config.symmetry is None:
-        return reflection(config.environment)
+        if built_in(environment) is None:
+            raise OrbitLensError(
+                "`symmetry`",
+                expected=f"the maps of {name_of(environment)}; only those of "
+                f"{', '.join(each.name for each in BUILT_IN)} are built in",
+                received="none",
+                remedy="give --symmetry module:function or file.py:function",
+            )
+        return reflection(environment)
     maps = call_python(config.symmetry, "`symmetry`", "the maps of states and of actions")
     if not isinstance(maps, tuple | list) or len(maps) != 2:
         raise OrbitLensError(

@@ -33,6 +33,8 @@ from orbitlens.report import write_check_page
 from orbitlens.symmetry.check import check_symmetry
 from orbitlens.typing import Tensor
 
+_WRONG = ("shuffled", "other")
+
 
 @dataclass(frozen=True)
 class NetworkCheckConfig:
@@ -187,9 +189,8 @@ def _record(
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """Give the figures of the wrong groups columns of their own."""
-    own = {name: row[name] for name in ("element", "mean", "std", "largest")}
+    own = {name: each for name, each in row.items() if name not in _WRONG}
+    figures = [name for name in own if name not in ("words", "hidden")]
     return own | {
-        f"{wrong} {name}": (row[wrong] or {}).get(name)
-        for wrong in ("shuffled", "other")
-        for name in own
+        f"{wrong} {name}": (row[wrong] or {}).get(name) for wrong in _WRONG for name in figures
     }

@@ -1,34 +1,46 @@
 """The picture of a check: one row per error, on one logarithmic axis. Sizes are in pixels."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from orbitlens.report._notation import figure, finite, short_name
 from orbitlens.report._table import Record
 from orbitlens.report.network._parts import Mark, NetworkChart, Panel, RowName, Series, log_axis
 
-_NAMES, _WIDTH, _PADDING, _AXIS = 132.0, 348.0, 26.0, 22.0
+_NAMES, _WIDTH, _PADDING, _AXIS = 140.0, 270.0, 26.0, 22.0
 _ROW, _NARROW, _MANY = 24.0, 16.0, 60
-_LONGEST_NAME = 19
+_LONGEST_NAME = 17
 _LOWEST = 1e-7  # below the axis: where an error of 0 is drawn
 
 
 def check_chart(
-    rows: Mapping[str, Mapping[str, Record | None]], marks: Mapping[str, Mark], unit: str
+    rows: Mapping[str, Mapping[str, Record | None]],
+    marks: Mapping[str, Mark],
+    unit: str,
+    words: Mapping[str, str] = MappingProxyType({}),
 ) -> NetworkChart | None:
     """Lay out errors: `rows` has for each row the figures of each mark; None without any.
 
-    Figures are a record with "mean" and, where there is a spread, "std". Marks are drawn in their
-    order, the first above the others.
+    Figures are a record with "mean" and, where there is a spread, its ends "low" and "high". Marks
+    are drawn in their order, the first above the others. `words` explains the names of rows.
     """
     known = {
         key: [_mean(row.get(key)) for row in rows.values()]
         for key in marks
         if any(_mean(row.get(key)) is not None for row in rows.values())
     }
-    values = [value for column in known.values() for value in column if value is not None]
+    ends = [
+        end
+        for row in rows.values()
+        for key in known
+        for side in ("low", "high")
+        if (end := finite((row.get(key) or {}).get(side))) is not None
+    ]
+    values = [value for column in known.values() for value in column if value is not None] + ends
     if not values:
         return None
     axis = log_axis([value or _LOWEST for value in values])
+    full = {name: f"{name}, {words[name]}" if words.get(name) else name for name in rows}
     height = _ROW if len(rows) <= _MANY else _NARROW
     places = [_AXIS + height * (place + 0.5) for place in range(len(rows))]
 
@@ -36,10 +48,10 @@ def check_chart(
         return round(_PADDING + axis.share(value) * (_WIDTH - 2 * _PADDING), 1)
 
     def spread(row: Record | None, y: float) -> list[tuple[float, float, float]]:
-        mean, std = _mean(row), finite((row or {}).get("std"))
-        if mean is None or not std:
+        low, high = (finite((row or {}).get(key)) for key in ("low", "high"))
+        if low is None or high is None:
             return []
-        return [(place(max(mean - std, 0.0)), place(mean + std), y)]
+        return [(place(max(low, 0.0)), place(max(high, 0.0)), y)]
 
     series = [
         Series(
@@ -66,7 +78,7 @@ def check_chart(
         ticks=tuple((place(value), label) for value, label in axis.ticks.items()),
         series=tuple(series),
         bars=(),
-        readings=tuple(_reading(name, row, marks, list(known)) for name, row in rows.items()),
+        readings=tuple(_reading(full[name], row, marks, list(known)) for name, row in rows.items()),
     )
     return NetworkChart(
         names_width=_NAMES,
@@ -75,7 +87,7 @@ def check_chart(
         row=height,
         legend=(),
         names=tuple(
-            RowName(short_name(name, _LONGEST_NAME), name, y, None)
+            RowName(short_name(name, _LONGEST_NAME), full[name], y, None)
             for name, y in zip(rows, places, strict=True)
         ),
         panels=(panel,),

@@ -5,18 +5,33 @@ from orbitlens.report._readings import Headline, network_input, part
 from orbitlens.report._table import Cell, Column, Heading, Record, Row, Span, Table
 from orbitlens.report.network._parts import Mark
 
+_MEAN = Column("mean", "Mean", "Mean error over the inputs, of one call")
+_LARGEST = Column("largest", "Largest", "Error of the input with the largest one")
 _OWN = (
-    Column("mean", "Mean", "Mean error over the inputs"),
-    Column("std", "Deviation", "Standard deviation of the error over the inputs"),
-    Column("largest", "Largest", "Error of the input with the largest one"),
+    _MEAN,
+    Column("low", "10%", "Error that a tenth of the inputs stay below"),
+    Column("high", "90%", "Error that nine tenths of the inputs stay below"),
+    _LARGEST,
 )
-_WRONG = (_OWN[0], _OWN[2])
+_EXPECTED = (
+    Column("expected", "Error", "Error of the mean of the function over its random numbers"),
+    Column("hidden", "Hidden", "Error that the random numbers can hide, with as many inputs"),
+)
+_WRONG = (_MEAN, _LARGEST)
+_MOST, _FAR, _ALIKE = 1000, 10, 2  # times the error: how far a wrong group is from it
+_DOTS = "Dots are means over the inputs, lines the middle 80% of these."
+_DOTS_OF_RANDOM = (
+    "The function draws random numbers. Eight calls tell the error of its mean over these. Dots "
+    "are this error, or the one that the random numbers can hide where that is larger."
+)
+_UNSEEN = ("expectation", "unclear")
 _WORDS = {
     "constant": ("Unclear", "all inputs get the same output"),
     "exact": ("Yes", "up to rounding"),
-    "noise": ("Unclear", "the random numbers of the function hide the rest"),
-    "nearly": ("Nearly", "the error is below a tenth of the wrong one"),
-    "partly": ("In part", "the error is below half of the wrong one"),
+    "expectation": ("Yes, on average", "as far as the random numbers let one see"),
+    "unclear": ("Unclear", "the random numbers of the function hide it"),
+    "nearly": ("Nearly", "the error is at most a tenth of the wrong one"),
+    "partly": ("In part", "the error is at most half of the wrong one"),
     "none": ("No", "a wrong target fits about as well"),
 }
 
@@ -47,16 +62,43 @@ def headlines(check: Record) -> list[Headline]:
         word, context = _WORDS.get(verdict, (verdict, ""))
         lines.append(Headline(f"A symmetry under {check.get('group')}?", word, context))
     if check.get("error") is not None:
-        rounding = f"rounding explains {figure(check.get('rounding'))}"
-        lines.append(Headline("Mean error", figure(check["error"]), rounding))
+        lines.append(_error(check))
     for wrong in part(check, "wrong_groups").values():
-        if wrong:
-            name = str(wrong.get("name"))
-            context = "beside it: should be far larger"
-            lines.append(Headline(f"With {name}", figure(wrong.get("error")), context))
+        if wrong and wrong.get("error") is not None:
+            name, context = f"With {wrong.get('name')}", _beside(check, wrong)
+            lines.append(Headline(name, figure(wrong["error"]), context))
     if noise := finite(check.get("noise")):
-        lines.append(Headline("The same input twice", figure(noise), "it should be 0"))
+        lines.append(Headline("The same input twice", figure(noise), "the random numbers alone"))
     return lines
+
+
+def _error(check: Record) -> Headline:
+    if check.get("verdict") in _UNSEEN:
+        value, context = f"< {figure(check.get('resolution'))}", "a larger one would have been seen"
+        return Headline("Error", value, context)
+    if check.get("resolution"):
+        context = "its random numbers set aside"
+        return Headline("Mean error", figure(check["error"]), context)
+    rounding = f"rounding explains {figure(check.get('rounding'))}"
+    return Headline("Mean error", figure(check["error"]), rounding)
+
+
+def _beside(check: Record, wrong: Record) -> str:
+    """Say how far a wrong group is from the error, or from what random numbers hide of it."""
+    unseen = check.get("verdict") in _UNSEEN
+    of = "what the random numbers hide" if unseen else "the error"
+    error = finite(check.get("resolution" if unseen else "error"))
+    other = finite(wrong.get("error"))
+    if error is None or other is None:
+        return ""
+    if other <= _ALIKE * max(error, finite(check.get("rounding")) or 0.0):
+        return f"at most {_ALIKE} times {of}: it tells little"
+    if other > _MOST * error:
+        return f"more than {_MOST:,} times {of}: far enough"
+    ratio = other / error
+    if ratio >= _FAR:
+        return f"{ratio:.0f} times {of}: far enough"
+    return f"{ratio:.1f} times {of}; {_FAR} times would be far"
 
 
 def definition(check: Record) -> str:
@@ -65,7 +107,7 @@ def definition(check: Record) -> str:
     return (
         f"The error of an element g is ‖f(gx) − {target}‖ / s. The spread s is that of the outputs "
         "over the inputs, so a constant that is added to them hides nothing. Two unrelated outputs "
-        "differ by 1.4. Dots are means over the inputs, lines their standard deviation."
+        f"differ by 1.4. {_DOTS_OF_RANDOM if check.get('resolution') else _DOTS}"
     )
 
 
@@ -82,7 +124,7 @@ def controls(check: Record) -> str:
     if other:
         second = f"In the second, {other.get('name')} moves the inputs."
         if any(row.get("other") is None for row in _elements(check)):
-            second += f" Its moves that {check.get('group')} has, too, are left out."
+            second += " Moves that both groups have are left out."
     else:
         reason = check.get("reason")
         second = f"There is no second: {reason}." if reason else ""
@@ -104,21 +146,38 @@ def rows_of(check: Record) -> dict[str, dict[str, Record | None]]:
     """Return the figures of each element and of the wrong groups in its place."""
     return {
         element_label(str(row.get("element") or place)): {
-            "own": row,
-            "shuffled": row.get("shuffled"),
-            "other": row.get("other"),
+            "own": _drawn(row),
+            "shuffled": _drawn(row.get("shuffled")),
+            "other": _drawn(row.get("other")),
         }
         for place, row in enumerate(_elements(check), start=1)
     }
 
 
+def words_of(check: Record) -> dict[str, str]:
+    """Return what each element does, in words."""
+    return {
+        element_label(str(row.get("element") or place)): str(row.get("words") or "")
+        for place, row in enumerate(_elements(check), start=1)
+    }
+
+
+def _drawn(row: Record | None) -> Record | None:
+    """Return what is drawn: without random numbers, the error or what they hide of it."""
+    expected, hidden = (finite((row or {}).get(key)) for key in ("expected", "hidden"))
+    if expected is None or hidden is None:
+        return row
+    return {"mean": max(expected, hidden)}
+
+
 def table(check: Record) -> Table:
     """Return the table of all elements."""
     groups, elements = part(check, "wrong_groups"), _elements(check)
+    random = _EXPECTED if check.get("resolution") else ()
     blocks = [
-        (str(check.get("group") or "The group"), "", _OWN),
+        (str(check.get("group") or "The group"), "", (*random, *_OWN)),
         *(
-            (f"With {part(groups, key).get('name') or key}", key, _WRONG)
+            (f"With {part(groups, key).get('name') or key}", key, (*random[:1], *_WRONG))
             for key in ("shuffled", "other")
             if any(row.get(key) for row in elements)
         ),
@@ -135,7 +194,7 @@ def table(check: Record) -> Table:
         rows=tuple(
             Row(
                 element_label(str(row.get("element"))),
-                (),
+                (str(row["words"]),) if row.get("words") else (),
                 None,
                 tuple(
                     Cell(figure((part(row, key) if key else row).get(column.key)))
@@ -149,4 +208,6 @@ def table(check: Record) -> Table:
 
 
 def _elements(check: Record) -> list[Record]:
-    return [row for row in check.get("elements") or () if row]
+    """Return the elements that were measured: none of constant outputs."""
+    constant = check.get("verdict") == "constant"
+    return [] if constant else [row for row in check.get("elements") or () if row]

@@ -11,13 +11,15 @@ from orbitlens.report.network._parts import Mark
 DEFINITION = (
     "The environment takes a step from s with a, and one from gs with ga. The reward should be the "
     "same, and the next observation should be moved by g. Errors of rewards are in units of the "
-    "reward, those of observations in units of the observation."
+    "reward, those of observations in units of the observation. Dots are means over the steps; "
+    "from a model, root mean squares beyond its own error."
 )
 MARKS = {
-    "own": Mark("the map, with standard deviation", "dot", "--accent"),
+    "own": Mark("the map", "dot", "--accent"),
     "largest": Mark("largest", "diamond", "--series-4"),
     "least": Mark("best wrong map", "cross", "--muted"),
     "median": Mark("usual wrong map", "square", "--series-2"),
+    "others": Mark("rewards of other steps", "ring", "--series-2"),
 }
 _LAWS = {
     "closure": "Closure: g (h s) = (gh) s",
@@ -36,7 +38,9 @@ _WORDS = {
 
 def title(check: Record) -> str:
     """Name the environment and the group."""
-    return f"Is {check.get('group') or 'the map'} a symmetry of {check.get('environment')}?"
+    kappa = finite(check.get("kappa"))
+    broken = "" if kappa is None else f", broken by κ = {kappa:g}"
+    return f"Is {check.get('group') or 'the map'} a symmetry of {check.get('environment')}{broken}?"
 
 
 def headlines(check: Record) -> list[Headline]:
@@ -50,12 +54,13 @@ def headlines(check: Record) -> list[Headline]:
         number = f", {figure(check['n'])} {unit}" if check.get("n") else ""
         context = f"judged by {by}{number}"
         lines.append(Headline("A symmetry?", word, context))
+    seen = "beyond the model's error" if check.get("judged_by") == "model" else "largest seen"
     for key, name, of in (
         ("eps_r", "ε_R", "difference of rewards"),
         ("eps_p", "ε_P", "distance of next observations"),
     ):
         if check.get(key) is not None:
-            lines.append(Headline(name, figure(check[key]), of))
+            lines.append(Headline(name, figure(check[key]), f"{of}, {seen}"))
     return lines
 
 
@@ -63,12 +68,22 @@ def rows_of(check: Record) -> dict[str, dict[str, Record | None]]:
     """Return the figures of the picture: rewards, observations, and the map among wrong ones."""
     wrong = part(check, "wrong_maps")
     rows: dict[str, dict[str, Record | None]] = {}
-    for name, key in (("rewards", "reward"), ("next observations", "transition")):
+    for name, key, eps in (
+        ("rewards", "reward", "eps_r"),
+        ("next observations", "transition", "eps_p"),
+    ):
         figures_of = part(check, key)
-        if figures_of:
+        if check.get("judged_by") == "model":
+            rows[name] = {"own": {"mean": check.get(eps)}}
+        elif figures_of:
             rows[name] = {"own": figures_of, "largest": {"mean": figures_of.get("max")}}
     if wrong:
-        rows["share of a step"] = {
+        rows["share of rewards"] = {
+            "own": {"mean": wrong.get("rewards")},
+            "others": {"mean": wrong.get("other_rewards")},
+        }
+        rows["share of a step"] = {"own": {"mean": wrong.get("observations")}}
+        rows["worse of the two"] = {
             "own": {"mean": wrong.get("map")},
             "least": {"mean": wrong.get("least")},
             "median": {"mean": wrong.get("median")},
@@ -76,20 +91,26 @@ def rows_of(check: Record) -> dict[str, dict[str, Record | None]]:
     return rows
 
 
-def figures(check: Record) -> list[dict[str, str]]:
-    """Return the rows of the table of errors."""
+def figures(check: Record) -> list[dict[str, Any]]:
+    """Return the rows of the table of errors: a name, and figures by their headings."""
     names = {
-        "reward": "|r(gs, ga) − r(s, a)|",
-        "transition": "‖s′(gs, ga) − g s′(s, a)‖",
+        "reward": ("eps_r", "|r(gs, ga) − r(s, a)|"),
+        "transition": ("eps_p", "‖s′(gs, ga) − g s′(s, a)‖"),
     }
-    return [
-        {"name": name, **{each: figure(part(check, key).get(each)) for each in _SPREAD}}
-        for key, name in names.items()
-        if part(check, key)
-    ]
-
-
-_SPREAD = ("mean", "std", "max")
+    rows = []
+    for key, (eps, name) in names.items():
+        found = part(check, key)
+        columns = {"Mean": "mean", "Deviation": "std", "Largest": "max"}
+        values = {heading: figure(found.get(each)) for heading, each in columns.items()}
+        if check.get("judged_by") == "model":
+            values = {
+                "Root mean square": figure(found.get("rms")),
+                "Of the model itself": figure(found.get("model")),
+                "Beyond it": figure(check.get(eps)),
+            }
+        if found:
+            rows.append({"name": name, "values": values})
+    return rows
 
 
 def controls(check: Record) -> list[str]:
@@ -97,19 +118,37 @@ def controls(check: Record) -> list[str]:
     wrong, sentences = part(check, "wrong_maps"), []
     if wrong.get("count"):
         sentences.append(
-            f"Beside it, {figure(wrong['count'])} wrong maps were tried. In root mean square "
-            f"changes of a step, the map misses by {figure(wrong.get('map'))}, the best wrong one "
-            f"by {figure(wrong.get('least'))}, the usual one by {figure(wrong.get('median'))}."
+            "In root mean squares, the map misses observations by "
+            f"{figure(wrong.get('observations'))} of a step, and rewards by "
+            f"{figure(wrong.get('rewards'))} of their {wrong.get('reward_unit') or 'spread'}; "
+            f"rewards of other steps miss them by {figure(wrong.get('other_rewards'))}. Of "
+            f"{figure(wrong['count'])} wrong maps, the best misses the worse of the two by "
+            f"{figure(wrong.get('least'))}, the usual one by {figure(wrong.get('median'))}."
         )
     if wrong.get("better"):
         sentences.append(f"Far better fits the map with this change: {wrong['better']}.")
     differs = finite(check.get("terminated_differs"))
     if differs:
         sentences.append(
-            f"In {percent(differs)} of the pairs of steps only one of the two ended the episode; "
-            "the bound on Q does not count these."
+            f"In {percent(differs)} of the pairs of steps only one of the two ended the episode."
         )
     return sentences
+
+
+def holds(check: Record) -> str:
+    """Say where the bound on Q holds."""
+    states = "on the states that were judged"
+    if check.get("visited_only"):
+        states = "on states that random actions visit"
+    seen = "with the largest errors that were seen, which are lower bounds of ε_R and ε_P"
+    if check.get("judged_by") == "model":
+        seen = "an estimate, with root mean squares beyond the error of the model"
+    ends = ""
+    if finite(check.get("terminated_differs")):
+        ends = " Where only one of two steps ends the episode, it does not hold."
+    elif not check.get("ends_judged"):
+        ends = " It takes for granted that episodes end alike, which was not judged."
+    return f"It holds {states}, {seen}.{ends}"
 
 
 def bound(check: Record) -> list[str]:

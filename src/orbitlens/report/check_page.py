@@ -72,7 +72,12 @@ def _network_view(record: Record) -> dict[str, Any]:
         ],
         "definition": of_network.definition(check),
         "controls": of_network.controls(check),
-        "chart": check_chart(rows, of_network.marks(check), "log scale, 1 = spread of the outputs"),
+        "chart": check_chart(
+            rows,
+            of_network.marks(check),
+            "log scale, 1 = spread of the outputs",
+            of_network.words_of(check),
+        ),
         "table": of_network.table(check),
         "settings": list_settings(
             record, "Model, inputs, group and action", ("model", "inputs", "group", "action")
@@ -87,12 +92,14 @@ def _environment_view(record: Record) -> dict[str, Any]:
         "title": of_environment.title(check),
         "summary": _summary(record),
         "headlines": of_environment.headlines(check),
-        "notices": [str(note) for note in check.get("notes") or ()],
+        "notices": [],
+        "notes": [str(note) for note in check.get("notes") or ()],
         "definition": of_environment.DEFINITION,
         "controls": of_environment.controls(check),
         "chart": check_chart(of_environment.rows_of(check), of_environment.MARKS, "log scale"),
         "figures": of_environment.figures(check),
         "bound": of_environment.bound(check),
+        "holds": of_environment.holds(check),
         "laws": of_environment.laws(check),
         "settings": list_settings(record, "Environment", ()),
     }

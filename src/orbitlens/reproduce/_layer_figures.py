@@ -115,7 +115,8 @@ class _FrameMeans(nn.Module):
         ]
 
     def _keep(self, name: str, layer: nn.Module, inputs: object, output: Tensor) -> None:
-        self._rows[name] = output
+        # A copy: later layers may write into it in place.
+        self._rows[name] = output.clone()
 
     def let_go(self) -> None:
         """Leave the network without hooks."""

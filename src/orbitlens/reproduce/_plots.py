@@ -45,15 +45,18 @@ def line_panels(
     axes = figure.subplots(lines, columns, squeeze=False).flat
     field, label = x
     ticks = sorted({row[field] for row in rows})
+    # A series without a style of its own has one colour in all panels.
+    styles = {name: (f"C{i}", "-") for i, name in enumerate(dict.fromkeys(r[series] for r in rows))}
+    styles |= {name: style for name, style in _STYLES.items() if name in styles}
     for axis, (metric, spread) in zip(axes, metrics.items(), strict=False):
-        for name in dict.fromkeys(row[series] for row in rows):
+        for name in styles:
             points = sorted(
                 (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"] or 0.0)
                 for row in rows
                 if row[series] == name and row.get(f"{metric}_mean") is not None
             )
             if points:
-                colour, style = _STYLES.get(name, (None, "-"))
+                colour, style = styles[name]
                 at, mean, error = zip(*points, strict=True)
                 axis.errorbar(
                     at, mean, error, label=name, color=colour, linestyle=style, marker="o", ms=3,

@@ -162,6 +162,20 @@ MAPS: dict[str, tuple[Callable[..., Tensor], str]] = {
         lambda x: x.unflatten(2, (4, 2)).unflatten(4, (4, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3),
         "n h w c",
     ),
+    "a quarter turn and back": (lambda x: x.rot90(1, (2, 3)).rot90(-1, (2, 3)), "n c h w"),
+    "a turn of axes": (lambda x: x.rot90(3, (1, 3)), "n w h c"),
+    "several views, one batch after the other": (
+        lambda x: torch.cat([x, x, 2 * x]).unflatten(0, (3, -1)).mean(0),
+        "n c h w",
+    ),
+    "several views that are taken apart again": (
+        lambda x: torch.cat([x, 2 * x]).chunk(2)[1],
+        "n c h w",
+    ),
+    "several copies of each input": (
+        lambda x: x.repeat_interleave(4, dim=0).unflatten(0, (-1, 4)).mean(1),
+        "n c h w",
+    ),
     "a pixel shuffle": (lambda x: torch.pixel_unshuffle(x, 2), "n c h w"),
 }
 

@@ -135,6 +135,7 @@ def test_the_leaning_pole_of_the_inverted_pendulum_is_found() -> None:
     check = check_environment("InvertedPendulum-v5", *reflection("InvertedPendulum-v5"), n=64)
     assert (check.verdict, check.judged_by) == ("nearly", "steps")
     assert 1e-4 < check.eps_p < 0.02
+    assert "leans by 1 mm" in check.notes[0]
     wrong = check_environment("InvertedPendulum-v5", *missing("InvertedPendulum-v5", 1), n=64)
     assert wrong.verdict == "none"
 
@@ -182,6 +183,7 @@ def test_a_model_says_that_it_has_not_seen_where_the_map_leads() -> None:
     check = check_environment(Corner(), TURN, TURN, judge="model", n=500)
     assert check.verdict == "unclear"
     assert any("100% of the moved transitions lie far beyond" in note for note in check.notes)
+    assert check.sentence.startswith("It is not clear whether")
 
 
 def test_what_a_state_hides_is_found_before_steps_judge() -> None:
@@ -218,7 +220,13 @@ def test_the_record_is_ready_for_json_and_the_same_for_the_same_seed() -> None:
     assert json.loads(json.dumps(first.to_dict())) == again.to_dict()
     assert first.wrong_maps != other.wrong_maps
     assert first.sentence.startswith("The maps are a symmetry of CartPole-v1 (C2): by steps")
-    assert "chance, since every action is moved" in first.notes[-1]
+    assert "cannot prefer left to right there" in first.notes[-1]
+
+
+def test_a_start_state_is_still_only_where_episodes_start_near_to_it() -> None:
+    for env, maps in ((Plane(), (TURNS, TURNS)), ("Pendulum-v1", reflection("Pendulum-v1"))):
+        notes = check_environment(env, *maps, n=256).notes
+        assert not any("start state" in note for note in notes)
 
 
 def test_the_bound_on_q_is_in_two_parts() -> None:
@@ -228,6 +236,172 @@ def test_the_bound_on_q_is_in_two_parts() -> None:
     assert check.q_bound["per_slope"] == pytest.approx(check.eps_p)
     assert check.q_bound["total"] == pytest.approx(2 * check.eps_r + 4 * check.eps_p)
     assert check_environment(env, *reflection(env), n=64).q_bound["total"] is None
+
+
+class Line(gymnasium.Env):  # type: ignore[misc]
+    """A point on a line that a force pulls; its mirror image is a symmetry of how it moves."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, reward: Any, end: float = np.inf, spring: float = 0.0) -> None:
+        self.reward, self.end, self.spring = reward, end, spring
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = self.np_random.normal(self.spring, 1.0, 2).astype(np.float32)
+        return self.state, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        x, v = self.state
+        v = 0.9 * v + 0.1 * float(action[0]) - 0.1 * (x - self.spring)
+        x = x + 0.1 * v
+        self.state = np.array([x, v], np.float32)
+        return self.state, float(self.reward(x, float(action[0]))), bool(x > self.end), False, {}
+
+
+FLIP = -np.eye(2)
+
+
+def even(x: float, action: float) -> float:
+    return -x * x
+
+
+def toll(x: float, action: float) -> float:
+    return -x * x - 0.3 * max(action, 0.0)
+
+
+@pytest.mark.parametrize("judge", ["steps", "model"])
+def test_an_odd_reward_is_no_symmetry_though_the_dynamics_are_exact(judge: str) -> None:
+    env = Line(lambda x, action: x)
+    check = check_environment(env, FLIP, [[-1]], judge=judge, n=None if judge == "steps" else 1000)
+    assert check.verdict == "none"
+    assert "because of the rewards" in check.sentence
+    assert check.wrong_maps["observations"] < 0.01
+    assert check.wrong_maps["rewards"] > 1
+    assert check.wrong_maps["other_rewards"] == pytest.approx(np.sqrt(2))
+
+
+def test_an_odd_reward_is_missed_by_twice_its_spread() -> None:
+    # A constant pays alike on both sides, so that it is no part of the spread.
+    for constant in (0.0, 100.0):
+        check = check_environment(Line(lambda x, action, c=constant: x + c), FLIP, [[-1]])
+        assert check.wrong_maps["rewards"] == pytest.approx(2.0, abs=0.05)
+        assert check.verdict == "none"
+
+
+def test_a_constant_reward_has_no_spread_and_counts_where_episodes_end() -> None:
+    check = check_environment(Line(lambda x, action: 5.0), FLIP, [[-1]], n=64)
+    assert check.wrong_maps["rewards"] == 0
+    assert (check.wrong_maps["reward_unit"], check.verdict) == ("spread", "symmetric")
+    living = check_environment(break_symmetry("CartPole-v1", 0.1), *reflection("CartPole-v1"))
+    assert living.wrong_maps["reward_unit"] == "size"
+    assert living.wrong_maps["rewards"] == pytest.approx(0.1, rel=0.1)
+    assert (living.kappa, living.verdict) == (0.1, "nearly")
+    assert "(C2, kappa = 0.1)" in living.sentence
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_toll_on_actions_to_one_side_is_seen_by_the_model(seed: int) -> None:
+    check = check_environment(Line(toll), FLIP, [[-1]], judge="model", seed=seed, n=2000)
+    assert check.verdict in ("nearly", "none")
+    # The toll is 0.3 |a| in each pair, for actions that are uniform.
+    assert check.eps_r == pytest.approx(0.3 / np.sqrt(3), rel=0.05)
+    assert check.q_bound["rewards"] == pytest.approx(100 * check.eps_r)
+    beyond = np.sqrt(check.reward["rms"] ** 2 - check.reward["model"] ** 2)
+    assert check.eps_r == pytest.approx(beyond)
+    assert f"root mean square of {check.eps_r:.2g}" in check.sentence
+    right = check_environment(Line(even), FLIP, [[-1]], judge="model", seed=seed, n=2000)
+    assert right.verdict == "symmetric"
+
+
+def test_what_was_not_judged_stands_in_the_sentence() -> None:
+    far = check_environment(Line(even, end=50.0), FLIP, [[-1]], n=64)
+    assert (far.verdict, far.ends_judged, far.visited_only) == ("symmetric", False, True)
+    assert "on states that random actions visit" in far.sentence
+    assert far.sentence.endswith("No episode ended there, so ends were not judged.")
+    model = check_environment(Line(even, end=1.5), FLIP, [[-1]], judge="model", n=600)
+    assert model.sentence.endswith("A model cannot judge ends of episodes.")
+    assert (model.ends_judged, model.terminated_differs) == (False, None)
+    both = check_environment("CartPole-v1", *reflection("CartPole-v1"))
+    assert (both.ends_judged, both.terminated_differs) == (True, 0)
+    assert "end" not in both.sentence
+
+
+def test_an_end_on_one_side_alone_is_no_symmetry() -> None:
+    check = check_environment(Line(even, end=1.0), FLIP, [[-1]])
+    assert check.verdict == "none"
+    assert "because of the ends of episodes" in check.sentence
+    assert "only one step ended the episode" in check.sentence
+
+
+@pytest.mark.parametrize("judge", ["steps", "model"])
+def test_a_centre_other_than_0_is_named(judge: str) -> None:
+    env = Line(lambda x, action: -((x - 3.0) ** 2), spring=3.0)
+    check = check_environment(env, FLIP, [[-1]], judge=judge, n=1000)
+    assert check.verdict in ("none", "unclear")
+    assert check.wrong_maps["centre"]["at"] == pytest.approx([3.0, 0.0], abs=0.05)
+    assert "about the centre (3" in check.sentence
+    assert any("actions.own(" in note for note in check.notes)
+    about = own("C2", lambda s, g: torch.tensor([6.0, 0.0]) - s if g else s.clone())
+    if judge == "steps":
+        found = check_environment(env, about, [[-1]], n=64)
+        assert (found.verdict, found.wrong_maps["centre"]) == ("symmetric", None)
+
+
+def test_maps_of_discrete_actions_in_every_form() -> None:
+    states, _ = reflection("Acrobot-v1")
+    matrix = np.eye(3)[[2, 1, 0]]
+    mirror = own("C2", lambda values, g: 2 - values if g else values.clone())
+    moved = own("C2", lambda s, g: s @ states[g].to(s.dtype))
+    pairs = [
+        (states[1], [2, 1, 0]),
+        (states[1], matrix),
+        (states, np.stack([np.eye(3), matrix])),
+        (states[1], mirror),
+        (moved, [2, 1, 0]),
+        (moved, matrix),
+    ]
+    found = [check_environment("Acrobot-v1", *pair, n=32) for pair in pairs]
+    assert {each.verdict for each in found} == {"symmetric"}
+    assert len({each.eps_p for each in found}) == 1
+    swap = check_environment("CartPole-v1", -np.eye(4), [[0, 1], [1, 0]], n=32)
+    assert swap.verdict == "symmetric"
+
+
+def test_one_map_beside_an_action_stands_for_the_powers_of_element_1() -> None:
+    turn = own("C4", lambda values, g: values @ torch.from_numpy(TURNS[g].T.copy()))
+    for pair in ((turn, TURN), (TURN, turn)):
+        assert check_environment(Plane(), *pair, n=32).verdict == "symmetric"
+    four = own("D2", lambda values, g: values * torch.tensor([1 - 2 * (g % 2), 1 - 2 * (g // 2)]))
+    with pytest.raises(OrbitLensError, match="a single map beside an Action of D2"):
+        check_environment(Plane(), four, -np.eye(2))
+
+
+@pytest.mark.parametrize("name", ["states", "actions"])
+def test_a_plain_function_gets_the_line_to_write(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    maps = {"states": FLIP, "actions": [[-1]], name: lambda s: -s}
+    with pytest.raises(OrbitLensError, match=rf'`{name}`: .*orbitlens.actions.own\("C2", lambda'):
+        check_environment(Line(even), **maps)
+
+
+@pytest.mark.parametrize("method", ["reset", "step"])
+def test_what_an_environment_raises_is_one_line(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Any, *given: Any, **named: Any) -> Any:
+        raise RuntimeError("a wheel\ncame off")
+
+    monkeypatch.setattr(Line, method, fails)
+    message = "environment Line: .*RuntimeError: a wheel came off"
+    with pytest.raises(OrbitLensError, match=message):
+        check_environment(Line(even), FLIP, [[-1]])
+    monkeypatch.setattr(Line, method, lambda self, *given, **named: None)
+    with pytest.raises(OrbitLensError, match="environment Line: .*TypeError"):
+        check_environment(Line(even), FLIP, [[-1]])
 
 
 EYE = np.eye(3)
@@ -269,7 +443,7 @@ def test_maps_that_leave_the_actions_are_refused() -> None:
     with pytest.raises(OrbitLensError, match="keep the bounds of actions"):
         check_environment(Plane(), eighth, eighth)
     states, _ = reflection("Acrobot-v1")
-    with pytest.raises(OrbitLensError, match=r"permutations of 0 to 2, .*received \[0, 0, 2\]"):
+    with pytest.raises(OrbitLensError, match=r"such as \[2, 1, 0\], received \[0, 0, 2\]"):
         check_environment("Acrobot-v1", states[1], [0, 0, 2])
     longer = own("C2", lambda values, g: values * (-2.0) ** g if g else values.clone())
     mirror = own("C2", lambda values, g: values * (1 - 2 * g))

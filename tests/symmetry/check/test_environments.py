@@ -129,6 +129,11 @@ def test_other_environments_are_refused() -> None:
         reflection(gymnasium.make("MountainCar-v0"))
     with pytest.raises(OrbitLensError, match="name of a Gymnasium environment"):
         break_symmetry("NoSuchThing-v3", 0.1)
+    with pytest.raises(OrbitLensError, match="Did you mean: `Pendulum`"):
+        break_symmetry("Pendulim-v1", 0.1)
+    with pytest.raises(OrbitLensError, match="No module named 'nowhere'") as found:
+        break_symmetry("nowhere:Thing-v0", 0.1)
+    assert "mujoco" not in str(found.value)
     with pytest.raises(OrbitLensError, match="a Gymnasium environment or its name, received int"):
         break_symmetry(3, 0.1)
 

@@ -1,6 +1,7 @@
 """Subsampling and upsampling: the theorems of the method, for every plane group."""
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -138,15 +139,67 @@ def test_representatives_down_a_chain_multiply_to_the_pose(name: str, seed: int,
         ("p4", 64, ((2, 1, 1), (2, 1, 1), (2, 1, 1), (2, 2, 1), (4, 2, 1))),
         ("p4m", 64, ((2, 1, 1), (2, 1, 1), (2, 1, 1), (2, 2, 1), (4, 2, 2))),
         ("p4", 3, ((3, 4, 1),)),
+        ("p1", 1, ((1, 1, 1),)),
+        ("p1", 7, ((7, 1, 1),)),
+        ("p1", 28, ((2, 1, 1), (2, 1, 1), (7, 1, 1))),
+        ("p4", 33, ((3, 2, 1), (11, 2, 1))),
+        ("p4m", 45, ((3, 1, 1), (3, 2, 1), (5, 2, 2))),
     ],
 )
-def test_default_factors_are_those_of_the_source(
+def test_default_factors_are_those_of_the_source_or_prime_factors(
     name: str, side: int, factors: tuple[tuple[int, int, int], ...]
 ) -> None:
     assert default_factors(PlaneGroup(name, side)) == factors
 
 
+def test_a_side_with_a_large_prime_factor_has_no_default_factors() -> None:
+    with pytest.raises(OrbitLensError, match="a side of 34, which has the prime factor 17, .*crop"):
+        default_factors(PlaneGroup("p4", 34))
+    assert len(subgroup_chain(PlaneGroup("p1", 34), (2, 17))) == 2
+    with pytest.raises(OrbitLensError, match=r"give for example \(\(2, 1, 1\), \(17, 1, 1\)\)"):
+        subgroup_chain(PlaneGroup("p1", 34), (2, 2))
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        [np.int64(2), np.int64(4)],
+        np.array([2, 4]),
+        [2.0, 4.0],
+        torch.tensor([2, 4]),
+        ((2, 1), np.array([4, 1, 1])),
+    ],
+    ids=["numbers", "array", "floats", "tensor", "mixed"],
+)
+def test_factors_may_be_numbers_of_any_library(
+    monkeypatch: pytest.MonkeyPatch, factors: object
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    chain = subgroup_chain(PlaneGroup("p1", 8), factors)
+    assert [step.shift for step in chain] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (8, "a list of whole numbers, .*received int"),
+        ("24", "a list of whole numbers, .*received str"),
+        ([None], "a list of whole numbers, .*received NoneType"),
+        ([8.5], "a whole number, at least 1, received 8.5"),
+        ([True, 8], "a whole number, at least 1, received True"),
+    ],
+)
+def test_factors_that_are_no_lists_of_strides_are_refused(
+    monkeypatch: pytest.MonkeyPatch, factors: object, message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=f"`factors`: expected {message}"):
+        subgroup_chain(PlaneGroup("p1", 8), factors)
+
+
 def test_strides_that_divide_nothing_are_refused() -> None:
+    with pytest.raises(OrbitLensError, match="divisor of 9, received 2; choose 1 or 3 or 9"):
+        SubgroupStep(PlaneGroup("p1", 9), 2)
     with pytest.raises(OrbitLensError, match="`shift` of a step from p1 of side 8: .*divisor of 8"):
         SubgroupStep(PlaneGroup("p1", 8), 3)
     with pytest.raises(OrbitLensError, match="`turn` of a step from p1 of side 8"):
@@ -193,3 +246,64 @@ def test_maps_that_are_no_functions_on_the_group_are_refused(
             subsample(torch.zeros(shape), p, step)
     with pytest.raises(OrbitLensError, match=r"shape \[n, features \* 2, 2, 2\]"):
         upsample(torch.zeros(1, 3, 2, 2), p, step)
+
+
+@pytest.mark.parametrize(
+    ("representatives", "message"),
+    [
+        ([[9, 9, 0]], "`representatives`: expected whole numbers in 0..3, received .* 0..9"),
+        ([[0, 0, 0], [0, 0, 0]], r"`representatives`: expected shape \[n = 1, element\]"),
+        ([[0.0, 0.0, 0.0]], "`representatives`: expected whole numbers .*received float32"),
+    ],
+)
+def test_representatives_outside_of_the_group_are_refused(
+    monkeypatch: pytest.MonkeyPatch, representatives: list[list[float]], message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    step, p = SubgroupStep(PlaneGroup("p4", 4), 2, 2), torch.tensor(representatives)
+    with pytest.raises(OrbitLensError, match=message):
+        subsample(torch.zeros(1, 4, 4, 4), p, step)
+    with pytest.raises(OrbitLensError, match=message):
+        upsample(torch.zeros(1, 2, 2, 2), p, step)
+
+
+@pytest.mark.parametrize("pose", [[8, 0, 0], [0, 0, 4], [9, 9, 9], [-1, 0, 0]])
+def test_poses_outside_of_the_group_have_no_representatives(pose: list[int]) -> None:
+    steps = subgroup_chain(PlaneGroup("p4", 8), [(8, 4)])
+    with pytest.raises(OrbitLensError, match="`pose`: expected"):
+        coset_representatives(torch.tensor([pose]), steps)
+
+
+def test_an_empty_batch_has_no_poses_and_no_maps() -> None:
+    step = SubgroupStep(PlaneGroup("p4", 4), 2, 2)
+    found = index_map(torch.zeros(0, 8, 4, 4), step.fine)
+    assert (found.element.shape, found.tied.shape) == ((0, 3), (0,))
+    assert subsample(torch.zeros(0, 8, 4, 4), found.element, step).shape == (0, 4, 2, 2)
+    assert upsample(torch.zeros(0, 4, 2, 2), found.element, step).shape == (0, 8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("maps", "settings", "message"),
+    [
+        (torch.zeros(2, 6, 8, 8), {}, r"features \* 4, 8, 8\], received \[2, 6, 8, 8\]"),
+        (torch.zeros(2, 4, 7, 7), {}, r"features \* 4, 8, 8\], received \[2, 4, 7, 7\]"),
+        (torch.zeros(4, 8, 8), {}, r"features \* 4, 8, 8\], received \[4, 8, 8\]"),
+        (torch.zeros(2, 4, 8, 8, device="meta"), {}, "device meta, without numbers"),
+        (torch.full((2, 4, 8, 8), torch.nan), {}, "finite scores, received NaN"),
+        (torch.zeros(2, 4, 8, 8), {"blur": 0}, "`blur`: expected above 0, received 0"),
+        (torch.zeros(2, 4, 8, 8), {"blur": -1.0}, "`blur`: expected above 0, received -1.0"),
+    ],
+)
+def test_maps_without_a_pose_are_refused(
+    monkeypatch: pytest.MonkeyPatch, maps: Tensor, settings: dict, message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=message):
+        index_map(maps, PlaneGroup("p4", 8), **settings)
+
+
+def test_maps_of_whole_numbers_have_a_pose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    maps = torch.arange(2 * 4 * 64).reshape(2, 4, 8, 8)
+    expected = index_map(maps.float(), PlaneGroup("p4", 8))
+    assert torch.equal(index_map(maps, PlaneGroup("p4", 8)).element, expected.element)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from orbitlens import actions
 from orbitlens.actions import Action
 from orbitlens.errors import OrbitLensWarning
 from orbitlens.reps import regular
-from orbitlens.symmetry.symmetrize import EnergyHead, symmetrize
+from orbitlens.symmetry.symmetrize import EnergyHead, _methods, symmetrize
 
 
 def draw(*shape: int, seed: int = 0) -> Float[Tensor, "..."]:
@@ -205,6 +206,39 @@ def test_a_head_of_ones_own() -> None:
     phi = symmetrize(vectors(x, 2), action, "canonical", head=head).eval()
     assert phi.method.head is head
     torch.testing.assert_close(phi(action(x, 5)), phi(x))
+
+
+def test_an_average_over_many_elements_comes_in_several_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    action, x = ACTIONS["plane p4m"]
+    phi, seen = symmetrize(Keeps(x).double(), action, output=action), []
+    phi.network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    phi(x).square().sum().backward()
+    whole = phi(x).detach(), [each.grad.clone() for each in phi.parameters()]
+    phi.zero_grad()
+    monkeypatch.setattr(_methods, "_MOST_ROWS", 2 * 50)
+    phi(x).square().sum().backward()
+    assert seen == [144, 144, 100, 44]
+    torch.testing.assert_close((phi(x).detach(), [p.grad for p in phi.parameters()]), whole)
+
+
+def test_a_symmetrized_network_begins_in_the_mode_of_the_network() -> None:
+    action, x = ACTIONS["images C4"]
+    for how in ("average", "canonical"):
+        phi = symmetrize(vectors(x, 2).eval(), action, how, example=x)
+        assert not any(module.training for module in phi.modules())
+        phi = symmetrize(vectors(x, 2), action, how, example=x)
+        assert all(module.training for module in phi.modules())
+
+
+def test_a_network_that_is_kept_and_loaded_says_the_same(tmp_path: Path) -> None:
+    action, x = ACTIONS["images C4"]
+    phi = symmetrize(vectors(x, 2), action, "canonical", example=x).eval()
+    torch.save(phi.state_dict(), tmp_path / "phi.pt")
+    again = symmetrize(vectors(x, 2), action, "canonical", example=x, seed=7).eval()
+    again.load_state_dict(torch.load(tmp_path / "phi.pt", weights_only=True))
+    assert torch.equal(again(x), phi(x))
 
 
 def test_the_group_of_one_element() -> None:

@@ -182,6 +182,41 @@ def test_symmetric_graphs_without_noise_are_tied(graph: Tensor, train: bool, tie
     assert head(graph, 2, seeded()).tied.tolist() == [True]
 
 
+def random_graphs(n: int, nodes: int) -> Tensor:
+    """Return graphs with equal weights on their edges, of which a third are there."""
+    adjacency = (torch.rand(n, nodes, nodes, generator=seeded(3)) < 0.3).float().triu(1)
+    return adjacency + adjacency.mT
+
+
+@pytest.mark.parametrize("nodes", [30, 150])
+def test_large_graphs_without_symmetries_are_not_tied(nodes: int) -> None:
+    # Each node hears another number of neighbours' neighbours, so refinement tells all apart.
+    graphs, orders = random_graphs(10, nodes), some_orders(10, nodes).float()
+    head = PermutationHead(0, noise_scale=0.0, ties="order").eval()
+    frames, moved = head(graphs, 1), head(relabelled(graphs, orders), 1)
+    assert not bool(frames.tied.any())
+    assert torch.equal(moved.elements[0][:, 0], orders @ frames.elements[0][:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("nodes", [30, 150])
+def test_two_nodes_with_the_same_neighbours_tie(nodes: int, dtype: torch.dtype) -> None:
+    graphs = random_graphs(10, nodes)
+    graphs[:, -1] = graphs[:, 0]
+    graphs[:, :, -1] = graphs[:, :, 0]
+    graphs = relabelled(graphs, some_orders(10, nodes).float()).to(dtype)
+    head = PermutationHead(0, noise_scale=0.0, ties="order").to(dtype).eval()
+    assert bool(head(graphs, 1).tied.all())
+
+
+def test_statistics_follow_without_noise_too() -> None:
+    head = PermutationHead(0, hidden=8, noise_scale=0.0)
+    before = {name: each.clone() for name, each in head.named_buffers()}
+    head(cycle(5), 1, seeded())
+    assert all(not torch.equal(each, before[name]) for name, each in head.named_buffers())
+    assert all(each.dtype != torch.float64 for each in head.buffers())
+
+
 def test_noise_unties_a_cycle() -> None:
     assert PermutationHead(0, hidden=16).eval()(cycle(12), 5, seeded()).tied.tolist() == [False]
 

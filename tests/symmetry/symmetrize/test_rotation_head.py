@@ -11,7 +11,12 @@ from torch.nn.functional import pad
 
 from orbitlens.actions import random_rotations
 from orbitlens.errors import OrbitLensError
-from orbitlens.symmetry.symmetrize._orthogonal import gram_schmidt, lacks_rank, proper
+from orbitlens.symmetry.symmetrize._orthogonal import (
+    first_independent,
+    gram_schmidt,
+    lacks_rank,
+    proper,
+)
 from orbitlens.symmetry.symmetrize._vector_neurons import (
     EdgeLayer,
     VectorBatchNorm,
@@ -188,8 +193,88 @@ def test_clouds_that_do_not_span_space_are_tied_without_noise(clouds: Tensor) ->
     (k,), _, tied = head(turned(clouds.double(), turns[:, None], 1), 2, seeded())
     assert tied.tolist() == [True, True]
     assert torch.allclose(k.mT @ k, torch.eye(3).double().expand_as(k), rtol=0, atol=1e-12)
-    with pytest.raises(OrbitLensError, match="received 4 matrices without full rank: the points"):
-        RotationHead(1, hidden=24, noise_scale=0.0, ties="order").double().eval()(clouds, 2)
+    kept = RotationHead(1, hidden=24, noise_scale=0.0, ties="order").double().eval()
+    first, again = kept(clouds.double(), 2), kept(clouds.double(), 2)
+    assert first.tied.tolist() == [True, True]
+    assert torch.equal(first.elements[0], again.elements[0])
+
+
+def test_a_rotation_of_points_in_a_plane_is_determined() -> None:
+    head = RotationHead(1, special=True, hidden=24, noise_scale=0.0).double().eval()
+    turns, clouds = some_turns(20, special=True), PLANAR[:1].double().expand(20, -1, -1)
+    frames = [head(each, 1) for each in (clouds, turned(clouds, turns[:, None], 1))]
+    (k,), (moved,) = (each.elements for each in frames)
+    assert not bool(frames[1].tied.any())
+    assert torch.allclose(moved, turns[:, None] @ k, rtol=0, atol=1e-9)
+
+
+SIDES = torch.tensor([-1.0, 1])
+ALIKE = {
+    "cone": torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 2]]),
+    "tetrahedron": torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]),
+    "with its centre": torch.tensor(
+        [[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
+    ),
+    "cube": torch.cartesian_prod(SIDES, SIDES, SIDES),
+    "half turn": torch.tensor(
+        [[1, 0.3, 0.5], [-1, -0.3, 0.5], [0.2, 1.5, -0.4], [-0.2, -1.5, -0.4], [0, 0, 1]]
+    ),
+}
+TYPES = pytest.mark.parametrize(
+    ("dtype", "allowed"), [(torch.float64, 1e-10), (torch.float32, 1e-3)]
+)
+
+
+def moved_copies(cloud: Tensor, dtype: torch.dtype, *, special: bool) -> tuple[Tensor, Tensor]:
+    """Return the cloud in 20 positions after its own, and the turns there."""
+    turns = some_turns(21, special=special)
+    turns[0] = torch.eye(3)
+    centred = cloud.double() - cloud.double().mean(0)
+    return (centred @ turns.mT).to(dtype), turns
+
+
+@TYPES
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("name", ALIKE)
+def test_clouds_of_alike_points_turn_the_frames(
+    name: str, trained: bool, special: bool, dtype: torch.dtype, allowed: float
+) -> None:
+    # The order tells the points apart, so no reflection or rotation leaves the cloud as it is.
+    clouds, turns = moved_copies(ALIKE[name], dtype, special=special)
+    for seed in range(3):
+        head = RotationHead(1, special=special, hidden=24, noise_scale=0.0, ties="order", seed=seed)
+        if trained:
+            for _ in range(3):
+                head(some_clouds(20, 6, 1, 0), 1, seeded())
+        (k,), _, tied = head.to(dtype).eval()(clouds, 1)
+        assert not bool(tied.any())
+        expected = turns @ k[0, 0].double()
+        assert torch.allclose(k[:, 0].double(), expected, rtol=0, atol=allowed)
+
+
+@TYPES
+@pytest.mark.parametrize("name", ALIKE)
+def test_a_head_that_permutes_says_that_alike_points_tie(
+    name: str, dtype: torch.dtype, allowed: float
+) -> None:
+    clouds, _ = moved_copies(ALIKE[name], dtype, special=False)
+    head = RotationHead(1, permutes=True, hidden=24, noise_scale=0.0, ties="order").to(dtype).eval()
+    assert bool(head(clouds, 1).tied.all())
+
+
+@TYPES
+def test_neighbours_at_equal_distances_all_count(dtype: torch.dtype, allowed: float) -> None:
+    # Points of a lattice, of which no symmetry is left.
+    lattice = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
+    clouds, turns = moved_copies(torch.cat([lattice, 2 * lattice[3:] + 1]), dtype, special=False)
+    orders = some_orders(21, 9)
+    orders[0] = torch.eye(9)
+    head = RotationHead(1, permutes=True, hidden=24, neighbours=2, noise_scale=0.0, ties="order")
+    (p, k), _, tied = head.to(dtype).eval()(orders.to(dtype) @ clouds, 1)
+    assert not bool(tied.any())
+    assert torch.equal(p[:, 0].double(), orders @ p[0, 0].double())
+    assert torch.allclose(k[:, 0].double(), turns @ k[0, 0].double(), rtol=0, atol=allowed)
 
 
 def test_coinciding_points_in_single_precision_are_tied() -> None:
@@ -214,10 +299,12 @@ def test_alike_points_tie_the_orders_alone() -> None:
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     def frames(seed: int) -> Tensor:
-        head = RotationHead(2, 1, hidden=12, seed=3, dropout=0.0).double()
+        head = RotationHead(2, 1, hidden=12, seed=3, dropout=0.5).double()
         return head(some_clouds(3), 2, seeded(seed)).elements[0]
 
+    before = torch.get_rng_state()
     assert torch.equal(frames(0), frames(0))
+    assert torch.equal(torch.get_rng_state(), before)
     assert not torch.equal(frames(0), frames(1))
 
 
@@ -228,14 +315,24 @@ def test_gram_schmidt_by_hand() -> None:
     assert proper(gram_schmidt(matrix)).tolist() == [[-1, 0, 0], [0, 1, 0], [0, 0, -1]]
 
 
+def test_the_first_independent_vectors_by_hand() -> None:
+    vectors = torch.tensor([[0.0, 2, 3, 0, 1], [0, 0, 1e-9, 1, 1], [0, 0, 0, 0, 1]])[None]
+    columns, picked = first_independent(vectors, special=False)
+    assert columns.tolist() == torch.eye(3)[None].tolist()
+    assert picked.tolist() == [[1, 3, 4]]
+    columns, picked = first_independent(-vectors, special=True)
+    assert columns.tolist() == torch.diag(torch.tensor([-1.0, -1, 1]))[None].tolist()
+    assert picked.tolist() == [[1, 3]]
+
+
 def test_gram_schmidt_is_orthonormal_even_close_to_rank_one() -> None:
     matrices = torch.ones(50, 3, 3) + 1e-6 * torch.randn(50, 3, 3, generator=seeded())
     k = gram_schmidt(matrices)
     assert torch.allclose(k.mT @ k, torch.eye(3).expand_as(k), rtol=0, atol=1e-5)
 
 
-def test_rank_is_that_of_the_columns_whatever_their_lengths() -> None:
-    full = torch.diag(torch.tensor([1e-6, 1.0, 1e6]))
+def test_rank_is_that_of_the_columns_up_to_rounding() -> None:
+    full = torch.diag(torch.tensor([1e-2, 1.0, 1e6]))
     flat = torch.tensor([[1.0, 2, 3], [4, 5, 9], [7, 8, 15]])  # the third is the sum
     assert lacks_rank(torch.stack([full, flat, torch.zeros(3, 3)])).tolist() == [False, True, True]
 
@@ -325,6 +422,28 @@ def test_a_mask_that_is_no_prefix_is_refused() -> None:
     mask = torch.tensor([[True, True, True], [False, True, True]])
     with pytest.raises(OrbitLensError, match="padding, received input 1 with .0, 1, 1."):
         RotationHead(1)(torch.ones(2, 3, 3), 1, mask=mask)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64, list])
+def test_masks_of_zeros_and_ones_serve(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    head, clouds, mask = (
+        a_head(1, 0),
+        some_clouds(2, 3, 1, 0),
+        torch.tensor([[True, True, False]] * 2),
+    )
+    given: Any = mask.tolist() if kind is list else mask.to(kind)
+    frames = [head(clouds, 1, seeded(), mask=each).elements[0] for each in (mask, given)]
+    assert torch.equal(*frames)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_serves(dtype: torch.dtype) -> None:
+    head = RotationHead(1, hidden=12, permutes=True, special=True, neighbours=2).to(dtype).eval()
+    (p, k), _, _ = head(some_clouds(2, 5, 1, 0).to(dtype), 2, seeded())
+    assert p.dtype == k.dtype == dtype
+    off = (k.mT @ k).float() - torch.eye(3)
+    assert float(off.detach().abs().max()) < 10 * torch.finfo(dtype).eps
 
 
 def test_noise_of_another_shape_is_refused() -> None:

@@ -9,7 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.actions import SampledAction, graphs, relabelling, rotations
-from orbitlens.symmetry.symmetrize import FrameHead, PermutationHead, Symmetrized, symmetrize
+from orbitlens.symmetry.symmetrize import (
+    FrameHead,
+    PermutationHead,
+    Symmetrized,
+    _methods,
+    symmetrize,
+)
 
 GRAPH = relabelling(6)
 CLOUD = rotations("S5xO3", vectors=2, centred=True)
@@ -195,7 +201,7 @@ def test_the_seed_decides_all_draws() -> None:
     network, x = invariant(6, 8), some_graphs()
 
     def outputs(seed: int) -> Tensor:
-        phi = symmetrize(network, GRAPH, "probabilistic", example=x, seed=seed)
+        phi = symmetrize(network, GRAPH, "probabilistic", example=x, seed=seed).train()
         return torch.stack([phi(x), phi(x), phi.eval()(x)]).detach()
 
     assert torch.equal(outputs(0), outputs(0))
@@ -225,6 +231,22 @@ def test_one_sample_tells_nothing_of_the_variance() -> None:
     phi, x = of_graphs("average", n_samples=1), some_graphs()
     assert bool(phi.predict(x).variance.isnan().all())
     assert math.isfinite(float(phi.predict(x, 2).variance.detach().sum()))
+
+
+@pytest.mark.parametrize("how", ["average", "probabilistic"])
+def test_many_samples_come_in_several_calls(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    phi, x = of_graphs(how).eval(), some_graphs()
+    phi.network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    whole = phi.predict(x, 2000)
+    monkeypatch.setattr(_methods, "_MOST_ROWS", 3 * 700)
+    parts = phi.predict(x, 2000)
+    assert seen == [6000, 2100, 2100, 1800]
+    spread = (whole.variance + parts.variance).sqrt()
+    assert bool(((whole.mean - parts.mean).abs() < 4 * spread).all())
+    torch.testing.assert_close(parts.penalty, whole.penalty, atol=0.05, rtol=0)
+    phi.train().predict(x, 1000).mean.sum().backward()
+    assert all(each.grad is not None for each in phi.network.parameters())
 
 
 def test_ten_samples_by_default_and_more_when_asked() -> None:

@@ -15,7 +15,7 @@ from orbitlens.activations.harvest._hooks import (
     not_reached,
     visit_calls,
 )
-from orbitlens.activations.harvest._outputs import kind_of, only_tensor
+from orbitlens.activations.harvest._outputs import kind_of, of_many_views, only_tensor
 from orbitlens.activations.layout import (
     Layouts,
     OutputAxes,
@@ -25,7 +25,7 @@ from orbitlens.activations.layout import (
 )
 from orbitlens.data import Rows
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import get_layer, layer_names
+from orbitlens.models import get_layer, layer_names, network_of_views
 
 _FEW = 3  # no axis of a network is likely to have this size, which tells rows from other axes
 
@@ -89,7 +89,10 @@ def find_layers(
             first[name], traces[name] = output, _trace(output)
 
     error = visit_calls(model, modules, inputs, visit)
-    problems = {name: _problem(calls[name], first.get(name), inputs.shape) for name in names}
+    problems = {
+        name: _problem(calls[name], first.get(name), inputs.shape, network_of_views(model, name))
+        for name in names
+    }
     skipped = {name: problem for name, problem in problems.items() if problem is not None}
     if layers is not None:
         for name, problem in skipped.items():
@@ -119,8 +122,11 @@ def _check_once(layers: tuple[str, ...]) -> tuple[str, ...]:
     return layers
 
 
-def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
-    """Return why a layer cannot be used on inputs of this shape; None if it can."""
+def _problem(calls: int, output: Any, inputs: torch.Size, many: str | None) -> str | None:
+    """Return why a layer cannot be used on inputs of this shape; None if it can.
+
+    `many` is the name of the network that sees several views of each input and holds the layer.
+    """
     if calls == 0:
         return "no call in a forward pass"
     if calls > 1:
@@ -130,7 +136,8 @@ def _problem(calls: int, output: Any, inputs: torch.Size) -> str | None:
         return f"no single dense floating point tensor, but {kind_of(output)}"
     shape = list(tensor.shape)
     if not shape or shape[0] != inputs[0]:
-        return f"no row per input, but shape {shape} for {inputs[0]} inputs"
+        found = f"no row per input, but shape {shape} for {inputs[0]} inputs"
+        return found if many is None else f"{found}; {of_many_views(many)}"
     if not layouts_of(tuple(shape)) or 0 in shape:
         return f"no vectors, tokens or maps, but shape {shape}"
     return None

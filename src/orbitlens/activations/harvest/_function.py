@@ -158,5 +158,6 @@ def _not_alone(layer: str, found: float) -> OrbitLensError:
         expected="a function of the input, the same output alone and in a batch",
         received=f"outputs that differ by {found:.2g} of their size",
         remedy="let it use no statistics of the batch (running statistics in batch normalisation), "
-        "or pass inputs one by one with batch_size=1",
+        "or, if it draws random numbers for each place in the batch, pass inputs one by one: with "
+        "`seed_forward` (command line: --seed-forward), or batch_size=1 of `harvest`",
     )

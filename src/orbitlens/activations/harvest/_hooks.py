@@ -109,7 +109,8 @@ def take_outputs(
         if name in taken:
             return
         try:
-            taken[name] = take(name, row_per_input(output, name, len(inputs)))
+            rows = row_per_input(output, name, len(inputs), model)
+            taken[name] = take(name, rows)
         except OrbitLensError as failure:
             failures.append(failure)
         if failures or len(taken) == len(layers):

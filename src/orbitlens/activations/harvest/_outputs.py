@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.models import network_of_views
 
 
 def only_tensor(output: Any) -> Float[Tensor, "..."] | None:
@@ -65,8 +66,10 @@ def kind_of(output: Any) -> str:
     return kind
 
 
-def row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *rest"]:
-    """Return the only tensor of an output, if it has a row for each input."""
+def row_per_input(
+    output: Any, name: str, rows: int, model: nn.Module
+) -> Float[Tensor, "batch *rest"]:
+    """Return the only tensor of the output of a layer, if it has a row for each input."""
     tensor = only_tensor(output)
     if tensor is None:
         raise OrbitLensError(
@@ -77,13 +80,24 @@ def row_per_input(output: Any, name: str, rows: int) -> Float[Tensor, "batch *re
             remedy="choose one of its submodules, or a layer after it",
         )
     if tensor.ndim == 0 or len(tensor) != rows:
+        many = network_of_views(model, name)
         raise OrbitLensError(
             f"layer {name!r}",
             expected=f"an output with one row for each of {rows} inputs",
             received=f"shape {list(tensor.shape)}",
-            remedy="choose a layer that keeps the batch as its first axis",
+            remedy="choose a layer that keeps the batch as its first axis"
+            if many is None
+            else of_many_views(many),
         )
     return tensor
+
+
+def of_many_views(network: str) -> str:
+    """Return what to do about a layer of a network that sees several views of each input."""
+    return (
+        f"{network!r} sees several views of each input: look into it by itself, "
+        f"model.get_submodule({network!r})"
+    )
 
 
 def _is_usable(output: Tensor) -> bool:

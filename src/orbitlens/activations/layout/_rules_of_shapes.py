@@ -41,6 +41,16 @@ def expand_rule(call: Call) -> list[Axis]:
     ]
 
 
+def interleave_rule(call: Call) -> list[Axis]:
+    """Repeat every input of a batch so many times, one after the other."""
+    axes = call.axes_of(call.first)
+    count, at = call.argument(1, "repeats"), call.argument(2, "dim")
+    if at not in (0, -len(axes)) or not isinstance(count, int) or kind_of_axis(axes[0]) != BATCH:
+        return unclear(call.shape)
+    axes[0] = (*(axes[0] or ()), *(of_kind(UNCLEAR, count) or ()))
+    return axes
+
+
 def permute_rule(call: Call) -> list[Axis]:
     axes = call.axes_of(call.first)
     order = call.argument(1, "dims")
@@ -73,17 +83,29 @@ def turn_round(call: Call) -> list[Axis]:
     return [*axes[:-2], *axes[:-3:-1]] if call.name.startswith("m") or len(axes) < 3 else axes[::-1]
 
 
+def rotate_rule(call: Call) -> list[Axis]:
+    """Turn a map by quarters: each is a flip of the second axis, after which both swap."""
+    axes = call.axes_of(call.first)
+    quarters = call.argument(1, "k", default=1) % 4
+    one, other = call.argument(2, "dims", default=(0, 1))
+    for _ in range(quarters):
+        axes[one], axes[other] = _flipped(axes[other]), axes[one]
+    return axes
+
+
 def flip_rule(call: Call) -> list[Axis]:
     """Let the axis of places run the other way."""
     axes, given = call.axes_of(call.first), call.argument(1, "dims")
     given = call.args[1:] if isinstance(given, int) else given
     for at in given:
-        axis = axes[at]
-        if kind_of_axis(axis) == PLACE and axis:
-            axes[at] = tuple(replace(atom, flipped=not atom.flipped) for atom in axis)
-        elif kind_of_axis(axis) == TOKENS:
-            axes[at] = of_kind(LOST, call.shape[at])
+        axes[at] = _flipped(axes[at])
     return axes
+
+
+def _flipped(axis: Axis) -> Axis:
+    if kind_of_axis(axis) == PLACE and axis:
+        return tuple(replace(atom, flipped=not atom.flipped) for atom in axis)
+    return of_kind(LOST, axis[0].size) if axis and axis[0].kind == TOKENS else axis
 
 
 def reduce_rule(call: Call) -> list[Axis] | Axes:
@@ -114,6 +136,10 @@ def concatenate(call: Call) -> list[Axis]:
 def _in_a_row(pieces: list[tuple[int, Axis]], total: int) -> Axis:
     """Return the axis of pieces that follow each other."""
     kinds = [kind_of_axis(axis) for _, axis in pieces]
+    first = pieces[0][1]
+    if first and set(kinds) == {BATCH} and all(axis == first for _, axis in pieces):
+        # Several views of the same inputs, one batch after the other.
+        return (Atom(UNCLEAR, len(pieces)), *first) if len(pieces) > 1 else first
     places = [number for number, kind in enumerate(kinds) if kind in _OF_PLACES]
     if not places:
         told = {kind for kind in kinds if kind}
@@ -151,6 +177,9 @@ def _sliced(axis: Axis, start: int, size: int, total: int) -> Axis:
     """Return the axis of a part that begins at `start`."""
     if axis is None or size == total:
         return axis
+    batch = axis[-1] if axis else None
+    if len(axis) == 2 and batch and batch.kind == BATCH and batch.size == size:
+        return (batch,) if start % size == 0 else of_kind(UNCLEAR, size)
     kind = kind_of_axis(axis)
     if kind != TOKENS:
         return resized(axis, size) if kind != BATCH else of_kind(UNCLEAR, size)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orbitlens.symmetry.check._maps import Maps
-from orbitlens.symmetry.check._spaces import Array, Spaces
+from orbitlens.symmetry.check._spaces import Array, Rollouts, Spaces
 
 _DRAWN = 8
 _SAME = 1e-6  # of what two maps make of the same states
@@ -23,6 +23,7 @@ class Move:
         places: Where the moved observation is read from, [d].
         action_signs: Signs of the moved action, [m]; empty for discrete ones.
         action_places: The discrete action that is taken for each, [n]; empty for a Box.
+        offset: What is added to the moved observation, [d].
     """
 
     name: str
@@ -31,15 +32,68 @@ class Move:
     places: Array
     action_signs: Array
     action_places: Array
+    offset: Array
 
     def states(self, maps: Maps, values: Array) -> Array:
         """Return the moved states."""
-        return maps.states(values, self.element)[:, self.places] * self.signs
+        return maps.states(values, self.element)[:, self.places] * self.signs + self.offset
 
     def actions(self, maps: Maps, values: Array) -> Array:
         """Return the moved actions."""
         moved = maps.actions(values, self.element)
         return moved * self.action_signs if len(self.action_signs) else self.action_places[moved]
+
+
+@dataclass(frozen=True)
+class Moves:
+    """All maps that are judged.
+
+    Args:
+        own: The elements of the group but the identity.
+        wrong: Maps that are no elements.
+        centres: Points about which the group could act instead of 0, [d] each.
+        centred: The elements about each of these points.
+    """
+
+    own: list[Move]
+    wrong: list[Move]
+    centres: list[Array]
+    centred: list[list[Move]]
+
+
+def all_moves(maps: Maps, spaces: Spaces, seen: Rollouts, generator: np.random.Generator) -> Moves:
+    """Return the given maps, wrong ones, and the given ones about other centres."""
+    own = own_moves(maps, spaces)
+    centres = other_centres(maps, spaces, seen)
+    return Moves(
+        own,
+        wrong_moves(maps, spaces, seen.states, seen.actions, generator),
+        centres,
+        [[_about(maps, move, centre) for move in own] for centre in centres],
+    )
+
+
+def other_centres(maps: Maps, spaces: Spaces, seen: Rollouts) -> list[Array]:
+    """Return points about which linear maps may fit better than about 0.
+
+    These are the mean of the visited states, and where the linear part of the dynamics is at rest
+    under the mean action: if s' - s = B s + C a + b and g commutes with B, then g about c is a
+    symmetry for B c = -b.
+    """
+    if maps.linear is None:
+        return []
+    actions = seen.actions if spaces.n_actions is None else np.eye(spaces.n_actions)[seen.actions]
+    middle = (spaces.low + spaces.high) / 2 if spaces.n_actions is None else 1 / spaces.n_actions
+    columns = [seen.states, actions - middle, np.ones((len(actions), 1))]
+    fit = np.linalg.lstsq(np.concatenate(columns, 1), seen.following - seen.states, rcond=None)[0]
+    found = [seen.states.mean(0), -np.linalg.pinv(fit[: spaces.dim].T) @ fit[-1]]
+    # What no element moves may lie anywhere.
+    moved = np.eye(spaces.dim) - maps.linear.numpy().mean(0)
+    return [moved @ centre for centre in found if np.isfinite(centre).all()]
+
+
+def _about(maps: Maps, move: Move, centre: Array) -> Move:
+    return _changed(move, "", offset=centre - maps.states(centre[None], move.element)[0])
 
 
 def own_moves(maps: Maps, spaces: Spaces) -> list[Move]:
@@ -82,6 +136,7 @@ def _plain(spaces: Spaces, element: int) -> Move:
         np.arange(spaces.dim),
         np.ones(len(spaces.low)) if boxed else np.zeros(0),
         np.zeros(0, dtype=np.int64) if boxed else np.arange(spaces.n_actions or 0),
+        np.zeros(spaces.dim),
     )
 
 

@@ -1,48 +1,75 @@
 """The finding about an environment in words, and what to know about its figures."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from orbitlens.symmetry.check._built_in import BuiltIn
 from orbitlens.symmetry.check._judgement import NEARLY, NONE, SYMMETRIC, Judgement
 from orbitlens.symmetry.check._maps import Maps, moved_bounds
 from orbitlens.symmetry.check._spaces import Array, Spaces
 
 _FEW = 0.1  # of the moved transitions, far beyond those that were seen
-_STILL = 1e-6  # a state that moves by less is fixed
+_STILL, _NEAR = 1e-6, 0.5  # a state that moves by less is fixed; of the usual distance
+_VERDICTS = {
+    SYMMETRIC: "The maps are a symmetry of",
+    NEARLY: "The maps are nearly a symmetry of",
+    NONE: "The maps are no symmetry of",
+}
 
 
-def sentence_of(
-    *,
-    environment: str,
-    group: str,
-    judged_by: str,
-    n: int,
-    verdict: str,
-    eps: tuple[float, float],
-    wrong_maps: dict[str, Any],
-) -> str:
-    """Return one sentence: verdict, figures, wrong maps."""
-    judge = f"steps from {n:,} states" if judged_by == "steps" else f"a model of {n:,} transitions"
-    found = {
-        SYMMETRIC: f"The maps are a symmetry of {environment} ({group})",
-        NEARLY: f"The maps are nearly a symmetry of {environment} ({group})",
-        NONE: f"The maps are no symmetry of {environment} ({group})",
-    }.get(verdict, f"It is not clear whether the maps are a symmetry of {environment} ({group})")
-    most = "up to" if judged_by == "steps" else "a root mean square of"
+def sentence_of(check: Mapping[str, Any]) -> str:
+    """Return the record of a check in words: verdict, where it holds, figures, wrong maps, ends."""
+    wrong, by_steps = check["wrong_maps"], check["judged_by"] == "steps"
+    kappa = "" if check["kappa"] is None else f", kappa = {check['kappa']:g}"
+    verdict = _VERDICTS.get(check["verdict"], "It is not clear whether the maps are a symmetry of")
+    where = " on states that random actions visit" if check["visited_only"] else ""
+    judge = f"steps from {check['n']:,} states"
+    if not by_steps:
+        judge = f"a model of {check['n']:,} transitions"
+    most = "up to" if by_steps else "a root mean square of"
     parts = [
-        f"by {judge}, rewards differ by {most} {eps[0]:.2g} and next observations by {eps[1]:.2g}",
-        f"they miss a step by {wrong_maps['map']:.2g} of it, wrong maps by "
-        f"{wrong_maps['median'] or 0:.2g} (median)",
+        f"by {judge}, rewards differ by {most} {check['eps_r']:.2g} and next observations by "
+        f"{check['eps_p']:.2g}",
+        f"observations are missed by {wrong['observations']:.2g} of a step and rewards by "
+        f"{wrong['rewards']:.2g} of their {wrong['reward_unit']}; wrong maps miss the worse of the "
+        f"two by {wrong['median'] or 0:.2g} (median)",
     ]
-    better = wrong_maps["better"]
-    if verdict == NONE and better is not None:
-        parts.append(f"with {better} they miss it by {wrong_maps['least']:.2g}")
-    return f"{found}: {'; '.join(parts)}."
+    better, centre = wrong["better"], wrong["centre"]
+    if check["verdict"] == NONE and better is not None:
+        parts.append(f"with {better} they miss by {wrong['least']:.2g}")
+    if centre is not None:
+        at = ", ".join(f"{round(number, 6) + 0.0:.3g}" for number in centre["at"])
+        parts.append(f"about the centre ({at}) instead of 0 they miss by {centre['miss']:.2g}")
+    return (
+        f"{verdict} {check['environment']} ({check['group']}{kappa}){where}{_because(check)}: "
+        f"{'; '.join(parts)}. {ends_of(check)}"
+    ).strip()
+
+
+def _because(check: Mapping[str, Any]) -> str:
+    """Name what alone breaks the symmetry, where observations do not."""
+    wrong = check["wrong_maps"]
+    dynamics = wrong["observations"] >= (wrong["median"] or 0.0) / 2
+    if check["verdict"] != NONE or wrong["better"] is not None or dynamics:
+        return ""
+    if wrong["rewards"] > wrong["observations"]:
+        return " because of the rewards"
+    return " because of the ends of episodes" if check["terminated_differs"] else ""
+
+
+def ends_of(check: Mapping[str, Any]) -> str:
+    """Say how far ends of episodes were judged; nothing if they are the same."""
+    if check["judged_by"] == "model":
+        return "A model cannot judge ends of episodes."
+    if check["terminated_differs"]:
+        return f"In {check['terminated_differs']:.1%} of the pairs only one step ended the episode."
+    return "" if check["ends_judged"] else "No episode ended there, so ends were not judged."
 
 
 def notes_of(
-    judgement: Judgement, maps: Maps, spaces: Spaces, reason: str, *, wide: bool
+    judgement: Judgement, maps: Maps, spaces: Spaces, reason: str, known: BuiltIn | None
 ) -> list[str]:
     """Return what to know about the figures, one sentence each."""
     notes = []
@@ -53,18 +80,10 @@ def notes_of(
             "eps_R and eps_P are root mean squares beyond the error of the model, so that the "
             "bound on Q is an estimate."
         )
-    elif not wide:
-        notes.append("Only states that random actions visit were judged.")
     if judgement.outside > _FEW:
         notes.append(
             f"{judgement.outside:.0%} of the moved transitions lie far beyond those that the model "
             "has seen, where it may be wrong."
-        )
-    differ = 0.0 if judgement.by_model else float(np.mean([each.ends for each in judgement.own]))
-    if differ > 0:
-        notes.append(
-            f"In {differ:.1%} of the pairs one step ended the episode and the other did not; the "
-            "bound on Q does not cover this."
         )
     if maps.linear is not None:
         low, high = moved_bounds(maps.linear, spaces.observation_low, spaces.observation_high)
@@ -72,25 +91,36 @@ def notes_of(
             np.allclose(low, spaces.observation_low) and np.allclose(high, spaces.observation_high)
         ):
             notes.append("The maps do not keep the bounds of the observations.")
+    if judgement.verdict != SYMMETRIC and judgement.centre is not None:
+        notes.append(
+            "The map about another centre c is an Action: "
+            f'actions.own("{maps.group.name}", lambda s, g: c + (s - c) @ A[g].T), with the '
+            "matrices A and with g = 0 as s.clone()."
+        )
+    if known is not None and known.caveat and _is_built_in(maps, known):
+        notes.append(known.caveat)
     return notes
 
 
-def fixed_state(maps: Maps, spaces: Spaces, starts: Array) -> list[str]:
-    """Return a note if episodes start about a state that no element moves."""
-    if maps.linear is None or len(starts) < 2:
+def _is_built_in(maps: Maps, known: BuiltIn) -> bool:
+    return (
+        maps.linear is not None
+        and len(maps.linear) == 2
+        and np.array_equal(maps.linear[1].numpy(), np.diag(known.signs))
+    )
+
+
+def fixed_state(maps: Maps, states: Array, starts: Array) -> list[str]:
+    """Return a note if episodes start near to a state that no element moves."""
+    if maps.linear is None:
         return []
     # The mean over the group projects onto the states that no element moves.
-    still = starts.mean(0) @ maps.linear.numpy().mean(0).T
-    among = (starts.min(0) - _STILL <= still) & (still <= starts.max(0) + _STILL)
-    if not among.all():
+    moved = np.eye(states.shape[1]) - maps.linear.numpy().mean(0)
+    away, usual = (np.sqrt(np.square(each @ moved.T).mean(0)) for each in (starts, states))
+    share = np.divide(away, usual, out=np.zeros_like(away), where=usual > _STILL)
+    if np.square(share[usual > _STILL]).mean() > _NEAR**2:
         return []
-    choice = "an action that no element moves"
-    if spaces.n_actions is not None:
-        actions = np.arange(spaces.n_actions)
-        moved = np.stack([maps.actions(actions, g) for g in range(maps.group.order)])
-        kept = np.flatnonzero((moved == actions).all(0)).tolist()
-        choice = f"one of the actions {kept}" if kept else "chance, since every action is moved"
     return [
-        "Episodes start about a state that no element moves; there an exactly equivariant policy "
-        f"is bound to {choice}."
+        "The usual start state does not move under the group. An exactly equivariant policy cannot "
+        "prefer left to right there, or any action to its image; give it noise, or break the tie."
     ]

@@ -1,7 +1,13 @@
-"""A function under test: run in batches, left as it was, and its outputs checked."""
+"""A function under test: run in batches, left as it was, and its outputs checked.
 
-from collections.abc import Callable, Iterator
+A network in evaluation mode may draw from one seed in every call, so that its outputs repeat. A
+part that says so, by an attribute `draws` that is True beside an integer `seed`, gets another seed
+in every call here: a check has to see by how much its outputs vary.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -12,13 +18,21 @@ from orbitlens.models import check_network, evaluating
 
 Function = Callable[[Tensor], Tensor]
 _BATCH = 256
+_SEEDS = 2**31
+
+
+@runtime_checkable
+class _Drawing(Protocol):
+    draws: bool
+    seed: int
 
 
 @contextmanager
-def running(function: nn.Module | Function) -> Iterator[Function]:
+def running(function: nn.Module | Function, generator: torch.Generator) -> Iterator[Function]:
     """Give a function that runs the one under test on any number of inputs, without gradients.
 
-    A network is in evaluation mode for the length of the block; then it is as before.
+    A network is in evaluation mode for the length of the block, and its parts that draw get seeds
+    from the generator; then it is as before.
     """
     if not callable(function):
         raise OrbitLensError(
@@ -29,8 +43,26 @@ def running(function: nn.Module | Function) -> Iterator[Function]:
         )
     if isinstance(function, nn.Module):
         check_network(function, "`function`")
+    parts = drawing_parts(function)
+    before = [part.seed for part in parts]
+
+    def run(inputs: Tensor) -> Tensor:
+        for part in parts:
+            part.seed = int(torch.randint(_SEEDS, (), generator=generator))
+        return _run(function, inputs)
+
     with evaluating(function) if isinstance(function, nn.Module) else torch.no_grad():
-        yield lambda inputs: torch.cat([_run(function, part) for part in inputs.split(_BATCH)])
+        try:
+            yield lambda inputs: torch.cat([run(batch) for batch in inputs.split(_BATCH)])
+        finally:
+            for part, seed in zip(parts, before, strict=True):
+                part.seed = seed
+
+
+def drawing_parts(function: nn.Module | Function) -> Sequence[_Drawing]:
+    """Return the parts of a network that say that they draw."""
+    parts = function.modules() if isinstance(function, nn.Module) else ()
+    return [each for each in parts if isinstance(each, _Drawing) and each.draws is True]
 
 
 def wide(values: Shaped[Tensor, "*axes"]) -> Shaped[Tensor, "*axes"]:
@@ -42,7 +74,12 @@ def distances(
     one: Shaped[Tensor, "n *axes"], other: Shaped[Tensor, "n *axes"]
 ) -> Float[Tensor, " n"]:
     """Return ||one_i - other_i|| for each row."""
-    return torch.linalg.vector_norm((wide(one) - wide(other)).reshape(len(one), -1), dim=1).cpu()
+    return torch.linalg.vector_norm(rows(wide(one) - wide(other)), dim=1).cpu()
+
+
+def rows(values: Shaped[Tensor, "n *axes"]) -> Shaped[Tensor, "n numbers"]:
+    """Return values with one axis of numbers for each input."""
+    return values.reshape(len(values), -1)
 
 
 def _run(function: Function, inputs: Tensor) -> Tensor:

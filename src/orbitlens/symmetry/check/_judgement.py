@@ -9,9 +9,10 @@ from orbitlens.symmetry.check._spaces import Array
 
 _ROUNDING = 1e-5  # of observations in single precision
 _FIT = 1.1  # times the error of the model on transitions that were not moved
-_CHANCE = 3.0  # standard errors, over episodes, by which the two may differ
+_CHANCE = 4.0  # standard errors, over episodes, by which the two may differ
 _RIVAL = 1 / 3  # of the error of a map, at which a wrong one fits better
-_HALF = 0.5  # of the usual error of wrong maps
+_HALF = 0.5  # of the usual error of wrong maps; of the steps that end an episode
+_WHOLE = 1.0  # unit of the reward
 _OUTSIDE = 0.5  # of the moved transitions, far beyond those that were seen
 SYMMETRIC, NEARLY, NONE, UNCLEAR = "symmetric", "nearly", "none", "unclear"
 
@@ -22,16 +23,24 @@ class Errors:
 
     Args:
         move: The map.
+        paid: r(s, a), [n].
         rewards: r(gs, ga) - r(s, a), [n].
         following: s'(gs, ga) - g s'(s, a), in units of the observations, [n, d].
-        ends: Whether one of the two steps ended the episode and the other did not, [n]; None from a
+        ends: Whether the step from s, and the one from gs, ended the episode, [n, 2]; None from a
             model.
     """
 
     move: Move
+    paid: Array
     rewards: Array
     following: Array
     ends: Array | None
+
+    @property
+    def ends_differ(self) -> Array:
+        """Whether only one of the two steps ended the episode, [n]."""
+        ends = np.zeros((len(self.rewards), 2), bool) if self.ends is None else self.ends
+        return np.asarray(ends[:, 0] != ends[:, 1])
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,10 @@ class Judgement:
         n: Number of transitions.
         own: Errors of the elements of the group.
         wrong: Errors of wrong maps.
+        centred: Errors of the elements about other centres, a list for each centre.
         change: Root mean square of the change of each number of an observation in a step, [d].
+        paid: All rewards r(s, a), judged or not, [n].
+        ended: Whether some step from s ended an episode.
         plain: Errors of a model on transitions that no map has moved; None for steps.
         episodes: Number of the episode of each transition that a model judged, [n].
         size: Largest numbers of next observations, [d], and of rewards, which rounding scales with.
@@ -53,24 +65,59 @@ class Judgement:
     n: int
     own: list[Errors]
     wrong: list[Errors]
+    centred: list[list[Errors]]
     change: Array
+    paid: Array
+    ended: bool
     plain: Errors | None
     episodes: Array
     size: tuple[Array, float]
     outside: float
 
-    def miss(self, errors: Errors) -> float:
-        """Return what a map misses by beyond the judge's own error, in changes of a step.
+    def misses(self, errors: Errors) -> tuple[float, float]:
+        """Return what a map misses observations and rewards by, beyond the judge's own error.
 
-        It is the root mean square of the number of the observation that is missed by most.
+        Of observations it is the number that is missed by most, in root mean square changes of a
+        step; of rewards it is in units of them, see `_unit`.
         """
-        beyond = _beyond(_rms(errors.following), self._floor[0])
-        return float((beyond / self.change).max())
+        floor = None if self.plain is None else _columns(self.plain)
+        beyond = _beyond(_columns(errors), floor)
+        unit = self._unit(self.paid)
+        if not self.by_model:
+            # What is paid on one side alone is seen from gs only.
+            both = np.concatenate([errors.paid, errors.paid + errors.rewards])
+            unit = max(unit, self._unit(both))
+        unit = unit or 1.0
+        return float((beyond[:-1] / self.change).max()), float(beyond[-1] / unit)
+
+    def miss(self, errors: Errors) -> float:
+        """Return the larger of the two misses."""
+        return max(self.misses(errors))
+
+    @property
+    def parts(self) -> tuple[float, float]:
+        """What the worst element of the group misses observations and rewards by."""
+        observations, rewards = zip(*map(self.misses, self.own), strict=True)
+        return max(observations), max(rewards)
 
     @property
     def error(self) -> float:
         """What the worst element of the group misses by."""
-        return max(map(self.miss, self.own))
+        return max(self.parts)
+
+    @property
+    def other_rewards(self) -> float:
+        """What the rewards of any two steps differ by, in their units: a control."""
+        return float(np.sqrt(2) * self.paid.std() / (self._unit(self.paid) or 1.0))
+
+    def _unit(self, rewards: Array) -> float:
+        """Return the spread of rewards, or their root mean square where episodes end.
+
+        A constant in the reward decides nothing while an episode goes on, but it pays for living
+        where episodes end. It is 0 for rewards that are constant up to rounding.
+        """
+        unit = float(_rms(rewards) if self.ended else rewards.std())
+        return unit if unit > _ROUNDING * self.size[1] else 0.0
 
     @property
     def rival(self) -> Errors | None:
@@ -88,25 +135,19 @@ class Judgement:
         return self.plain is not None
 
     @property
-    def _floor(self) -> tuple[Array | float, Array | float]:
-        """Root mean square errors of the judge itself, for observations [d] and rewards."""
-        if self.plain is None:
-            return 0.0, 0.0
-        return _rms(self.plain.following), _rms(self.plain.rewards)
-
-    @property
     def eps(self) -> tuple[float, float]:
         """eps_R and eps_P: the largest errors seen, or what a model sees beyond its own error.
 
         The largest error of a model is that of its worst fit, so it gives root mean squares.
         """
-        if not self.by_model:
+        if self.plain is None:
             rewards = max(float(np.abs(each.rewards).max()) for each in self.own)
             return rewards, max(float(distances(each).max()) for each in self.own)
-        floor, reward_floor = self._floor
-        beyond = [_beyond(_rms(each.following), floor) for each in self.own]
-        rewards = max(float(_beyond(_rms(each.rewards), reward_floor)) for each in self.own)
-        return rewards, max(float(np.linalg.norm(each)) for each in beyond)
+        plain = self.plain
+        return (
+            max(float(_beyond(each.rewards, plain.rewards)) for each in self.own),
+            max(float(_beyond(distances(each), distances(plain))) for each in self.own),
+        )
 
     @property
     def better(self) -> Errors | None:
@@ -116,13 +157,32 @@ class Judgement:
         return rival if found else None
 
     @property
+    def centre(self) -> tuple[int, float] | None:
+        """Which other centre fits far better than 0, and what the maps about it miss by."""
+        misses = [max(map(self.miss, each)) for each in self.centred]
+        if not misses or min(misses) > _RIVAL * self.error:
+            return None
+        return int(np.argmin(misses)), min(misses)
+
+    @property
+    def ends_differ(self) -> float:
+        """Share of pairs of steps of which only one ended the episode."""
+        return float(np.mean([each.ends_differ for each in self.own]))
+
+    @property
+    def ends_seen(self) -> bool:
+        """Whether some step ended an episode."""
+        return any(each.ends is not None and bool(each.ends.any()) for each in self.own)
+
+    @property
     def verdict(self) -> str:
         """One of "symmetric", "nearly", "none" and "unclear"."""
-        if self._fits():
-            return SYMMETRIC
         if self.outside > _OUTSIDE:
             return UNCLEAR
-        if self.better is not None or self.error >= _HALF * self.typical:
+        if self._fits():
+            return SYMMETRIC
+        wrong = self.better is not None or self.error >= _HALF * self.typical
+        if wrong or self.parts[1] >= _WHOLE or self._ends_are_others():
             return NONE
         return NEARLY
 
@@ -140,7 +200,15 @@ class Judgement:
                 )
             if not within.all():
                 return False
-        return True
+        return self.ends_differ == 0
+
+    def _ends_are_others(self) -> bool:
+        """Whether most steps that end an episode do so on one side alone."""
+        return any(
+            bool(each.ends_differ.any())
+            and each.ends_differ.sum() >= _HALF * np.asarray(each.ends).any(1).sum()
+            for each in self.own
+        )
 
     def _deviation(self, values: Array) -> Array:
         """Return the standard error of means, [columns]; neighbours in an episode are alike."""
@@ -173,5 +241,7 @@ def _rms(values: Array) -> Array:
     return np.asarray(np.sqrt(np.square(values).mean(0)))
 
 
-def _beyond(error: Array, floor: Array | float) -> Array:
-    return np.asarray(np.sqrt(np.maximum(0.0, np.square(error) - np.square(floor))))
+def _beyond(errors: Array, floor: Array | None) -> Array:
+    """Return root mean square errors beyond those of the judge itself."""
+    own = 0.0 if floor is None else np.square(floor).mean(0)
+    return np.asarray(np.sqrt(np.maximum(0.0, np.square(errors).mean(0) - own)))

@@ -11,6 +11,7 @@ from orbitlens.typing import Tensor
 
 ROUNDING = 1e-5  # of products of matrices, whose entries are about 1
 _MOST = 256  # elements
+_SHOWN = 8  # numbers of a permutation
 
 
 def as_permutations(name: str, value: object, size: int) -> Int[Tensor, "*group size"]:
@@ -20,9 +21,10 @@ def as_permutations(name: str, value: object, size: int) -> Int[Tensor, "*group 
     if found.shape[-1] != size or not bool((found.sort(-1).values == torch.arange(size)).all()):
         raise OrbitLensError(
             f"`{name}`",
-            expected=f"permutations of 0 to {size - 1}",
+            expected=f"permutations of 0 to {size - 1} that say where each goes, such as "
+            + (f"{list(range(size))[::-1]}" if size <= _SHOWN else "a list in another order"),
             received=found.tolist() if found.numel() <= 16 else f"shape {list(found.shape)}",
-            remedy="give each number once in each row, so that the set is closed",
+            remedy="give each number once in each permutation",
         )
     return found
 

@@ -53,18 +53,21 @@ def read_maps(states: object, actions: object, spaces: Spaces, sample: tuple[Arr
     `sample` are some states and actions, on which an `Action` is tried.
     """
     given = [each.group for each in (states, actions) if isinstance(each, Action)]
+    _refuse_functions(states, actions)
     on_states = None if isinstance(states, Action) else _state_matrices(states, spaces)
-    on_actions = None if isinstance(actions, Action) else _action_matrices(actions, spaces)
-    known = [each for each in (on_states, on_actions) if each is not None]
-    if given:
+    single = on_states is not None and on_states.ndim == 2
+    on_actions = None if isinstance(actions, Action) else _action_matrices(actions, spaces, single)
+    if on_states is None or on_actions is None:
         group, laws = given[0], dict.fromkeys(("closure", "identity", "inverses"), 0.0)
         if any(not np.array_equal(each.table, group.table) for each in given):
             raise other_elements(" and ".join(each.name for each in given))
-        for matrices in known:
-            laws = _check_follows(group, matrices)
+        if on_states is not None:
+            on_states, laws = _following(group, on_states)
+        if on_actions is not None:
+            on_actions, laws = _following(group, on_actions)
     else:
-        joint = block_diagonal(*known)
-        group, joint, laws = group_of(joint, generated=known[0].ndim == 2)
+        joint = block_diagonal(on_states, on_actions)
+        group, joint, laws = group_of(joint, generated=single)
         on_states, on_actions = (
             joint[:, : spaces.dim, : spaces.dim],
             joint[:, spaces.dim :, spaces.dim :],
@@ -85,10 +88,37 @@ def _state_matrices(states: object, spaces: Spaces) -> Float[Tensor, "*group d d
     return _matrices("states", states, spaces.dim, "numbers of an observation")
 
 
-def _action_matrices(actions: object, spaces: Spaces) -> Float[Tensor, "*group m m"]:
+def _action_matrices(actions: object, spaces: Spaces, single: bool) -> Float[Tensor, "*group m m"]:
+    """Return matrices of actions; for discrete ones from permutations or permutation matrices.
+
+    [[0, 1], [1, 0]] is both: the two permutations of two actions, and the matrix that swaps them.
+    Beside a `single` map of states it is the matrix.
+    """
     if spaces.n_actions is None:
         return _matrices("actions", actions, len(spaces.low), "numbers of an action")
-    return unit_columns(as_permutations("actions", actions, spaces.n_actions))
+    n = spaces.n_actions
+    given = as_tensor("actions", actions)
+    units = given.ndim in (2, 3) and given.shape[-2:] == (n, n)
+    units = units and bool(((given == 0) | (given == 1)).all())
+    units = units and bool((given.sum(-1) == 1).all() and (given.sum(-2) == 1).all())
+    if units and (n != 2 or given.ndim == 3 or single):
+        return given.double()
+    return unit_columns(as_permutations("actions", actions, n))
+
+
+def _refuse_functions(states: object, actions: object) -> None:
+    """Refuse plain functions with the line that makes an `Action` of one."""
+    for name, value in (("states", states), ("actions", actions)):
+        if callable(value) and not isinstance(value, Action):
+            moved = "2 * c - s" if name == "states" else "-s"
+            raise OrbitLensError(
+                f"`{name}`",
+                expected="matrices or an Action",
+                received="a function",
+                remedy="make an Action of it, which tells the elements apart: "
+                f'orbitlens.actions.own("C2", lambda s, g: {moved} if g else s.clone())'
+                + (" is the reflection about c" if name == "states" else ""),
+            )
 
 
 def _matrices(name: str, value: object, size: int, what: str) -> Float[Tensor, "*group d d"]:
@@ -104,10 +134,15 @@ def _matrices(name: str, value: object, size: int, what: str) -> Float[Tensor, "
     return as_axes(name, found, "group d d" if found.ndim == 3 else "d d", dtype=torch.float64)
 
 
-def _check_follows(group: Group, matrices: Float[Tensor, "*group d d"]) -> dict[str, float]:
-    """Check that matrices beside an `Action` multiply as its group does."""
+def _following(
+    group: Group, matrices: Float[Tensor, "*group d d"]
+) -> tuple[Float[Tensor, "group d d"], dict[str, float]]:
+    """Return matrices beside an `Action`, one for each element, if they multiply as its group does.
+
+    A single one stands for element 1, if all elements are its powers.
+    """
     if matrices.ndim == 2:
-        raise other_elements("a single map beside an Action")
+        matrices = _powers_in_order(group, matrices)
     if len(matrices) != group.order:
         raise other_elements(f"{len(matrices)} matrices beside an Action of {group.name}")
     table = torch.from_numpy(group.table.copy())
@@ -121,7 +156,19 @@ def _check_follows(group: Group, matrices: Float[Tensor, "*group d d"]) -> dict[
             "bring the matrices into the order of the group's elements",
         )
     inverse = errors[table == 0].max()
-    return {"closure": float(errors.max()), "identity": identity, "inverses": float(inverse)}
+    laws = {"closure": float(errors.max()), "identity": identity, "inverses": float(inverse)}
+    return matrices, laws
+
+
+def _powers_in_order(group: Group, generator: Float[Tensor, "d d"]) -> Float[Tensor, "group d d"]:
+    powers = {0: torch.eye(len(generator), dtype=generator.dtype)}
+    element, power = 1 % group.order, generator
+    while element not in powers:
+        powers[element], power = power, power @ generator
+        element = int(group.table[element, 1])
+    if len(powers) != group.order:
+        raise other_elements(f"a single map beside an Action of {group.name}")
+    return torch.stack([powers[g] for g in range(group.order)])
 
 
 def _check_moves(group: Group) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from orbitlens.errors import OrbitLensError, missing_extra
-from orbitlens.symmetry.check._controls import Move
+from orbitlens.symmetry.check._controls import Move, Moves
 from orbitlens.symmetry.check._judgement import Errors, Judgement, sizes, units
 from orbitlens.symmetry.check._maps import Maps
 from orbitlens.symmetry.check._spaces import Array, Rollouts, Spaces
 
 _HIDDEN, _ITERATIONS, _WEIGHT_DECAY = (64, 64), 400, 1e-3
 _EACH = 100  # transitions for each number that the model sees
-_COVERED, _FAR = 0.95, 2.0  # of unmoved transitions; times their distance to what was seen
+_COVERED, _FAR = 0.95, 2.0  # of unmoved transitions, which are near; times their distance
+_FEWEST = 32  # transitions to judge
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,21 @@ class _Scales:
 
 
 def judge_by_model(
-    spaces: Spaces, maps: Maps, seen: Rollouts, moves: tuple[list[Move], list[Move]], seed: int
+    spaces: Spaces, maps: Maps, seen: Rollouts, moves: Moves, seed: int
 ) -> Judgement:
-    """Fit s' - s and the reward on half of the episodes; predict the others, moved by the maps."""
+    """Fit s' - s and the reward on half of the episodes; predict the others, moved by the maps.
+
+    Few predictions far beyond what the model has seen would outweigh all others in a mean of
+    squares, so only transitions that are near to it, and stay so when they are moved, are judged.
+    """
     train, test = _halves(seen, seed)
     scales = _scales(spaces, maps, train)
     x = _inputs(spaces, scales, train.states, train.actions)
     model = _fit(x, _targets(scales, train), seed)
+    change = units(test.following - test.states)
+    paid = test.rewards
+    near, outside = _near(x, spaces, scales, maps, test, moves.own)
+    test = test.at(near)
 
     def errors(move: Move | None) -> Errors:
         states, actions, following = test.states, test.actions, test.following
@@ -51,20 +60,24 @@ def judge_by_model(
         found = model.predict(_inputs(spaces, scales, states, actions))
         changes = found[:, : spaces.dim] * scales.changes
         rewards = found[:, spaces.dim] * scales.reward[1] + scales.reward[0]
+        moved_by = move or moves.own[0]
         return Errors(
-            move or moves[0][0], rewards - test.rewards, states + changes - following, None
+            moved_by, test.rewards, rewards - test.rewards, states + changes - following, None
         )
 
     plain = errors(None)
     return Judgement(
         n=len(seen.states),
-        own=[errors(move) for move in moves[0]],
-        wrong=[errors(move) for move in moves[1]],
-        change=units(test.following - test.states),
+        own=[errors(move) for move in moves.own],
+        wrong=[errors(move) for move in moves.wrong],
+        centred=[[errors(move) for move in each] for each in moves.centred],
+        change=change,
+        paid=paid,
+        ended=bool(seen.ended.any()),
         plain=plain,
         episodes=test.episodes,
         size=sizes(test.following, test.rewards),
-        outside=_outside(x, spaces, scales, maps, test, moves[0]),
+        outside=outside,
     )
 
 
@@ -151,24 +164,28 @@ def _fit(x: Array, y: Array, seed: int) -> Any:
         return model.fit(x, y)
 
 
-def _outside(
+def _near(
     x: Array, spaces: Spaces, scales: _Scales, maps: Maps, test: Rollouts, own: list[Move]
-) -> float:
-    """Return the share of moved transitions that are far from all that the model has seen."""
+) -> tuple[Array, float]:
+    """Return which transitions stay near to what the model has seen, and how many go far away.
+
+    Near is what 95% of the transitions are that no map has moved, far is twice this distance. The
+    share of those that are far once they are moved is that of the worst element.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    near = NearestNeighbors(n_neighbors=1).fit(x)
+    neighbours = NearestNeighbors(n_neighbors=1).fit(x)
 
     def distance(states: Array, actions: Array) -> Array:
-        found: Array = near.kneighbors(_inputs(spaces, scales, states, actions))[0][:, 0]
+        found: Array = neighbours.kneighbors(_inputs(spaces, scales, states, actions))[0][:, 0]
         return found
 
-    limit = _FAR * np.quantile(distance(test.states, test.actions), _COVERED)
-    return max(
-        float(
-            (distance(move.states(maps, test.states), move.actions(maps, test.actions)) > limit)
-            .astype(float)
-            .mean()
-        )
-        for move in own
+    plain = distance(test.states, test.actions)
+    limit = np.quantile(plain, _COVERED)
+    moved = np.stack(
+        [distance(move.states(maps, test.states), move.actions(maps, test.actions)) for move in own]
     )
+    near = (plain <= limit) & (moved <= limit).all(0)
+    outside = float((moved > _FAR * limit).mean(1).max())
+    # With fewer the verdict is open anyhow; there are figures all the same.
+    return (near if near.sum() >= _FEWEST else np.ones_like(near)), outside

@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from orbitlens.actions import Action, SampledAction, check_action, check_is_action
+from orbitlens.actions import (
+    Action,
+    SampledAction,
+    check_action,
+    check_is_action,
+    describe_elements,
+)
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation, homomorphism_errors
 from orbitlens.symmetry.check._function import wide
@@ -22,11 +28,12 @@ Output = Representation | Action | SampledAction | None
 
 @dataclass(frozen=True)
 class Move:
-    """One element, or one draw: its name, and what it does to inputs and to outputs."""
+    """One element, or one draw: its name, what it does to inputs and outputs, and its words."""
 
     name: str
     inputs: Callable[[Tensor], Tensor]
     outputs: Callable[[Tensor], Tensor]
+    words: str = ""
 
 
 def moves_of(
@@ -57,15 +64,25 @@ def moves_of(
     with torch.no_grad():
         action.check(inputs)
         check_is_action(action, inputs[:_TRIED])
-
+    words = _words(action)
     return [
         Move(
             action.group.element_names[g],
             partial(action.moved, element=g),
             partial(_follow, output, g),
+            words[g],
         )
         for g in range(1, action.group.order)
     ]
+
+
+def _words(action: Action) -> tuple[str, ...]:
+    """Return what each element does, in words; empty ones for an action without."""
+    try:
+        words = describe_elements(action.group, action.name, action.config)
+    except (OrbitLensError, TypeError, ValueError):  # an action of one's own by a known name
+        words = ()
+    return words if len(words) == action.group.order else ("",) * action.group.order
 
 
 def _follow(output: Output, element: int, values: Tensor) -> Tensor:
@@ -135,13 +152,22 @@ def _follow_drawn(
 def _check_output(output: object, kinds: tuple[type, ...], group: str) -> None:
     if output is None or isinstance(output, kinds):
         return
+    drawn = SampledAction in kinds
     listed = " or ".join(kind.__name__ for kind in kinds)
+    regular = (
+        ""
+        if drawn
+        else (
+            f"for outputs by the regular representation reps.regular({group!r}), of m features "
+            f"reps.direct_sum(*[reps.regular({group!r})] * m); "
+        )
+    )
     raise OrbitLensError(
         "`output`",
         expected=f"None for an invariant function, or an object {listed} of {group}",
-        received=type(output).__name__,
-        remedy="see orbitlens.reps and orbitlens.actions; a function of outputs and elements "
-        "becomes an Action with actions.own",
+        received=repr(output) if isinstance(output, str) else type(output).__name__,
+        remedy=f"for outputs that move as the inputs do give the action itself; {regular}"
+        "a function of outputs and elements becomes an Action with actions.own",
     )
 
 

@@ -1,12 +1,14 @@
 """The spaces of an environment, and transitions from it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.errors import OrbitLensError, missing_extra, one_line
 
 Array = Shaped[np.ndarray, "..."]
 
@@ -66,22 +68,48 @@ def made(env: object) -> Any:
     if isinstance(env, str):
         try:
             return gymnasium.make(env)
-        except gymnasium.error.Error as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:
+            if _needs_mujoco(gymnasium, env, error):
+                raise missing_extra("mujoco", extra="mujoco") from None
+            # The messages of Gymnasium itself suggest names and versions.
+            kind = "" if isinstance(error, gymnasium.error.Error) else f"{type(error).__name__}: "
             raise OrbitLensError(
                 "`env`",
                 expected="the name of a Gymnasium environment",
-                received=f"{env!r} ({reason[:120]})",
-                remedy="see gymnasium.registry",
-            ) from None
-        except ImportError as error:
-            raise missing_extra(error.name or env, extra="mujoco") from None
+                received=f"{env!r} ({kind}{one_line(error)})",
+                remedy="correct the name, or give the environment itself",
+            ) from error
     raise OrbitLensError(
         "`env`",
         expected="a Gymnasium environment or its name",
         received=type(env).__name__,
         remedy="make it with gymnasium.make",
     )
+
+
+def _needs_mujoco(gymnasium: Any, name: str, error: Exception) -> bool:
+    """Return whether an environment failed for want of MuJoCo or what draws it."""
+    if not isinstance(error, ImportError | gymnasium.error.DependencyNotInstalled):
+        return False
+    spec = gymnasium.registry.get(name)
+    known = "mujoco" in str(getattr(spec, "entry_point", ""))
+    return known and getattr(error, "name", None) in (None, "mujoco", "imageio")
+
+
+@contextmanager
+def as_one_line(env: Any) -> Iterator[None]:
+    """Turn whatever an environment raises into one line that names it."""
+    try:
+        yield
+    except OrbitLensError:
+        raise
+    except Exception as error:
+        raise OrbitLensError(
+            f"environment {name_of(env)}",
+            expected="reset(seed=...) and step(action) that return what Gymnasium says",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="call them in Python to see where they fail",
+        ) from error
 
 
 def name_of(env: Any) -> str:
@@ -126,6 +154,7 @@ class Rollouts:
         actions: Actions a, [n, m] or their numbers [n].
         following: Next observations s', [n, d].
         rewards: Rewards, [n].
+        ended: Whether the step ended the episode, [n]; a limit of time does not.
         episodes: Number of the episode of each, [n].
     """
 
@@ -133,6 +162,7 @@ class Rollouts:
     actions: Array
     following: Array
     rewards: Array
+    ended: Array
     episodes: Array
 
     def at(self, where: Array) -> "Rollouts":
@@ -142,6 +172,7 @@ class Rollouts:
             self.actions[where],
             self.following[where],
             self.rewards[where],
+            self.ended[where],
             self.episodes[where],
         )
 
@@ -152,24 +183,33 @@ _LONGEST = 50  # steps of an episode, so that there are many starts
 def roll_out(env: Any, spaces: Spaces, n: int, seed: int) -> Rollouts:
     """Return n transitions under actions drawn uniformly, from many short episodes."""
     env.action_space.seed(seed)
-    state, steps, episode = _reset(env, spaces, seed), 0, 0
+    state, steps, episode = reset(env, spaces, seed), 0, 0
     rows: list[tuple[Any, ...]] = []
     while len(rows) < n:
         action = env.action_space.sample()
-        following, reward, terminated, truncated, _ = env.step(action)
-        following = as_observation(env, spaces, following)
-        rows.append((state, spaces.from_env(action), following, as_reward(env, reward), episode))
+        following, reward, ended, cut = step(env, spaces, action)
+        rows.append((state, spaces.from_env(action), following, reward, ended, episode))
         state, steps = following, steps + 1
-        if terminated or truncated or steps == _LONGEST:
-            state, steps, episode = _reset(env, spaces, None), 0, episode + 1
-    return Rollouts(*(np.stack([np.asarray(row[i]) for row in rows]) for i in range(5)))
+        if ended or cut or steps == _LONGEST:
+            state, steps, episode = reset(env, spaces), 0, episode + 1
+    return Rollouts(*(np.stack([np.asarray(row[i]) for row in rows]) for i in range(6)))
 
 
-def _reset(env: Any, spaces: Spaces, seed: int | None) -> Array:
-    return as_observation(env, spaces, env.reset(seed=seed)[0])
+def reset(env: Any, spaces: Spaces, seed: int | None = None) -> Array:
+    """Begin an episode, and return its first observation."""
+    with as_one_line(env):
+        return _as_observation(env, spaces, env.reset(seed=seed)[0])
 
 
-def as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
+def step(env: Any, spaces: Spaces, action: Any) -> tuple[Array, float, bool, bool]:
+    """Take a step; return the observation, the reward, and whether it ended or ran out of time."""
+    with as_one_line(env):
+        following, reward, terminated, truncated, _ = env.step(action)
+        observation = _as_observation(env, spaces, following)
+        return observation, _as_reward(env, reward), bool(terminated), bool(truncated)
+
+
+def _as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
     """Return an observation in double precision; refuse one that is not finite."""
     found = np.asarray(observation, dtype=np.float64)
     if found.shape != (spaces.dim,) or not np.isfinite(found).all():
@@ -182,7 +222,7 @@ def as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
     return found
 
 
-def as_reward(env: Any, reward: Any) -> float:
+def _as_reward(env: Any, reward: Any) -> float:
     """Return a reward; refuse one that is not finite."""
     found = float(reward)
     if not np.isfinite(found):

@@ -4,35 +4,38 @@ from typing import Any
 
 import numpy as np
 
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.symmetry.check._built_in import SetState, built_in, set_array, set_mujoco
-from orbitlens.symmetry.check._controls import Move
+from orbitlens.symmetry.check._controls import Move, Moves
 from orbitlens.symmetry.check._judgement import Errors, Judgement, sizes, units
 from orbitlens.symmetry.check._maps import Maps
 from orbitlens.symmetry.check._spaces import (
     Array,
     Rollouts,
     Spaces,
-    as_observation,
-    as_reward,
+    as_one_line,
     name_of,
+    reset,
+    step,
 )
 
 _TRIED = 8  # transitions on which a setter is tried
 _NEAR = 1e-3  # of a change in a step, that rounding of the observation may cost
 _CONTROLS = 64  # states on which wrong maps are judged
+_ENDS = 4  # one state in so many may be one before an end that was seen
 
 
-def find_setter(env: Any) -> SetState | None:
+def find_setter(env: Any, spaces: Spaces) -> SetState | None:
     """Return how the state of an environment is set from an observation, if that is known."""
     known = built_in(env)
     if known is not None:
         return known.set_state
     inner = env.unwrapped
-    observation = np.asarray(env.reset()[0], dtype=np.float64)
+    observation = reset(env, spaces)
     state = getattr(inner, "state", None)
     if isinstance(state, np.ndarray | tuple | list):
-        numbers = np.asarray(state)
+        with as_one_line(env):
+            numbers = np.asarray(state, dtype=np.float64)
         if numbers.shape == observation.shape and np.allclose(numbers, observation):
             return set_array
     model = getattr(inner, "model", None)
@@ -67,7 +70,7 @@ def judge_by_steps(
     maps: Maps,
     set_state: SetState,
     points: tuple[Array, Array],
-    moves: tuple[list[Move], list[Move]],
+    moves: Moves,
 ) -> Judgement:
     """Compare step(gs, ga) with g step(s, a) for states and actions `points`."""
     states, actions = points
@@ -79,17 +82,20 @@ def judge_by_steps(
         )
         return Errors(
             move,
+            steps[1][:n],
             there[1] - steps[1][:n],
             there[0] - move.states(maps, steps[0][:n]),
-            there[2] != steps[2][:n],
+            np.stack([steps[2][:n], there[2]], axis=1),
         )
 
-    own, wrong = moves
     return Judgement(
         n=len(states),
-        own=[errors(move, len(states)) for move in own],
-        wrong=[errors(move, _CONTROLS) for move in wrong],
+        own=[errors(move, len(states)) for move in moves.own],
+        wrong=[errors(move, _CONTROLS) for move in moves.wrong],
+        centred=[[errors(move, _CONTROLS) for move in each] for each in moves.centred],
         change=units(steps[0] - states),
+        paid=steps[1],
+        ended=bool(steps[2].any()),
         plain=None,
         episodes=np.zeros(0),
         size=sizes(steps[0], steps[1]),
@@ -100,10 +106,16 @@ def judge_by_steps(
 def points_of(
     env: Any, spaces: Spaces, seen: Rollouts, n: int, generator: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Return n states and actions: half of them visited, half drawn widely where that is known."""
+    """Return n states and actions: half of them visited, half drawn widely where that is known.
+
+    The states before an end that was seen are among them, a quarter at most, so that ends of
+    episodes are judged where there are any.
+    """
     known = built_in(env)
     wide = 0 if known is None else n // 2
-    visited = generator.permutation(len(seen.states))[: n - wide]
+    order = generator.permutation(len(seen.states))
+    ends = order[seen.ended[order]][: n // _ENDS]
+    visited = np.concatenate([ends, order[~np.isin(order, ends)]])[: n - wide]
     states, actions = seen.states[visited], seen.actions[visited]
     if known is not None:
         states = np.concatenate([states, known.spread(env, generator, wide)])
@@ -129,15 +141,14 @@ def _step(
     env: Any, spaces: Spaces, set_state: SetState, state: Array, action: Any
 ) -> tuple[Array, float, bool]:
     # Wrappers count steps and remember ends; a reset clears what they know.
-    env.reset()
+    reset(env, spaces)
     try:
         set_state(env, state)
     except Exception as error:
         raise OrbitLensError(
             f"`set_state` for {name_of(env)}",
             expected="a function of the environment and an observation",
-            received=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}",
+            received=f"{type(error).__name__}: {one_line(error)}",
             remedy="set the state of env.unwrapped so that it shows this observation",
         ) from error
-    following, reward, terminated, _, _ = env.step(spaces.to_env(action))
-    return as_observation(env, spaces, following), as_reward(env, reward), bool(terminated)
+    return step(env, spaces, spaces.to_env(action))[:3]

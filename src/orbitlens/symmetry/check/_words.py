@@ -5,31 +5,32 @@ from collections.abc import Mapping
 
 from orbitlens.symmetry.check._errors import ElementErrors
 
-CONSTANT, EXACT, NOISE = "constant", "exact", "noise"
-NEARLY, PARTLY, NONE = "nearly", "partly", "none"
+INVARIANT = "invariant"
+CONSTANT, EXACT, EXPECTATION = "constant", "exact", "expectation"
+NEARLY, PARTLY, NONE, UNCLEAR = "nearly", "partly", "none", "unclear"
 
 _MOST_OF_NEARLY, _MOST_OF_PARTLY = 0.1, 0.5  # of the error with shuffled elements
-_MOST_OF_NOISE = 3  # times the noise
 _ALIKE = 2  # times the error of the right group
 _VERDICTS: Mapping[str, str] = {
     EXACT: "The function is {} up to rounding",
-    NOISE: "The function is {} as far as its random numbers let one see",
     NEARLY: "The function is nearly {}",
     PARTLY: "The function is only partly {}",
     NONE: "The function is not {}",
 }
 
 
-def verdict_of(*, scale: float, error: float, rounding: float, noise: float, control: float) -> str:
-    """Return the verdict on the mean error of the worst element."""
+def verdict_of(
+    errors: ElementErrors, shuffled: ElementErrors, *, scale: float, rounding: float
+) -> str:
+    """Return the verdict on the error of the worst element."""
     if math.isnan(scale):
         return CONSTANT
-    bounds = {
-        EXACT: rounding,
-        NOISE: _MOST_OF_NOISE * noise if noise > rounding else 0.0,
-        NEARLY: _MOST_OF_NEARLY * control,
-        PARTLY: _MOST_OF_PARTLY * control,
-    }
+    error, control = errors.worst[1], shuffled.overall
+    if errors.hidden is None and error <= rounding:
+        return EXACT
+    if not errors.seen:
+        return EXPECTATION if errors.resolution <= _MOST_OF_PARTLY * control else UNCLEAR
+    bounds = {NEARLY: _MOST_OF_NEARLY * control, PARTLY: _MOST_OF_PARTLY * control}
     return next((verdict for verdict, bound in bounds.items() if error <= bound), NONE)
 
 
@@ -46,19 +47,49 @@ def sentence_of(
     """Return the verdict as a sentence, with the errors that it rests on."""
     if verdict == CONSTANT:
         return f"All inputs get the same output, so the check says nothing about {group}."
-    invariant = output == "invariant"
-    told = _VERDICTS[verdict].format(f"{'invariant' if invariant else 'equivariant'} under {group}")
+    symmetric = f"{kind_of(output)} under {group}"
+    if verdict == EXPECTATION:
+        return (
+            f"The function is {symmetric} in expectation, as far as its random numbers let one "
+            f"see: an error above {errors.resolution:.2g} of the spread of the outputs would have "
+            f"been seen; with {_beside(shuffled, other)}. {_twice(noise)}."
+        )
+    if verdict == UNCLEAR:
+        return (
+            f"The random numbers of the function hide whether it is {symmetric}. {_twice(noise)}, "
+            f"so that an error of {errors.resolution:.2g} could not be seen; with "
+            f"{_beside(shuffled, other)}. More inputs, or more samples within the function, show "
+            "more."
+        )
+    target = "f(x)" if output == INVARIANT else "ρ(g) f(x)"
     element, worst = errors.worst
+    differs = f"f(gx) differs from {target}"
+    if errors.hidden is not None:
+        differs = f"its random numbers set aside, {differs}"
     sentences = [
-        f"{told}: f(gx) differs from {'f(x)' if invariant else 'ρ(g) f(x)'} by "
-        f"{errors.overall:.2g} of the spread of the outputs, most under {element} ({worst:.2g}); "
-        f"with {shuffled.name} it is {shuffled.overall:.2g}"
-        + (f", with {other.name} {other.overall:.2g}." if other else ".")
+        f"{_VERDICTS[verdict].format(symmetric)}: {differs} by {errors.overall:.2g} of the spread "
+        f"of the outputs, most under {errors.told(element)} ({worst:.2g}); with "
+        f"{_beside(shuffled, other)}."
     ]
     for wrong in filter(None, (shuffled, other)):
         if verdict in (EXACT, NEARLY) and wrong.overall <= max(rounding, _ALIKE * errors.overall):
             name = wrong.name[0].upper() + wrong.name[1:]
             sentences.append(f"{name} does no worse, so this does not tell {group} from it.")
-    if noise > rounding:
-        sentences.append(f"Two calls with the same inputs differ by {noise:.2g}.")
+    if errors.hidden is not None:
+        sentences.append(f"{_twice(noise)}.")
     return " ".join(sentences)
+
+
+def kind_of(output: str) -> str:
+    """Return the name of the symmetry: invariant or equivariant."""
+    return INVARIANT if output == INVARIANT else "equivariant"
+
+
+def _beside(shuffled: ElementErrors, other: ElementErrors | None) -> str:
+    return f"{shuffled.name} it is {shuffled.overall:.2g}" + (
+        f", with {other.name} {other.overall:.2g}" if other else ""
+    )
+
+
+def _twice(noise: float) -> str:
+    return f"Two calls with the same inputs differ by {noise:.2g}"

@@ -14,10 +14,11 @@ import numpy as np
 from orbitlens.actions import Action
 from orbitlens.checks import as_count, as_seed
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.symmetry.check._broken import kappa_of
 from orbitlens.symmetry.check._built_in import SetState, built_in
-from orbitlens.symmetry.check._controls import own_moves, wrong_moves
+from orbitlens.symmetry.check._controls import Moves, all_moves
 from orbitlens.symmetry.check._environment_words import fixed_state, notes_of, sentence_of
-from orbitlens.symmetry.check._judgement import Judgement, distances
+from orbitlens.symmetry.check._judgement import SYMMETRIC, Errors, Judgement, distances
 from orbitlens.symmetry.check._maps import Maps, read_maps
 from orbitlens.symmetry.check._model import check_enough, judge_by_model, needed
 from orbitlens.symmetry.check._numbers import as_discount, as_size
@@ -36,6 +37,7 @@ from orbitlens.typing import Numbers
 
 _STATES, _TRANSITIONS = 256, 4000
 _SAMPLE = 64  # transitions on which maps are tried
+_VISITED = 8  # transitions for each state that is drawn of them, so that many episodes are seen
 _JUDGES = ("steps", "model")
 
 
@@ -46,42 +48,57 @@ class EnvironmentCheck:
 
     Args:
         environment: Name of the environment.
+        kappa: What `break_symmetry` has broken it by; None for an environment as it is.
         group: Name of the group.
         elements: Names of its elements; the first is the identity.
         judged_by: "steps" of the environment from states that were set, or a fitted "model".
         n: States that were judged; with a model, transitions for its fit and the judgement.
+        visited_only: Whether only states that random actions visit were judged. If False, states
+            were drawn widely, too.
         closure: Largest error of a product of two elements; 0 for an `Action`.
         identity: Largest error of element 0.
         inverses: Largest error of the product of an element and its inverse.
         bounds: Largest change of the bounds of actions.
-        reward: "mean", "std" and "max" of |r(gs, ga) - r(s, a)|.
+        reward: "mean", "std" and "max" of |r(gs, ga) - r(s, a)|; from a model also "rms", its root
+            mean square for the worst element, and "model", that of the model where nothing is
+            moved. eps_R is then the root of the difference of their squares.
         transition: The same of ||s'(gs, ga) - g s'(s, a)||, in units of the observations.
         terminated_differs: Share of pairs of steps of which one ended the episode and the other did
             not; None from a model.
-        wrong_maps: What maps miss by, in root mean square changes of a step, for the number of the
-            observation that is missed by most and beyond the model's own error: "map", the given
-            one; "count", "least" and "median" of the wrong ones; "better", the change that makes
-            the map fit far better, or None.
+        ends_judged: Whether some step ended an episode, so that ends were compared; False from a
+            model.
+        wrong_maps: What maps miss by, in root mean squares beyond the model's own error.
+            "observations": the number that the map misses by most, in changes of a step;
+            "rewards": in units of their spread over steps or, where episodes end, of their root
+            mean square ("reward_unit" is "spread" or "size"; 1 for constant rewards);
+            "other_rewards": what rewards of other steps differ by, in the same units; "map": the
+            worse of the two. "count", "least" and "median" of the worse of the two for wrong maps.
+            "better": the change that makes the map fit far better, or None. "centre": the point
+            "at" which, instead of 0, the maps fit far better, and their "miss" about it, or None.
         eps_r: Largest difference of rewards that was seen, a lower bound of eps_R. With a model,
-            the root mean square beyond the model's own error.
+            the root mean square beyond the model's own error, in the states near to those that it
+            has seen.
         eps_p: Largest distance of next observations, likewise.
         gamma: The discount.
         value_slope: Slope of V*, if it was given.
         q_bound: The bound on |Q*(s, a) - Q*(gs, ga)|: "rewards", its part from rewards;
             "per_slope", its part from transitions for a slope 1 of V*; and "total", None without
-            `value_slope`.
+            `value_slope`. It holds on the states that were judged, for equal ends of episodes.
         verdict: "symmetric": errors are at rounding level, or no larger than those of the model
-            itself. "none": a wrong map misses by a third at most, or the map misses by half of the
-            median of wrong maps. "unclear": most moved transitions lie beyond those that the model
-            has seen. "nearly": anything else.
+            itself, and episodes end alike. "none": a wrong map misses by a third at most, the map
+            misses by half of the median of wrong maps, rewards are missed by their whole unit, or
+            at least half of the steps that end an episode do so on one side alone. "unclear": most
+            moved transitions lie beyond those that the model has seen. "nearly": anything else.
         notes: What to know about the figures, one sentence each.
     """
 
     environment: str
+    kappa: float | None
     group: str
     elements: tuple[str, ...]
     judged_by: str
     n: int
+    visited_only: bool
     closure: float
     identity: float
     inverses: float
@@ -89,6 +106,7 @@ class EnvironmentCheck:
     reward: dict[str, float]
     transition: dict[str, float]
     terminated_differs: float | None
+    ends_judged: bool
     wrong_maps: dict[str, Any]
     eps_r: float
     eps_p: float
@@ -101,15 +119,7 @@ class EnvironmentCheck:
     @property
     def sentence(self) -> str:
         """The finding in words."""
-        return sentence_of(
-            environment=self.environment,
-            group=self.group,
-            judged_by=self.judged_by,
-            n=self.n,
-            verdict=self.verdict,
-            eps=(self.eps_r, self.eps_p),
-            wrong_maps=self.wrong_maps,
-        )
+        return sentence_of(asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
@@ -138,22 +148,27 @@ def check_environment(
     so that the Wasserstein-1 distance of two of them is that of the two states. eps_P is in units
     of the observations, and rho_F(V*) is the slope of V*: its largest change by unit of an
     observation (its Lipschitz constant). The largest errors that were seen are lower bounds of
-    eps_R and eps_P. Where episodes may end in one of two steps alone, the bound does not hold as it
-    stands: `terminated_differs` says how often.
+    eps_R and eps_P, and the bound holds on the states that were judged. Where an episode may end in
+    one of two steps alone, it does not hold as it stands: `terminated_differs` says how often. Ends
+    of episodes are judged by steps, and only if some step ended one: `ends_judged`.
 
     The dynamics judge the map. Where the state can be set, the environment steps from s and from
     gs: half of the states are visited by random actions, half are drawn widely in environments that
     `reflection` knows. Where the state cannot be set, or where steps are random, a network is
     fitted to s' - s and r on half of the episodes. It predicts the other half, as they are, moved
-    by the maps, and moved by wrong maps. Its inputs are scaled about 0, alike for s and gs.
+    by the maps, and moved by wrong maps. Its inputs are scaled about 0, alike for s and gs. Only
+    transitions are judged that stay near to what it has seen.
 
     Args:
         env: A Gymnasium environment or its name, with observations in a Box of one axis and actions
             that are Discrete or in such a Box. It is reset and stepped.
         states: Matrices on observations, [|G|, d, d], element 0 the identity; one [d, d], which
-            generates a cyclic group; or an `Action` on observations [n, d], which may bend.
+            generates a cyclic group; or an `Action` on observations [n, d], which may bend. The
+            reflection about a centre c is
+            `actions.own("C2", lambda s, g: 2 * c - s if g else s.clone())`.
         actions: Matrices on actions, [|G|, m, m] or [m, m]; for discrete ones permutations,
-            [|G|, n] or [n], ga as `actions[g, a]`; or an `Action`, on numbers [n] for these.
+            [|G|, n] or [n], ga as `actions[g, a]`, such as [2, 1, 0], or permutation matrices; or
+            an `Action`, on numbers [n] for these.
         n: Number of states, default 256; for a model of transitions, default 4,000.
         judge: "steps" or "model"; None (the default) for steps where they are possible.
         set_state: `set_state(env, observation)` puts the environment into the state that shows so.
@@ -168,7 +183,8 @@ def check_environment(
 
     Raises:
         OrbitLensError: If the spaces are of another kind; if the maps do not fit them, leave the
-            bounds of actions, or are no group together, with the law that fails; if there are too
+            bounds of actions, or are no group together, with the law that fails; if the environment
+            fails, with what it raised; if there are too
             few transitions for the model; if observations are not finite; or if `set_state` does
             not set the state.
         MissingExtraError: If Gymnasium, or scikit-learn for a model, is not installed.
@@ -194,20 +210,25 @@ def check_environment(
         if setter is None:
             count = max(_TRANSITIONS, needed(spaces)) if count is None else count
             check_enough(spaces, count)
-        seen = roll_out(opened, spaces, count or _STATES, seed)
-        moves = (
-            own_moves(maps, spaces),
-            wrong_moves(maps, spaces, seen.states, seen.actions, generator),
-        )
+        else:
+            count = _STATES if count is None else count
+        seen = roll_out(opened, spaces, count if setter is None else _VISITED * count, seed)
+        moves = all_moves(maps, spaces, seen, generator)
         if setter is None:
             judgement = judge_by_model(spaces, maps, seen, moves, seed)
         else:
-            points = points_of(opened, spaces, seen, count or _STATES, generator)
+            points = points_of(opened, spaces, seen, count, generator)
             judgement = judge_by_steps(opened, spaces, maps, setter, points, moves)
-        wide = setter is None or built_in(opened) is not None
-        notes = notes_of(judgement, maps, spaces, reason, wide=wide)
-        notes += fixed_state(maps, spaces, _starts(seen))
-        return _record(name_of(opened), maps, judgement, gamma, slope, tuple(notes))
+        notes = notes_of(judgement, maps, spaces, reason, built_in(opened))
+        notes += fixed_state(maps, seen.states, _starts(seen))
+        figures = {**_figures(maps, judgement, moves), **_of_value(judgement, gamma, slope)}
+        return EnvironmentCheck(
+            environment=name_of(opened),
+            kappa=kappa_of(opened),
+            visited_only=setter is None or built_in(opened) is None,
+            notes=tuple(notes),
+            **figures,
+        )
     finally:
         if opened is not env:
             opened.close()
@@ -219,7 +240,7 @@ def _setter(
     """Return how states are set, or None and why a model judges."""
     if judge == "model":
         return None, ""
-    setter = given or find_setter(env)
+    setter = given or find_setter(env, spaces)
     reason = "its state cannot be set from an observation"
     if setter is not None:
         trouble = trouble_of(env, spaces, setter, seen)
@@ -248,52 +269,64 @@ def _starts(seen: Rollouts) -> Array:
     return seen.states[first]
 
 
-def _record(
-    name: str,
-    maps: Maps,
-    judgement: Judgement,
-    gamma: float,
-    slope: float | None,
-    notes: tuple[str, ...],
-) -> EnvironmentCheck:
-    own, better = judgement.own, judgement.better
+def _figures(maps: Maps, judgement: Judgement, moves: Moves) -> dict[str, Any]:
+    """Return what the record says of the maps."""
+    return {
+        "group": maps.group.name,
+        "elements": tuple(maps.group.element_names),
+        "judged_by": "model" if judgement.by_model else "steps",
+        "n": judgement.n,
+        **maps.laws,
+        "reward": _spread(judgement, lambda errors: np.abs(errors.rewards)),
+        "transition": _spread(judgement, distances),
+        "terminated_differs": None if judgement.by_model else judgement.ends_differ,
+        "ends_judged": judgement.ends_seen,
+        "wrong_maps": _among_wrong_maps(judgement, moves),
+        "verdict": judgement.verdict,
+    }
+
+
+def _among_wrong_maps(judgement: Judgement, moves: Moves) -> dict[str, Any]:
+    better, misses = judgement.better, [judgement.miss(each) for each in judgement.wrong]
+    centre = None if judgement.verdict == SYMMETRIC else judgement.centre
+    observations, rewards = judgement.parts
+    return {
+        "map": judgement.error,
+        "observations": observations,
+        "rewards": rewards,
+        "other_rewards": judgement.other_rewards,
+        "reward_unit": "size" if judgement.ended else "spread",
+        "count": len(misses),
+        "least": min(misses, default=None),
+        "median": judgement.typical if misses else None,
+        "better": None if better is None else better.move.name,
+        "centre": None
+        if centre is None
+        else {"at": moves.centres[centre[0]].tolist(), "miss": centre[1]},
+    }
+
+
+def _of_value(judgement: Judgement, gamma: float, slope: float | None) -> dict[str, Any]:
+    """Return eps_R and eps_P, and what follows for Q."""
     eps_r, eps_p = judgement.eps
-    misses = [judgement.miss(each) for each in judgement.wrong]
-    return EnvironmentCheck(
-        environment=name,
-        group=maps.group.name,
-        elements=tuple(maps.group.element_names),
-        judged_by="model" if judgement.by_model else "steps",
-        n=judgement.n,
-        closure=maps.laws["closure"],
-        identity=maps.laws["identity"],
-        inverses=maps.laws["inverses"],
-        bounds=maps.laws["bounds"],
-        reward=_spread(np.concatenate([np.abs(each.rewards) for each in own])),
-        transition=_spread(np.concatenate([distances(each) for each in own])),
-        terminated_differs=None
-        if judgement.by_model
-        else float(np.mean([each.ends for each in own])),
-        wrong_maps={
-            "map": judgement.error,
-            "count": len(misses),
-            "least": min(misses, default=None),
-            "median": judgement.typical if misses else None,
-            "better": None if better is None else better.move.name,
-        },
-        eps_r=eps_r,
-        eps_p=eps_p,
-        gamma=gamma,
-        value_slope=slope,
-        q_bound={
+    return {
+        "eps_r": eps_r,
+        "eps_p": eps_p,
+        "gamma": gamma,
+        "value_slope": slope,
+        "q_bound": {
             "rewards": q_bound(eps_r, 0.0, gamma, 0.0),
             "per_slope": q_bound(0.0, eps_p, gamma, 1.0),
             "total": None if slope is None else q_bound(eps_r, eps_p, gamma, slope),
         },
-        verdict=judgement.verdict,
-        notes=notes,
-    )
+    }
 
 
-def _spread(values: Array) -> dict[str, float]:
-    return {"mean": float(values.mean()), "std": float(values.std()), "max": float(values.max())}
+def _spread(judgement: Judgement, of: Callable[[Errors], Array]) -> dict[str, float]:
+    each = [of(errors) for errors in judgement.own]
+    values = np.concatenate(each)
+    found = {"mean": values.mean(), "std": values.std(), "max": values.max()}
+    if judgement.plain is not None:
+        found["rms"] = max(np.sqrt(np.square(one).mean()) for one in each)
+        found["model"] = np.sqrt(np.square(of(judgement.plain)).mean())
+    return {name: float(value) for name, value in found.items()}

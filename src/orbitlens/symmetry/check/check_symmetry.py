@@ -8,12 +8,12 @@ outputs, or one that dominates them, hides nothing. Two unrelated outputs differ
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action, SampledAction
@@ -21,17 +21,12 @@ from orbitlens.checks import as_seed, as_tensor
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.reps import Representation
 from orbitlens.symmetry.check._errors import ElementErrors, element_errors
-from orbitlens.symmetry.check._function import Function, distances, running, wide
-from orbitlens.symmetry.check._moves import Move, check_outputs, moves_of, name_of
-from orbitlens.symmetry.check._words import CONSTANT, NOISE, sentence_of, verdict_of
+from orbitlens.symmetry.check._function import distances, drawing_parts, running
+from orbitlens.symmetry.check._moves import check_outputs, moves_of, name_of
+from orbitlens.symmetry.check._spread import rounding_of, scale_of, variance_of
+from orbitlens.symmetry.check._trial import CALLS, Trial
+from orbitlens.symmetry.check._words import CONSTANT, UNCLEAR, kind_of, sentence_of, verdict_of
 from orbitlens.symmetry.check._wrong_groups import other_moves, shuffled_moves
-
-_ROUNDING, _STEPS = 1e-5, 30  # an error, and steps of the number format, that rounding explains
-_CONSTANT = 16  # steps of the number format that outputs differ by at least
-_REMEDIES = {
-    CONSTANT: "give inputs that differ, and a function that tells them apart",
-    NOISE: "switch its random numbers off: dropout with training=self.training, fixed seeds",
-}
 
 
 @final
@@ -49,7 +44,7 @@ class SymmetryCheck:
         other: The same where the inputs move by another group of that order; None without one.
         reason: Why there is no other group; empty where there is one.
         noise: Mean of ||f(x_i) - f(x_i)|| / s over two calls; 0 for a function of its input.
-        scale: The spread s of the outputs; NaN, as all errors, if these are constant.
+        scale: The spread s of the outputs; NaN if these are constant.
         rounding: An error that rounding explains, from the number format of the outputs.
     """
 
@@ -66,14 +61,14 @@ class SymmetryCheck:
 
     @property
     def verdict(self) -> str:
-        """One of "constant", "exact", "noise", "nearly", "partly" and "none"."""
-        return verdict_of(
-            scale=self.scale,
-            error=self.errors.worst[1],
-            rounding=self.rounding,
-            noise=self.noise,
-            control=self.shuffled.overall,
-        )
+        """One of these, for the error of the worst element beside that of `shuffled`.
+
+        "exact": up to rounding. "nearly": at most a tenth. "partly": at most half. "none": more.
+        "constant": all inputs get the same output. Of a function with random numbers the error is
+        that of its mean over them: "expectation" if none is seen, and one of half the wrong one
+        would have been; "unclear" if it would not.
+        """
+        return verdict_of(self.errors, self.shuffled, scale=self.scale, rounding=self.rounding)
 
     @property
     def sentence(self) -> str:
@@ -89,11 +84,14 @@ class SymmetryCheck:
             self.rounding,
         )
 
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.sentence}"
+
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready record; figures of constant outputs are not finite."""
+        """Return a JSON-ready record; figures that constant outputs do not have are None."""
         rows = [
             {
-                **(self.errors.row(place) or {}),
+                **self.errors.figures(place),
                 "shuffled": self.shuffled.row(place),
                 "other": self.other.row(place) if self.other else None,
             }
@@ -106,12 +104,13 @@ class SymmetryCheck:
             "n": self.n,
             "verdict": self.verdict,
             "sentence": self.sentence,
-            "error": self.errors.overall,
-            "noise": self.noise,
-            "scale": self.scale,
-            "rounding": self.rounding,
+            "error": _known(self.errors.overall),
+            "noise": _known(self.noise),
+            "resolution": self.errors.resolution if self.errors.hidden else None,
+            "scale": _known(self.scale),
+            "rounding": _known(self.rounding),
             "wrong_groups": {
-                key: {"name": each.name, "error": each.overall} if each else None
+                key: {"name": each.name, "error": _known(each.overall)} if each else None
                 for key, each in wrong.items()
             },
             "reason": self.reason,
@@ -136,12 +135,16 @@ def check_symmetry(
 
     Args:
         function: f, a function of a batch or a network. A network is in evaluation mode meanwhile,
-            and as before in the end. f returns a tensor with a row for each input.
+            and as before in the end. f returns a tensor with a row for each input. For a layer,
+            give a function that returns its output. Of a network whose parts have an attribute
+            `draws` that is True and an integer `seed`, as `symmetrize` makes them, every call draws
+            anew; give such a network itself, not a function around it.
         inputs: Inputs [n, ...], at least two that differ.
         action: How the group moves the inputs. Every element of an `Action` is tried but the
             identity. Of a `SampledAction` one element for each input is drawn, 8 times.
         output: rho: None (the default) for an invariant function; a `Representation` on the last
-            axis of outputs [n, ..., dim]; or an action of the same group, see `actions.own`.
+            axis of outputs [n, ..., dim]; or an action of the same group: that on the inputs where
+            outputs move as these do, or one of `actions.own`.
         seed: Seed of draws and of the wrong groups, default 0.
 
     Returns:
@@ -153,13 +156,19 @@ def check_symmetry(
             returns anything but a row of finite numbers for each input.
 
     Warns:
-        OrbitLensWarning: If f gives all inputs the same output, or one input two outputs.
+        OrbitLensWarning: If f gives all inputs the same output, or one input two outputs though no
+            part of it says that it draws, or if random numbers hide what f does.
 
     Example:
-        >>> from orbitlens import actions
-        >>> turns = actions.images("C4")
-        >>> found = check_symmetry(lambda x: x.mean((-1, -2)), torch.rand(20, 1, 8, 8), turns)
-        >>> found.verdict
+        >>> from orbitlens import actions, groups, reps
+        >>> turns, x = actions.images("C4"), torch.rand(20, 1, 8, 8)
+        >>> check_symmetry(lambda x: x.mean((-1, -2)), x, turns).verdict
+        'exact'
+        >>> from orbitlens.models import GroupCNN
+        >>> net = GroupCNN(groups.cyclic(4), features=2)
+        >>> def layer(x):  # 8 channels f |G| + g, without their places
+        ...     return net.conv1(net.lift(x).relu()).mean((-1, -2))
+        >>> check_symmetry(layer, x, turns, reps.direct_sum(*[reps.regular("C4")] * 2)).verdict
         'exact'
     """
     inputs = _as_inputs(inputs)
@@ -167,56 +176,49 @@ def check_symmetry(
     moves = moves_of(action, output, inputs, generator)
     shuffled = shuffled_moves(action, output, moves, len(inputs), generator)
     another = other_moves(action, output, moves, inputs)
-    with running(function) as run:
-        still = run(inputs)
-        check_outputs(output, still)
-        noise = distances(run(inputs), still)
-        outcomes = [
-            _outcome(run, inputs, still, pair) for pair in zip(moves, shuffled, strict=True)
-        ]
-        others = [_distance(run, inputs, still, move) for move in another.moves]
-    scale = _scale(still, [_variance(still), *(each.variance for each in outcomes)])
-    names = [move.name for move in moves]
+    with running(function, generator) as run:
+        still = [run(inputs), run(inputs)]
+        check_outputs(output, still[0])
+        noise, variance = float(distances(*still).mean()), variance_of(still[0])
+        random = noise > rounding_of(still[0], variance**0.5)
+        more = [run(inputs) for _ in range(2, CALLS)] if random else []
+        trial = Trial(run, inputs, (*still, *more) if random else (still[0],))
+        outcomes = [trial.outcome(*pair) for pair in zip(moves, shuffled, strict=True)]
+        others = [None if move is None else trial.difference(move) for move in another.moves]
+    scale = scale_of(still[0], [variance, *(each.variance for each in outcomes)])
+    names, words = [move.name for move in moves], [move.words for move in moves]
     right, wrong = [each.right for each in outcomes], [each.wrong for each in outcomes]
     check = SymmetryCheck(
         group=action.group if isinstance(action, SampledAction) else action.group.name,
         output=name_of(output),
         n=len(inputs),
-        errors=element_errors("the group", names, right, scale),
+        errors=element_errors("the group", names, right, scale, words),
         shuffled=element_errors(shuffled[0].name, names, wrong, scale),
         other=element_errors(another.name, another.elements, others, scale) if others else None,
         reason=another.reason,
-        noise=float(noise.mean()) / scale,
+        noise=noise / scale,
         scale=scale,
-        rounding=max(_ROUNDING, _STEPS * _step(still) / scale),
+        rounding=rounding_of(still[0], scale) / scale,
     )
-    if check.verdict in (CONSTANT, NOISE):
-        warn("`function`", found=check.sentence, remedy=_REMEDIES[check.verdict])
+    doubt = _doubt(check, draws=bool(drawing_parts(function)))
+    if doubt:
+        warn("`function`", found=doubt[0], remedy=doubt[1])
     return check
 
 
-class _Outcome(NamedTuple):
-    """Distances [n] of f(gx) from rho(g) f(x) and from a wrong target; the variance of f(gx)."""
-
-    right: Float[Tensor, " n"]
-    wrong: Float[Tensor, " n"]
-    variance: float
-
-
-def _outcome(run: Function, inputs: Tensor, still: Tensor, pair: tuple[Move, Move]) -> _Outcome:
-    move, shuffled = pair
-    moved = run(move.inputs(inputs))
-    return _Outcome(
-        distances(moved, move.outputs(still)),
-        distances(moved, shuffled.outputs(still)),
-        _variance(moved),
-    )
-
-
-def _distance(
-    run: Function, inputs: Tensor, still: Tensor, move: Move | None
-) -> Float[Tensor, " n"] | None:
-    return None if move is None else distances(run(move.inputs(inputs)), move.outputs(still))
+def _doubt(check: SymmetryCheck, *, draws: bool) -> tuple[str, str] | None:
+    """Return why a finding is doubtful, and what to do; None where it is not."""
+    if check.verdict == CONSTANT:
+        remedy = "give inputs that differ, and a function that tells them apart"
+        return check.sentence.removesuffix("."), remedy
+    if check.verdict == UNCLEAR:
+        symmetric = f"{kind_of(check.output)} under {check.group}"
+        way = "let it draw more samples" if draws else "switch them off"
+        return f"its random numbers hide whether it is {symmetric}", f"give more inputs, or {way}"
+    if check.errors.hidden is not None and not draws:
+        found = f"two calls with the same inputs differ by {check.noise:.2g} of the spread"
+        return found, "switch its random numbers off, such as dropout outside of evaluation"
+    return None
 
 
 def _as_inputs(inputs: object) -> Shaped[Tensor, "n *axes"]:
@@ -233,20 +235,5 @@ def _as_inputs(inputs: object) -> Shaped[Tensor, "n *axes"]:
     return found.detach()
 
 
-def _variance(outputs: Shaped[Tensor, "n *axes"]) -> float:
-    """Return the mean of ||f(x_i) - mean_j f(x_j)||^2 over the inputs."""
-    values = wide(outputs)
-    return float(distances(values, values.mean(0, keepdim=True).expand_as(values)).square().mean())
-
-
-def _scale(still: Tensor, variances: Sequence[float]) -> float:
-    """Return s; NaN where outputs that are constant but for rounding have none."""
-    scale = (sum(variances) / len(variances)) ** 0.5
-    return scale if scale > _CONSTANT * _step(still) else math.nan
-
-
-def _step(outputs: Shaped[Tensor, "n *axes"]) -> float:
-    """Return a step of rounding of the outputs: their size times that of 1."""
-    size = float(torch.linalg.vector_norm(wide(outputs))) / len(outputs) ** 0.5
-    floats = outputs.is_floating_point() or outputs.is_complex()
-    return size * torch.finfo(outputs.dtype if floats else torch.float64).eps
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,9 +1,6 @@
 """The reflections of four environments, and a wrapper that breaks them by a known amount."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +8,7 @@ from jaxtyping import Float, Int
 
 from orbitlens.checks import as_number
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.symmetry.check._broken import breaker
 from orbitlens.symmetry.check._built_in import BUILT_IN, BuiltIn, built_in
 from orbitlens.symmetry.check._spaces import made, name_of, read_spaces
 from orbitlens.typing import Tensor
@@ -109,7 +107,7 @@ def break_symmetry(env: Any, kappa: float) -> Any:
             received=str(env.action_space),
             remedy="break it with a wrapper of your own",
         )
-    return _wrapper()(env, float(number))
+    return breaker()(env, float(number))
 
 
 def _known(env: Any) -> BuiltIn:
@@ -131,49 +129,3 @@ def _known(env: Any) -> BuiltIn:
 
 def _with_identity(matrix: Float[Tensor, "d d"]) -> Float[Tensor, "group d d"]:
     return torch.stack([torch.eye(len(matrix), dtype=matrix.dtype), matrix])
-
-
-@cache
-def _wrapper() -> Any:
-    """Return the class of the wrapper; Gymnasium need not be there before."""
-    import gymnasium
-
-    @final
-    class BreakSymmetry(gymnasium.Wrapper):  # type: ignore[misc]
-        """An environment whose positive actions are weaker by a share kappa and cost a toll."""
-
-        def __init__(self, env: Any, kappa: float) -> None:
-            super().__init__(env)
-            self.kappa = kappa
-
-        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-            if isinstance(self.action_space, gymnasium.spaces.Box):
-                positive = np.maximum(action, 0.0)
-                toll = float(self.kappa * np.mean(positive / self.action_space.high))
-                weaker = (action - self.kappa * positive).astype(self.action_space.dtype)
-                found = self.env.step(weaker)
-            elif int(action) == self.action_space.start + self.action_space.n - 1:
-                toll = self.kappa
-                with _weaker(self.unwrapped, 1 - self.kappa):
-                    found = self.env.step(action)
-            else:
-                return self.env.step(action)
-            observation, reward, terminated, truncated, info = found
-            return observation, float(reward) - toll, terminated, truncated, info
-
-    return BreakSymmetry
-
-
-@contextmanager
-def _weaker(inner: Any, share: float) -> Iterator[None]:
-    """Let the last action of CartPole or Acrobot have a share of its strength for one step."""
-    if hasattr(inner, "force_mag"):
-        name, weaker = "force_mag", inner.force_mag * share
-    else:
-        name, weaker = "AVAIL_TORQUE", [*inner.AVAIL_TORQUE[:-1], inner.AVAIL_TORQUE[-1] * share]
-    before = getattr(inner, name)
-    setattr(inner, name, weaker)
-    try:
-        yield
-    finally:
-        setattr(inner, name, before)

@@ -14,7 +14,7 @@ index_map               the pose of a map: the element where it is largest -> Po
 Pose                    poses, and which of them are one of several
 SubgroupStep            a step from a plane group down to a subgroup K
 subgroup_chain          the steps down to the trivial group
-default_factors         the strides of such a chain, as the source has them
+default_factors         the strides of such a chain: halves as the source has them, or prime factors
 coset_representatives   a pose as one representative for each step
 """
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orbitlens.actions import move_on_plane
-from orbitlens.checks import as_axes, as_count, as_seed, as_switch, check_kind
+from orbitlens.checks import as_axes, as_count, as_floats, as_seed, as_switch, check_kind
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import PlaneGroup
 from orbitlens.models import GroupConv2d, LiftingConv2d, ProjectingConv2d, joined
@@ -21,6 +21,7 @@ from orbitlens.symmetry.split.base import Split, SplitModel
 from orbitlens.symmetry.split.cosets import (
     SubgroupStep,
     _Factor,
+    _kernels,
     coset_representatives,
     default_factors,
     subgroup_chain,
@@ -30,6 +31,7 @@ from orbitlens.symmetry.split.subsampling import SubsamplingConv2d, UpsamplingCo
 
 _Images = Float[Tensor, "n channels side side"]
 _Elements = Int[Tensor, "n 3"]
+_OneOrMany = Int[Tensor, "*n 3"]
 
 
 @final
@@ -60,16 +62,18 @@ class GroupAutoencoder(SplitModel):
         width: Features nc of the first two layers; later ones have 2 nc.
         latent: Width of z_inv.
         factors: For each layer the stride of the grid, or (stride, stride of turns, 2 where flips
-            are left out). Default: 2 until the side is 4, then 4; turns and flips go last. This is
-            (2, 2, 2, 4) for p1 and a side of 32.
+            are left out). Default: 2 until the side is 4, then 4, or the prime factors of what is
+            left; turns and flips go last. This is (2, 2, 2, 4) for p1 and a side of 32, and (3, 11)
+            for a side of 33.
         kernels: Height and width of the kernels of each layer, in pixels, odd; default 3, and 5 in
-            the last.
+            the last, or as wide as the stride, so that the code sees every pixel.
         fast: Whether to compute the fast form; default True.
         seed: Seed of the initial weights, which do not depend on `fast`.
 
     Raises:
-        OrbitLensError: If the factors do not reach the trivial group, if a kernel is even or wraps
-            around the torus more than once, or if a size is below 1.
+        OrbitLensError: If the factors do not reach the trivial group, if none are given for a side
+            with a prime factor above 13, if a kernel is even or wraps around the torus more than
+            once, or if a size is below 1.
 
     Example:
         >>> model = GroupAutoencoder(PlaneGroup("p4", 8), width=4)
@@ -98,7 +102,7 @@ class GroupAutoencoder(SplitModel):
         self.latent, self.fast = as_count("latent", latent), as_switch("fast", fast)
         width = as_count("width", width)
         self.steps = subgroup_chain(group, default_factors(group) if factors is None else factors)
-        sizes, depth = _kernels(kernels, len(self.steps)), len(self.steps)
+        sizes, depth = _kernels(kernels, self.steps), len(self.steps)
         down = [width if i < _NARROW else 2 * width for i in range(depth)]
         up = [2 * width if i < _NARROW else width for i in range(depth)]
         with torch.random.fork_rng(devices=[]):
@@ -113,6 +117,7 @@ class GroupAutoencoder(SplitModel):
 
     def forward(self, x: _Images) -> _Images:
         """Return the reconstruction of the images; ties are resolved without a word."""
+        x = self._images(x)
         pose = self.pose_with_ties(x).element
         return self._decoded(self._invariant(x, pose), pose)
 
@@ -123,12 +128,16 @@ class GroupAutoencoder(SplitModel):
             x: Images, shape [n, channels, side, side].
 
         Returns:
-            The invariant part, shape [n, latent], and the pose (ty, tx, k), shape [n, 3].
+            The invariant part, shape [n, latent], and the pose (ty, tx, k), shape [n, 3]: the
+            object was turned by element k of the point group, then shifted by ty rows and tx
+            columns. It is counted from a frame that the network has chosen for each object, so
+            only differences of poses have a meaning.
 
         Raises:
             OrbitLensError: If the images have another shape, or give NaN.
             OrbitLensWarning: If the pose of an image is not unique.
         """
+        x = self._images(x)
         pose = self.pose_with_ties(x)
         if bool(pose.tied.any()):
             warn(
@@ -143,17 +152,21 @@ class GroupAutoencoder(SplitModel):
         """Return the images of codes, in their poses.
 
         Args:
-            split: Invariant parts, shape [n, latent], and poses (ty, tx, k), shape [n, 3].
+            split: Invariant parts, shape [n, latent], and poses (ty, tx, k), shape [n, 3], or [3]
+                for all codes.
 
         Raises:
-            OrbitLensError: If the parts have other shapes, or a pose is outside of the group.
+            OrbitLensError: If there are no two parts, if they have other shapes, or if a pose is
+                outside of the group.
         """
-        invariant, pose = split
-        sizes = {"latent": self.latent}
-        invariant = as_axes("invariant", invariant, "n latent", sizes=sizes, finite=False)
+        invariant, pose = _parts(split)
+        sizes, dtype = {"latent": self.latent}, self.to_invariant.weight.dtype
+        invariant = as_axes(
+            "invariant", invariant, "n latent", dtype=dtype, sizes=sizes, finite=False
+        )
         return self._decoded(invariant, self.group.as_elements("pose", pose, len(invariant)))
 
-    def act(self, element: _Elements, split: Split) -> Split:
+    def act(self, element: _OneOrMany, split: Split) -> Split:
         """Return codes moved by one element each, (z_inv, g z_eq).
 
         Args:
@@ -161,23 +174,36 @@ class GroupAutoencoder(SplitModel):
             split: The codes.
 
         Raises:
-            OrbitLensError: If an element is outside of the group.
+            OrbitLensError: If there are no two parts, or if an element is outside of the group.
         """
-        element = self.group.as_elements("element", element, len(split.pose))
-        return Split(split.invariant, self.group.multiply(element, split.pose))
+        invariant, pose = _parts(split)
+        pose = self.group.as_elements("pose", pose, len(invariant))
+        element = self.group.as_elements("element", element, len(invariant))
+        return Split(invariant, self.group.multiply(element.to(pose.device), pose))
 
-    def move(self, element: _Elements, x: _Images) -> _Images:
-        """Return images moved by one element each, see `actions.move_on_plane`.
+    def move(self, element: _OneOrMany, x: _Images) -> _Images:
+        """Return images moved by one element each, or all by one, see `actions.move_on_plane`.
 
         Raises:
             OrbitLensError: If the images have another shape, or an element is outside of the group.
         """
-        self._check(x)
+        x = self._images(x)
         return move_on_plane(x, self.group.as_elements("element", element, len(x)), self.group)
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> _Elements:
         """Draw n elements (ty, tx, k), all as likely."""
         return self.group.random(n, generator)
+
+    def product(self, g: _Elements, h: _Elements) -> _Elements:
+        """Return the products gh: first h acts, then g.
+
+        Raises:
+            OrbitLensError: If an element is outside of the group.
+        """
+        n = len(h)
+        return self.group.multiply(
+            self.group.as_elements("g", g, n), self.group.as_elements("h", h, n)
+        )
 
     @torch.no_grad()
     def pose_with_ties(self, x: _Images) -> Pose:
@@ -186,22 +212,26 @@ class GroupAutoencoder(SplitModel):
         Raises:
             OrbitLensError: If the images have another shape, or give NaN.
         """
-        self._check(x)
+        x = self._images(x)
         first = self.encoder.get_submodule("0.layer")
-        return index_map(first(channels_last(x)).relu(), self.group)
+        maps = first(channels_last(x)).relu_()
+        # The sums of magnitudes that the convolution may have rounded.
+        weights = first.get_parameter("tied").abs().flatten(1).sum(1).amax()
+        return index_map(maps, self.group, scale=weights * x.abs().amax((1, 2, 3)))
 
     def _invariant(self, x: _Images, pose: _Elements) -> Float[Tensor, "n latent"]:
         maps = x
+        # ReLU in place: new memory costs more than the ReLU.
         if self.fast:
             maps = move_on_plane(x, self.group.inverse(pose), self.group)
             for layer in self.encoder:
-                maps = layer(maps).relu()
+                maps = layer(maps).relu_()
         else:
             moves = coset_representatives(pose, self.steps)
             for step, layer, p in zip(self.steps, self.encoder, moves, strict=True):
                 back = step.fine.inverse(p)
                 maps = move_on_plane(maps, back, step.fine, regular=maps is not x)
-                maps = layer(maps).relu()
+                maps = layer(maps).relu_()
         invariant: Tensor = self.to_invariant(maps.flatten(1))
         return invariant
 
@@ -211,25 +241,45 @@ class GroupAutoencoder(SplitModel):
         if self.fast:
             maps = joined(maps, layers[0].margin_in, layers[0].margin_in)
             for layer in layers:
-                maps = layer(maps).relu()
+                maps = layer(maps).relu_()
             return move_on_plane(self.output(maps), pose, self.group)
         for layer, p in zip(layers, coset_representatives(pose, self.steps)[::-1], strict=True):
-            maps = layer(joined(maps, layer.margin_in, layer.margin_in)).relu()
+            maps = layer(joined(maps, layer.margin_in, layer.margin_in)).relu_()
             maps = joined(maps, -layer.margin, -layer.margin)
             maps = move_on_plane(maps, p, layer.step.fine, regular=True)
         margin = self.output.kernel // 2
         output: Tensor = self.output(channels_last(joined(maps, margin, margin)))
         return output
 
-    def _check(self, x: _Images) -> None:
-        side = self.group.side
-        if x.shape[1:] != (self.channels, side, side) or not x.is_floating_point():
+    def _images(self, x: object) -> _Images:
+        """Return images of the right shape, in the type of the weights."""
+        images, side = as_floats("x", x), self.group.side
+        if images.ndim != 4 or images.shape[1:] != (self.channels, side, side):
+            other = images.ndim == 4 and images.shape[1] != self.channels
             raise OrbitLensError(
                 "`x` of GroupAutoencoder",
-                expected=f"floats of shape [n, {self.channels}, {side}, {side}]",
-                received=f"{x.dtype} of shape {list(x.shape)}",
-                remedy="pad or crop the images to squares, or build the model for their size",
+                expected=f"images of shape [n, {self.channels}, {side}, {side}]",
+                received=f"shape {list(images.shape)}",
+                remedy=f"bring the channels to axis 1, or build the model with channels="
+                f"{images.shape[1]}"
+                if other
+                else "pad or crop the images to squares, or build the model for their size",
             )
+        return images.to(self.to_invariant.weight.dtype)
+
+
+def _parts(split: object) -> tuple[Tensor, Tensor]:
+    if not isinstance(split, tuple | list) or len(split) != 2:
+        raise OrbitLensError(
+            "`split`",
+            expected="a code of two parts, the invariant part and the pose",
+            received=f"{type(split).__name__} of {len(split)} parts"
+            if isinstance(split, tuple | list)
+            else type(split).__name__,
+            remedy="give what `encode` returns, or Split(invariant, pose)",
+        )
+    invariant, pose = split
+    return invariant, pose
 
 
 _NARROW = 2  # layers of width nc; the others have 2 nc
@@ -266,16 +316,3 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _kernels(kernels: Sequence[int] | None, depth: int) -> tuple[int, ...]:
-    if kernels is None:
-        return (*[3] * (depth - 1), 5)
-    if len(kernels) != depth:
-        raise OrbitLensError(
-            "`kernels`",
-            expected=f"one for each of the {depth} factors",
-            received=len(kernels),
-            remedy="give as many kernels as factors",
-        )
-    return tuple(kernels)

@@ -23,7 +23,8 @@ class SplitModel(nn.Module, ABC):
         encode(g x) = act(g, encode(x))        decode(act(g, code)) = g decode(code)
 
     Both hold exactly, or as well as the model has learned them. Elements of the group are tensors
-    with one row for each input; the model says which numbers they are.
+    with one row for each input; the model says which numbers they are. `move` and `act` are left
+    actions: first h, then g, is `product(g, h)`. `testing.SplitContract` tests all this.
     """
 
     @abstractmethod
@@ -49,6 +50,12 @@ class SplitModel(nn.Module, ABC):
         self, n: int, generator: torch.Generator | None = None
     ) -> Shaped[Tensor, "n *element"]:
         """Draw n elements of the group at random."""
+
+    @abstractmethod
+    def product(
+        self, g: Shaped[Tensor, "n *element"], h: Shaped[Tensor, "n *element"]
+    ) -> Shaped[Tensor, "n *element"]:
+        """Return the products gh, row by row: first h acts, then g."""
 
     def forward(self, x: Float[Tensor, "n *input"]) -> Float[Tensor, "n *input"]:
         """Return the reconstruction of the inputs."""

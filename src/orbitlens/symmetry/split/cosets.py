@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -57,11 +58,12 @@ class SubgroupStep:
         for name, size in whole.items():
             stride = as_count(name, getattr(self, name))
             if size % stride:
+                divisors = [str(each) for each in range(1, size + 1) if size % each == 0]
                 raise OrbitLensError(
                     f"`{name}` of a step from {self.fine.name} of side {self.fine.side}",
                     expected=f"a divisor of {size}",
                     received=stride,
-                    remedy="choose one of 1, 2 or 4 that divides it",
+                    remedy=f"choose {' or '.join(divisors)}",
                 )
             object.__setattr__(self, name, stride)
 
@@ -123,14 +125,14 @@ def subgroup_chain(group: PlaneGroup, factors: Sequence[_Factor]) -> tuple[Subgr
         The steps; the coarse group of each is the fine group of the next.
 
     Raises:
-        OrbitLensError: If the factors do not end at the trivial group: their products are not the
-            side, the number of turns, and 2 for groups with flips.
+        OrbitLensError: If the factors are no list of strides, or do not end at the trivial group:
+            their products are not the side, the number of turns, and 2 for groups with flips.
 
     Example:
         >>> [step.coarse.side for step in subgroup_chain(PlaneGroup("p4", 8), [(2, 2), (4, 2)])]
         [4, 1]
     """
-    strides = [_strides(factor) for factor in factors]
+    strides = [_strides(factor) for factor in _listed("factors", factors)]
     reached = tuple(math.prod(column) for column in zip(*strides, strict=True)) or (1, 1, 1)
     wanted = (group.side, group.turns, 1 + group.flips)
     if reached != wanted:
@@ -139,7 +141,7 @@ def subgroup_chain(group: PlaneGroup, factors: Sequence[_Factor]) -> tuple[Subgr
             expected=f"products that reach the trivial group of {group.name}: {wanted[0]} for the "
             f"side, {wanted[1]} for the turns, {wanted[2]} for the flips",
             received=f"{reached[0]}, {reached[1]} and {reached[2]}",
-            remedy=f"give for example {default_factors(group)}",
+            remedy=f"give for example {_factors(group)}",
         )
     steps: list[SubgroupStep] = []
     for shift, turn, flip in strides:
@@ -148,17 +150,44 @@ def subgroup_chain(group: PlaneGroup, factors: Sequence[_Factor]) -> tuple[Subgr
 
 
 def default_factors(group: PlaneGroup) -> tuple[tuple[int, int, int], ...]:
-    """Return factors as the source has them: halves, then the rest; turns and flips go last.
+    """Return factors as the source has them: halves, then 4; turns and flips go last.
+
+    Where halves do not lead to 4, the prime factors of what is left follow, from the smallest.
+
+    Args:
+        group: The plane group. No prime factor of its side is above 13, as each layer has a kernel
+            as wide as its stride.
+
+    Returns:
+        For each step (stride of the grid, stride of the turns, 2 where flips are left out).
+
+    Raises:
+        OrbitLensError: If the side has a prime factor above 13.
 
     Example:
         >>> default_factors(PlaneGroup("p4m", 32))
         ((2, 1, 1), (2, 1, 1), (2, 2, 1), (4, 2, 2))
+        >>> default_factors(PlaneGroup("p1", 33))
+        ((3, 1, 1), (11, 1, 1))
     """
+    factors = _factors(group)
+    widest = max(shift for shift, _, _ in factors)
+    if widest > _WIDEST:
+        raise OrbitLensError(
+            "`factors`",
+            expected=f"to be given for a side of {group.side}, which has the prime factor {widest}",
+            received="no factors",
+            remedy="crop or pad the images to a side such as 32, or give factors and kernels",
+        )
+    return factors
+
+
+def _factors(group: PlaneGroup) -> tuple[tuple[int, int, int], ...]:
     shifts, side = [], group.side
     while side > _LAST and side % 2 == 0:
         shifts.append(2)
         side //= 2
-    shifts.append(side)
+    shifts += [side] if side <= _LAST else _primes(side)
     turns = [1] * len(shifts)
     for place in range(1, group.turns.bit_length()):
         turns[max(-place, -len(shifts))] *= 2
@@ -166,7 +195,36 @@ def default_factors(group: PlaneGroup) -> tuple[tuple[int, int, int], ...]:
     return tuple(zip(shifts, turns, flips, strict=True))
 
 
-_LAST = 4  # side of the last map
+def _primes(number: int) -> list[int]:
+    found, divisor = [], 2
+    while number > 1:
+        while number % divisor == 0:
+            found.append(divisor)
+            number //= divisor
+        divisor += 1
+    return found
+
+
+_LAST = 4  # side of the last map, where halves lead to it
+_WIDEST = 13  # stride of a layer; wider kernels are given, not chosen
+
+
+def _kernels(kernels: Sequence[int] | None, steps: Sequence[SubgroupStep]) -> tuple[int, ...]:
+    """Return the kernels of layers: those given, or as wide as the strides, so that all is seen."""
+    if kernels is None:
+        least = [3] * (len(steps) - 1) + [5]
+        widths = [max(size, 2 * (s.shift // 2) + 1) for size, s in zip(least, steps, strict=True)]
+        # A kernel may not wrap around the torus more than once.
+        return tuple(min(w, 2 * s.fine.side + 1) for w, s in zip(widths, steps, strict=True))
+    given = _listed("kernels", kernels)
+    if len(given) != len(steps):
+        raise OrbitLensError(
+            "`kernels`",
+            expected=f"one for each of the {len(steps)} factors",
+            received=len(given),
+            remedy="give as many kernels as factors",
+        )
+    return tuple(as_count("kernels", kernel) for kernel in given)
 
 
 def coset_representatives(
@@ -183,11 +241,16 @@ def coset_representatives(
     Returns:
         For each step the representatives, as elements of its fine group, shape [n, 3].
 
+    Raises:
+        OrbitLensError: If a pose is outside of the first group.
+
     Example:
         >>> steps = subgroup_chain(PlaneGroup("p1", 8), (2, 4))
         >>> [p.tolist() for p in coset_representatives(torch.tensor([[5, 6, 0]]), steps)]
         [[[1, 0, 0]], [[2, 3, 0]]]
     """
+    if steps:
+        pose = steps[0].fine.as_elements("pose", pose, len(pose))
     found = []
     for step in steps:
         representatives, pose = step.divide(pose)
@@ -195,8 +258,8 @@ def coset_representatives(
     return tuple(found)
 
 
-def _strides(factor: _Factor) -> tuple[int, int, int]:
-    given = [factor] if isinstance(factor, int) else list(factor)
+def _strides(factor: object) -> tuple[int, int, int]:
+    given = [factor] if isinstance(factor, int | float) else _listed("factors", factor)
     if not 1 <= len(given) <= 3:
         raise OrbitLensError(
             "`factors`",
@@ -206,3 +269,17 @@ def _strides(factor: _Factor) -> tuple[int, int, int]:
         )
     shift, turn, flip = (as_count("factors", stride) for stride in (*given, 1, 1)[:3])
     return shift, turn, flip
+
+
+def _listed(name: str, values: object) -> list[Any]:
+    """Return the entries of a list, a tuple or an array; numbers of NumPy as those of Python."""
+    if isinstance(values, np.ndarray | np.generic | Tensor):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="a list of whole numbers, with one entry for each layer",
+            received=type(values).__name__,
+            remedy=f"give for example {(3, 5) if name == 'kernels' else (2, 4)}",
+        )
+    return [each.tolist() if isinstance(each, np.generic | Tensor) else each for each in values]

@@ -8,14 +8,17 @@ Source: Xu, Kim, Rainforth & Teh 2021, arXiv 2106.05886, *Group Equivariant Subs
 
 from typing import final
 
+import torch
+from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d
+from torch.nn.functional import conv2d, conv_transpose2d, linear
 
 from orbitlens.actions import move_on_plane
 from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import GroupConv2d, LiftingConv2d, joined
+from orbitlens.symmetry.split._functions import check_functions
 from orbitlens.symmetry.split._memory import channels_last
 from orbitlens.symmetry.split.cosets import SubgroupStep
 
@@ -38,7 +41,7 @@ def subsample(
         Functions on K, shape [n, features * |P'|, side / c, side / c].
 
     Raises:
-        OrbitLensError: If the maps are no functions on G.
+        OrbitLensError: If the maps are no functions on G, or a representative is outside of G.
 
     Example:
         >>> import torch
@@ -47,8 +50,9 @@ def subsample(
         >>> subsample(maps, torch.tensor([[0, 1, 0]]), step).tolist()
         [[[[1, 3], [9, 11]]]]
     """
-    _check(maps, step.fine.point_group.order, step.fine.side, step)
-    moved = move_on_plane(maps, step.fine.inverse(representatives), step.fine, regular=True)
+    check_functions(f"on {step.fine.name}", maps, step.fine)
+    p = step.fine.as_elements("representatives", representatives, len(maps))
+    moved = move_on_plane(maps, step.fine.inverse(p), step.fine, regular=True)
     functions = moved.unflatten(1, (-1, step.fine.point_group.order))
     return functions[:, :, step.kept, :: step.shift, :: step.shift].flatten(1, 2)
 
@@ -71,7 +75,7 @@ def upsample(
         Functions on G, shape [n, features * |P|, c side, c side].
 
     Raises:
-        OrbitLensError: If the maps are no functions on K.
+        OrbitLensError: If the maps are no functions on K, or a representative is outside of G.
 
     Example:
         >>> import torch
@@ -80,12 +84,13 @@ def upsample(
         >>> upsample(torch.ones(1, 1, 1, 1), torch.tensor([[0, 1, 0]]), step).tolist()
         [[[[0.0, 1.0], [0.0, 0.0]]]]
     """
-    _check(maps, step.coarse.point_group.order, step.coarse.side, step)
+    check_functions(f"on {step.coarse.name}", maps, step.coarse)
+    p = step.fine.as_elements("representatives", representatives, len(maps))
     values = maps.unflatten(1, (-1, step.coarse.point_group.order))
     shape = (step.fine.point_group.order, step.fine.side, step.fine.side)
     functions = values.new_zeros(*values.shape[:2], *shape)
     functions[:, :, step.kept, :: step.shift, :: step.shift] = values
-    return move_on_plane(functions.flatten(1, 2), representatives, step.fine, regular=True)
+    return move_on_plane(functions.flatten(1, 2), p, step.fine, regular=True)
 
 
 @final
@@ -122,9 +127,11 @@ class SubsamplingConv2d(nn.Module):
                 biases = biases.unflatten(0, (-1, points))[:, self.step.kept].flatten()
         stride, reach = self.step.shift, self.layer.kernel // 2
         # The last place that is kept has stride - 1 others behind it.
-        return conv2d(
-            channels_last(joined(maps, reach, reach - stride + 1)), kernels, biases, stride
-        )
+        maps = joined(maps, reach, reach - stride + 1)
+        if self.step.coarse.side == 1:
+            # One place is left: the product is that of two matrices.
+            return linear(maps.flatten(1), kernels.flatten(1), biases)[:, :, None, None]
+        return conv2d(channels_last(maps), kernels, biases, stride)
 
 
 @final
@@ -147,12 +154,18 @@ class UpsamplingConv2d(nn.Module):
             around the torus more than once.
     """
 
+    lands: Tensor
+
     def __init__(self, layer: GroupConv2d, step: SubgroupStep, margin: int = 0) -> None:
         super().__init__()
         _check_layer(layer, step)
         self.layer, self.step = layer, step
         self.margin = as_count("margin", margin, least=0)
         self.margin_in = -(-(layer.kernel // 2 + margin) // step.shift)
+        if step.coarse.side == 1:
+            self.margin_in = 0
+            lands = _landing(layer.kernel, step.fine.side)
+            self.register_buffer("lands", lands, persistent=False)
 
     def forward(
         self, maps: Float[Tensor, "n in side side"]
@@ -161,27 +174,41 @@ class UpsamplingConv2d(nn.Module):
         kernels, points = self.layer.kernels(), self.step.fine.point_group.order
         if points > len(self.step.kept):
             kernels = kernels.unflatten(1, (-1, points))[:, :, self.step.kept].flatten(1, 2)
+        # What is spread meets the kernel turned upside down.
+        turned, biases = self.step.index**0.5 * kernels.flip(2, 3), self.layer.biases()
+        if self.step.coarse.side == 1:
+            return self._of_one_place(maps, turned, biases)
         stride, reach = self.step.shift, self.layer.kernel // 2
-        return conv_transpose2d(
+        spread = conv_transpose2d(
             channels_last(maps),
-            # A transposed product slides the kernel turned upside down.
-            self.step.index**0.5 * kernels.flip(2, 3).transpose(0, 1),
-            self.layer.biases(),
-            stride,
+            turned.transpose(0, 1),
+            stride=stride,
             padding=self.margin_in * stride + reach - self.margin,
             output_padding=stride - 1,
         )
+        # Inside of the product, the gradient of the bias alone takes as long as that of the maps.
+        return spread if biases is None else spread.add_(biases[:, None, None])
+
+    def _of_one_place(
+        self,
+        maps: Float[Tensor, "n in 1 1"],
+        turned: Float[Tensor, "out in kernel kernel"],
+        biases: Float[Tensor, " out"] | None,
+    ) -> Float[Tensor, "n out larger larger"]:
+        """Return the same where the map has one place: the product of two matrices."""
+        side = self.step.fine.side
+        weights = rearrange(turned.flatten(2) @ self.lands, "f c place -> (place f) c")
+        biases = None if biases is None else biases.repeat(side**2)
+        values = linear(maps.flatten(1), weights, biases)
+        whole = rearrange(values, "n (y x f) -> n f y x", y=side, x=side)
+        return joined(whole, self.margin, self.margin)
 
 
-def _check(maps: Tensor, points: int, side: int, step: SubgroupStep) -> None:
-    if maps.ndim != 4 or maps.shape[1] % points or maps.shape[2:] != (side, side):
-        raise OrbitLensError(
-            f"`maps` between {step.fine.name} of side {step.fine.side} and {step.coarse.name} of "
-            f"side {step.coarse.side}",
-            expected=f"shape [n, features * {points}, {side}, {side}]",
-            received=list(maps.shape),
-            remedy="give functions on the group, as LiftingConv2d and GroupConv2d make them",
-        )
+def _landing(kernel: int, side: int) -> Float[Tensor, "tap place"]:
+    """Return 1 where a tap of a kernel about place (0, 0) of a torus lands, both row-major."""
+    places = (torch.arange(kernel) - kernel // 2) % side
+    line = torch.eye(side)[places]
+    return torch.kron(line, line)
 
 
 def _check_layer(layer: LiftingConv2d | GroupConv2d, step: SubgroupStep) -> None:

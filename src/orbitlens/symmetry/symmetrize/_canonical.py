@@ -90,14 +90,10 @@ def _by_frame(
     scores: Float[Tensor, "n group"] | None,
 ) -> Shaped[Tensor, "n *axes"]:
     """Return each row moved by its own element; backwards, the scores, if any, weigh all moves."""
-    parts, places = [], []
+    moved = rows.clone()
     for g in chosen.unique().tolist():
         where = (chosen == g).nonzero()[:, 0]
-        parts.append(move(rows[where], g))
-        places.append(where)
-    if not parts:
-        return rows
-    moved = torch.cat(parts)[torch.cat(places).argsort()]
+        moved[where] = move(rows[where], g)
     if scores is None or not (torch.is_grad_enabled() and scores.requires_grad):
         return moved
     with torch.no_grad():

@@ -21,8 +21,8 @@ def check_call(
     inputs: Shaped[Tensor, "n points columns"],
     n_samples: int,
     mask: Bool[Tensor, "n points"] | None,
-) -> None:
-    """Check the number of samples, that no input is empty, and that padding comes last."""
+) -> Bool[Tensor, "n points"] | None:
+    """Return the mask; no input is empty, padding comes last, and there is a sample."""
     as_count("n_samples", n_samples)
     if inputs.ndim != 3:
         raise OrbitLensError(
@@ -39,8 +39,7 @@ def check_call(
             received="inputs without any",
             remedy="leave empty inputs out",
         )
-    if mask is not None:
-        as_prefix_mask(mask, n, points)
+    return None if mask is None else as_prefix_mask(mask, n, points).to(inputs.device)
 
 
 def check_noise(noise: Float[Tensor, "n samples points noise"], *shape: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from orbitlens.actions import Action
 from orbitlens.reps import Representation
-from orbitlens.symmetry.symmetrize._methods import Answers, Method, asked, one_moved
+from orbitlens.symmetry.symmetrize._methods import Answers, Method, asked, one_moved, views_per_call
 
 
 @final
@@ -18,6 +18,7 @@ class ExactAverage(Method):
     def __init__(self, action: Action, output: Representation | Action | None) -> None:
         super().__init__()
         self.action, self.output = action, output
+        self._inverses = action.group.inverses.tolist()
 
     def forward(
         self,
@@ -28,9 +29,11 @@ class ExactAverage(Method):
         mask: Bool[Tensor, "n points"] | None,
     ) -> Answers:
         del n_samples, generator, mask
-        group, n = self.action.group, len(inputs)
-        moved = torch.cat([self.action.moved(inputs, int(g)) for g in group.inverses])
-        answers = asked(network, moved, self.output).unflatten(0, (group.order, n))
-        back = [one_moved(self.output, answers[g], g) for g in range(group.order)]
+        elements, n, inverses = range(self.action.group.order), len(inputs), self._inverses
+        together, back = views_per_call(inputs), []
+        for part in (elements[i : i + together] for i in elements[::together]):
+            moved = torch.cat([self.action.moved(inputs, inverses[g]) for g in part])
+            answers = asked(network, moved, self.output).unflatten(0, (len(part), n))
+            back += [one_moved(self.output, answers[i], g) for i, g in enumerate(part)]
         untied = torch.zeros(n, dtype=torch.bool, device=inputs.device)
         return Answers(torch.stack(back, dim=1), inputs.new_zeros(n), untied)

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import pad
 
 from orbitlens.symmetry.symmetrize._batch_norm import on_valid_rows
@@ -79,3 +80,20 @@ class _Layer(nn.Module):
     ) -> Float[Tensor, "n samples nodes out"]:
         messages = adjacency[:, None] @ h
         return on_valid_rows(self.update, messages + (1 + self.eps) * h, valid)
+
+
+def in_double(
+    network: nn.Module,
+    states: Float[Tensor, "n samples nodes features"],
+    adjacency: Float[Tensor, "n nodes nodes"],
+    valid: Bool[Tensor, "n nodes"] | None,
+) -> Float[Tensor, "n samples nodes"]:
+    """Return the scores in double precision; gradients and statistics reach the network itself."""
+    weights = {name: each.double() for name, each in network.named_parameters()}
+    kept = dict(network.named_buffers())
+    buffers = {n: each.double() if each.is_floating_point() else each for n, each in kept.items()}
+    inputs = (states.double(), adjacency.double(), valid)
+    scores: Tensor = functional_call(network, {**weights, **buffers}, inputs)
+    for name, buffer in kept.items():
+        buffer.copy_(buffers[name])
+    return scores

@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action, SampledAction
-from orbitlens.errors import OrbitLensError
+from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.reps import Representation
+
+_MOST_ROWS = 16384  # that a network sees in one call, if there are several views of each input
 
 Output = Representation | Action | SampledAction | None
 
@@ -37,11 +39,16 @@ class Method(nn.Module, ABC):
         """Return the answers; `n_samples` counts where elements are drawn."""
 
 
+def views_per_call(inputs: Shaped[Tensor, "n *axes"]) -> int:
+    """Return how many views of each input the network sees in one call; memory limits them."""
+    return max(1, _MOST_ROWS // max(1, len(inputs)))
+
+
 def asked(
     network: nn.Module, moved: Float[Tensor, "n *axes"], output: Output
 ) -> Float[Tensor, "n *out"]:
     """Return the outputs of a network on moved inputs, if the output action can move them."""
-    outputs: object = network(moved)
+    outputs = _answer(network, moved)
     if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(moved):
         raise OrbitLensError(
             "`network`",
@@ -64,6 +71,21 @@ def asked(
     else:
         output.check(outputs)
     return outputs
+
+
+def _answer(network: nn.Module, moved: Float[Tensor, "n *axes"]) -> object:
+    try:
+        answer: object = network(moved)
+    except OrbitLensError:
+        raise
+    except Exception as error:
+        raise OrbitLensError(
+            f"`network` on moved inputs of shape {list(moved.shape)}",
+            expected="outputs",
+            received=f"{type(error).__name__}: {one_line(error)}",
+            remedy="give inputs of the shape that the network is made for, or correct it",
+        ) from error
+    return answer
 
 
 def one_moved(

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from orbitlens.checks import as_count, as_number, as_switch
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.symmetry.symmetrize._rounding import rounding
 from orbitlens.symmetry.symmetrize._sinkhorn import (
     hard_permutations,
     permutation_entropy,
@@ -18,9 +19,7 @@ from orbitlens.symmetry.symmetrize._sinkhorn import (
 )
 
 TIES = ("noise", "order")
-TIE_NOISE = 1e-6
-# Roundings that equal scores may differ by, after some layers that compute them in other orders.
-ROUNDINGS = 256
+_TIE_NOISE = 1e-6
 
 
 class Ranks(NamedTuple):
@@ -63,7 +62,7 @@ class Ranking:
         check_finite(scores)
         tied = has_ties(scores.detach(), valid)
         if self.ties == "noise":
-            scores = scores + TIE_NOISE * noise
+            scores = scores + _TIE_NOISE * noise
         if valid is not None:
             scores = scores.masked_fill(~valid, 0.0)
         scores = normalize(scores, dim=-1)
@@ -84,7 +83,7 @@ def has_ties(
     # NaN sorts first, and no gap to it is small.
     gaps = scores.sort(dim=-1, descending=True).values.diff(dim=-1).abs()
     largest = scores.nan_to_num(0.0).abs().amax(-1, keepdim=True)
-    return (gaps <= ROUNDINGS * torch.finfo(scores.dtype).eps * largest).any(-1)
+    return (gaps <= rounding(scores.dtype) * largest).any(-1)
 
 
 def check_ties(ties: str) -> None:

@@ -21,8 +21,11 @@ class Frames(NamedTuple):
             gradients reach the weights of the head.
         penalty: Entropy of the soft permutations, nats per node, mean over the samples, shape [n].
             A loss adds it with a small weight. Zero where nothing is permuted.
-        tied: Whether the head could not tell the frames of an input apart in any sample, shape [n].
-            Without noise this is so for inputs with a symmetry of their own.
+        tied: Whether the input did not decide its frame in any sample, shape [n]: to the head some
+            nodes, points or directions are alike, so the frame is arbitrary. Without noise this is
+            so for all inputs with a symmetry of their own. It is so for others too, as the head
+            sees less than all: to `PermutationHead` the nodes of every regular graph without
+            features are alike, also of one without automorphisms.
     """
 
     elements: tuple[Float[Tensor, "n samples d d"], ...]

@@ -4,6 +4,7 @@ Source: Kim et al. 2023, arXiv 2306.02866, *Learning Probabilistic Symmetrizatio
 Agnostic Equivariance*, for the symmetric group S_n.
 """
 
+from functools import partial
 from typing import final
 
 import torch
@@ -14,7 +15,7 @@ from orbitlens.checks import as_count, as_seed
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._building import check_sizes, seeded_weights
 from orbitlens.symmetry.symmetrize._doors import as_noise_scale, check_call, check_noise, place_of
-from orbitlens.symmetry.symmetrize._gin import GIN
+from orbitlens.symmetry.symmetrize._gin import GIN, in_double
 from orbitlens.symmetry.symmetrize._ranking import Ranking
 from orbitlens.symmetry.symmetrize.frames import FrameHead, Frames
 
@@ -31,6 +32,9 @@ class PermutationHead(FrameHead):
     A graph in its frame is P^T x with adjacency P^T A P. With z and t moved along, moved graphs
     have moved frames: P(h x, h z) = h P(x, z). In training the batch norms of the GIN mix the
     inputs of a batch; the equation holds exactly in evaluation mode.
+
+    Without noise the scores of large graphs lie so close that single precision may not tell them
+    apart. The GIN then computes in double precision, whatever the type of its weights.
 
     Source: Kim et al. 2023, arXiv 2306.02866; settings of the authors' code, github.com/jw9730/lps.
 
@@ -109,18 +113,20 @@ class PermutationHead(FrameHead):
             OrbitLensError: If `n_samples` is below 1, if an input has another shape or no nodes, if
                 padding does not come last, or if the scores are not finite.
         """
-        check_call(inputs, n_samples, mask)
+        mask = check_call(inputs, n_samples, mask)
         states, adjacency = self._parts(inputs, mask)
         if noise is None:
             noise = self.draw_noise(inputs, n_samples, generator)
         check_noise(noise, len(inputs), n_samples, inputs.shape[1], states.shape[2] + 1)
         noise = noise.to(states)
         states = states[:, None] + self.noise_scale * noise[..., :-1]
-        scores = self.gin(states, adjacency, mask)
+        # With noise, scores differ by more than rounding.
+        gin = self.gin if self.noise_scale else partial(in_double, self.gin)
+        scores = gin(states, adjacency, mask)
         valid = None if mask is None else mask.repeat_interleave(n_samples, 0)
         ranks = self.ranking(scores.flatten(0, 1), noise[..., -1].flatten(0, 1), valid)
         permutations, entropy, tied = (each.unflatten(0, scores.shape[:2]) for each in ranks)
-        return Frames((permutations,), entropy.mean(1), tied.all(1))
+        return Frames((permutations.to(states),), entropy.mean(1).to(states), tied.all(1))
 
     def draw_noise(
         self,

@@ -10,13 +10,19 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from orbitlens.checks import as_count, as_number, as_seed, as_switch
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models._building import seeded_weights
 from orbitlens.symmetry.symmetrize._doors import as_noise_scale, check_call, check_noise, place_of
-from orbitlens.symmetry.symmetrize._orthogonal import gram_schmidt, lacks_rank, proper
-from orbitlens.symmetry.symmetrize._ranking import TIE_NOISE, Ranking, Ranks, check_finite
+from orbitlens.symmetry.symmetrize._orthogonal import (
+    first_independent,
+    gram_schmidt,
+    lacks_rank,
+    proper,
+)
+from orbitlens.symmetry.symmetrize._ranking import Ranking, Ranks, check_finite
 from orbitlens.symmetry.symmetrize._vector_neurons import EdgeLayer, VectorMaxPool, vector_linear
 from orbitlens.symmetry.symmetrize.frames import FrameHead, Frames
 
@@ -27,12 +33,17 @@ class RotationHead(FrameHead):
 
         v_i = x_i + scale z_i                   z ~ N(0, 1) for every vector of every point
         V = layers of vector neurons on (v, s v)
-        M = linear(max pool of V) + 1e-6 t      t: three vectors of N(0, 1), summed over the points
+        M = linear(max pool of V)
         k = Gram-Schmidt(M)                     SO(3): the first column times det k
 
-    A cloud in its frame is k^T x. With z and t moved along, moved clouds have moved frames:
+    A cloud in its frame is k^T x. With z moved along, moved clouds have moved frames:
     k(R x, R z) = R k(x, z). In training the batch norms mix the inputs of a batch; the equation
     holds exactly in evaluation mode.
+
+    Points that are alike pool to a matrix M without full rank, such as those of a cube. Then k is
+    made of the first independent vectors of this list: the columns of M; the vectors of the points
+    in their order, unless the head permutes them; t, three vectors of N(0, 1) summed over the
+    points. For SO(3) two vectors are enough, as their cross product turns with them.
 
     Scalars s of a point, such as its charge, do not turn. They enter as products: beside each
     vector v stands s v for each scalar.
@@ -53,14 +64,13 @@ class RotationHead(FrameHead):
         permutes: Whether frames order the points too: S_n x O(3) or S_n x SO(3).
         hidden: Channels, default 64, of which each vector takes three.
         neighbours: Nearest points that a point hears of, default 4.
-        dropout: Share of vector channels that are dropped in training, below 1, default 0.08; drawn
-            from torch's own generator.
+        dropout: Share of vector channels that are dropped in training, below 1, default 0.08.
         tau: Temperature of the soft permutations, above 0, default 0.1.
         sinkhorn_steps: Normalisations of rows and columns, default 20.
         noise_scale: Factor of z, default 1. With 0 and one sample the head is a canonicaliser.
-        ties: What decides where M has not full rank, or scores are equal: "noise" (t and noise on
-            scores, the default), or "order": then the former is an error, and equal scores keep
-            the order of the points.
+        ties: What decides where the input does not: "noise" (t, and noise on scores, the default),
+            or "order": the axes of space instead of t, and the order of the points where scores are
+            equal. `Frames.tied` marks such inputs.
         hard: Whether the orders are permutations (the default) or the soft matrices.
         seed: Seed of the first weights, default 0.
 
@@ -107,7 +117,8 @@ class RotationHead(FrameHead):
         near = as_count("neighbours", neighbours)
         with seeded_weights(as_seed(seed)):
             self.layers = nn.ModuleList(
-                EdgeLayer(wide, out, near, dropout) for wide, out in pairwise(widths)
+                EdgeLayer(wide, out, near, dropout, alike=self.noise_scale == 0)
+                for wide, out in pairwise(widths)
             )
             self.pool = VectorMaxPool(channels)
             self.frame = vector_linear(channels, 3)
@@ -130,7 +141,7 @@ class RotationHead(FrameHead):
         Args:
             inputs: Centred point clouds, shape [n, points, 3 * vectors + scalars].
             n_samples: Frames of each cloud, at least 1.
-            generator: Source of the noise; None (the default) for torch's own.
+            generator: Source of the noise and of the dropout; None (the default) for torch's own.
             noise: The noise as `draw_noise` gives it; None draws it.
             mask: True at points, False at padding, which comes last and keeps its place, shape
                 [n, points]; None (the default) where nothing is padded.
@@ -141,10 +152,9 @@ class RotationHead(FrameHead):
 
         Raises:
             OrbitLensError: If `n_samples` is below 1, if an input has another shape or no points,
-                if padding does not come last, if what is computed is not finite, or if M has not
-                full rank and `ties` is "order".
+                if padding does not come last, or if what is computed is not finite.
         """
-        check_call(inputs, n_samples, mask)
+        mask = check_call(inputs, n_samples, mask)
         self._check_columns(inputs)
         if noise is None:
             noise = self.draw_noise(inputs, n_samples, generator)
@@ -154,11 +164,14 @@ class RotationHead(FrameHead):
         if mask is not None:
             inputs = inputs.masked_fill(~mask[:, :, None], 0.0)
             noise = noise.masked_fill(~mask[:, None, :, None], 0.0)
-        v = self._vectors(inputs, noise).flatten(0, 1)
+        first = v = self._vectors(inputs, noise).flatten(0, 1)
         for layer in self.layers:
-            v = layer(v, valid)
+            v = layer(v, valid, generator)
         pooled = self.pool(v, valid)
-        k, tied = self._orthogonal(self.frame(pooled), noise.flatten(0, 1))
+        # The columns of M relative to the largest that they could be, so that rounding shows.
+        terms = torch.linalg.vector_norm(v.detach(), dim=-2).amax(1) @ self.frame.weight.abs().mT
+        columns = self.frame(pooled) / terms[:, None].clamp(min=torch.finfo(v.dtype).tiny)
+        k, tied = self._orthogonal(columns, first[..., : self.vectors], noise.flatten(0, 1))
         elements, penalty = [k], k.new_zeros(len(inputs))
         if self.permutes:
             ranks = self._ranks(v, pooled, noise[..., -1].flatten(0, 1), valid)
@@ -207,24 +220,38 @@ class RotationHead(FrameHead):
         return torch.cat([v, products.flatten(-2)], dim=-1)
 
     def _orthogonal(
-        self, matrices: Float[Tensor, "batch 3 3"], noise: Float[Tensor, "batch points noise"]
+        self,
+        columns: Float[Tensor, "batch 3 3"],
+        v: Float[Tensor, "batch points 3 vectors"],
+        noise: Float[Tensor, "batch points noise"],
     ) -> tuple[Float[Tensor, "batch 3 3"], Bool[Tensor, " batch"]]:
-        """Return orthogonal matrices, and whether the rank alone did not decide them."""
-        check_finite(matrices)
-        tied = lacks_rank(matrices.detach())
+        """Return orthogonal matrices, and whether something else than the input decided them."""
+        check_finite(columns)
+        short = lacks_rank(columns.detach())
+        if not bool(short.any()):
+            k = gram_schmidt(columns)
+            return (proper(k) if self.special else k), short
+        candidates = torch.cat([columns[short], self._instead(v[short], noise[short])], 2)
+        completed, picked = first_independent(candidates, special=self.special)
+        # Where M serves, Gram-Schmidt keeps its gradient; a matrix without rank has none.
+        k = gram_schmidt(columns.where(~short[:, None, None], torch.eye(3).to(columns)))
+        k = (proper(k) if self.special else k).index_put((short,), completed)
+        known = 3 if self.permutes else 3 + v.shape[1] * self.vectors
+        return k, short.index_put((short,), (picked >= known).any(1))
+
+    def _instead(
+        self, v: Float[Tensor, "batch points 3 vectors"], noise: Float[Tensor, "batch points noise"]
+    ) -> Float[Tensor, "batch 3 many"]:
+        """Return the vectors that complete M, each of length 1 or shorter than the longest."""
+        axes = torch.eye(3).to(v).expand(len(v), 3, 3)
         if self.ranking.ties == "noise":
             t = noise[..., 3 * self.vectors : -1].sum(1).unflatten(-1, (3, 3))
-            matrices = matrices + TIE_NOISE * t.mT
-        elif bool(tied.any()):
-            raise OrbitLensError(
-                "`inputs` of RotationHead",
-                expected="point clouds that span space, or noise",
-                received=f"{int(tied.sum())} matrices without full rank: the points coincide, lie "
-                "in a plane, or are symmetric",
-                remedy='set noise_scale above 0, or ties="noise"',
-            )
-        k = gram_schmidt(matrices)
-        return (proper(k) if self.special else k), tied
+            axes = torch.cat([normalize(t, dim=-1).mT, axes], 2)
+        if self.permutes:
+            return axes
+        longest = torch.linalg.vector_norm(v, dim=2).amax(1)[:, None, None]
+        ordered = v / longest.clamp(min=torch.finfo(v.dtype).tiny)
+        return torch.cat([ordered.transpose(1, 2).flatten(2), axes], 2)
 
     def _ranks(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from orbitlens.actions import Action, SampledAction
 from orbitlens.checks import as_count, as_floats, as_number, as_seed
 from orbitlens.errors import OrbitLensError, out_of_range, warn
-from orbitlens.models import check_network, evaluating
+from orbitlens.models import ShowsViews, check_network, evaluating
 from orbitlens.symmetry.symmetrize._choose import choose
 from orbitlens.symmetry.symmetrize._methods import Answers, Output
 
@@ -40,15 +40,18 @@ class Prediction(NamedTuple):
 
 
 @final
-class Symmetrized(nn.Module):
+class Symmetrized(ShowsViews):
     """A network f that has been made invariant or equivariant, see `symmetrize`.
 
         phi(x) = mean over k of g_k f(g_k^-1 x)
 
-    It is a module like any other: its parameters are those of f and of the head that chooses g. Its
-    layer "mean" puts out phi(x); the layers of f see several frames of each input at once.
+    It is a module like any other: its parameters are those of f and of the head that chooses g. It
+    begins in the mode of f, training or evaluation. Its layer "mean" puts out phi(x). The layers of
+    f see several views of each input at once, about 16,000 rows at most in one call; look into
+    `network` by itself.
+
     In training every call draws new elements; in evaluation every call starts from the same seed,
-    so the same batch gives the same outputs.
+    so the same batch gives the same outputs. An input has other draws at another place of a batch.
 
     Args:
         network: The network f.
@@ -83,6 +86,14 @@ class Symmetrized(nn.Module):
         self.n_samples = self._count(n_samples)
         self.mean = _Mean()
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.train(network.training)
+
+    @property
+    def views(self) -> int:
+        """Views of each input that the network sees."""
+        if isinstance(self.action, SampledAction) or self.how == "canonical":
+            return self.n_samples
+        return self.action.group.order
 
     @property
     def draws(self) -> bool:
@@ -117,7 +128,8 @@ class Symmetrized(nn.Module):
     ) -> Prediction:
         """Return the mean over the samples, the penalty of the loss, and the variance of the mean.
 
-        In evaluation it warns of inputs that their own symmetry ties, if one frame is chosen.
+        In evaluation it warns of inputs that their own symmetry ties, if one frame is chosen. In
+        training it does not, since every step would.
 
         Args:
             inputs: As for `forward`.
@@ -154,7 +166,8 @@ class Symmetrized(nn.Module):
             k = sigma^2 / variance   with sigma^2 the variance of one sample
 
         sigma^2 is estimated with 64 samples of each input, in evaluation mode; it is the mean over
-        inputs and outputs.
+        inputs and over the numbers that `forward` returns. Nothing is set: give the result to
+        `predict`, or set `n_samples`.
 
         Args:
             inputs: Inputs for which the variance is wanted, shape [n, ...].
@@ -264,9 +277,9 @@ def symmetrize(
     - "canonical": one element, which an equivariant head chooses by looking at x.
     - "probabilistic": draws of p(g | x), which an equivariant head makes of x and of noise.
 
-    The mean over a finite group, and canonical frames, are equivariant for each input that has no
-    symmetry of its own; drawn elements make the network equivariant in expectation: an estimate
-    varies with 1 / k. All of this holds for all weights of the network and of the head.
+    The mean over a finite group is equivariant for every input. Canonical frames are for each input
+    that has no symmetry of its own. Drawn elements make the network equivariant in expectation: the
+    variance of an estimate falls as 1 / k. All of this holds for all weights of network and head.
 
     Source: Kim et al. 2023, arXiv 2306.02866; canonical frames over finite groups as Kaba et al.
     2023, arXiv 2211.06489.
@@ -289,7 +302,8 @@ def symmetrize(
         seed: Seed of the draws and of the head's first weights, default 0.
 
     Returns:
-        The symmetrized network, an ordinary module.
+        The symmetrized network, an ordinary module in the mode of `network`, training or
+        evaluation.
 
     Raises:
         OrbitLensError: If `how`, the action and the output do not go together, or if a head needs
