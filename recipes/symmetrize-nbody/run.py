@@ -177,7 +177,7 @@ def _build(arguments: Mapping[str, Any]) -> nn.Module:
     how = ARMS[arm]
     if how is None:
         return network
-    noise = {"noise_scale": 0.0} if how == "canonical" else {}
+    noise = {"noise_scale": 0.0, "ties": "order"} if how == "canonical" else {}
     head = None
     if how != "average":
         head = RotationHead(2, 1, permutes=True, **arguments["head"], **noise, seed=seed)

@@ -73,6 +73,14 @@ def test_elements_follow_the_type_and_the_seed(action: SampledAction) -> None:
         assert action.nodes == 1 or not torch.equal(one[-1], other[-1])
 
 
+@every_action
+def test_whole_numbers_name_no_type_of_elements(action: SampledAction) -> None:
+    whole = action.draw(4, seeded(), torch.zeros(1, dtype=torch.int64))
+    floats = action.draw(4, seeded(), torch.zeros(1))
+    assert all(torch.equal(a, b) for a, b in zip(whole, floats, strict=True))
+    assert {each.dtype for each in whole} == {torch.float32}
+
+
 def test_an_element_of_its_own_moves_each_input() -> None:
     action = relabelling(4)
     x = inputs_of(action)
@@ -199,6 +207,7 @@ def test_names_are_read_in_any_spelling(name: str, group: str) -> None:
     [
         (lambda: rotations("SO2"), "did you mean 'SO3'"),
         (lambda: rotations("S7xSO4"), "did you mean 'S7xSO3'"),
+        (lambda: rotations("S0xO3"), "did you mean 'S5xO3'"),
         (lambda: rotations("U1"), "one of SO3, O3, S5xSO3, S5xO3"),
         (lambda: rotations("S12"), r"actions.relabelling\(12\), or name S12xO3"),
         (lambda: rotations("O3", vectors=0), "`vectors`: expected at least 1"),

@@ -316,6 +316,28 @@ def test_hostile_strings_stay_text(
     assert "<script>alert(1)</script>" in page.text
 
 
+@pytest.mark.parametrize("kind", ["network", "environment"])
+def test_control_characters_are_written_as_escapes(
+    kind: str, written: Written, request: pytest.FixtureRequest
+) -> None:
+    record = request.getfixturevalue(kind)
+    steering = "\x00\x07\x1b[2J\u202e"
+    record["check"].update(group=steering, environment=steering if kind != "network" else None)
+    record["config"][steering] = steering
+    record["warnings"].append(steering)
+    text = written(record).text
+    assert r"\x00\x07\x1b[2J\u202e" in text
+    assert not set("\x00\x07\x1b\u202e") & set(text)
+
+
+def test_rounding_that_hides_is_not_called_random(network: Any, written: Written) -> None:
+    network["check"].update(verdict="unclear", error=1.4, rounding=1.9)
+    page = written(network)
+    assert "A symmetry under C4?Unclearrounding hides it" in page.text
+    assert "Mean error1.40rounding explains 1.90" in page.text
+    assert "random numbers" not in page.text
+
+
 @pytest.mark.parametrize("count", [1, 200])
 def test_one_element_or_hundreds_fit_on_a_page(count: int, network: Any, written: Written) -> None:
     row = network["check"]["elements"][1]

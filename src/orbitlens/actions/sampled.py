@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from orbitlens.actions._haar import (
@@ -18,7 +18,7 @@ from orbitlens.actions._haar import (
     haar_reflections,
     haar_rotations,
 )
-from orbitlens.checks import as_count, as_switch, as_text, check_kind
+from orbitlens.checks import as_count, as_floats, as_switch, as_text, check_kind
 from orbitlens.errors import OrbitLensError, unknown_name
 
 # One matrix per input and factor of the group; the sizes of the factors differ.
@@ -103,7 +103,7 @@ class SampledAction:
         self,
         n: int,
         generator: torch.Generator,
-        like: Float[Tensor, "..."],
+        like: Shaped[Tensor, "..."],
         mask: Bool[Tensor, "n nodes"] | None = None,
     ) -> _Elements:
         """Return n elements that are drawn by the Haar measure, uniform on the group.
@@ -111,7 +111,7 @@ class SampledAction:
         Args:
             n: Elements to draw.
             generator: Source of the random numbers; the same state gives the same elements.
-            like: A tensor whose type and device the elements get.
+            like: A tensor whose type and device the elements get; float32 if it holds no floats.
             mask: True at the nodes that are there, False at the padding after them, shape
                 [n, nodes]; padding stays where it is. None (the default) where nothing is padded.
 
@@ -121,7 +121,7 @@ class SampledAction:
         Raises:
             OrbitLensError: If the padding of a mask does not come last.
         """
-        n = as_count("n", n, least=0)
+        n, like = as_count("n", n, least=0), as_floats("like", like)
         check_kind("generator", generator, torch.Generator, "give torch.Generator()")
         drawn = []
         if self.nodes:
@@ -304,6 +304,6 @@ def _unknown(group: str, text: str) -> OrbitLensError:
             received=repr(group),
             remedy=f"use actions.relabelling({alone[1]}), or name S{alone[1]}xO3",
         )
-    n = (re.findall(r"S(\d+)", text) or ["5"])[0]
+    n = (re.findall(r"S([1-9]\d*)X", text) or ["5"])[0]
     known = ["SO3", "O3", f"S{n}xSO3", f"S{n}xO3"]
     return unknown_name("`group` of rotations", group, known)

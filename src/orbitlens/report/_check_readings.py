@@ -29,7 +29,7 @@ _WORDS = {
     "constant": ("Unclear", "all inputs get the same output"),
     "exact": ("Yes", "up to rounding"),
     "expectation": ("Yes, on average", "as far as the random numbers let one see"),
-    "unclear": ("Unclear", "the random numbers of the function hide it"),
+    "unclear": ("Unclear", "rounding hides it"),
     "nearly": ("Nearly", "the error is at most a tenth of the wrong one"),
     "partly": ("In part", "the error is at most half of the wrong one"),
     "none": ("No", "a wrong target fits about as well"),
@@ -60,6 +60,8 @@ def headlines(check: Record) -> list[Headline]:
     if check.get("verdict"):
         verdict = str(check["verdict"])
         word, context = _WORDS.get(verdict, (verdict, ""))
+        if verdict == "unclear" and check.get("resolution"):
+            context = "the random numbers of the function hide it"
         lines.append(Headline(f"A symmetry under {check.get('group')}?", word, context))
     if check.get("error") is not None:
         lines.append(_error(check))
@@ -73,7 +75,7 @@ def headlines(check: Record) -> list[Headline]:
 
 
 def _error(check: Record) -> Headline:
-    if check.get("verdict") in _UNSEEN:
+    if _unseen(check):
         value, context = f"< {figure(check.get('resolution'))}", "a larger one would have been seen"
         return Headline("Error", value, context)
     if check.get("resolution"):
@@ -85,7 +87,7 @@ def _error(check: Record) -> Headline:
 
 def _beside(check: Record, wrong: Record) -> str:
     """Say how far a wrong group is from the error, or from what random numbers hide of it."""
-    unseen = check.get("verdict") in _UNSEEN
+    unseen = _unseen(check)
     of = "what the random numbers hide" if unseen else "the error"
     error = finite(check.get("resolution" if unseen else "error"))
     other = finite(wrong.get("error"))
@@ -99,6 +101,11 @@ def _beside(check: Record, wrong: Record) -> str:
     if ratio >= _FAR:
         return f"{ratio:.0f} times {of}: far enough"
     return f"{ratio:.1f} times {of}; {_FAR} times would be far"
+
+
+def _unseen(check: Record) -> bool:
+    """Tell whether random numbers hide the error."""
+    return check.get("verdict") in _UNSEEN and bool(check.get("resolution"))
 
 
 def definition(check: Record) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orbitlens.errors import printable
 from orbitlens.report import _check_readings as of_network
 from orbitlens.report import _environment_readings as of_environment
 from orbitlens.report._check_chart import check_chart
@@ -45,17 +46,32 @@ def write_check_page(path: str | Path, record: Mapping[str, Any]) -> Path:
     renamed. The same record gives the same bytes. "check" of the record is that of `check_symmetry`
     or, with an "environment", that of `check_environment`; "model", "inputs", "group", "action",
     "config" and "seconds" describe it. Entries that are missing or None are left out or shown as a
-    dash; figures that are not finite are called so.
+    dash; figures that are not finite are called so. Characters that could steer a browser or a
+    terminal are written as escapes.
 
     Raises:
         OrbitLensError: If a part of the record is of another type than a check writes.
     """
+    record = _printable(record)
     check_form(record, {**_RUN, "check": {}})
     environment = bool(part(record, "check").get("environment"))
     check_form(record, {"check": _ENVIRONMENT if environment else _NETWORK})
     kind = "environment" if environment else "network"
     view = _environment_view(record) if environment else _network_view(record)
     return write_html(path, f"check_{kind}.html.j2", view, styles=_STYLES)
+
+
+def _printable(entry: Any) -> Any:
+    """Return a part of a record whose keys and texts have no control characters."""
+    match entry:
+        case str():
+            return printable(entry)
+        case Mapping():
+            return {_printable(key): _printable(value) for key, value in entry.items()}
+        case list() | tuple():
+            return [_printable(each) for each in entry]
+        case _:
+            return entry
 
 
 def _network_view(record: Record) -> dict[str, Any]:

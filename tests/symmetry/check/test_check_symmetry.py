@@ -71,6 +71,31 @@ def test_a_group_network_passes_and_wrong_groups_fail(name: str, images: Tensor)
     assert_exact(check_symmetry(layer_of(network, "pool"), images, action, on_vectors(group)))
 
 
+@pytest.mark.parametrize("core", ["symmetric", "not"])
+def test_a_representation_that_moves_nothing_is_no_representation(
+    core: str, images: Tensor
+) -> None:
+    function, action = (sizes if core == "symmetric" else first_rows), actions.images("D4")
+    nothing = reps.direct_sum(*[reps.trivial("D4")] * (1 if core == "symmetric" else 3))
+    invariant = check_symmetry(function, images, action)
+    trivial = check_symmetry(function, images, action, nothing)
+    assert trivial.verdict == invariant.verdict == ("exact" if core == "symmetric" else "none")
+    assert trivial.shuffled.name == "another input"
+    assert trivial.shuffled.overall == pytest.approx(invariant.shuffled.overall)
+
+
+def test_outputs_that_no_element_moves_are_compared_with_another_input(images: Tensor) -> None:
+    # The sign would turn the second number, which is 0.
+    sign = groups.cyclic(4).table[0] % 2
+    matrices = torch.stack([torch.diag(torch.tensor([1.0, 1.0 - 2.0 * s])) for s in sign])
+    output = reps.Representation(groups.cyclic(4), matrices, "1 + sign")
+    turns = actions.images("C4")
+    still = check_symmetry(lambda x: nn.functional.pad(sizes(x), (0, 1)), images, turns, output)
+    assert (still.verdict, still.shuffled.name) == ("exact", "another input")
+    moved = check_symmetry(lambda x: sizes(x).expand(-1, 2), images, turns, output)
+    assert (moved.verdict, moved.shuffled.name) == ("none", "shuffled elements")
+
+
 def test_errors_grow_with_a_broken_symmetry(images: Tensor) -> None:
     group = groups.dihedral(4)
     errors = [
@@ -129,6 +154,43 @@ def test_of_constant_outputs_the_check_says_nothing(images: Tensor, size: float)
     record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert record["verdict"] == "constant"
     assert [row["mean"] for row in record["elements"]] == [None] * 3
+
+
+@pytest.mark.parametrize("size", [1e200, 1e160, 1e-160, 1e-200, 1e-300])
+def test_the_size_of_outputs_plays_no_part(images: Tensor, size: float) -> None:
+    action, output = actions.images("C4"), reps.trivial("C4")
+    for core in (sizes, first_rows):
+        usual = check_symmetry(lambda x, f=core: f(x).double(), images, action)
+        found = check_symmetry(lambda x, f=core: f(x).double() * size, images, action)
+        assert found.verdict == usual.verdict
+        assert found.errors.mean == pytest.approx(usual.errors.mean)
+        assert found.scale == pytest.approx(usual.scale * size)
+    sized = check_symmetry(lambda x: sizes(x).double() * size, images, action, output)
+    assert sized.verdict == "exact"
+
+
+def coarse(offset: float) -> Callable[[Tensor], Tensor]:
+    """Return numbers from 0 to 1 that turns change, with an offset, in steps of bfloat16."""
+    return lambda x: (x[:, 0, 0, :3] + offset).bfloat16()
+
+
+def test_rounding_never_makes_a_function_invariant(images: Tensor) -> None:
+    # At 16 a step is a spread of 0.3 / 2.5, and 30 steps explain any error.
+    with pytest.warns(OrbitLensWarning, match="rounding hides whether it is invariant under C4; c"):
+        found = check_symmetry(coarse(16), images, actions.images("C4"))
+    assert found.errors.overall > 1
+    assert found.verdict == "unclear"
+    assert found.sentence.startswith("Rounding hides whether the function is invariant under C4")
+    assert "calculate in float32 or float64" in found.sentence
+    assert check_symmetry(coarse(0), images, actions.images("C4")).verdict == "none"
+    within_single = check_symmetry(lambda x: x[:, 0, 0, :3] + 16, images, actions.images("C4"))
+    assert within_single.verdict == "none"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_coarse_number_format_may_still_be_exact(images: Tensor, kind: torch.dtype) -> None:
+    network = GroupCNN(groups.cyclic(4), features=FEATURES).to(kind)
+    assert check_symmetry(network, images.to(kind), actions.images("C4")).verdict == "exact"
 
 
 def noisy(core: Callable[[Tensor], Tensor], size: float) -> Callable[[Tensor], Tensor]:

@@ -51,7 +51,7 @@ def test_scores_move_with_the_image(name: str) -> None:
     for head in heads(name, 0):
         scores = head(x)
         for h in range(action.group.order):
-            places = torch.from_numpy(action.group.table[action.group.inverses[h]])
+            places = action.group.table[action.group.inverses[h]].tolist()
             assert torch.allclose(head(action(x, h)), scores[:, places], atol=1e-5)
 
 

@@ -190,7 +190,7 @@ def random_graphs(n: int, nodes: int) -> Tensor:
 
 @pytest.mark.parametrize("nodes", [30, 150])
 def test_large_graphs_without_symmetries_are_not_tied(nodes: int) -> None:
-    # Each node hears another number of neighbours' neighbours, so refinement tells all apart.
+    # Rounds of counting neighbours tell all of their nodes apart.
     graphs, orders = random_graphs(10, nodes), some_orders(10, nodes).float()
     head = PermutationHead(0, noise_scale=0.0, ties="order").eval()
     frames, moved = head(graphs, 1), head(relabelled(graphs, orders), 1)

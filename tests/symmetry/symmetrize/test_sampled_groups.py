@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.actions import SampledAction, graphs, relabelling, rotations
+from orbitlens.errors import OrbitLensWarning
 from orbitlens.symmetry.symmetrize import (
     FrameHead,
     PermutationHead,
@@ -280,7 +281,9 @@ def test_a_centred_cloud_with_padding_follows_translations() -> None:
     x[~mask] = 0
     phi = symmetrize(Rows(5, 3, 3), action, "average", action).eval()
     shifted = torch.where(mask[..., None], x + 7, x)
-    torch.testing.assert_close(phi(shifted, mask), phi(x, mask) + 7, atol=1e-4, rtol=0)
+    y = phi(x, mask)
+    expected = torch.where(mask[..., None], y + 7, y)
+    torch.testing.assert_close(phi(shifted, mask), expected, atol=1e-4, rtol=0)
 
 
 def test_a_head_of_ones_own() -> None:
@@ -296,3 +299,36 @@ def test_every_group_has_its_head(action: SampledAction, how: str) -> None:
     x = torch.randn(2, 5, 4, generator=seeded())
     phi = symmetrize(Rows(5, 4, 4), action, how, action, example=x).eval()
     assert phi(x).shape == x.shape
+
+
+def test_padding_of_centred_outputs_stays_where_it_was() -> None:
+    action = rotations("O3", centred=True)
+    x = torch.randn(2, 5, 3, generator=seeded()) + 3
+    mask = torch.arange(5) < torch.tensor([[3], [5]])
+    x[~mask] = 0
+    y = symmetrize(nn.Identity(), action, output=action).eval()(x, mask)
+    torch.testing.assert_close(y, x, atol=1e-5, rtol=0)
+    one_row = symmetrize(FirstRow(), action, output=action).eval()
+    torch.testing.assert_close(one_row(x, mask), x[:, :1], atol=1e-5, rtol=0)
+
+
+class FirstRow(nn.Module):
+    def forward(self, x: Float[Tensor, "n points columns"]) -> Float[Tensor, "n 1 columns"]:
+        return x[:, :1]
+
+
+@pytest.mark.parametrize("action", [GRAPH, rotations("O3")], ids=repr)
+def test_a_head_in_single_precision_serves_inputs_in_double(action: SampledAction) -> None:
+    x, network = some_graphs(), nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).double()
+    phi = symmetrize(network, action, "canonical", example=x).eval()
+    mean, penalty, _ = phi.predict(x.double())
+    assert mean.dtype == penalty.dtype == torch.float64
+    moved = action(x.double(), action.draw(3, seeded(), x.double()))
+    torch.testing.assert_close(phi(moved), mean, atol=1e-4, rtol=0)
+
+
+def test_tied_clouds_that_are_not_centred_may_lie_far_from_the_origin() -> None:
+    x, network = some_clouds(), nn.Sequential(nn.Flatten(), nn.Linear(35, 2))
+    phi = symmetrize(network, rotations("O3"), "canonical", example=x).eval()
+    with pytest.warns(OrbitLensWarning, match="far from the origin, .*with centred=True"):
+        phi(torch.ones(1, 5, 7))

@@ -71,10 +71,10 @@ def wide(values: Shaped[Tensor, "*axes"]) -> Shaped[Tensor, "*axes"]:
 
 
 def distances(
-    one: Shaped[Tensor, "n *axes"], other: Shaped[Tensor, "n *axes"]
+    one: Shaped[Tensor, "n *axes"], other: Shaped[Tensor, "n *axes"], unit: float
 ) -> Float[Tensor, " n"]:
-    """Return ||one_i - other_i|| for each row."""
-    return torch.linalg.vector_norm(rows(wide(one) - wide(other)), dim=1).cpu()
+    """Return ||one_i - other_i|| for each row, in units of `unit`."""
+    return torch.linalg.vector_norm(rows(wide(one) - wide(other)) / unit, dim=1).cpu()
 
 
 def rows(values: Shaped[Tensor, "n *axes"]) -> Shaped[Tensor, "n numbers"]:

@@ -1,4 +1,7 @@
-"""The spread of outputs, which is the unit of errors, and what rounding does to it."""
+"""The spread of outputs, which is the unit of errors, and what rounding does to it.
+
+All of it is in units of a power of two near the largest output: the square of 1e200 is infinite.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,25 +16,32 @@ _ROUNDING, _STEPS = 1e-5, 30  # an error, and steps of the number format, that r
 _CONSTANT = 16  # steps of the number format that outputs differ by at least
 
 
-def variance_of(outputs: Shaped[Tensor, "n *axes"]) -> float:
+def unit_of(outputs: Shaped[Tensor, "n *axes"]) -> float:
+    """Return a power of two near the largest output, by which nothing is rounded."""
+    largest = torch.linalg.vector_norm(wide(outputs), torch.inf) if outputs.numel() else 0.0
+    return math.ldexp(1.0, math.frexp(float(largest))[1] - 1)
+
+
+def variance_of(outputs: Shaped[Tensor, "n *axes"], unit: float) -> float:
     """Return the mean of ||f(x_i) - mean_j f(x_j)||^2 over the inputs."""
-    values = wide(outputs)
-    return float(distances(values, values.mean(0, keepdim=True).expand_as(values)).square().mean())
+    values = wide(outputs) / unit
+    means = values.mean(0, keepdim=True).expand_as(values)
+    return float(distances(values, means, 1.0).square().mean())
 
 
-def scale_of(outputs: Shaped[Tensor, "n *axes"], variances: Sequence[float]) -> float:
+def scale_of(outputs: Shaped[Tensor, "n *axes"], unit: float, variances: Sequence[float]) -> float:
     """Return s; NaN where outputs that are constant but for rounding have none."""
     scale = (sum(variances) / len(variances)) ** 0.5
-    return scale if scale > _CONSTANT * _step(outputs) else math.nan
+    return scale if scale > _CONSTANT * _step(outputs, unit) else math.nan
 
 
-def rounding_of(outputs: Shaped[Tensor, "n *axes"], scale: float) -> float:
-    """Return an error that rounding explains, in the unit of the outputs."""
-    return max(_ROUNDING * scale, _STEPS * _step(outputs))
+def rounding_of(outputs: Shaped[Tensor, "n *axes"], unit: float, scale: float) -> float:
+    """Return an error that rounding explains."""
+    return max(_ROUNDING * scale, _STEPS * _step(outputs, unit))
 
 
-def _step(outputs: Shaped[Tensor, "n *axes"]) -> float:
+def _step(outputs: Shaped[Tensor, "n *axes"], unit: float) -> float:
     """Return a step of rounding of the outputs: their size times that of 1."""
-    size = float(torch.linalg.vector_norm(wide(outputs))) / len(outputs) ** 0.5
+    size = float(torch.linalg.vector_norm(wide(outputs) / unit)) / len(outputs) ** 0.5
     floats = outputs.is_floating_point() or outputs.is_complex()
     return size * torch.finfo(outputs.dtype if floats else torch.float64).eps

@@ -29,18 +29,22 @@ class Outcome(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A function, inputs, and the outputs of one call; of `CALLS`, if it draws random numbers."""
+    """A function, inputs, and the outputs of one call; of `CALLS`, if it draws random numbers.
+
+    Distances are in units of `unit`.
+    """
 
     run: Function
     inputs: Shaped[Tensor, "n *axes"]
     still: tuple[Tensor, ...]
+    unit: float
 
     def outcome(self, move: Move, wrong: Move) -> Outcome:
         """Compare the outputs for moved inputs with both targets."""
         inputs = move.inputs(self.inputs)
         moved = [self.run(inputs) for _ in self.still]
         right, other = (self._difference(moved, each.outputs) for each in (move, wrong))
-        return Outcome(right, other, variance_of(moved[0]))
+        return Outcome(right, other, variance_of(moved[0], self.unit))
 
     def difference(self, move: Move) -> Difference:
         """Compare the outputs for moved inputs with one target."""
@@ -51,7 +55,7 @@ class Trial(NamedTuple):
         self, moved: Iterable[Tensor], target: Callable[[Tensor], Tensor]
     ) -> Difference:
         parts = [
-            rows(wide(one) - wide(target(still)))
+            rows(wide(one) - wide(target(still))) / self.unit
             for one, still in zip(moved, self.still, strict=True)
         ]
         calls = len(parts)

@@ -9,6 +9,8 @@ INVARIANT = "invariant"
 CONSTANT, EXACT, EXPECTATION = "constant", "exact", "expectation"
 NEARLY, PARTLY, NONE, UNCLEAR = "nearly", "partly", "none", "unclear"
 
+WIDER = "calculate in float32 or float64, or leave out what is added to all outputs"
+
 _MOST_OF_NEARLY, _MOST_OF_PARTLY = 0.1, 0.5  # of the error with shuffled elements
 _ALIKE = 2  # times the error of the right group
 _VERDICTS: Mapping[str, str] = {
@@ -27,7 +29,7 @@ def verdict_of(
         return CONSTANT
     error, control = errors.worst[1], shuffled.overall
     if errors.hidden is None and error <= rounding:
-        return EXACT
+        return EXACT if error <= _MOST_OF_NEARLY * control else UNCLEAR
     if not errors.seen:
         return EXPECTATION if errors.resolution <= _MOST_OF_PARTLY * control else UNCLEAR
     bounds = {NEARLY: _MOST_OF_NEARLY * control, PARTLY: _MOST_OF_PARTLY * control}
@@ -54,6 +56,19 @@ def sentence_of(
             f"see: an error above {errors.resolution:.2g} of the spread of the outputs would have "
             f"been seen; with {_beside(shuffled, other)}. {_twice(noise)}."
         )
+    target = "f(x)" if output == INVARIANT else "ρ(g) f(x)"
+    element, worst = errors.worst
+    differs = f"f(gx) differs from {target}"
+    measured = (
+        f"by {errors.overall:.2g} of the spread of the outputs, most under {errors.told(element)} "
+        f"({worst:.2g})"
+    )
+    if verdict == UNCLEAR and errors.hidden is None:
+        return (
+            f"Rounding hides whether the function is {symmetric}: {differs} {measured}, and the "
+            f"number format explains {rounding:.2g}; with {_beside(shuffled, other)}. To see more, "
+            f"{WIDER}."
+        )
     if verdict == UNCLEAR:
         return (
             f"The random numbers of the function hide whether it is {symmetric}. {_twice(noise)}, "
@@ -61,14 +76,10 @@ def sentence_of(
             f"{_beside(shuffled, other)}. More inputs, or more samples within the function, show "
             "more."
         )
-    target = "f(x)" if output == INVARIANT else "ρ(g) f(x)"
-    element, worst = errors.worst
-    differs = f"f(gx) differs from {target}"
     if errors.hidden is not None:
         differs = f"its random numbers set aside, {differs}"
     sentences = [
-        f"{_VERDICTS[verdict].format(symmetric)}: {differs} by {errors.overall:.2g} of the spread "
-        f"of the outputs, most under {errors.told(element)} ({worst:.2g}); with "
+        f"{_VERDICTS[verdict].format(symmetric)}: {differs} {measured}; with "
         f"{_beside(shuffled, other)}."
     ]
     for wrong in filter(None, (shuffled, other)):

@@ -13,8 +13,9 @@ from orbitlens import actions
 from orbitlens.actions import Action, SampledAction
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import EXACT_TURNS, Group, cyclic, dihedral, turns_and_flips
-from orbitlens.symmetry.check._function import wide
+from orbitlens.symmetry.check._function import distances, wide
 from orbitlens.symmetry.check._moves import Move, Output
+from orbitlens.symmetry.check._spread import rounding_of, unit_of, variance_of
 
 _TRIED = 32  # permutations, of which the most wrong one is taken
 _FEW = 2  # inputs that tell whether two moves are one
@@ -34,25 +35,32 @@ class OtherGroup:
     reason: str = ""
 
 
-def shuffled_moves(
+def wrong_moves(
     action: Action | SampledAction,
     output: Output,
     moves: Sequence[Move],
-    n: int,
+    outputs: Shaped[Tensor, "n *axes"],
     generator: torch.Generator,
 ) -> list[Move]:
     """Return the moves with the outputs of others: of shuffled elements, or of other draws.
 
-    An invariant function does not notice this, and two elements cannot be shuffled: the outputs
-    then come from another input.
+    Where these are the right outputs, too, the outputs come from another input instead: for an
+    invariant function, a representation that moves nothing, or two elements.
     """
-    if output is None or len(moves) < 2:
-        ring = torch.randperm(n, generator=generator)
-        neighbour = torch.empty_like(ring).scatter_(0, ring, ring.roll(1))
-        return [
-            Move("another input", move.inputs, partial(_elsewhere, move, neighbour))
-            for move in moves
-        ]
+    if output is not None and len(moves) > 1:
+        shuffled = _shuffled_moves(action, moves, generator)
+        if any(_differ(*pair, outputs) for pair in zip(moves, shuffled, strict=True)):
+            return shuffled
+    ring = torch.randperm(len(outputs), generator=generator)
+    neighbour = torch.empty_like(ring).scatter_(0, ring, ring.roll(1))
+    return [
+        Move("another input", move.inputs, partial(_elsewhere, move, neighbour)) for move in moves
+    ]
+
+
+def _shuffled_moves(
+    action: Action | SampledAction, moves: Sequence[Move], generator: torch.Generator
+) -> list[Move]:
     if isinstance(action, SampledAction):
         targets = [*moves[1:], moves[0]]
     else:
@@ -61,6 +69,13 @@ def shuffled_moves(
     return [
         Move(name, move.inputs, target.outputs) for move, target in zip(moves, targets, strict=True)
     ]
+
+
+def _differ(one: Move, other: Move, outputs: Shaped[Tensor, "n *axes"]) -> bool:
+    """Tell whether two moves give different outputs, by more than rounding explains."""
+    unit = unit_of(outputs)
+    apart = distances(one.outputs(outputs), other.outputs(outputs), unit).mean()
+    return float(apart) > rounding_of(outputs, unit, variance_of(outputs, unit) ** 0.5)
 
 
 def other_moves(

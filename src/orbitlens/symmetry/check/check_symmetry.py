@@ -23,10 +23,17 @@ from orbitlens.reps import Representation
 from orbitlens.symmetry.check._errors import ElementErrors, element_errors
 from orbitlens.symmetry.check._function import distances, drawing_parts, running
 from orbitlens.symmetry.check._moves import check_outputs, moves_of, name_of
-from orbitlens.symmetry.check._spread import rounding_of, scale_of, variance_of
+from orbitlens.symmetry.check._spread import rounding_of, scale_of, unit_of, variance_of
 from orbitlens.symmetry.check._trial import CALLS, Trial
-from orbitlens.symmetry.check._words import CONSTANT, UNCLEAR, kind_of, sentence_of, verdict_of
-from orbitlens.symmetry.check._wrong_groups import other_moves, shuffled_moves
+from orbitlens.symmetry.check._words import (
+    CONSTANT,
+    UNCLEAR,
+    WIDER,
+    kind_of,
+    sentence_of,
+    verdict_of,
+)
+from orbitlens.symmetry.check._wrong_groups import other_moves, wrong_moves
 
 
 @final
@@ -39,8 +46,9 @@ class SymmetryCheck:
         output: How the outputs should move: "invariant", or the name of a representation or action.
         n: Number of inputs.
         errors: e_i(g) of every element but the identity, or of every draw.
-        shuffled: The same where the outputs move by other elements than the inputs. For an
-            invariant function, and for a group of two elements, they come from another input.
+        shuffled: The same where the outputs move by other elements than the inputs. Where all
+            elements move them alike, as those of an invariant function, or for a group of two
+            elements, they come from another input.
         other: The same where the inputs move by another group of that order; None without one.
         reason: Why there is no other group; empty where there is one.
         noise: Mean of ||f(x_i) - f(x_i)|| / s over two calls; 0 for a function of its input.
@@ -63,10 +71,11 @@ class SymmetryCheck:
     def verdict(self) -> str:
         """One of these, for the error of the worst element beside that of `shuffled`.
 
-        "exact": up to rounding. "nearly": at most a tenth. "partly": at most half. "none": more.
-        "constant": all inputs get the same output. Of a function with random numbers the error is
-        that of its mean over them: "expectation" if none is seen, and one of half the wrong one
-        would have been; "unclear" if it would not.
+        "exact": at most a tenth, and rounding explains it. "nearly": at most a tenth. "partly": at
+        most half. "none": more. "constant": all inputs get the same output. "unclear": more than a
+        tenth, but rounding explains it. Of a function with random numbers the error is that of its
+        mean over them: "expectation" if none is seen, and one of half the wrong one would have
+        been; "unclear" if it would not.
         """
         return verdict_of(self.errors, self.shuffled, scale=self.scale, rounding=self.rounding)
 
@@ -157,7 +166,7 @@ def check_symmetry(
 
     Warns:
         OrbitLensWarning: If f gives all inputs the same output, or one input two outputs though no
-            part of it says that it draws, or if random numbers hide what f does.
+            part of it says that it draws, or if random numbers or rounding hide what f does.
 
     Example:
         >>> from orbitlens import actions, groups, reps
@@ -174,18 +183,19 @@ def check_symmetry(
     inputs = _as_inputs(inputs)
     generator = torch.Generator().manual_seed(as_seed(seed))
     moves = moves_of(action, output, inputs, generator)
-    shuffled = shuffled_moves(action, output, moves, len(inputs), generator)
     another = other_moves(action, output, moves, inputs)
     with running(function, generator) as run:
         still = [run(inputs), run(inputs)]
-        check_outputs(output, still[0])
-        noise, variance = float(distances(*still).mean()), variance_of(still[0])
-        random = noise > rounding_of(still[0], variance**0.5)
+        first, unit = still[0], unit_of(still[0])
+        check_outputs(output, first)
+        shuffled = wrong_moves(action, output, moves, first, generator)
+        noise, variance = float(distances(*still, unit).mean()), variance_of(first, unit)
+        random = noise > rounding_of(first, unit, variance**0.5)
         more = [run(inputs) for _ in range(2, CALLS)] if random else []
-        trial = Trial(run, inputs, (*still, *more) if random else (still[0],))
+        trial = Trial(run, inputs, (*still, *more) if random else (first,), unit)
         outcomes = [trial.outcome(*pair) for pair in zip(moves, shuffled, strict=True)]
         others = [None if move is None else trial.difference(move) for move in another.moves]
-    scale = scale_of(still[0], [variance, *(each.variance for each in outcomes)])
+    scale = scale_of(first, unit, [variance, *(each.variance for each in outcomes)])
     names, words = [move.name for move in moves], [move.words for move in moves]
     right, wrong = [each.right for each in outcomes], [each.wrong for each in outcomes]
     check = SymmetryCheck(
@@ -197,8 +207,8 @@ def check_symmetry(
         other=element_errors(another.name, another.elements, others, scale) if others else None,
         reason=another.reason,
         noise=noise / scale,
-        scale=scale,
-        rounding=rounding_of(still[0], scale) / scale,
+        scale=scale * unit,
+        rounding=rounding_of(first, unit, scale) / scale,
     )
     doubt = _doubt(check, draws=bool(drawing_parts(function)))
     if doubt:
@@ -213,6 +223,8 @@ def _doubt(check: SymmetryCheck, *, draws: bool) -> tuple[str, str] | None:
         return check.sentence.removesuffix("."), remedy
     if check.verdict == UNCLEAR:
         symmetric = f"{kind_of(check.output)} under {check.group}"
+        if check.errors.hidden is None:
+            return f"rounding hides whether it is {symmetric}", WIDER
         way = "let it draw more samples" if draws else "switch them off"
         return f"its random numbers hide whether it is {symmetric}", f"give more inputs, or {way}"
     if check.errors.hidden is not None and not draws:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from orbitlens.actions import Action
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation
-from orbitlens.symmetry.symmetrize._methods import Answers, Method, asked, one_moved
+from orbitlens.symmetry.symmetrize._methods import Answers, Method, answer_of, asked, one_moved
 from orbitlens.symmetry.symmetrize.canonical_heads import PlaneHead
 
 _ROUNDING = 100  # steps of the number type, relative to the largest score
@@ -62,7 +62,7 @@ class FiniteCanonical(Method):
         return scores.argmax(1), _tied(scores), scores
 
     def _scores(self, inputs: Float[Tensor, "n *axes"]) -> Float[Tensor, "n group"]:
-        scores: object = self.head(inputs)
+        scores = answer_of(self.head, inputs, "`head`")
         shape = (len(inputs), self.action.group.order)
         if not isinstance(scores, Tensor) or tuple(scores.shape) != shape:
             raise OrbitLensError(

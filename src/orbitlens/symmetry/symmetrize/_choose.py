@@ -11,7 +11,9 @@ from orbitlens.reps import Representation
 from orbitlens.symmetry.symmetrize._canonical import FiniteCanonical
 from orbitlens.symmetry.symmetrize._drawn import Drawn
 from orbitlens.symmetry.symmetrize._exact_average import ExactAverage
+from orbitlens.symmetry.symmetrize._given_head import check_frame_head, check_score_head
 from orbitlens.symmetry.symmetrize._methods import Method, Output
+from orbitlens.symmetry.symmetrize._tried import check_multiplies
 from orbitlens.symmetry.symmetrize.canonical_heads import EnergyHead, ImageHead, PlaneHead
 from orbitlens.symmetry.symmetrize.frames import FrameHead
 from orbitlens.symmetry.symmetrize.haar_head import HaarHead
@@ -39,6 +41,13 @@ def choose(
     Raises:
         OrbitLensError: If the arguments do not go together; the message names what does.
     """
+    if not isinstance(how, str):
+        raise OrbitLensError(
+            "`how`",
+            expected=f"one of {', '.join(_WAYS)}",
+            received=type(how).__name__,
+            remedy="choose one of these",
+        )
     if how not in _WAYS:
         raise unknown_name("`how`", how, _WAYS)
     if how == "average" and head is not None:
@@ -77,15 +86,7 @@ def _score_head(
     action: Action, head: nn.Module | None, example: Float[Tensor, "n *axes"] | None, seed: int
 ) -> nn.Module:
     if head is not None:
-        if isinstance(head, FrameHead) or not isinstance(head, nn.Module):
-            raise OrbitLensError(
-                "`head`",
-                expected=f"a module that gives scores [n, {action.group.order}], as "
-                f"{action.group.name} is finite",
-                received=type(head).__name__,
-                remedy="give for example EnergyHead(action, numbers), or leave it out",
-            )
-        return head
+        return check_score_head(head, action)
     example = _needed(example)
     if action.name == "images" and action.exact:
         built: nn.Module = ImageHead(action.group, example.shape[1], seed=seed)
@@ -106,14 +107,7 @@ def _frame_head(
     if how == "average":
         return HaarHead(action)
     if head is not None:
-        if not isinstance(head, FrameHead):
-            raise OrbitLensError(
-                "`head`",
-                expected=f"a FrameHead, as the elements of {action.group} are drawn",
-                received=type(head).__name__,
-                remedy="give PermutationHead or RotationHead, or leave it out",
-            )
-        return head
+        return check_frame_head(head, action, how)
     example = _needed(example)
     action.check(example)
     scale = 0.0 if how == "canonical" else 1.0
@@ -174,6 +168,8 @@ def _check_finite_output(output: Output, action: Action) -> None:
             f"one of {output.group.name}",
             "give both the same group",
         )
+    if isinstance(output, Representation):
+        check_multiplies(output)
 
 
 def _check_sampled_output(output: Output, action: SampledAction) -> None:

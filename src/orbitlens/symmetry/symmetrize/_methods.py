@@ -48,7 +48,7 @@ def asked(
     network: nn.Module, moved: Float[Tensor, "n *axes"], output: Output
 ) -> Float[Tensor, "n *out"]:
     """Return the outputs of a network on moved inputs, if the output action can move them."""
-    outputs = _answer(network, moved)
+    outputs = answer_of(network, moved, "`network`")
     if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(moved):
         raise OrbitLensError(
             "`network`",
@@ -57,6 +57,13 @@ def asked(
             if isinstance(outputs, Tensor)
             else type(outputs).__name__,
             remedy="wrap it in a module that returns one tensor [n, ...]",
+        )
+    if not outputs.is_floating_point():
+        raise OrbitLensError(
+            "outputs of `network`",
+            expected="floating point numbers, which can be averaged",
+            received=outputs.dtype,
+            remedy="return scores instead of classes, or convert flags with .float()",
         )
     if output is None:
         _check_invariant(outputs, moved)
@@ -73,17 +80,19 @@ def asked(
     return outputs
 
 
-def _answer(network: nn.Module, moved: Float[Tensor, "n *axes"]) -> object:
+def answer_of(network: nn.Module, moved: Float[Tensor, "n *axes"], name: str) -> object:
+    """Return what a network or a head says of inputs; if it fails, the error is one line."""
     try:
         answer: object = network(moved)
     except OrbitLensError:
         raise
     except Exception as error:
         raise OrbitLensError(
-            f"`network` on moved inputs of shape {list(moved.shape)}",
+            f"{name} on {'moved ' if name == '`network`' else ''}inputs of shape "
+            f"{list(moved.shape)} in {moved.dtype}",
             expected="outputs",
             received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="give inputs of the shape that the network is made for, or correct it",
+            remedy="give inputs of the shape and type that it is made for, or correct it",
         ) from error
     return answer
 

@@ -77,8 +77,9 @@ class ImageHead(nn.Module):
 
         s(x)[g] = mean over places u of T(g^-1 u) F[g, u]    F = conv(relu(conv(relu(lift(x - m)))))
 
-    T is a learned template of 5 x 5 cosine waves. It sees where a feature is, which a plain mean
-    over places does not. m is half of the largest and half of the smallest value of a channel.
+    up to an addend that is the same for all g. T is a learned template of 5 x 5 cosine waves. It
+    sees where a feature is, which a plain mean over places does not. m is half of the largest and
+    half of the smallest value of a channel.
 
     Args:
         group: C1, C2, C4, D1, D2 or D4.
@@ -119,7 +120,10 @@ class ImageHead(nn.Module):
         maps = self.last(self.hidden(self.lift(inputs - (high + low) / 2).relu()).relu())
         template = _waves(inputs, -2).mT @ self.template @ _waves(inputs, -1)
         moved = [self.action.moved(template[None, None], g) for g in range(self.action.group.order)]
-        return (maps * torch.cat(moved, 1)).mean((-2, -1))
+        terms = maps * torch.cat(moved, 1)
+        # An addend for all elements: scores must be as large as the terms, whose rounding they
+        # have, or equal scores that are close to 0 would seem to differ.
+        return terms.mean((-2, -1)) + terms.detach().abs().mean((1, 2, 3))[:, None]
 
 
 def _waves(

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orbitlens.actions import SampledAction
+from orbitlens.symmetry.symmetrize._doors import check_call
 from orbitlens.symmetry.symmetrize.frames import FrameHead, Frames
 
 
@@ -51,8 +52,12 @@ class HaarHead(FrameHead):
 
         Returns:
             The frames, without penalty, and never tied.
+
+        Raises:
+            OrbitLensError: If `n_samples` is below 1, if an input has no points, or if padding does
+                not come last.
         """
-        n = len(inputs)
+        mask, n = check_call(inputs, n_samples, mask), len(inputs)
         if generator is None:
             generator = torch.Generator(inputs.device).manual_seed(int(torch.randint(2**62, ())))
         every = None if mask is None else mask.repeat_interleave(n_samples, 0)

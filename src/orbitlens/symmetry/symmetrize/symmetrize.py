@@ -12,15 +12,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from orbitlens.actions import Action, SampledAction
+from orbitlens.actions import Action, SampledAction, as_prefix_mask
 from orbitlens.checks import as_count, as_floats, as_number, as_seed
 from orbitlens.errors import OrbitLensError, out_of_range, warn
 from orbitlens.models import ShowsViews, check_network, evaluating
 from orbitlens.symmetry.symmetrize._choose import choose
 from orbitlens.symmetry.symmetrize._methods import Answers, Output
+from orbitlens.symmetry.symmetrize._tried import try_action
 
 _DRAWN = 10  # samples by default, as in the paper
 _PILOT = 64  # samples that estimate a variance
+_MOST_SAMPLES = 2**53
 
 
 class Prediction(NamedTuple):
@@ -85,6 +87,7 @@ class Symmetrized(ShowsViews):
         self.action, self.how, self.output = action, how, output
         self.n_samples = self._count(n_samples)
         self.mean = _Mean()
+        self._tried = False
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.train(network.training)
 
@@ -178,7 +181,8 @@ class Symmetrized(ShowsViews):
             Samples, at least 1; 1 where nothing is drawn.
 
         Raises:
-            OrbitLensError: If the variance is not above 0.
+            OrbitLensError: If the variance is not above 0, or so small that no number of samples
+                gives it; if there is no input; or if the outputs are not finite.
         """
         wanted = as_number("variance", variance, "a number above 0")
         if wanted <= 0:
@@ -186,8 +190,25 @@ class Symmetrized(ShowsViews):
         if not self.draws:
             return 1
         with evaluating(self):
-            outputs = self._answers(inputs, _PILOT, mask, None).outputs
-        return max(1, math.ceil(float(outputs.var(1).mean()) / wanted))
+            outputs = self._answers(inputs, _PILOT, mask, None).outputs.detach()
+        if outputs.numel() == 0 or not bool(outputs.isfinite().all()):
+            raise OrbitLensError(
+                "outputs that vary with the draws",
+                expected="finite numbers of at least one input",
+                received="none" if outputs.numel() == 0 else "NaN or infinity",
+                remedy="give a few inputs for which the network puts out finite numbers",
+            )
+        samples = float(outputs.double().var(1).mean()) / wanted
+        if samples > _MOST_SAMPLES:
+            raise out_of_range(
+                "variance",
+                f"one that fewer than 2^53 samples give, here above {wanted * samples / 2**53:.2g}"
+                if math.isfinite(samples)
+                else "one that fewer than 2^53 samples give",
+                wanted,
+                "give a larger variance",
+            )
+        return max(1, math.ceil(samples))
 
     def extra_repr(self) -> str:
         """Return what the printed module says besides its parts."""
@@ -202,25 +223,43 @@ class Symmetrized(ShowsViews):
     ) -> Answers:
         inputs = as_floats("inputs", inputs)
         self.action.check(inputs)
-        if mask is not None and not isinstance(self.action, SampledAction):
-            raise OrbitLensError(
-                "`mask`",
-                expected=f"None, as the elements of {self.action} move all of an input",
-                received="a mask of padding",
-                remedy="use actions.relabelling or actions.rotations, which know padding",
-            )
+        mask = None if mask is None else self._as_mask(mask, inputs)
         if generator is None:
             generator = self._next_generator(inputs.device)
+        if not self._tried and isinstance(self.action, Action):
+            try_action(self.action, inputs)
         answers: Answers = self.method(self.network, inputs, n_samples, generator, mask)
-        tied = 0 if self.training else int(answers.tied.sum())
-        if tied and self.how == "canonical":
-            warn(
-                f"inputs under {self.action}",
-                found=f"{tied} of {len(inputs)} are tied by their own symmetry, so that their "
-                "canonical frame is arbitrary",
-                remedy='choose how="average", or "probabilistic" where there is a head for it',
-            )
+        if not self._tried and isinstance(self.output, Action):
+            try_action(self.output, answers.outputs[:, 0])
+        self._tried = self._tried or len(inputs) > 0
+        if self.how == "canonical" and not self.training:
+            self._warn_of_ties(answers.tied)
         return answers
+
+    def _as_mask(
+        self, mask: Bool[Tensor, "n points"], inputs: Float[Tensor, "n *axes"]
+    ) -> Bool[Tensor, "n points"]:
+        if isinstance(self.action, SampledAction):
+            return as_prefix_mask(mask, *inputs.shape[:2]).to(inputs.device)
+        raise OrbitLensError(
+            "`mask`",
+            expected=f"None, as the elements of {self.action} move all of an input",
+            received="a mask of padding",
+            remedy="use actions.relabelling or actions.rotations, which know padding",
+        )
+
+    def _warn_of_ties(self, tied: Bool[Tensor, " n"]) -> None:
+        if not bool(tied.any()):
+            return
+        action = self.action
+        free = isinstance(action, SampledAction) and action.vectors and not action.centred
+        warn(
+            f"inputs under {action}",
+            found=f"{int(tied.sum())} of {len(tied)} are tied by their own symmetry, or look so to "
+            "the head, so that their canonical frame is arbitrary",
+            remedy='choose how="average", or "probabilistic" where there is a head for it'
+            + ("; far from the origin, build the action with centred=True" if free else ""),
+        )
 
     def _next_generator(self, device: torch.device) -> torch.Generator:
         """Return the generator of this call: a new one in training, the first in evaluation."""
@@ -277,9 +316,12 @@ def symmetrize(
     - "canonical": one element, which an equivariant head chooses by looking at x.
     - "probabilistic": draws of p(g | x), which an equivariant head makes of x and of noise.
 
-    The mean over a finite group is equivariant for every input. Canonical frames are for each input
-    that has no symmetry of its own. Drawn elements make the network equivariant in expectation: the
-    variance of an estimate falls as 1 / k. All of this holds for all weights of network and head.
+    The mean over a finite group is equivariant for every input. A canonical frame is so for each
+    input that is not tied: one with a symmetry of its own is, and one that looks so to the head. In
+    evaluation a tied input is warned of. Drawn elements make the network equivariant in
+    expectation: the variance of an estimate falls as 1 / k. All of this holds for all weights of
+    network and head, up to the rounding of floats. An action that interpolates is no exact action
+    of its group, and the network is then symmetric only up to the error of the interpolation.
 
     Source: Kim et al. 2023, arXiv 2306.02866; canonical frames over finite groups as Kaba et al.
     2023, arXiv 2211.06489.
@@ -294,7 +336,8 @@ def symmetrize(
         n_samples: Samples k where elements are drawn, default 10. Otherwise None, because nothing
             is drawn.
         head: What chooses the elements: for finite groups a module that gives scores [n, |G|], see
-            `EnergyHead`; otherwise a `FrameHead`. None (the default) builds one:
+            `EnergyHead`; otherwise a `FrameHead`, for "canonical" one with noise_scale=0 and
+            ties="order". None (the default) builds one:
             `ImageHead` for exact actions on images, `PlaneHead` on a torus, `EnergyHead` for other
             finite groups, `PermutationHead` or `RotationHead` where elements are drawn.
         example: A few inputs, whose shape, type and device the default head takes over. An average
@@ -306,8 +349,12 @@ def symmetrize(
         evaluation.
 
     Raises:
-        OrbitLensError: If `how`, the action and the output do not go together, or if a head needs
-            an example.
+        OrbitLensError: If `how`, the action, the output and the head do not go together, if the
+            matrices of a representation do not multiply as the group, or if a head needs an
+            example. The first call refuses a function of one's own that is no left action.
+
+    Warns:
+        OrbitLensWarning: At the first call, if the action on inputs or outputs interpolates.
 
     Example:
         >>> from orbitlens.actions import images
