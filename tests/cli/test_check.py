@@ -94,6 +94,7 @@ def not_one():
     return 3
 """
 DIGITS = ["digits", "--image-size", "16", "--n-samples", "24"]
+FEW = ["--n-samples", "64"]
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_built_in_reflections_need_no_symmetry(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ENVIRONMENTS[:3]:
-        record = record_of(capsys, f"env:{name}", "--n-samples", "64")
+        record = record_of(capsys, f"env:{name}", *FEW)
         assert record["check"]["verdict"] == "symmetric", name
         out = folder / "runs" / f"check-{name}"
         names = {path.name for path in out.iterdir()}
@@ -270,24 +271,26 @@ def test_a_wrong_map_and_a_broken_environment_are_found(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     maps = {
-        name: ["env:Pendulum-v1", "--symmetry", f"mine.py:{name}"]
+        name: ["env:Pendulum-v1", "--symmetry", f"mine.py:{name}", *FEW]
         for name in ("mirror", "one_sign_missing")
     }
     right = record_of(capsys, *maps["mirror"], "--out", "right")
     wrong = record_of(capsys, *maps["one_sign_missing"], "--out", "wrong")
     assert (right["check"]["verdict"], wrong["check"]["verdict"]) == ("symmetric", "none")
     errors = [
-        record_of(capsys, "env:CartPole-v1", "--kappa", kappa, "--out", kappa)["check"]["eps_r"]
-        for kappa in ("0", "0.1", "0.3")
+        record_of(capsys, "env:CartPole-v1", *FEW, "--kappa", kappa, "--out", kappa)["check"][
+            "eps_r"
+        ]
+        for kappa in ("0", "0.3")
     ]
-    assert errors == pytest.approx([0, 0.1, 0.3])
+    assert errors == pytest.approx([0, 0.3])
 
 
 @pytest.mark.parametrize("name", ["Line", "line"])
 def test_an_environment_of_ones_own_comes_from_a_file(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    words = [f"env:mine.py:{name}", "--symmetry", "mine.py:flip", "--n-samples", "64"]
+    words = [f"env:mine.py:{name}", "--symmetry", "mine.py:flip", *FEW]
     assert ran(*words, "--kappa", "0.3") == 0
     said = capsys.readouterr().out
     assert "nearly a symmetry of Line (C2, kappa = 0.3) on states that random actions visit" in said
@@ -311,7 +314,7 @@ def test_a_model_tells_one_figure_in_table_sentence_and_bound(
 
 
 def test_the_discount_is_in_the_bound(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["env:CartPole-v1", "--kappa", "0.5", "--gamma", "0.9", "--n-samples", "64"]
+    words = ["env:CartPole-v1", "--kappa", "0.5", "--gamma", "0.9", *FEW]
     assert ran(*words, "--out", "out") == 0
     said = capsys.readouterr().out
     assert "|Q*(s, a) - Q*(gs, ga)| <= 5 + " in said

@@ -287,10 +287,10 @@ def test_any_part_may_be_missing_or_none(
     record = request.getfixturevalue(kind)
     sections = OF_NETWORK if kind == "network" else OF_ENVIRONMENT
     kept = {"environment": record["check"].get("environment")}
-    for place, name in enumerate(record["check"]):
-        without = {key: each for key, each in record["check"].items() if key != name}
-        # Missing and None in turn.
-        check = {**without, **({name: None} if place % 2 else {}), **kept}
+    names = list(record["check"])
+    for missing, none in zip(names[::2], [*names[1::2], names[0]], strict=False):
+        without = {key: each for key, each in record["check"].items() if key != missing}
+        check = {**without, none: None, **kept}
         written({**record, "check": check}).assert_well_formed(sections)
     written({"check": kept}).assert_well_formed(sections)
     written({}).assert_well_formed(OF_NETWORK)

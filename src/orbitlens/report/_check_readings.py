@@ -93,7 +93,9 @@ def _beside(check: Record, wrong: Record) -> str:
     other = finite(wrong.get("error"))
     if error is None or other is None:
         return ""
-    if other <= _ALIKE * max(error, finite(check.get("rounding")) or 0.0):
+    rounding = finite(check.get("rounding")) or 0.0
+    if other <= _ALIKE * max(error, rounding):
+        of = "what rounding explains" if rounding > error else of
         return f"at most {_ALIKE} times {of}: it tells little"
     if other > _MOST * error:
         return f"more than {_MOST:,} times {of}: far enough"

@@ -122,3 +122,11 @@ def test_negative_errors_are_refused(name: str, monkeypatch: pytest.MonkeyPatch)
         q_bound(**{**values, name: -1})
     with pytest.raises(OrbitLensError, match="a finite number"):
         q_bound(**{**values, name: "1"})
+
+
+def test_rewards_whose_sums_overflow_are_refused() -> None:
+    swap = [[[0, 1]], [[1, 0]]]
+    with pytest.raises(OrbitLensError, match="`rewards`: expected rewards of at most 1e\\+296"):
+        check_mdp(swap, [[-1e307], [1e307]], [1, 0], [0], gamma=0.99)
+    large = check_mdp(swap, [[-1e200], [1e200]], [1, 0], [0], gamma=0.99)
+    assert large.gap < large.bound < np.inf

@@ -194,7 +194,7 @@ def test_matrices_that_are_no_representation() -> None:
     for matrices in (2 * left, 0 * left, left.mT, left.flip(0), left / 0):
         with pytest.raises(OrbitLensError, match="matrices that multiply as D4, received products"):
             symmetrize(NETWORK, turns, output=Representation(group, matrices, "own"))
-    for right in (regular("C1"), Representation("C2", torch.zeros(2, 0, 0), "none")):
+    for right in (regular("C1"), Representation(group, torch.zeros(8, 0, 0), "none")):
         action = actions.images(right.group)
         assert symmetrize(NETWORK, action, output=right).output is right
 
@@ -258,7 +258,11 @@ CLOUD = rotations("S4xO3", vectors=2)
         (rotations("SO3"), RotationHead(1), "special=True.*received .*special=False"),
         (CLOUD, RotationHead(2), "permutes=True, as Sampled.*received .*permutes=False"),
         (CLOUD, RotationHead(1, permutes=True), "vectors=2.*received .*vectors=1"),
-        (CLOUD, PermutationHead(6, pairs=False), "expected RotationHead.*received PermutationHead"),
+        (
+            CLOUD,
+            PermutationHead(6, pairs=False),
+            "RotationHead with vectors=2.*received PermutationHead",
+        ),
         (relabelling(4), RotationHead(1), "PermutationHead with pairs=True.*received RotationHead"),
         (relabelling(4), PermutationHead(4, pairs=False), "pairs=True.*received .*pairs=False"),
         (relabelling(4), HaarHead(relabelling(5)), "HaarHead of S4.*received HaarHead of S5"),
@@ -348,7 +352,10 @@ def test_a_head_of_another_precision() -> None:
         symmetrize(NETWORK, TURN, "canonical", example=IMAGES)(IMAGES.double())
 
 
-def test_masks_are_checked_where_only_directions_are_drawn() -> None:
+def test_masks_are_checked_where_only_directions_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     action, x = rotations("O3"), IMAGES[:, 0]
     everywhere = torch.ones(3, 4, dtype=torch.bool)
     for mask, said in (

@@ -130,6 +130,10 @@ BUILT_IN = (
 
 
 def built_in(env: Any) -> BuiltIn | None:
-    """Return the record of an environment, by its class or one that this inherits from."""
-    kinds = {each.__name__ for each in type(env.unwrapped).__mro__}
+    """Return the record of an environment, by its class, or one that this inherits from."""
+    kinds = {
+        each.__name__
+        for each in type(env.unwrapped).__mro__
+        if each.__module__.startswith("gymnasium.envs.")
+    }
     return next((each for each in BUILT_IN if each.kind in kinds), None)

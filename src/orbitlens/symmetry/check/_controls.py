@@ -185,7 +185,7 @@ def _even(spaces: Spaces) -> Array:
 
 
 def _same(pair: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
-    sizes = [1 + np.abs(each).max() for each in other]
+    sizes = [np.abs(each).max() for each in other]
     return all(
         bool(np.abs(a - b).max() <= _SAME * size)
         for a, b, size in zip(pair, other, sizes, strict=True)

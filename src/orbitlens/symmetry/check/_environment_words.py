@@ -6,12 +6,19 @@ from typing import Any
 import numpy as np
 
 from orbitlens.symmetry.check._built_in import BuiltIn
-from orbitlens.symmetry.check._judgement import NEARLY, NONE, SYMMETRIC, Judgement
+from orbitlens.symmetry.check._judgement import (
+    MATTERS,
+    NEARLY,
+    NONE,
+    SYMMETRIC,
+    UNCLEAR,
+    Judgement,
+)
 from orbitlens.symmetry.check._maps import Maps, moved_bounds
 from orbitlens.symmetry.check._spaces import Array, Spaces
 
 _FEW = 0.1  # of the moved transitions, far beyond those that were seen
-_STILL, _NEAR = 1e-6, 0.5  # a state that moves by less is fixed; of the usual distance
+_STILL, _NEAR = 1e-6, 0.5  # of states, which is no move; of the usual distance
 _VERDICTS = {
     SYMMETRIC: "The maps are a symmetry of",
     NEARLY: "The maps are nearly a symmetry of",
@@ -49,8 +56,12 @@ def sentence_of(check: Mapping[str, Any]) -> str:
 
 
 def _because(check: Mapping[str, Any]) -> str:
-    """Name what alone breaks the symmetry, where observations do not."""
+    """Name what alone breaks the symmetry, where observations do not, or what hides it."""
     wrong = check["wrong_maps"]
+    if check["verdict"] == UNCLEAR and wrong["constant"]:
+        return ", since neither observations nor rewards change in a step"
+    if check["verdict"] == UNCLEAR and wrong["hidden"] >= MATTERS:
+        return f", since noise may hide an error of {wrong['hidden']:.2g} of a step"
     dynamics = wrong["observations"] >= (wrong["median"] or 0.0) / 2
     if check["verdict"] != NONE or wrong["better"] is not None or dynamics:
         return ""
@@ -79,6 +90,13 @@ def notes_of(
         notes.append(
             "eps_R and eps_P are root mean squares beyond the error of the model, so that the "
             "bound on Q is an estimate."
+        )
+    if judgement.constant:
+        notes.append("Neither observations nor rewards change in a step, so that every map fits.")
+    if judgement.verdict == UNCLEAR and judgement.hidden >= MATTERS:
+        notes.append(
+            f"Noise may hide an error of {judgement.hidden:.2g} of a step from the model; give a "
+            "larger `n`, or `set_state` where steps are not random."
         )
     if judgement.outside > _FEW:
         notes.append(
@@ -117,8 +135,9 @@ def fixed_state(maps: Maps, states: Array, starts: Array) -> list[str]:
     # The mean over the group projects onto the states that no element moves.
     moved = np.eye(states.shape[1]) - maps.linear.numpy().mean(0)
     away, usual = (np.sqrt(np.square(each @ moved.T).mean(0)) for each in (starts, states))
-    share = np.divide(away, usual, out=np.zeros_like(away), where=usual > _STILL)
-    if np.square(share[usual > _STILL]).mean() > _NEAR**2:
+    moving = usual > _STILL * np.abs(states).max()
+    share = np.divide(away, usual, out=np.zeros_like(away), where=moving)
+    if not moving.any() or np.square(share[moving]).mean() > _NEAR**2:
         return []
     return [
         "The usual start state does not move under the group. An exactly equivariant policy cannot "

@@ -1,17 +1,22 @@
 """What a judge finds: errors of the maps, beside those of wrong maps, and the verdict."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from orbitlens.symmetry.check._controls import Move
 from orbitlens.symmetry.check._spaces import Array
 
-_ROUNDING = 1e-5  # of observations in single precision
+_ROUNDING, _LEAST = 1e-5, 2e-6  # of the size of numbers in single precision
+_OF_A_STEP = 0.01  # which rounding may cost, but for the least
+_NOTHING = 1e-14  # of the largest number: rounding of what cancels in double precision
 _FIT = 1.1  # times the error of the model on transitions that were not moved
-_CHANCE = 4.0  # standard errors, over episodes, by which the two may differ
+_SMALL = 0.05  # of a step, of which a model that fits alike may be wrong
+_CHANCE, _DOUBT = 4.0, 2.0  # standard errors, over episodes: of no difference; of one not seen
+MATTERS = 0.25  # of a step, which must show
 _RIVAL = 1 / 3  # of the error of a map, at which a wrong one fits better
-_HALF = 0.5  # of the usual error of wrong maps; of the steps that end an episode
+_HALF = 0.5  # of the usual error of wrong maps; of a step; of the steps that end an episode
 _WHOLE = 1.0  # unit of the reward
 _OUTSIDE = 0.5  # of the moved transitions, far beyond those that were seen
 SYMMETRIC, NEARLY, NONE, UNCLEAR = "symmetric", "nearly", "none", "unclear"
@@ -52,7 +57,8 @@ class Judgement:
         own: Errors of the elements of the group.
         wrong: Errors of wrong maps.
         centred: Errors of the elements about other centres, a list for each centre.
-        change: Root mean square of the change of each number of an observation in a step, [d].
+        change: What each number of an observation is measured in, see `units`, [d].
+        still: Whether no observation changes in a step.
         paid: All rewards r(s, a), judged or not, [n].
         ended: Whether some step from s ended an episode.
         plain: Errors of a model on transitions that no map has moved; None for steps.
@@ -67,6 +73,7 @@ class Judgement:
     wrong: list[Errors]
     centred: list[list[Errors]]
     change: Array
+    still: bool
     paid: Array
     ended: bool
     plain: Errors | None
@@ -94,7 +101,7 @@ class Judgement:
         """Return the larger of the two misses."""
         return max(self.misses(errors))
 
-    @property
+    @cached_property
     def parts(self) -> tuple[float, float]:
         """What the worst element of the group misses observations and rewards by."""
         observations, rewards = zip(*map(self.misses, self.own), strict=True)
@@ -117,14 +124,20 @@ class Judgement:
         where episodes end. It is 0 for rewards that are constant up to rounding.
         """
         unit = float(_rms(rewards) if self.ended else rewards.std())
-        return unit if unit > _ROUNDING * self.size[1] else 0.0
+        return unit if unit > _LEAST * self.size[1] else 0.0
 
-    @property
+    @cached_property
+    def constant(self) -> bool:
+        """Whether neither observations nor rewards change, so that every map fits."""
+        same = self.by_model or self.parts[1] <= _LEAST
+        return self.still and self._unit(self.paid) == 0 and same
+
+    @cached_property
     def rival(self) -> Errors | None:
         """The wrong map that misses by least."""
         return min(self.wrong, key=self.miss, default=None)
 
-    @property
+    @cached_property
     def typical(self) -> float:
         """What wrong maps miss by, their median."""
         return float(np.median([self.miss(each) for each in self.wrong])) if self.wrong else 0.0
@@ -149,18 +162,19 @@ class Judgement:
             max(float(_beyond(distances(each), distances(plain))) for each in self.own),
         )
 
-    @property
+    @cached_property
     def better(self) -> Errors | None:
         """A wrong map that fits far better than the given one."""
         rival = self.rival
-        found = rival is not None and self.miss(rival) <= _RIVAL * self.error
-        return rival if found else None
+        if self.constant or rival is None or self.miss(rival) >= _RIVAL * self.error:
+            return None
+        return rival
 
-    @property
+    @cached_property
     def centre(self) -> tuple[int, float] | None:
         """Which other centre fits far better than 0, and what the maps about it miss by."""
         misses = [max(map(self.miss, each)) for each in self.centred]
-        if not misses or min(misses) > _RIVAL * self.error:
+        if self.constant or not misses or min(misses) >= _RIVAL * self.error:
             return None
         return int(np.argmin(misses)), min(misses)
 
@@ -174,33 +188,52 @@ class Judgement:
         """Whether some step ended an episode."""
         return any(each.ends is not None and bool(each.ends.any()) for each in self.own)
 
-    @property
+    @cached_property
     def verdict(self) -> str:
         """One of "symmetric", "nearly", "none" and "unclear"."""
-        if self.outside > _OUTSIDE:
+        if self.outside > _OUTSIDE or (self.constant and self.ends_differ == 0):
             return UNCLEAR
         if self._fits():
-            return SYMMETRIC
+            return UNCLEAR if self.hidden >= MATTERS else SYMMETRIC
         wrong = self.better is not None or self.error >= _HALF * self.typical
-        if wrong or self.parts[1] >= _WHOLE or self._ends_are_others():
-            return NONE
-        return NEARLY
+        wrong = wrong or self.parts[0] >= _HALF or self.parts[1] >= _WHOLE
+        return NONE if wrong or self._ends_are_others() else NEARLY
 
     def _fits(self) -> bool:
         """Whether no element misses by more than rounding, or than the model by itself."""
-        limits = np.append(self.size[0], self.size[1]) * _ROUNDING
+        sizes, steps = np.append(*self.size), self._steps()
+        limits = np.maximum(
+            np.minimum(_ROUNDING * sizes, _OF_A_STEP * steps),
+            _LEAST * sizes + np.append(np.full(len(steps) - 1, _NOTHING * sizes[:-1].max()), 0.0),
+        )
         for errors in map(_columns, self.own):
             if self.plain is None:
                 within = np.abs(errors).max(0) <= limits
             else:
                 plain = _columns(self.plain)
                 beyond = np.square(errors) - np.square(plain)
-                within = (_rms(errors) <= _FIT * _rms(plain) + limits) | (
-                    beyond.mean(0) <= _CHANCE * self._deviation(beyond)
-                )
+                alike = _rms(errors) <= _FIT * _rms(plain) + limits
+                small = beyond.mean(0) <= np.square(_SMALL * steps + limits)
+                within = (alike & small) | (beyond.mean(0) <= _CHANCE * self._deviation(beyond))
             if not within.all():
                 return False
         return self.ends_differ == 0
+
+    @cached_property
+    def hidden(self) -> float:
+        """What the maps may miss by, in steps, though noise hides it from the model; 0 by steps."""
+        if self.plain is None:
+            return 0.0
+        plain, most = _columns(self.plain), 0.0
+        for errors in map(_columns, self.own):
+            beyond = np.square(errors) - np.square(plain)
+            least_seen = np.maximum(0.0, beyond.mean(0)) + _DOUBT * self._deviation(beyond)
+            most = max(most, float((np.sqrt(least_seen) / self._steps()).max()))
+        return most
+
+    def _steps(self) -> Array:
+        """Return the units of observations and of rewards, [d + 1]."""
+        return np.append(self.change, self._unit(self.paid) or 1.0)
 
     def _ends_are_others(self) -> bool:
         """Whether most steps that end an episode do so on one side alone."""
@@ -226,15 +259,21 @@ def distances(errors: Errors) -> Array:
     return np.linalg.norm(errors.following, axis=1)
 
 
-def units(changes: Array) -> Array:
-    """Return the root mean square of changes of a step, [d]; 1 where nothing changes."""
-    change = _rms(changes)
-    return np.where(change > 0, change, 1.0)
+def units(states: Array, following: Array) -> tuple[Array, bool]:
+    """Return the unit of each number of an observation, [d], and whether none changes in a step.
+
+    The unit is the root mean square of its change in a step. One that does not change is measured
+    in the largest unit of the others, or in 1.
+    """
+    change, size = _rms(following - states), np.abs(following).max(0)
+    moves = change > _NOTHING * size.max()
+    still = bool((change <= _LEAST * size).all())
+    return np.where(moves, change, change.max() or 1.0), still
 
 
 def sizes(following: Array, rewards: Array) -> tuple[Array, float]:
-    """Return the size of numbers that rounding scales with, at least 1."""
-    return np.maximum(1.0, np.abs(following).max(0)), max(1.0, float(np.abs(rewards).max()))
+    """Return the largest numbers of observations, [d], and of rewards: rounding scales with it."""
+    return np.abs(following).max(0), float(np.abs(rewards).max())
 
 
 def _rms(values: Array) -> Array:

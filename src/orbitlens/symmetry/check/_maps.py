@@ -122,7 +122,7 @@ def _refuse_functions(states: object, actions: object) -> None:
 
 
 def _matrices(name: str, value: object, size: int, what: str) -> Float[Tensor, "*group d d"]:
-    found = as_tensor(name, value, dtype=torch.float64)
+    found = as_tensor(name, value, dtype=torch.float64).detach()
     if found.ndim not in (2, 3) or found.shape[-2:] != (size, size) or len(found) == 0:
         raise OrbitLensError(
             f"`{name}`",
@@ -245,4 +245,4 @@ def _by_permutations(matrices: Float[Tensor, "group n n"]) -> _Move:
 
 def _by_action(action: Any, sample: Array) -> _Move:
     check_is_action(action, torch.from_numpy(sample[:8].copy()))
-    return lambda values, g: action(torch.from_numpy(values.copy()), g).numpy()
+    return lambda values, g: action(torch.from_numpy(values.copy()), g).detach().numpy()

@@ -47,7 +47,7 @@ def judge_by_model(
     scales = _scales(spaces, maps, train)
     x = _inputs(spaces, scales, train.states, train.actions)
     model = _fit(x, _targets(scales, train), seed)
-    change = units(test.following - test.states)
+    change, still = units(test.states, test.following)
     paid = test.rewards
     near, outside = _near(x, spaces, scales, maps, test, moves.own)
     test = test.at(near)
@@ -72,6 +72,7 @@ def judge_by_model(
         wrong=[errors(move) for move in moves.wrong],
         centred=[[errors(move) for move in each] for each in moves.centred],
         change=change,
+        still=still,
         paid=paid,
         ended=bool(seen.ended.any()),
         plain=plain,

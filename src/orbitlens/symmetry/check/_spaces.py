@@ -1,7 +1,5 @@
 """The spaces of an environment, and transitions from it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +69,13 @@ def made(env: object) -> Any:
         except Exception as error:
             if _needs_mujoco(gymnasium, env, error):
                 raise missing_extra("mujoco", extra="mujoco") from None
+            if isinstance(error, gymnasium.error.DependencyNotInstalled):
+                raise OrbitLensError(
+                    f"environment {env}",
+                    expected="the packages that it needs",
+                    received=one_line(error),
+                    remedy="install them",
+                ) from error
             # The messages of Gymnasium itself suggest names and versions.
             kind = "" if isinstance(error, gymnasium.error.Error) else f"{type(error).__name__}: "
             raise OrbitLensError(
@@ -96,20 +101,14 @@ def _needs_mujoco(gymnasium: Any, name: str, error: Exception) -> bool:
     return known and getattr(error, "name", None) in (None, "mujoco", "imageio")
 
 
-@contextmanager
-def as_one_line(env: Any) -> Iterator[None]:
-    """Turn whatever an environment raises into one line that names it."""
-    try:
-        yield
-    except OrbitLensError:
-        raise
-    except Exception as error:
-        raise OrbitLensError(
-            f"environment {name_of(env)}",
-            expected="reset(seed=...) and step(action) that return what Gymnasium says",
-            received=f"{type(error).__name__}: {one_line(error)}",
-            remedy="call them in Python to see where they fail",
-        ) from error
+def _one_line(env: Any, error: Exception) -> OrbitLensError:
+    """Return whatever an environment raised as one line that names it."""
+    return OrbitLensError(
+        f"environment {name_of(env)}",
+        expected="reset(seed=...) and step(action) that return what Gymnasium says",
+        received=f"{type(error).__name__}: {one_line(error)}",
+        remedy="call them in Python to see where they fail",
+    )
 
 
 def name_of(env: Any) -> str:
@@ -177,10 +176,10 @@ class Rollouts:
         )
 
 
-_LONGEST = 50  # steps of an episode, so that there are many starts
+LONGEST = 50  # steps of an episode, so that there are many starts
 
 
-def roll_out(env: Any, spaces: Spaces, n: int, seed: int) -> Rollouts:
+def roll_out(env: Any, spaces: Spaces, n: int, seed: int, longest: int = LONGEST) -> Rollouts:
     """Return n transitions under actions drawn uniformly, from many short episodes."""
     env.action_space.seed(seed)
     state, steps, episode = reset(env, spaces, seed), 0, 0
@@ -190,23 +189,39 @@ def roll_out(env: Any, spaces: Spaces, n: int, seed: int) -> Rollouts:
         following, reward, ended, cut = step(env, spaces, action)
         rows.append((state, spaces.from_env(action), following, reward, ended, episode))
         state, steps = following, steps + 1
-        if ended or cut or steps == _LONGEST:
+        if ended or cut or steps == longest:
             state, steps, episode = reset(env, spaces), 0, episode + 1
     return Rollouts(*(np.stack([np.asarray(row[i]) for row in rows]) for i in range(6)))
 
 
 def reset(env: Any, spaces: Spaces, seed: int | None = None) -> Array:
     """Begin an episode, and return its first observation."""
-    with as_one_line(env):
+    try:
         return _as_observation(env, spaces, env.reset(seed=seed)[0])
+    except OrbitLensError:
+        raise
+    except Exception as error:
+        raise _one_line(env, error) from error
 
 
 def step(env: Any, spaces: Spaces, action: Any) -> tuple[Array, float, bool, bool]:
     """Take a step; return the observation, the reward, and whether it ended or ran out of time."""
-    with as_one_line(env):
+    try:
         following, reward, terminated, truncated, _ = env.step(action)
-        observation = _as_observation(env, spaces, following)
-        return observation, _as_reward(env, reward), bool(terminated), bool(truncated)
+        observation, paid = _as_observation(env, spaces, following), float(reward)
+        ends = bool(terminated), bool(truncated)
+    except OrbitLensError:
+        raise
+    except Exception as error:
+        raise _one_line(env, error) from error
+    if not np.isfinite(paid):
+        raise OrbitLensError(
+            f"rewards of {name_of(env)}",
+            expected="finite numbers",
+            received=paid,
+            remedy="repair the environment",
+        )
+    return observation, paid, *ends
 
 
 def _as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
@@ -217,19 +232,6 @@ def _as_observation(env: Any, spaces: Spaces, observation: Any) -> Array:
             f"observations of {name_of(env)}",
             expected=f"{spaces.dim} finite numbers",
             received=f"shape {list(found.shape)}" if found.shape != (spaces.dim,) else found,
-            remedy="repair the environment",
-        )
-    return found
-
-
-def _as_reward(env: Any, reward: Any) -> float:
-    """Return a reward; refuse one that is not finite."""
-    found = float(reward)
-    if not np.isfinite(found):
-        raise OrbitLensError(
-            f"rewards of {name_of(env)}",
-            expected="finite numbers",
-            received=found,
             remedy="repair the environment",
         )
     return found

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from orbitlens.errors import OrbitLensError, one_line
-from orbitlens.symmetry.check._built_in import SetState, built_in, set_array, set_mujoco
+from orbitlens.symmetry.check._built_in import BuiltIn, SetState, built_in, set_array, set_mujoco
 from orbitlens.symmetry.check._controls import Move, Moves
 from orbitlens.symmetry.check._judgement import Errors, Judgement, sizes, units
 from orbitlens.symmetry.check._maps import Maps
@@ -13,7 +13,6 @@ from orbitlens.symmetry.check._spaces import (
     Array,
     Rollouts,
     Spaces,
-    as_one_line,
     name_of,
     reset,
     step,
@@ -29,15 +28,13 @@ def find_setter(env: Any, spaces: Spaces) -> SetState | None:
     """Return how the state of an environment is set from an observation, if that is known."""
     known = built_in(env)
     if known is not None:
-        return known.set_state
+        # A wrapper may show more than the environment does.
+        return known.set_state if len(known.signs) == spaces.dim else None
     inner = env.unwrapped
     observation = reset(env, spaces)
-    state = getattr(inner, "state", None)
-    if isinstance(state, np.ndarray | tuple | list):
-        with as_one_line(env):
-            numbers = np.asarray(state, dtype=np.float64)
-        if numbers.shape == observation.shape and np.allclose(numbers, observation):
-            return set_array
+    numbers = _numbers(getattr(inner, "state", None))
+    if numbers.shape == observation.shape and np.allclose(numbers, observation):
+        return set_array
     model = getattr(inner, "model", None)
     numbers_set = getattr(model, "nq", 0) + getattr(model, "nv", 0)
     if callable(getattr(inner, "set_state", None)) and numbers_set == len(observation):
@@ -45,12 +42,22 @@ def find_setter(env: Any, spaces: Spaces) -> SetState | None:
     return None
 
 
+def _numbers(state: Any) -> Array:
+    """Return a state as an array, with no entries if it is no list of numbers."""
+    if not isinstance(state, np.ndarray | tuple | list):
+        return np.zeros(0)
+    try:
+        return np.asarray(state, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.zeros(0)
+
+
 def trouble_of(env: Any, spaces: Spaces, set_state: SetState, seen: Rollouts) -> str:
     """Return why steps from set states mean nothing, or an empty text.
 
     Two steps from one state and action must be equal, and be the transition that was seen.
     """
-    change = units(seen.following - seen.states)
+    change, _ = units(seen.states, seen.following)
     places = np.linspace(0, len(seen.states) - 1, _TRIED).astype(int)
     for i in places:
         first, again = (
@@ -62,6 +69,18 @@ def trouble_of(env: Any, spaces: Spaces, set_state: SetState, seen: Rollouts) ->
         if (np.abs(first[0] - seen.following[i]) > allowed).any():
             return "a step from a state that was set is not the step that was seen from there"
     return ""
+
+
+def stays(env: Any, spaces: Spaces, set_state: SetState, seen: Rollouts) -> bool:
+    """Return whether steps do not depend on the state that was set.
+
+    A reset with the same seed draws the same state, and the same chance of a step.
+    """
+    places = np.linspace(0, len(seen.states) - 1, _TRIED).astype(int)
+    found = [
+        _step(env, spaces, set_state, seen.states[i], seen.actions[0], seed=0)[0] for i in places
+    ]
+    return all(np.array_equal(each, found[0]) for each in found)
 
 
 def judge_by_steps(
@@ -88,12 +107,14 @@ def judge_by_steps(
             np.stack([steps[2][:n], there[2]], axis=1),
         )
 
+    change, still = units(states, steps[0])
     return Judgement(
         n=len(states),
         own=[errors(move, len(states)) for move in moves.own],
         wrong=[errors(move, _CONTROLS) for move in moves.wrong],
         centred=[[errors(move, _CONTROLS) for move in each] for each in moves.centred],
-        change=units(steps[0] - states),
+        change=change,
+        still=still,
         paid=steps[1],
         ended=bool(steps[2].any()),
         plain=None,
@@ -104,14 +125,18 @@ def judge_by_steps(
 
 
 def points_of(
-    env: Any, spaces: Spaces, seen: Rollouts, n: int, generator: np.random.Generator
+    env: Any,
+    spaces: Spaces,
+    seen: Rollouts,
+    n: int,
+    generator: np.random.Generator,
+    known: BuiltIn | None,
 ) -> tuple[Array, Array]:
-    """Return n states and actions: half of them visited, half drawn widely where that is known.
+    """Return n states and actions: half visited, half drawn widely in a `known` environment.
 
     The states before an end that was seen are among them, a quarter at most, so that ends of
     episodes are judged where there are any.
     """
-    known = built_in(env)
     wide = 0 if known is None else n // 2
     order = generator.permutation(len(seen.states))
     ends = order[seen.ended[order]][: n // _ENDS]
@@ -138,10 +163,15 @@ def _steps(
 
 
 def _step(
-    env: Any, spaces: Spaces, set_state: SetState, state: Array, action: Any
+    env: Any,
+    spaces: Spaces,
+    set_state: SetState,
+    state: Array,
+    action: Any,
+    seed: int | None = None,
 ) -> tuple[Array, float, bool]:
     # Wrappers count steps and remember ends; a reset clears what they know.
-    reset(env, spaces)
+    reset(env, spaces, seed)
     try:
         set_state(env, state)
     except Exception as error:

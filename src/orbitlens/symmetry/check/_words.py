@@ -48,7 +48,10 @@ def sentence_of(
 ) -> str:
     """Return the verdict as a sentence, with the errors that it rests on."""
     if verdict == CONSTANT:
-        return f"All inputs get the same output, so the check says nothing about {group}."
+        return (
+            "All inputs get the same output up to rounding, so the check says nothing about "
+            f"{group}."
+        )
     symmetric = f"{kind_of(output)} under {group}"
     if verdict == EXPECTATION:
         return (
@@ -82,8 +85,9 @@ def sentence_of(
         f"{_VERDICTS[verdict].format(symmetric)}: {differs} {measured}; with "
         f"{_beside(shuffled, other)}."
     ]
+    explained = min(rounding, _MOST_OF_NEARLY * shuffled.overall)
     for wrong in filter(None, (shuffled, other)):
-        if verdict in (EXACT, NEARLY) and wrong.overall <= max(rounding, _ALIKE * errors.overall):
+        if verdict in (EXACT, NEARLY) and wrong.overall <= max(explained, _ALIKE * errors.overall):
             name = wrong.name[0].upper() + wrong.name[1:]
             sentences.append(f"{name} does no worse, so this does not tell {group} from it.")
     if errors.hidden is not None:

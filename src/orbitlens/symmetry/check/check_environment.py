@@ -23,6 +23,7 @@ from orbitlens.symmetry.check._maps import Maps, read_maps
 from orbitlens.symmetry.check._model import check_enough, judge_by_model, needed
 from orbitlens.symmetry.check._numbers import as_discount, as_size
 from orbitlens.symmetry.check._spaces import (
+    LONGEST,
     Array,
     Rollouts,
     Spaces,
@@ -31,13 +32,20 @@ from orbitlens.symmetry.check._spaces import (
     read_spaces,
     roll_out,
 )
-from orbitlens.symmetry.check._steps import find_setter, judge_by_steps, points_of, trouble_of
+from orbitlens.symmetry.check._steps import (
+    find_setter,
+    judge_by_steps,
+    points_of,
+    stays,
+    trouble_of,
+)
 from orbitlens.symmetry.check.tabular import q_bound
 from orbitlens.typing import Numbers
 
 _STATES, _TRANSITIONS = 256, 4000
 _SAMPLE = 64  # transitions on which maps are tried
 _VISITED = 8  # transitions for each state that is drawn of them, so that many episodes are seen
+_EPISODES = 20  # at least, for a model, whose standard errors are over episodes
 _JUDGES = ("steps", "model")
 
 
@@ -73,6 +81,8 @@ class EnvironmentCheck:
             mean square ("reward_unit" is "spread" or "size"; 1 for constant rewards);
             "other_rewards": what rewards of other steps differ by, in the same units; "map": the
             worse of the two. "count", "least" and "median" of the worse of the two for wrong maps.
+            "hidden": what noise may hide from a model, in changes of a step; 0 by steps.
+            "constant": whether neither observations nor rewards change in a step.
             "better": the change that makes the map fit far better, or None. "centre": the point
             "at" which, instead of 0, the maps fit far better, and their "miss" about it, or None.
         eps_r: Largest difference of rewards that was seen, a lower bound of eps_R. With a model,
@@ -86,9 +96,11 @@ class EnvironmentCheck:
             `value_slope`. It holds on the states that were judged, for equal ends of episodes.
         verdict: "symmetric": errors are at rounding level, or no larger than those of the model
             itself, and episodes end alike. "none": a wrong map misses by a third at most, the map
-            misses by half of the median of wrong maps, rewards are missed by their whole unit, or
-            at least half of the steps that end an episode do so on one side alone. "unclear": most
-            moved transitions lie beyond those that the model has seen. "nearly": anything else.
+            misses by half of the median of wrong maps, observations are missed by half of a step or
+            rewards by their whole unit, or at least half of the steps that end an episode do so on
+            one side alone. "unclear": most moved transitions lie beyond those that the model has
+            seen, noise may hide an error of a quarter of a step, or nothing changes in a step.
+            "nearly": anything else.
         notes: What to know about the figures, one sentence each.
     """
 
@@ -206,18 +218,21 @@ def check_environment(
         first = roll_out(opened, spaces, _SAMPLE, seed)
         maps = read_maps(states, actions, spaces, (first.states, first.actions))
         setter, reason = _setter(opened, spaces, first, judge, set_state)
+        # A setter of one's own may be of other observations than those that are drawn widely.
+        known = built_in(opened) if set_state is None else None
         generator = np.random.default_rng(seed)
         if setter is None:
             count = max(_TRANSITIONS, needed(spaces)) if count is None else count
             check_enough(spaces, count)
+            seen = roll_out(opened, spaces, count, seed, min(LONGEST, count // _EPISODES))
         else:
             count = _STATES if count is None else count
-        seen = roll_out(opened, spaces, count if setter is None else _VISITED * count, seed)
+            seen = roll_out(opened, spaces, _VISITED * count, seed)
         moves = all_moves(maps, spaces, seen, generator)
         if setter is None:
             judgement = judge_by_model(spaces, maps, seen, moves, seed)
         else:
-            points = points_of(opened, spaces, seen, count, generator)
+            points = points_of(opened, spaces, seen, count, generator, known)
             judgement = judge_by_steps(opened, spaces, maps, setter, points, moves)
         notes = notes_of(judgement, maps, spaces, reason, built_in(opened))
         notes += fixed_state(maps, seen.states, _starts(seen))
@@ -225,7 +240,7 @@ def check_environment(
         return EnvironmentCheck(
             environment=name_of(opened),
             kappa=kappa_of(opened),
-            visited_only=setter is None or built_in(opened) is None,
+            visited_only=setter is None or known is None,
             notes=tuple(notes),
             **figures,
         )
@@ -246,11 +261,12 @@ def _setter(
         trouble = trouble_of(env, spaces, setter, seen)
         if not trouble:
             return setter, ""
-        if given is not None and "differ" not in trouble:
+        fixed = given is not None and stays(env, spaces, given, seen)
+        if given is not None and (fixed or "differ" not in trouble):
             raise OrbitLensError(
                 f"`set_state` for {name_of(env)}",
                 expected="steps from a state that was set to be those of the environment",
-                received=trouble,
+                received="equal steps from different states" if fixed else trouble,
                 remedy='set everything that the next step depends on, or give judge="model"',
             )
         reason = trouble
@@ -299,6 +315,8 @@ def _among_wrong_maps(judgement: Judgement, moves: Moves) -> dict[str, Any]:
         "count": len(misses),
         "least": min(misses, default=None),
         "median": judgement.typical if misses else None,
+        "hidden": judgement.hidden,
+        "constant": judgement.constant,
         "better": None if better is None else better.move.name,
         "centre": None
         if centre is None

@@ -189,7 +189,8 @@ def check_symmetry(
         first, unit = still[0], unit_of(still[0])
         check_outputs(output, first)
         shuffled = wrong_moves(action, output, moves, first, generator)
-        noise, variance = float(distances(*still, unit).mean()), variance_of(first, unit)
+        noise = float(distances(first, still[1], unit).mean())
+        variance = variance_of(first, unit)
         random = noise > rounding_of(first, unit, variance**0.5)
         more = [run(inputs) for _ in range(2, CALLS)] if random else []
         trial = Trial(run, inputs, (*still, *more) if random else (first,), unit)

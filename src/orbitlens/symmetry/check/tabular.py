@@ -23,6 +23,7 @@ from orbitlens.symmetry.check._numbers import as_discount, as_size
 from orbitlens.typing import Numbers, Tensor
 
 _ROUNDING = 1e-6  # of the sum of a row of probabilities
+_MOST = 1e300  # of sums of rewards
 _EQUAL = 1e-12  # of values, by which actions are as good as each other
 
 
@@ -109,8 +110,8 @@ def check_mdp(
         The figures.
 
     Raises:
-        OrbitLensError: If shapes do not fit, if rows are no distributions, or if the two maps
-            together are no group.
+        OrbitLensError: If shapes do not fit, if rows are no distributions, if sums of rewards are
+            not finite, or if the two maps together are no group.
 
     Example:
         >>> check = check_mdp([[[0, 1]], [[1, 0]]], [[0.0], [1.0]], [1, 0], [0], gamma=0.5)
@@ -125,6 +126,7 @@ def check_mdp(
     _check_rows(table)
     where, which = _permutations(states, actions, n, m)
     eps_r = eps_p = gap = 0.0
+    _check_sums(payoff, gamma)
     q = _optimal_q(table, payoff, gamma)
     for moved, swapped in zip(where, which, strict=True):
         pairs = (moved[:, None], swapped[None, :])
@@ -146,6 +148,19 @@ def _check_rows(table: Float[Tensor, "S A S"]) -> None:
             expected="probabilities, which sum to 1 over the next states",
             received=f"a row for state {s}, action {a} that sums to {float(table[s, a].sum()):.6g}",
             remedy="divide each row by its sum",
+        )
+
+
+def _check_sums(payoff: Float[Tensor, "S A"], gamma: float) -> None:
+    most = _largest(payoff)
+    # Differences of returns are summed over time once more by the bound.
+    if most > _MOST * (1 - gamma) ** 2:
+        raise OrbitLensError(
+            "`rewards`",
+            expected=f"rewards of at most {_MOST * (1 - gamma) ** 2:.3g} for this gamma, so that "
+            "their sums over time stay finite",
+            received=most,
+            remedy="divide them by a number: Q* and the bound scale with them",
         )
 
 

@@ -88,7 +88,7 @@ def _put_back(
     output: SampledAction,
     outputs: Float[Tensor, "rows points columns"],
     centroid: Float[Tensor, "n 1 3"],
-    mask: Bool[Tensor, "n points"] | None,
+    mask: Bool[Tensor, "n padded"] | None,
 ) -> Float[Tensor, "rows points columns"]:
     """Return outputs about the centroids of their inputs; padding stays, if they have it."""
     samples = len(outputs) // max(1, len(centroid))

@@ -118,7 +118,9 @@ class Symmetrized(ShowsViews):
             Outputs of the network, moved back and averaged, shape [n, ...].
 
         Raises:
-            OrbitLensError: If the action cannot move the inputs, or `output` the outputs.
+            OrbitLensError: If the action cannot move the inputs, or `output` the outputs; if the
+                outputs are no floats; or if they have a row for each node that the action permutes,
+                and `output` is None.
         """
         return self.predict(inputs, mask=mask).mean
 
