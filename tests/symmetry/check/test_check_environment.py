@@ -223,6 +223,7 @@ def test_the_record_is_ready_for_json_and_the_same_for_the_same_seed() -> None:
     assert json.loads(json.dumps(first.to_dict())) == again.to_dict()
     assert first.wrong_maps != other.wrong_maps
     assert first.sentence.startswith("The maps are a symmetry of CartPole-v1 (C2): by steps")
+    assert str(first) == f"symmetric: {first.sentence}"
     assert "cannot prefer left to right there" in first.notes[-1]
 
 

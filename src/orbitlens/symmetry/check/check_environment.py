@@ -133,6 +133,9 @@ class EnvironmentCheck:
         """The finding in words."""
         return sentence_of(asdict(self))
 
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.sentence}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
         found = {**asdict(self), "sentence": self.sentence}
