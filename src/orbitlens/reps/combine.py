@@ -99,8 +99,8 @@ def restrict(rep: Representation, subgroup: Group | str, elements: Sequence[int]
         >>> from orbitlens.groups import cyclic, dihedral
         >>> from orbitlens.reps import irreps
         >>> plane = irreps(dihedral(4))[-1]
-        >>> restrict(plane, cyclic(4), [0, 1, 2, 3]).character.round().tolist()
-        [2.0, 0.0, -2.0, 0.0]
+        >>> restrict(plane, cyclic(4), [0, 1, 2, 3]).character.round().int().tolist()
+        [2, 0, -2, 0]
     """
     subgroup = as_group(subgroup)
     places = as_samples(elements, as_representation(rep).group.order, "elements")
