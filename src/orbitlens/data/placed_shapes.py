@@ -58,7 +58,7 @@ def placed_shapes(
     Args:
         n: Number of images; the numbers of two kinds differ by at most one.
         side: Height and width of the torus in pixels, at least 16.
-        group: "p1", "p4" or "p4m", of which `poses` are drawn.
+        group: "p1", "p4" or "p4m"; its elements are the poses.
         poses: "any": uniform on the group. "quadrant": (ty, tx, 0) with both below half the side,
             and no turn, whatever the group.
         seed: The same seed gives the same bits.
@@ -100,7 +100,7 @@ def placed(
     Args:
         inputs: Images of shape [n, channels, height, width].
         side: Height and width of the torus in pixels, at least those of the images.
-        group: "p1", "p4" or "p4m", of which `poses` are drawn.
+        group: "p1", "p4" or "p4m"; its elements are the poses.
         poses: "any" or "quadrant", as for `placed_shapes`.
         seed: The same seed gives the same poses.
 

@@ -1,4 +1,4 @@
-"""What a judge finds: errors of the maps, beside those of wrong maps, and the verdict."""
+"""The finding of a judge: errors of the maps, beside those of wrong maps, and the verdict."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ _ROUNDING, _LEAST = 1e-5, 2e-6  # of the size of numbers in single precision
 _OF_A_STEP = 0.01  # which rounding may cost, but for the least
 _NOTHING = 1e-14  # of the largest number: rounding of what cancels in double precision
 _FIT = 1.1  # times the error of the model on transitions that were not moved
-_SMALL = 0.05  # of a step, of which a model that fits alike may be wrong
+_SMALL = 0.05  # of a step: so large an excess still counts as a fit
 _CHANCE, _DOUBT = 4.0, 2.0  # standard errors, over episodes: of no difference; of one not seen
 MATTERS = 0.25  # of a step, which must show
 _RIVAL = 1 / 3  # of the error of a map, at which a wrong one fits better
@@ -24,7 +24,7 @@ SYMMETRIC, NEARLY, NONE, UNCLEAR = "symmetric", "nearly", "none", "unclear"
 
 @dataclass(frozen=True)
 class Errors:
-    """What one map misses by.
+    """The error of one map.
 
     Args:
         move: The map.
@@ -103,18 +103,18 @@ class Judgement:
 
     @cached_property
     def parts(self) -> tuple[float, float]:
-        """What the worst element of the group misses observations and rewards by."""
+        """The miss of the worst element, in observations and in rewards."""
         observations, rewards = zip(*map(self.misses, self.own), strict=True)
         return max(observations), max(rewards)
 
     @property
     def error(self) -> float:
-        """What the worst element of the group misses by."""
+        """The larger miss of the worst element."""
         return max(self.parts)
 
     @property
     def other_rewards(self) -> float:
-        """What the rewards of any two steps differ by, in their units: a control."""
+        """The difference of the rewards of any two steps, in their units: a control."""
         return float(np.sqrt(2) * self.paid.std() / (self._unit(self.paid) or 1.0))
 
     def _unit(self, rewards: Array) -> float:
@@ -139,7 +139,7 @@ class Judgement:
 
     @cached_property
     def typical(self) -> float:
-        """What wrong maps miss by, their median."""
+        """The median miss of wrong maps."""
         return float(np.median([self.miss(each) for each in self.wrong])) if self.wrong else 0.0
 
     @property
@@ -221,7 +221,7 @@ class Judgement:
 
     @cached_property
     def hidden(self) -> float:
-        """What the maps may miss by, in steps, though noise hides it from the model; 0 by steps."""
+        """The largest miss that noise may hide from the model, in steps; 0 by steps."""
         if self.plain is None:
             return 0.0
         plain, most = _columns(self.plain), 0.0

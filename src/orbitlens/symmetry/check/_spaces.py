@@ -13,7 +13,7 @@ Array = Shaped[np.ndarray, "..."]
 
 @dataclass(frozen=True)
 class Spaces:
-    """What the maps must fit: observations of one axis, and actions of one axis or a finite set.
+    """The spaces that the maps must fit: observations and actions of one axis, or finite actions.
 
     Args:
         dim: Numbers of an observation.
