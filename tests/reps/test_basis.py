@@ -144,7 +144,7 @@ def test_float32_matrices_of_large_norm_are_a_representation_still() -> None:
     check(rounded, atol=1e-5 * rounded.matrices.abs().max().item())
 
 
-@pytest.mark.parametrize("change", ["other", "noise", "nothing", "nan"])
+@pytest.mark.parametrize("change", ["other", "noise", "nothing", "zeros", "nan"])
 def test_what_is_no_representation_is_refused_in_one_line(change: str) -> None:
     group = groups.dihedral(4)
     matrices = regular(group).matrices.clone()
@@ -152,6 +152,8 @@ def test_what_is_no_representation_is_refused_in_one_line(change: str) -> None:
         matrices = matrices[np.array([0, 2, 1, 3, 4, 5, 6, 7])]
     elif change == "noise":
         matrices += 1e-3 * random(*matrices.shape, seed=0)
+    elif change == "zeros":
+        matrices *= 0
     else:
         matrices[3] = 0.0 if change == "nothing" else torch.nan
     with pytest.raises(OrbitLensError, match=r"representation broken: expected.*D4.*exactify") as e:

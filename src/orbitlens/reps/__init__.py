@@ -21,8 +21,10 @@ For the other rooms:
 irreps_in_basis       the irreps in the bases that matrices of the generators fix
 character_norm        the type of an irrep as a number: 1, 2 or 4
 polar                 the nearest orthogonal matrix
+check_multiplies      an error where matrices are no representation of their group
 """
 
+from orbitlens.reps._door import check_multiplies
 from orbitlens.reps.base import Representation, homomorphism_errors, permutation, regular
 from orbitlens.reps.combine import direct_sum, dual, restrict, tensor_product
 from orbitlens.reps.exactify import exactify, polar
@@ -44,6 +46,7 @@ __all__ = [
     "IsotypicBasis",
     "Representation",
     "character_norm",
+    "check_multiplies",
     "direct_sum",
     "dual",
     "exactify",

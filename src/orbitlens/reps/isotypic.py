@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens.checks import as_axes
-from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
-from orbitlens.reps._door import as_representation
-from orbitlens.reps.base import Representation, homomorphism_errors
+from orbitlens.reps._door import as_representation, check_multiplies
+from orbitlens.reps.base import Representation
 from orbitlens.reps.exactify import polar
 from orbitlens.reps.irreps import character_norm, irreps
 from orbitlens.typing import Numbers
@@ -131,7 +130,7 @@ def isotypic_basis(rep: Representation) -> IsotypicBasis:
         ((1, 1, 1, 1, 2), True)
     """
     matrices = as_representation(rep).matrices.double()
-    _check(rep)
+    check_multiplies(rep, rounding=_EXACT * rep.group.order)
     metric = torch.einsum("gki,gkj->ij", matrices, matrices) / rep.group.order
     values, vectors = torch.linalg.eigh(metric)
     root = vectors * values.sqrt() @ vectors.T
@@ -141,20 +140,6 @@ def isotypic_basis(rep: Representation) -> IsotypicBasis:
     U = polar(torch.cat([own.flatten(1) for own in columns], dim=1))
     found = tuple(own.shape[-1] for own in columns)
     return IsotypicBasis(rep.group, found, U.T @ root, inverse_root @ U)
-
-
-def _check(rep: Representation) -> None:
-    """Check that the matrices multiply as the group does, up to rounding errors of their size."""
-    error = homomorphism_errors(rep.group, rep.matrices.double()).max().item()
-    size = torch.linalg.matrix_norm(rep.matrices.double()).max().item() / max(1, rep.dim) ** 0.5
-    # Products of float32 matrices of norm s have errors of about 1e-7 s^2.
-    if not error < _EXACT * rep.group.order * max(1.0, size) ** 2:
-        raise OrbitLensError(
-            f"representation {rep.name}",
-            expected=f"matrices that multiply as {rep.group.name} does",
-            received=f"a relation error of {error:.3g}",
-            remedy="make them exact with `exactify`",
-        )
 
 
 def _copies(

@@ -448,6 +448,10 @@ PICTURES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
             {"output": reps.Representation(groups.cyclic(4), torch.ones(4, 64, 64), "ones")},
             "matrices that multiply as C4",
         ),
+        (
+            {"output": reps.Representation(groups.cyclic(4), torch.zeros(4, 64, 64), "zeros")},
+            "the identity as I",
+        ),
         ({"function": 3}, "a function of a batch"),
         ({"function": lambda x: x.tolist()}, "received list"),
         ({"function": lambda x: x.sum()}, "a row for each of 4"),

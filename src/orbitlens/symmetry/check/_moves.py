@@ -16,12 +16,11 @@ from orbitlens.actions import (
     describe_elements,
 )
 from orbitlens.errors import OrbitLensError
-from orbitlens.reps import Representation, homomorphism_errors
+from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.check._function import wide
 
 _DRAWS = 8
 _TRIED = 2  # inputs on which the action is tried
-_ROUNDING = 1e-4  # of products of the matrices of a representation
 
 Output = Representation | Action | SampledAction | None
 
@@ -112,14 +111,7 @@ def _check_group(output: Representation | Action, action: Action) -> None:
     if output.group != action.group:
         raise _other_group(output.group.name, action.group.name)
     if isinstance(output, Representation):
-        error = float(homomorphism_errors(output.group, output.matrices).max())
-        if not error <= _ROUNDING:
-            raise OrbitLensError(
-                f"`output` {output.name}",
-                expected=f"matrices that multiply as {output.group.name}",
-                received=f"products that are off by {error:.2g}",
-                remedy="correct the matrices, or their order; see reps.homomorphism_errors",
-            )
+        check_multiplies(output, "`output`")
 
 
 def _drawn(

@@ -7,13 +7,12 @@ from orbitlens.actions import Action, SampledAction, check_action
 from orbitlens.checks import as_floats
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.groups import PlaneGroup
-from orbitlens.reps import Representation
+from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.symmetrize._canonical import FiniteCanonical
 from orbitlens.symmetry.symmetrize._drawn import Drawn
 from orbitlens.symmetry.symmetrize._exact_average import ExactAverage
 from orbitlens.symmetry.symmetrize._given_head import check_frame_head, check_score_head
 from orbitlens.symmetry.symmetrize._methods import Method, Output
-from orbitlens.symmetry.symmetrize._tried import check_multiplies
 from orbitlens.symmetry.symmetrize.canonical_heads import EnergyHead, ImageHead, PlaneHead
 from orbitlens.symmetry.symmetrize.frames import FrameHead
 from orbitlens.symmetry.symmetrize.haar_head import HaarHead
@@ -169,7 +168,7 @@ def _check_finite_output(output: Output, action: Action) -> None:
             "give both the same group",
         )
     if isinstance(output, Representation):
-        check_multiplies(output)
+        check_multiplies(output, "`output`")
 
 
 def _check_sampled_output(output: Output, action: SampledAction) -> None:

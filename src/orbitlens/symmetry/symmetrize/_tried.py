@@ -1,16 +1,14 @@
-"""Whether what should be an action or a representation is one: tried on a few values."""
+"""Whether what should be an action is one: tried on a few values."""
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from orbitlens.actions import Action, check_is_action
-from orbitlens.errors import OrbitLensError, warn
-from orbitlens.reps import Representation
+from orbitlens.errors import warn
 
 _TRIED = 2  # rows that the action is tried on
 _MEASURED = 64  # the largest group whose interpolation is measured
-_ROUNDING = 1e-4  # of products of the matrices
 
 
 @torch.no_grad()
@@ -34,25 +32,3 @@ def try_action(action: Action, values: Shaped[Tensor, "n *axes"]) -> None:
         + ("" if error is None else f": g(hx) differs from (gh)x by up to {error:.2g} of x"),
         remedy="measure it with check_symmetry, or choose an exact action",
     )
-
-
-def check_multiplies(output: Representation) -> None:
-    """Refuse matrices that are no representation of their group.
-
-        rho(e) = I   and   rho(s) rho(g) = rho(sg)   for all generators s and all g
-
-    These products imply all others, and are far fewer.
-    """
-    group, matrices = output.group, output.matrices
-    products = [
-        matrices[s] @ matrices - matrices[group.table[s].tolist()] for s in group.generators
-    ]
-    identity = matrices[:1] - torch.eye(output.dim).to(matrices)
-    errors = torch.cat([each.flatten().abs() for each in (identity, *products)])
-    if not bool((errors <= _ROUNDING).all()):
-        raise OrbitLensError(
-            f"`output` {output.name}",
-            expected=f"matrices that multiply as {group.name}",
-            received=f"products that are off by {float(errors.max()):.2g}",
-            remedy="correct the matrices, or their order; see reps.homomorphism_errors",
-        )
