@@ -390,3 +390,37 @@ def test_more_samples_than_fit() -> None:
     frames = symmetrize(NETWORK, relabelling(20000, pairs=False), n_samples=10**6)
     with pytest.raises(OrbitLensError, match="ask for fewer samples"):
         frames(torch.zeros(1, 20000, 1))
+
+
+class Seer(nn.Module):
+    """A linear network that keeps the inputs that it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x)
+        return x.flatten(1) @ torch.ones(x[0].numel(), 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "action", "shape"),
+    [
+        ("canonical", actions.images("D4"), (4, 1, 8, 8)),
+        ("canonical", rotations("O3"), (4, 5, 3)),
+        ("probabilistic", rotations("O3"), (4, 5, 3)),
+        ("probabilistic", rotations("S5xSO3"), (4, 5, 3)),
+        ("probabilistic", relabelling(5), (4, 5, 6)),
+    ],
+)
+def test_autocast_is_for_the_network_and_not_for_the_frames(
+    how: str, action: actions.Action | SampledAction, shape: tuple[int, ...]
+) -> None:
+    network = Seer()
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    phi = symmetrize(network, action, how, example=x).eval()
+    assert phi(x).dtype == torch.float32
+    with torch.autocast("cpu"):
+        assert phi(x).dtype == torch.bfloat16
+    assert torch.equal(network.seen[-1], network.seen[-2])

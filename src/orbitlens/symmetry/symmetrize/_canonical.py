@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from orbitlens.actions import Action
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation
-from orbitlens.symmetry.symmetrize._methods import Answers, Method, answer_of, asked, one_moved
+from orbitlens.symmetry.symmetrize._methods import (
+    Answers,
+    Method,
+    answer_of,
+    asked,
+    in_full,
+    one_moved,
+)
 from orbitlens.symmetry.symmetrize.canonical_heads import PlaneHead
 
 _ROUNDING = 100  # steps of the number type, relative to the largest score
@@ -39,7 +46,8 @@ class FiniteCanonical(Method):
         mask: Bool[Tensor, "n points"] | None,
     ) -> Answers:
         del n_samples, generator, mask
-        chosen, tied, scores = self._frames(inputs)
+        with in_full(inputs):
+            chosen, tied, scores = self._frames(inputs)
         inverses = self.action.group.inverses
         standing = _by_frame(
             lambda rows, g: self.action.moved(rows, int(inverses[g])), inputs, chosen, scores

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from orbitlens.actions import SampledAction
 from orbitlens.checks import check_memory
 from orbitlens.errors import OrbitLensError
-from orbitlens.symmetry.symmetrize._methods import Answers, Method, asked, views_per_call
+from orbitlens.symmetry.symmetrize._methods import (
+    Answers,
+    Method,
+    asked,
+    in_full,
+    views_per_call,
+)
 from orbitlens.symmetry.symmetrize.frames import FrameHead, Frames
 
 
@@ -70,11 +76,13 @@ class Drawn(Method):
         mask: Bool[Tensor, "n points"] | None,
     ) -> Answers:
         standing, centroid = self.action.centre(inputs, mask)
-        frames: Frames = self.head(standing, n_samples, generator=generator, mask=mask)
-        elements = tuple(each.flatten(0, 1).to(inputs) for each in frames.elements)
-        copies = standing.repeat_interleave(n_samples, dim=0)
         turn = replace(self.action, centred=False)
-        outputs = asked(network, turn(copies, turn.inverse(elements)), self.output)
+        with in_full(inputs):
+            frames: Frames = self.head(standing, n_samples, generator=generator, mask=mask)
+            elements = tuple(each.flatten(0, 1).to(inputs) for each in frames.elements)
+            copies = standing.repeat_interleave(n_samples, dim=0)
+            moved = turn(copies, turn.inverse(elements))
+        outputs = asked(network, moved, self.output)
         if self.output is None:
             _check_no_rows(outputs, self.action)
         else:

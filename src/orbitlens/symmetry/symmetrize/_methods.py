@@ -39,6 +39,14 @@ class Method(nn.Module, ABC):
         """Return the answers; `n_samples` counts where elements are drawn."""
 
 
+def in_full(inputs: Tensor) -> torch.autocast:
+    """Return a context without autocast: half precision would choose other frames for moved inputs.
+
+    The network itself stays under the autocast of its user.
+    """
+    return torch.autocast(inputs.device.type, enabled=False)
+
+
 def views_per_call(inputs: Shaped[Tensor, "n *axes"]) -> int:
     """Return how many views of each input the network sees in one call; memory limits them."""
     return max(1, _MOST_ROWS // max(1, len(inputs)))
