@@ -3,7 +3,7 @@
 import pytest
 
 from orbitlens.errors import OrbitLensError
-from orbitlens.reproduce import compare, comparison_lines
+from orbitlens.reproduce import compare, comparison_lines, result_lines
 
 PAPER = {"sae": "a", "k": 4, "f1_mean": 0.5, "f1_stderr": 0.02}
 
@@ -110,3 +110,17 @@ def test_lines_show_both_figures_and_count_the_verdicts() -> None:
 def test_without_a_published_table_the_line_says_so() -> None:
     assert compare([ours(0.5, 0.1), ours(0.6, 0.1)], [], where={}) == []
     assert comparison_lines([]) == ["nothing published to compare with"]
+
+
+def test_results_alone_are_lines_of_the_first_figures() -> None:
+    rows = [
+        {"arm": "average", "steps": 2, "mse_mean": 0.125, "mse_std": 0.5, "r2_mean": None, "n": 3},
+        {"arm": "plain", "steps": 2, "mse_mean": 12345.0, "mse_std": None, "r2_mean": 1.0, "n": 1},
+    ]
+    lines = [line.split() for line in result_lines(rows)]
+    assert lines == [
+        ["arm", "steps", "mse", "r2"],
+        ["average", "2", "0.125", "+-", "0.5", "-"],
+        ["plain", "2", "1.234e+04", "1"],
+    ]
+    assert result_lines([]) == result_lines([{"arm": "average", "n": 3}]) == []

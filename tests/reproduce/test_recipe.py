@@ -80,7 +80,9 @@ def test_a_recipe_of_something_unpublished_says_so(
 ) -> None:
     (recipe.folder / "expected.csv").unlink()
     assert smoke(replace(recipe, plot=None), tmp_path / "out") == 0
-    assert "nothing published to compare with" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "nothing published to compare with" in shown
+    assert " +- " in shown
     assert not (tmp_path / "out" / "comparison.csv").exists()
 
 

@@ -1,4 +1,4 @@
-"""The command `orbitlens reproduce`: an experiment of the paper."""
+"""The command `orbitlens reproduce`: an experiment of a paper, or one of ours."""
 
 import signal
 import subprocess
@@ -24,10 +24,10 @@ from orbitlens.reproduce import BUDGETS, locate
 def reproduce_command(
     name: str, budget: str, out: Path | None, jobs: int, console: Console
 ) -> Never:
-    """Run the recipe NAME, an experiment of the paper.
+    """Run the recipe NAME, an experiment of a paper or one of ours.
 
-    It compares the results with the published figures. If it is interrupted, the same command
-    continues it.
+    It compares the results with the published figures, if there are any. If it is interrupted, the
+    same command continues it. A NAME that is no recipe, such as "?", is answered with all names.
     """
     script = locate(name) / "run.py"
     if budget not in BUDGETS:

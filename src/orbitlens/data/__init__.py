@@ -11,6 +11,11 @@ cells          made-up blood cells of four kinds                       -> Inputs
 placed_shapes  one shape each, at a known place on a torus              -> Placed
 placed         the same for images of any kind                         -> Placed
 cycle_pairs    graphs of one cycle or of two                           -> Inputs
+shift_tasks    linear tasks that share filters on a line                -> ShiftTasks
+TurnedFields   tasks that are convolutions by turned filters
+HeldTasks      tasks in memory, each with examples
+TaskFamily     the protocol of everything that tasks are drawn from
+Episodes       some tasks, with examples to adapt on and to be tested on
 n_body         charged bodies, and where they are a while later        -> NBody
 galaxy_mnist   galaxies in four classes of shape, from HDF5            -> Inputs
 mll23          blood cells in 18 classes, from a folder per class      -> Inputs
@@ -43,11 +48,15 @@ from orbitlens.data.n_body import NBody, n_body
 from orbitlens.data.photographs import photographs
 from orbitlens.data.placed_shapes import Placed, placed, placed_shapes
 from orbitlens.data.shapes import Shapes, Tasks, shape_tasks, shapes
+from orbitlens.data.shift_tasks import ShiftTasks, TurnedFields, shift_tasks
+from orbitlens.data.task_families import Episodes, HeldTasks, TaskFamily
 from orbitlens.data.toy import ToyData, toy
 
 __all__ = [
     "CROPS",
     "MLL23_CLASSES",
+    "Episodes",
+    "HeldTasks",
     "Indexed",
     "Inputs",
     "LazyInputs",
@@ -55,8 +64,11 @@ __all__ = [
     "Placed",
     "Rows",
     "Shapes",
+    "ShiftTasks",
+    "TaskFamily",
     "Tasks",
     "ToyData",
+    "TurnedFields",
     "array_file",
     "array_shape",
     "as_rows",
@@ -74,5 +86,6 @@ __all__ = [
     "placed_shapes",
     "shape_tasks",
     "shapes",
+    "shift_tasks",
     "toy",
 ]

@@ -15,6 +15,7 @@ layer_figures, layer_table   the layer report of a network that may be symmetriz
 summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
 comparison_lines             comparisons as lines of text
+result_lines                 results as lines of text, where nothing is published
 read_table                   from a CSV file
 line_panels                  a figure with one line per SAE; by_panel, one panel per setting
 locate, names                the recipes of this checkout or installation
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from orbitlens.reproduce._compare import Comparison, compare, comparison_lines
+    from orbitlens.reproduce._compare import Comparison, compare, comparison_lines, result_lines
     from orbitlens.reproduce._jobs import Job
     from orbitlens.reproduce._layer_figures import layer_figures, layer_table
     from orbitlens.reproduce._locate import BUDGETS, locate, names
@@ -69,6 +70,7 @@ __all__ = [
     "names",
     "oriented_reconstruction",
     "read_table",
+    "result_lines",
     "run_recipe",
     "summarise",
     "train_steps",

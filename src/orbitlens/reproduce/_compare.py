@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.reproduce._tables import Row
 
+_FIGURES = 4  # of a row, on the screen
 _SPREADS = ("std", "stderr")
 _LOWER_IS_BETTER = ("mse",)
 _NEITHER = ("r2_identity",)  # describes the network, not us
@@ -126,6 +128,33 @@ def comparison_lines(compared: Sequence[Comparison]) -> list[str]:
     verdicts = [each.verdict for each in compared]
     counts = (f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
     return [*lines, ", ".join(counts)]
+
+
+def result_lines(rows: Sequence[Row]) -> list[str]:
+    """Format rows of results.csv as lines of text: what was run, then its first figures.
+
+    A figure is `mean +- spread` if it has both. The other columns are in the file.
+    """
+    figures = [name for name in (rows[0] if rows else {}) if name.endswith("_mean")]
+    spreads = [name.removesuffix("_mean") for name in figures]
+    keys = list(rows[0])[: list(rows[0]).index(figures[0])] if figures else []
+    shown = list(zip(figures, spreads, strict=True))[:_FIGURES]
+    if not shown:
+        return []
+    labels = [" ".join(str(row[key]) for key in keys) for row in rows]
+    width = max(len(" ".join(keys)), *map(len, labels))
+    lines = [f"{' '.join(keys):<{width}}" + "".join(f" {name:>22}" for _, name in shown)]
+    for label, row in zip(labels, rows, strict=True):
+        cells = [_figure(row, figure, name) for figure, name in shown]
+        lines.append(f"{label:<{width}}" + "".join(f" {cell:>22}" for cell in cells))
+    return lines
+
+
+def _figure(row: Row, figure: str, name: str) -> str:
+    if row[figure] is None:
+        return "-"
+    spread = row.get(f"{name}_std", row.get(f"{name}_stderr"))
+    return f"{row[figure]:.4g}" + ("" if spread is None else f" +- {spread:.2g}")
 
 
 def _spread(value: float | None) -> str:

@@ -21,7 +21,7 @@ from orbitlens.files import (
 )
 from orbitlens.pipeline.console import Console
 from orbitlens.processes import Terminated, listening_to_signals, run_program
-from orbitlens.reproduce._compare import Comparison, compare, comparison_lines
+from orbitlens.reproduce._compare import Comparison, compare, comparison_lines, result_lines
 from orbitlens.reproduce._jobs import Compute, Job, Record, run_jobs
 from orbitlens.reproduce._locate import BUDGETS
 from orbitlens.reproduce._tables import Row, read_table
@@ -110,7 +110,11 @@ def _main(recipe: Recipe, arguments: Sequence[str]) -> None:
             }
             print(to_json(record), flush=True)  # noqa: T201
         else:
-            lines = [*comparison_lines(compared), f"results: {out / 'results.csv'}"]
+            lines = [
+                *comparison_lines(compared),
+                *([] if compared else result_lines(rows)),
+                f"results: {out / 'results.csv'}",
+            ]
             print("\n".join(map(printable, lines)), flush=True)  # noqa: T201
     except OrbitLensError as error:
         _fail(name, error)
