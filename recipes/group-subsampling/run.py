@@ -461,6 +461,9 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         series="arm",
         metrics=dict.fromkeys(sources, "std"),
         title=f"Mean squared error after {last} steps, mean and standard deviation over seeds",
+        log=True,
+        dodge=0.6,
+        joined=False,
     )
     line_panels(
         [
@@ -476,6 +479,7 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         series="arm",
         metrics=dict.fromkeys(sources, "std"),
         title="Share of images whose pose moves under noise",
+        dodge=0.2,
     )
     for source in sources:
         arms = list(dict.fromkeys(row["arm"] for row in rows if row["source"] == source))

@@ -434,6 +434,7 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         series="arm",
         metrics=metrics,
         title="Cycle pairs, accuracy: mean and standard deviation over seeds",
+        dodge=0.4,
     )
     rows, metrics = by_panel(tables["within_orbit.csv"], "deviation", "{graph}", spread="std")
     line_panels(
@@ -444,6 +445,7 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         metrics=metrics,
         title="Deviation of node embeddings within orbits, untrained networks",
         log=True,
+        dodge=0.3,
     )
 
 

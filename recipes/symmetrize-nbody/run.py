@@ -17,6 +17,7 @@ import orbitlens as ol
 from orbitlens.reproduce import (
     Job,
     Recipe,
+    by_panel,
     draw_batches,
     layer_figures,
     layer_table,
@@ -289,13 +290,16 @@ def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
     """Draw the errors by step."""
+    trained = [row for row in tables["results.csv"] if row["steps"]]
+    rows, metrics = by_panel(trained, "mse", "position MSE", spread="std")
     line_panels(
-        [row for row in tables["results.csv"] if row["steps"]],
+        rows,
         folder / "mse.png",
         x=("steps", "steps"),
         series="arm",
-        metrics={"mse": "std"},
-        title="n-body: position MSE, mean and standard deviation over seeds",
+        metrics=metrics,
+        title="n-body: mean and standard deviation over seeds",
+        dodge=0.3,
     )
 
 

@@ -32,12 +32,16 @@ def line_panels(
     metrics: Mapping[str, str],
     title: str,
     log: bool = False,
+    dodge: float = 0.0,
+    joined: bool = True,
 ) -> None:
     """Draw one panel for each metric, with a line and its spread for each series, into a PNG file.
 
     Rows are those of results.csv: each metric has NAME_mean and NAME_std or NAME_stderr, and
     `metrics` says which. `x` is the field along the axis and its label. `log` makes the axes of the
-    metrics logarithmic.
+    metrics logarithmic. `dodge` is the share of the way between two ticks over which the series lie
+    side by side, for curves that would hide each other. `joined` is False where the ticks are
+    categories, which no line joins.
     """
     columns = min(_COLUMNS, len(metrics))
     lines = -(-len(metrics) // columns)
@@ -49,22 +53,24 @@ def line_panels(
     styles = {name: (f"C{i}", "-") for i, name in enumerate(dict.fromkeys(r[series] for r in rows))}
     styles |= {name: style for name, style in _STYLES.items() if name in styles}
     for axis, (metric, spread) in zip(axes, metrics.items(), strict=False):
-        for name in styles:
+        drawn = [n for n in styles if any(r[series] == n and _has(r, metric) for r in rows)]
+        for place, name in enumerate(drawn):
             points = sorted(
                 (ticks.index(row[field]), row[f"{metric}_mean"], row[f"{metric}_{spread}"] or 0.0)
                 for row in rows
-                if row[series] == name and row.get(f"{metric}_mean") is not None
+                if row[series] == name and _has(row, metric)
             )
-            if points:
-                colour, style = styles[name]
-                at, mean, error = zip(*points, strict=True)
-                axis.errorbar(
-                    at, mean, error, label=name, color=colour, linestyle=style, marker="o", ms=3,
-                    lw=1.3, elinewidth=0.8,
-                )  # fmt: skip
+            colour, style = styles[name]
+            at, mean, error = zip(*points, strict=True)
+            aside = dodge * ((place + 0.5) / len(drawn) - 0.5)
+            axis.errorbar(
+                [tick + aside for tick in at], mean, error, label=name, color=colour,
+                linestyle=style if joined else "none", marker="o", ms=3, lw=1.3, elinewidth=0.8,
+            )  # fmt: skip
         axis.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
         if log:
             axis.set_yscale("log")
+            _label_more(axis)
         axis.set_xlabel(label)
         axis.set_title(metric.replace("_", " "), fontsize=10)
         axis.grid(alpha=0.25)
@@ -143,6 +149,21 @@ def bar_panels(
             axis.set_title(" ".join(map(str, key)), fontsize=10)
         line[0].set_ylabel(metric.replace("_", " "))
     _save(figure, path, title)
+
+
+def _has(row: Mapping[str, Any], metric: str) -> bool:
+    return row.get(f"{metric}_mean") is not None
+
+
+def _label_more(axis: Any) -> None:
+    """Label 2 and 5 too on a logarithmic axis of few decades, where powers of ten are too few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_ylim()
+    if low > 0 and high < 1000 * low:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _figure(columns: int, lines: int) -> Any:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.groups import PlaneGroup
 from orbitlens.symmetry import GroupAutoencoder
-from orbitlens.symmetry.split import Split, SplitModel, coset_representatives, subsample, upsample
+from orbitlens.symmetry.split import (
+    Split,
+    SplitModel,
+    code_spread,
+    coset_representatives,
+    subsample,
+    upsample,
+)
 from orbitlens.testing import SplitContract
 
 NAMES = ("p1", "p2", "p4", "pm", "pmm", "p4m")
@@ -193,9 +200,42 @@ def test_inputs_with_a_symmetry_are_said_to_be_tied(kind: str, fast: bool) -> No
     model = built("p4", fast=fast)
     x = torch.cat([noise(2), SYMMETRIC[kind].double()])
     assert model.pose_with_ties(x).tied.tolist() == [False, False, True]
-    with pytest.warns(OrbitLensWarning, match="poses of 1 of 3 images under p4: several elements"):
+    with pytest.warns(OrbitLensWarning, match="poses of some images under p4: several elements"):
         model.encode(x)
     assert model(x).isfinite().all()  # without a warning, which would be an error here
+
+
+def test_one_code_for_different_images_is_warned_of() -> None:
+    model, x = built("p4"), noise(3)
+    nn.init.constant_(model.encoder[-1].layer.bias, -1e6)  # no unit of the last layer is above 0
+    with pytest.warns(OrbitLensWarning, match="codes under p4: different images have the same"):
+        code = model.encode(x)
+    assert code_spread(code.invariant) == 0
+    model(x)  # a training step says nothing
+    with pytest.warns(OrbitLensWarning, match="learning rate that rises over the first 100 steps"):
+        model.eval()(x)
+    # The same image in several poses has one code, as it should.
+    poses = torch.tensor([[0, 0, 0], [1, 2, 3], [5, 0, 1]])
+    for healthy in (model, built("p4")):
+        healthy.eval()(healthy.move(poses, x[:1].expand(3, -1, -1, -1)))
+    model.encode(x[:1])
+
+
+def test_the_spread_of_codes_is_relative_to_their_size() -> None:
+    z = torch.tensor([[3.0, 1.0], [3.0, -1.0]])
+    assert code_spread(z) == pytest.approx(0.1**0.5)
+    assert code_spread(5 * z) == pytest.approx(0.1**0.5)
+    assert code_spread(torch.full((7, 2), 0.1)) == pytest.approx(0, abs=1e-15)
+    assert code_spread(torch.zeros(3, 2)) == 0
+    with pytest.raises(OrbitLensError, match="`codes`"):
+        code_spread(z[:1])
+
+
+def test_an_export_fails_and_leaves_the_model_as_it_was() -> None:
+    model, x = built("p4", side=10).eval(), noise(2, side=10)
+    with pytest.raises(RuntimeError, match="data-dependent"):
+        torch.export.export(model, (x,))
+    assert torch.equal(model(x), built("p4", side=10).eval()(x))
 
 
 HALF_TURN, MIRROR, PERIOD = "half turn", "mirror", "period"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from orbitlens import actions
 from orbitlens.actions import Action
-from orbitlens.errors import OrbitLensWarning
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.reps import regular
 from orbitlens.symmetry.symmetrize import EnergyHead, _methods, symmetrize
 
@@ -172,7 +172,10 @@ def test_nothing_is_drawn_so_the_variance_is_zero(how: str) -> None:
     mean, penalty, variance = symmetrize(vectors(x, 2), action, how, example=x).predict(x)
     assert torch.equal(variance, torch.zeros_like(mean))
     assert torch.equal(penalty, torch.zeros(3).double())
-    assert symmetrize(vectors(x, 2), action, how, example=x).samples_for(x, 1e-9) == 1
+    phi = symmetrize(vectors(x, 2), action, how, example=x)
+    phi.n_samples = phi.samples_for(x, 1e-9)
+    assert phi.n_samples == 1
+    assert torch.equal(phi.predict(x, phi.n_samples).mean, phi(x))
 
 
 def test_symmetric_inputs_are_tied_and_warned_of_in_evaluation() -> None:
@@ -181,11 +184,52 @@ def test_symmetric_inputs_are_tied_and_warned_of_in_evaluation() -> None:
     symmetric = x.clone()
     symmetric[1] = action.orbit(x)[1].mean(0)
     phi(symmetric)  # a training step says nothing
-    with pytest.warns(OrbitLensWarning, match="1 of 3 are tied by their own symmetry"):
+    with pytest.warns(OrbitLensWarning, match="some are tied by their own symmetry"):
         phi.eval()(symmetric)
+    assert phi.train().tied(symmetric).tolist() == [False, True, False]
+    assert phi.training
+    phi.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         phi(x)
+
+
+def test_ties_of_many_batches_are_said_once_where_python_says_the_same_words_once() -> None:
+    action, x = ACTIONS["images C4"]
+    phi = symmetrize(vectors(x, 2), action, "canonical", example=x).eval()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        for n in (1, 2, 3):
+            phi(torch.ones(n, 2, 6, 6).double())
+    assert len(heard) == 1
+    assert not symmetrize(vectors(x, 2), action).tied(torch.ones_like(x)).any()
+
+
+@pytest.mark.parametrize("output", [None, actions.images("D4")])
+def test_an_average_is_exported_before_its_first_call(output: Action | None) -> None:
+    x = ACTIONS["images D4"][1]
+    network = vectors(x, 2) if output is None else Keeps(x).double()
+    phi = symmetrize(network.eval(), actions.images("D4"), output=output)
+    exported = torch.export.export(phi, (x,)).module()
+    assert torch.equal(exported(x + 1), phi(x + 1))
+
+
+def test_an_export_does_not_count_as_the_call_that_tries_the_action() -> None:
+    x = draw(3, 6)
+    twice = actions.own("C2", lambda x, g: 2 * x if g else x.clone())
+    phi = symmetrize(vectors(x, 2).eval(), twice)
+    torch.export.export(phi, (x,))
+    with pytest.raises(OrbitLensError, match="left action"):
+        phi(x)
+
+
+def test_a_canonical_frame_is_not_exported() -> None:
+    action, x = ACTIONS["images C4"]
+    phi = symmetrize(vectors(x, 2), action, "canonical", example=x).eval()
+    before = phi(x)
+    with pytest.raises(RuntimeError, match="data-dependent"):
+        torch.export.export(phi, (x,))
+    assert torch.equal(phi(x), before)
 
 
 @pytest.mark.parametrize("how", ["average", "canonical"])
@@ -258,5 +302,5 @@ def test_periodic_images_have_no_frame_of_their_own_on_a_torus() -> None:
     action, x = actions.plane("p1", 4), draw(2, 1, 4, 4)
     phi = symmetrize(vectors(x, 2), action, "canonical", example=x).eval()
     x[0] = x[0, :, :2].repeat(1, 2, 1)
-    with pytest.warns(OrbitLensWarning, match="1 of 2 are tied by their own symmetry"):
+    with pytest.warns(OrbitLensWarning, match="some are tied by their own symmetry"):
         phi(x)

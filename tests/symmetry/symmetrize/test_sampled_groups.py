@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.actions import SampledAction, graphs, relabelling, rotations
-from orbitlens.errors import OrbitLensWarning
+from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.symmetry.symmetrize import (
     FrameHead,
     PermutationHead,
@@ -218,6 +219,54 @@ def test_a_resumed_training_draws_what_would_have_come() -> None:
     expected = phi(x)
     assert torch.equal(resumed(x), expected)
     assert torch.equal(twin(x), expected)
+
+
+def test_a_loaded_network_draws_as_many_samples_as_the_one_that_was_kept(tmp_path: Path) -> None:
+    phi, x = of_graphs("probabilistic").eval(), some_graphs()
+    phi.n_samples = 50
+    torch.save(phi.state_dict(), tmp_path / "phi.pt")
+    state = torch.load(tmp_path / "phi.pt", weights_only=True)
+    for options in ({}, {"n_samples": 50}):
+        again = of_graphs("probabilistic", seed=0, **options).eval()
+        again.load_state_dict(state)
+        assert again.n_samples == 50
+    assert torch.equal(again(x), phi(x))
+    inside = nn.ModuleDict({"phi": of_graphs("probabilistic")})
+    inside.load_state_dict({f"phi.{name}": each for name, each in state.items()})
+    assert inside["phi"].n_samples == 50
+
+
+def test_a_state_with_another_number_of_samples_than_was_asked_for_is_refused() -> None:
+    state = of_graphs("average", n_samples=50).state_dict()
+    phi = of_graphs("average", n_samples=20)
+    before = {name: each.clone() for name, each in phi.state_dict().items()}
+    with pytest.raises(OrbitLensError, match="expected 20, .*received 50; leave `n_samples` out"):
+        phi.load_state_dict(state)
+    assert all(torch.equal(before[name], each) for name, each in phi.state_dict().items())
+    with pytest.raises(OrbitLensError, match="`n_samples`: expected at least 1"):
+        phi.n_samples = 0
+
+
+def test_states_without_a_number_of_samples_leave_it_as_it_is() -> None:
+    phi = of_graphs("average", n_samples=20)
+    earlier = phi.state_dict()
+    del earlier["_extra_state"]
+    phi.load_state_dict(earlier)
+    assert phi.n_samples == 20
+    exact = symmetrize(invariant(6, 8), graphs("C6"))
+    phi.load_state_dict(exact.state_dict())
+    assert phi.n_samples == 20
+    exact.load_state_dict(phi.state_dict())
+    assert exact.n_samples == 1
+
+
+def test_learned_draws_are_not_exported_and_uniform_ones_stay_those_of_evaluation() -> None:
+    x = some_clouds()
+    with pytest.raises(RuntimeError, match="data-dependent"):
+        torch.export.export(of_clouds("probabilistic").eval(), (x,))
+    phi = of_clouds("average").eval()
+    exported = torch.export.export(phi, (x,)).module()
+    torch.testing.assert_close(exported(x + 1), phi(x + 1))
 
 
 def test_an_ordinary_module_in_double_precision() -> None:

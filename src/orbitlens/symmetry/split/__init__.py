@@ -3,6 +3,7 @@
 Split                   the code of inputs: an invariant part and a pose
 SplitModel              the protocol of every model that makes such codes
 GroupAutoencoder        the exact one, by group equivariant subsampling: p1, p4, p4m
+code_spread             how far the codes of a batch differ: 0 after a training that failed
 
 Its parts, for networks of one's own:
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         subgroup_chain,
     )
     from orbitlens.symmetry.split.poses import Pose, index_map
+    from orbitlens.symmetry.split.spread import code_spread
     from orbitlens.symmetry.split.subsampling import (
         SubsamplingConv2d,
         UpsamplingConv2d,
@@ -49,6 +51,7 @@ __all__ = [
     "SubgroupStep",
     "SubsamplingConv2d",
     "UpsamplingConv2d",
+    "code_spread",
     "coset_representatives",
     "default_factors",
     "index_map",

@@ -27,6 +27,7 @@ from orbitlens.symmetry.split.cosets import (
     subgroup_chain,
 )
 from orbitlens.symmetry.split.poses import Pose, index_map
+from orbitlens.symmetry.split.spread import code_spread
 from orbitlens.symmetry.split.subsampling import SubsamplingConv2d, UpsamplingConv2d
 
 _Images = Float[Tensor, "n channels side side"]
@@ -116,10 +117,20 @@ class GroupAutoencoder(SplitModel):
             )
 
     def forward(self, x: _Images) -> _Images:
-        """Return the reconstruction of the images; ties are resolved without a word."""
+        """Return the reconstruction of the images; ties are resolved without a word.
+
+        Raises:
+            OrbitLensError: If the images have another shape, or give NaN.
+
+        Warns:
+            OrbitLensWarning: In evaluation mode, if different images have one invariant part.
+        """
         x = self._images(x)
         pose = self.pose_with_ties(x).element
-        return self._decoded(self._invariant(x, pose), pose)
+        invariant = self._invariant(x, pose)
+        if not self.training:
+            self._warn_of_one_code(x, pose, invariant)
+        return self._decoded(invariant, pose)
 
     def encode(self, x: _Images) -> Split:
         """Return the code of each image.
@@ -135,18 +146,25 @@ class GroupAutoencoder(SplitModel):
 
         Raises:
             OrbitLensError: If the images have another shape, or give NaN.
-            OrbitLensWarning: If the pose of an image is not unique.
+
+        Warns:
+            OrbitLensWarning: If the pose of an image is not unique, or if different images have one
+                invariant part, as after a training in which units died.
         """
         x = self._images(x)
         pose = self.pose_with_ties(x)
         if bool(pose.tied.any()):
+            # Without numbers: Python shows the same words once, not at every batch.
             warn(
-                f"poses of {int(pose.tied.sum())} of {len(x)} images under {self.group.name}",
+                f"poses of some images under {self.group.name}",
                 found="several elements have the highest score, as for constant, periodic or "
                 "symmetric images",
-                remedy="the pose is one of them, and so is the code; see pose_with_ties",
+                remedy="the pose is one of them, and so is the code; ask pose_with_ties which "
+                "images these are",
             )
-        return Split(self._invariant(x, pose.element), pose.element)
+        code = Split(self._invariant(x, pose.element), pose.element)
+        self._warn_of_one_code(x, code.pose, code.invariant)
+        return code
 
     def decode(self, split: Split) -> _Images:
         """Return the images of codes, in their poses.
@@ -235,6 +253,27 @@ class GroupAutoencoder(SplitModel):
         invariant: Tensor = self.to_invariant(maps.flatten(1))
         return invariant
 
+    @torch.no_grad()
+    def _warn_of_one_code(
+        self, x: _Images, pose: _Elements, invariant: Float[Tensor, "n latent"]
+    ) -> None:
+        """Warn if images that differ apart from their poses have the same invariant part."""
+        # Not finite, as after a training that diverged: that shows by itself.
+        if len(x) < 2 or not bool(invariant.isfinite().all()):
+            return
+        eps = torch.finfo(invariant.dtype).eps
+        if code_spread(invariant) > _ONE_CODE * eps:
+            return
+        standing = move_on_plane(x, self.group.inverse(pose), self.group)
+        if code_spread(standing.flatten(1)) > eps**0.5:
+            warn(
+                f"codes under {self.group.name}",
+                found="different images have the same invariant part, which says nothing of them: "
+                "the units of a layer put out 0 for all",
+                remedy="train again with a learning rate that rises over the first 100 steps, or "
+                "with a lower one; see split.code_spread",
+            )
+
     def _decoded(self, invariant: Float[Tensor, "n latent"], pose: _Elements) -> _Images:
         maps = self.from_invariant(invariant).relu()[:, :, None, None]
         layers = [layer for layer in self.decoder if isinstance(layer, UpsamplingConv2d)]
@@ -282,6 +321,7 @@ def _parts(split: object) -> tuple[Tensor, Tensor]:
     return invariant, pose
 
 
+_ONE_CODE = 16  # steps of the number type, by which codes may differ that count as one
 _NARROW = 2  # layers of width nc; the others have 2 nc
 
 

@@ -4,7 +4,6 @@ Source: Xu, Kim, Rainforth & Teh 2021, arXiv 2106.05886, and their code: the arg
 magnitudes. They draw from a softmax of temperature 1e-4 instead, so two passes may differ.
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -111,7 +110,6 @@ def _checked(maps: object, group: PlaneGroup) -> Float[Tensor, "n channels side 
     return floats
 
 
-@cache
 def _around_the_torus(side: int, deviation: float) -> Float[Tensor, "side side"]:
     """Return the Gaussian blur along one axis of a torus, as a symmetric matrix."""
     places = torch.arange(side, dtype=torch.float64)

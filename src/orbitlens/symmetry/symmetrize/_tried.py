@@ -7,6 +7,9 @@ from torch import Tensor
 from orbitlens.actions import Action, check_is_action
 from orbitlens.errors import warn
 
+# True under torch.export; torch 2.6 tells it and torch.compile by one word.
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 _TRIED = 2  # rows that the action is tried on
 _MEASURED = 64  # the largest group whose interpolation is measured
 

@@ -48,7 +48,8 @@ class PermutationHead(FrameHead):
         sinkhorn_steps: Normalisations of rows and columns, default 20.
         noise_scale: Factor of z, default 1. With 0 and one sample the head is a canonicaliser.
         ties: What orders equal scores: "noise" (t, the default) or the "order" of the nodes, which
-            depends on their labels and draws nothing.
+            depends on their labels and draws nothing. Scores that only rounding sets apart count as
+            tied, but rounding orders them, and it may differ with the number of samples.
         hard: Whether the frames are permutations (the default) or the soft matrices S, which are
             no elements of the group. They show what the hard ones are needed for.
         seed: Seed of the first weights, default 0.

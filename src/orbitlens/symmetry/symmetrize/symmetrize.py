@@ -5,7 +5,7 @@ Agnostic Equivariance*; averages and canonical frames are its special cases.
 """
 
 import math
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from orbitlens.errors import OrbitLensError, out_of_range, warn
 from orbitlens.models import ShowsViews, check_network, evaluating
 from orbitlens.symmetry.symmetrize._choose import choose
 from orbitlens.symmetry.symmetrize._methods import Answers, Output
-from orbitlens.symmetry.symmetrize._tried import try_action
+from orbitlens.symmetry.symmetrize._tried import exporting, try_action
 
 _DRAWN = 10  # samples by default, as in the paper
 _PILOT = 64  # samples that estimate a variance
@@ -55,6 +55,10 @@ class Symmetrized(ShowsViews):
     In training every call draws new elements; in evaluation every call starts from the same seed,
     so the same batch gives the same outputs. An input has other draws at another place of a batch.
 
+    A state dict keeps `n_samples` too. Loading takes it over, unless this module was given another
+    number: that is refused before anything is loaded. States that have none, of earlier versions,
+    leave the module its own.
+
     Args:
         network: The network f.
         action: How the group moves inputs.
@@ -85,11 +89,20 @@ class Symmetrized(ShowsViews):
         self.seed = as_seed(seed)
         self.method = choose(action, how, output, head, example, self.seed)
         self.action, self.how, self.output = action, how, output
-        self.n_samples = self._count(n_samples)
+        self._samples, self._chosen = self._count(n_samples), n_samples is not None
         self.mean = _Mean()
         self._tried = False
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.train(network.training)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples k of a call, 1 where nothing is drawn; set it to draw as many."""
+        return self._samples
+
+    @n_samples.setter
+    def n_samples(self, n_samples: int) -> None:
+        self._samples, self._chosen = self._count(n_samples), True
 
     @property
     def views(self) -> int:
@@ -133,8 +146,8 @@ class Symmetrized(ShowsViews):
     ) -> Prediction:
         """Return the mean over the samples, the penalty of the loss, and the variance of the mean.
 
-        In evaluation it warns of inputs that their own symmetry ties, if one frame is chosen. In
-        training it does not, since every step would.
+        In evaluation it warns of inputs that their own symmetry ties, if one frame is chosen;
+        `tied` says which they are. In training it does not, since every step would.
 
         Args:
             inputs: As for `forward`.
@@ -151,6 +164,8 @@ class Symmetrized(ShowsViews):
         """
         k = self.n_samples if n_samples is None else self._count(n_samples)
         answers = self._answers(inputs, k, mask, generator)
+        if self.how == "canonical" and not self.training:
+            self._warn_of_ties(answers.tied)
         mean: Tensor = self.mean(answers.outputs)
         if not self.draws:
             variance = torch.zeros_like(mean.detach())
@@ -212,6 +227,50 @@ class Symmetrized(ShowsViews):
             )
         return max(1, math.ceil(samples))
 
+    @torch.no_grad()
+    def tied(
+        self, inputs: Float[Tensor, "n *axes"], mask: Bool[Tensor, "n points"] | None = None
+    ) -> Bool[Tensor, " n"]:
+        """Return which inputs do not decide their frame, in evaluation mode.
+
+        Such an input has a symmetry of its own, or looks so to the head. Its canonical frame is
+        arbitrary. In an average nothing is chosen, and so nothing is tied.
+
+        Args:
+            inputs: As for `forward`.
+            mask: As for `forward`.
+
+        Returns:
+            True at the tied inputs, shape [n].
+
+        Raises:
+            OrbitLensError: As `forward`.
+        """
+        with evaluating(self):
+            return self._answers(inputs, self.n_samples, mask, None).tied
+
+    def get_extra_state(self) -> Tensor:
+        """Return what a state dict keeps besides the weights: k, or 0 where nothing is drawn."""
+        return torch.tensor(self.n_samples if self.draws else 0)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the k of a state dict."""
+        if self.draws and int(state):
+            self._samples = int(state)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        # States of earlier versions have no number of samples.
+        kept = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        if self.draws and self._chosen and int(kept) not in (0, self.n_samples):
+            raise OrbitLensError(
+                "`n_samples` of the state",
+                expected=f"{self.n_samples}, the number that this network was given",
+                received=int(kept),
+                remedy="leave `n_samples` out to take over that of the state, and set another one "
+                "after loading",
+            )
+        super()._load_from_state_dict(state_dict, prefix, *options)
+
     def extra_repr(self) -> str:
         """Return what the printed module says besides its parts."""
         return f"{self.action}, how={self.how!r}, n_samples={self.n_samples}"
@@ -228,14 +287,14 @@ class Symmetrized(ShowsViews):
         mask = None if mask is None else self._as_mask(mask, inputs)
         if generator is None:
             generator = self._next_generator(inputs.device)
-        if not self._tried and isinstance(self.action, Action):
+        # What tries an action looks at numbers, which an export does not have.
+        tries = not (self._tried or exporting())
+        if tries and isinstance(self.action, Action):
             try_action(self.action, inputs)
         answers: Answers = self.method(self.network, inputs, n_samples, generator, mask)
-        if not self._tried and isinstance(self.output, Action):
+        if tries and isinstance(self.output, Action):
             try_action(self.output, answers.outputs[:, 0])
-        self._tried = self._tried or len(inputs) > 0
-        if self.how == "canonical" and not self.training:
-            self._warn_of_ties(answers.tied)
+        self._tried = self._tried or (tries and len(inputs) > 0)
         return answers
 
     def _as_mask(
@@ -254,12 +313,14 @@ class Symmetrized(ShowsViews):
         if not bool(tied.any()):
             return
         action = self.action
+        # Without numbers: Python shows the same words once, not at every batch.
         free = isinstance(action, SampledAction) and action.vectors and not action.centred
         warn(
             f"inputs under {action}",
-            found=f"{int(tied.sum())} of {len(tied)} are tied by their own symmetry, or look so to "
-            "the head, so that their canonical frame is arbitrary",
-            remedy='choose how="average", or "probabilistic" where there is a head for it'
+            found="some are tied by their own symmetry, or look so to the head, so that their "
+            "canonical frame is arbitrary",
+            remedy="ask `tied` which they are; choose "
+            'how="average", or "probabilistic" where there is a head for it'
             + ("; far from the origin, build the action with centred=True" if free else ""),
         )
 
@@ -275,7 +336,7 @@ class Symmetrized(ShowsViews):
     def _count(self, n_samples: int | None) -> int:
         if self.draws:
             return _DRAWN if n_samples is None else as_count("n_samples", n_samples)
-        if n_samples is None or (self.how == "canonical" and as_count("n_samples", n_samples) == 1):
+        if n_samples is None or as_count("n_samples", n_samples) == 1:
             return 1
         raise out_of_range(
             "n_samples",
@@ -335,8 +396,8 @@ def symmetrize(
         how: "average" (the default), "canonical" or "probabilistic".
         output: How the group moves outputs. None (the default) for outputs that stay; a
             Representation rho for rho(g) on their last axis; or an action of the same group.
-        n_samples: Samples k where elements are drawn, default 10. Otherwise None, because nothing
-            is drawn.
+        n_samples: Samples k where elements are drawn, default 10. Otherwise None or 1, because
+            nothing is drawn.
         head: What chooses the elements: for finite groups a module that gives scores [n, |G|], see
             `EnergyHead`; otherwise a `FrameHead`, for "canonical" one with noise_scale=0 and
             ties="order". None (the default) builds one:
@@ -353,7 +414,8 @@ def symmetrize(
     Raises:
         OrbitLensError: If `how`, the action, the output and the head do not go together, if the
             matrices of a representation do not multiply as the group, or if a head needs an
-            example. The first call refuses a function of one's own that is no left action.
+            example. The first call refuses a function of one's own that is no left action; an
+            export does not count as a call.
 
     Warns:
         OrbitLensWarning: At the first call, if the action on inputs or outputs interpolates.
