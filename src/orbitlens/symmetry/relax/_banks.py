@@ -1,0 +1,92 @@
+"""What relaxed group layers share: filter banks with a weight for each group element."""
+
+from abc import abstractmethod
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from orbitlens.checks import as_count, as_switch
+from orbitlens.errors import OrbitLensError
+from orbitlens.groups import Group
+from orbitlens.symmetry.relax.relaxation import Relaxed, group_penalty, relaxation_spread
+
+
+class BankLayer(Relaxed):
+    """A layer that makes value g of its features with the filters sum_l w_l(g) psi_l.
+
+    `shape` is that of the filters of one bank, [features out, ...], and `fan_in` the number of
+    values that a value is made of.
+    """
+
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        group: Group,
+        shape: tuple[int, ...],
+        fan_in: int,
+        *,
+        banks: int,
+        frozen: bool,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        self.group, banks = group, as_count("banks", banks)
+        # He et al. 2015: the variance survives the ReLUs. A mean of L banks has 1 / L of theirs.
+        spread = (2 * banks / fan_in) ** 0.5
+        self.filters = nn.Parameter(torch.randn(banks, *shape) * spread)
+        even = torch.full((banks, group.order), 1 / banks)
+        self.weights = nn.Parameter(even, requires_grad=not as_switch("frozen", frozen))
+        biases = nn.Parameter(torch.zeros(shape[0])) if as_switch("bias", bias) else None
+        self.register_parameter("bias", biases)
+
+    @abstractmethod
+    def combined(self) -> Float[Tensor, "out in *taps"]:
+        """Return the weights of an ordinary layer that does what this layer does."""
+
+    def biases(self) -> Float[Tensor, " out"] | None:
+        """Return the bias of each value out; None if the layer has none."""
+        if self.bias is None:
+            return None
+        return repeat(self.bias, "feature -> (feature copy)", copy=self.group.order)
+
+    def weight_spread(self) -> Float[Tensor, " bank"]:
+        """Return max - min over the group of the weights of each bank."""
+        return relaxation_spread(self.weights.detach())
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """Return the mean difference of weights that are neighbours in the group."""
+        return group_penalty(self.weights, self.group)
+
+
+def of_element(
+    index: Int[Tensor, "out_group in_group *taps"], size: int
+) -> Int[Tensor, "out_group in_group *taps"]:
+    """Return the entry of the filters of all elements side by side, from that of one's own."""
+    own = size * torch.arange(len(index))
+    return index + own.reshape(-1, *[1] * (index.ndim - 1))
+
+
+def moved_filters(
+    weights: Float[Tensor, "bank out_group"],
+    filters: Float[Tensor, "bank f c *entries"],
+    index: Int[Tensor, "out_group in_group *taps"],
+) -> Float[Tensor, "out in *taps"]:
+    """Return sum_l w_l(g) psi_l of each element g, with the entries where g moves them."""
+    mixed = torch.einsum("lg,lfce->fcge", weights, filters.flatten(3)).flatten(2)
+    moved = mixed.index_select(2, index.flatten()).unflatten(2, index.shape)
+    return rearrange(moved, "f c out_group in_group ... -> (f out_group) (c in_group) ...")
+
+
+def check_last_axis(x: Tensor, values: int) -> None:
+    """Refuse what are no vectors of the size that a layer was built for."""
+    if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
+        raise OrbitLensError(
+            "`x` of a relaxed layer",
+            expected=f"floats of shape [..., {values}]",
+            received=f"{str(x.dtype).removeprefix('torch.')} of shape {list(x.shape)}",
+            remedy="give the values that the layer was built for; functions on the group have one "
+            "for each feature and element",
+        )
