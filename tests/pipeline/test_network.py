@@ -61,6 +61,7 @@ def test_every_layer_of_a_network_that_is_equivariant_by_construction(
     assert layers["body.readout"]["spectrum"][0] == pytest.approx(1.0, abs=1e-6)
     assert layers["body.lift"]["lie_translation"] > 0
     assert set(record["skipped"]) == {"body", "twice", "idle"}
+    assert "use" not in record
     assert read_json(out / "metrics.json") == record
     page = (out / "report" / "index.html").read_text()
     assert all(name in page for name in layers)
@@ -68,6 +69,31 @@ def test_every_layer_of_a_network_that_is_equivariant_by_construction(
     assert [row["layer"] for row in rows] == list(layers)
     assert rows[0]["spectrum 2d#1"] == pytest.approx(layers["body.lift"]["spectrum"][-1], rel=1e-4)
     assert not list(out.rglob("*partial*"))
+
+
+RELAXED = """
+from orbitlens.symmetry.relax.relaxed_images import RelaxedLiftingConv2d
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(RelaxedLiftingConv2d("C4", 1, 2, 3), nn.ReLU())
+"""
+
+
+def test_a_layer_that_knows_its_use_has_it_in_the_record_the_table_and_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "network.py").write_text(f"import torch\n{RELAXED}")
+    words = ["transport", f"python:{tmp_path / 'network.py'}:build", "digits", "--image-size", "8"]
+    record = call(capsys, *words, *TINY, "--out", str(tmp_path / "out"))
+    assert record["use"] == {"0": {"kind": "spread", "parts": {"bank 1": 0.0, "bank 2": 0.0}}}
+    first, second = read_table(tmp_path / "out" / "layers.csv")
+    assert first["use bank 1"] == 0
+    assert not second["use bank 1"]
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "The relaxed layer 0 is symmetric" in page
+    assert "Bank spread" in page
 
 
 def test_a_network_that_is_trained_here_is_kept_and_resumed(

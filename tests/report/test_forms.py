@@ -71,6 +71,7 @@ def test_any_value_of_another_type_in_the_record_of_a_network(
     tmp_path: Path, network: dict[str, Any]
 ) -> None:
     network["layers"] = network["layers"][:2]
+    network["use"] = {"head": {"kind": "effective", "parts": {"conv": 0.5, "f-fc": None}}}
     assert_drawn_or_refused(
         network, lambda record: write_network_page(tmp_path / "page.html", record)
     )

@@ -93,6 +93,7 @@ def _transport_of_network(
     for name in candidates or ():
         from_name(name)
     from orbitlens.pipeline import network
+    from orbitlens.transport import use_line
 
     config = network.NetworkConfig(
         run=run,
@@ -116,6 +117,10 @@ def _transport_of_network(
         *(
             f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
             for row in record["layers"]
+        ),
+        *(
+            f"{layer or 'network':<32} {use_line(use)}"
+            for layer, use in record.get("use", {}).items()
         ),
     ]
     skipped = len(record["skipped"])

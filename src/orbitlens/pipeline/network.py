@@ -339,6 +339,7 @@ def _record(
         "action": describe_action(job),
         "layers": list(found.table),
         "skipped": found.skipped,
+        **({"use": found.use} if found.use else {}),
         "config": config.to_dict(),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
@@ -357,13 +358,15 @@ def _describe_inputs(job: Job) -> dict[str, Any]:
 
 
 def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
-    """Give every irrep a column of its own, and write the names of layers as text."""
+    """Give every irrep and part a column of its own, and write the names of layers as text."""
     shares = zip(irreps(found.group), row["spectrum"], strict=True)
+    use = found.use.get(row["layer"], {"parts": {}})
     after = None if row["after"] is None else " ".join(row["after"])
     return {
         **{name: value for name, value in row.items() if name != "spectrum"},
         "after": after,
         **{f"spectrum {irrep.name}": share for irrep, share in shares},
+        **{f"use {name}": value for name, value in use["parts"].items()},
     }
 
 

@@ -8,7 +8,8 @@ from orbitlens.errors import OrbitLensError
 _ROW = {"latents": int, "task": str, "tasks": int, "orientation": str, "readout": str}
 _SAE = {"status": str, "transport": {}, "probe": {"kind": str, "rows": [_ROW]}}
 
-# {} stands for any record, [] for any list, {...: form} for a record of things of one form.
+# {} stands for any record, [] for any list, {...: form} for a record of things of one form, and
+# ("a", "b") for one of these words.
 RUN: dict[Any, Any] = {
     "config": {},
     "group": {"elements": []},
@@ -35,6 +36,7 @@ NETWORK: dict[Any, Any] = {
     "action": {},
     "layers": [{"spectrum": [], "after": []}],
     "skipped": {},
+    "use": {...: {"kind": ("spread", "effective"), "parts": {}}},
     "config": {},
     "seconds": {},
     "warnings": [],
@@ -55,6 +57,10 @@ def check_form(value: Any, form: Any, name: str = "") -> None:
         _check_type(value, list | tuple, "a list", name)
         for entry in (value or ()) if form else ():
             check_form(entry, form[0], name)
+    elif isinstance(form, tuple):
+        _check_type(value, str, "text", name)
+        if value is not None and value not in form:
+            raise _other(name, expected=" or ".join(form), received=repr(value))
     else:
         _check_type(value, form, "text" if form is str else "a whole number", name)
 
@@ -62,9 +68,13 @@ def check_form(value: Any, form: Any, name: str = "") -> None:
 def _check_type(value: Any, kind: Any, expected: str, name: str) -> None:
     if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
         return
-    raise OrbitLensError(
+    raise _other(name, expected=expected, received=f"one of type {type(value).__name__}")
+
+
+def _other(name: str, *, expected: str, received: str) -> OrbitLensError:
+    return OrbitLensError(
         f"the record of the figures: `{name}`",
         expected=expected,
-        received=f"one of type {type(value).__name__}",
+        received=received,
         remedy="restore metrics.json from a copy, or run again",
     )

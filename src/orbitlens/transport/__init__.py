@@ -31,6 +31,7 @@ condition_number   max over g of the ratio of singular values
 rank_groups        ranks groups by figures measured before
 BANDS              the words for an R^2 with their bounds; bands_of gives those of an interval
 OtherMeasurementError  raised where a measurement would go on with another network or other inputs
+use_line           how much a layer uses of its parts, in a line of text
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
@@ -40,6 +41,7 @@ from collections.abc import Callable
 from orbitlens.transport._controls import shuffled
 from orbitlens.transport._kept import OtherMeasurementError
 from orbitlens.transport._moments import CrossMoments, cross_moments
+from orbitlens.transport._use import use_line
 from orbitlens.transport.bands import BANDS, bands_of
 from orbitlens.transport.base import Transport, move
 from orbitlens.transport.choose import GroupChoice, choose_group, rank_groups
@@ -99,6 +101,7 @@ __all__ = [
     "symmetry_spectrum",
     "transport_r2",
     "transport_scores",
+    "use_line",
 ]
 
 METHODS: dict[str, Callable[..., Motion]] = {

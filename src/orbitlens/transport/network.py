@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from orbitlens.metrics.lie_derivative import lie_derivative_errors
 from orbitlens.models import Prepare, as_they_are, check_network, name_of_layer
 from orbitlens.transport._kept import Kept
 from orbitlens.transport._same_outputs import check_same_outputs
+from orbitlens.transport._use import known_use, use_line
 from orbitlens.transport.layer import LayerEquivariance, measure_layer
 
 _Tick = Callable[..., None]
@@ -64,12 +65,25 @@ class NetworkEquivariance:
             Lie-derivative errors ("lie_rotation" per degree, "lie_translation" per pixel; None
             unless the inputs are images).
         skipped: For each other layer, the reason why it was not measured.
+        use: JSON-ready, for each layer that knows how much it uses of its symmetric and of its
+            free parts: "kind" and "parts", see `symmetry.relax`. Measured or not, all of them are
+            here. Empty for most networks.
+
+    Its text, as `print` writes it, has a line for each layer with verdict, R^2 and use.
     """
 
     group: Group
     layers: tuple[LayerEquivariance, ...]
     table: tuple[dict[str, Any], ...]
     skipped: dict[str, str]
+    use: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = {each.layer: f"{each.verdict}, R^2 {each.r2:.3f}" for each in self.layers}
+        for name, use in self.use.items():
+            told[name] = f"{told.get(name, 'not measured')}; {use_line(use)}"
+        lines = [f"{name or 'the network'}: {words}" for name, words in told.items()]
+        return "\n".join([f"{len(self.layers)} layers under {self.group.name}", *lines])
 
 
 def measure_network(
@@ -128,7 +142,8 @@ def measure_network(
     Raises:
         OrbitLensError: If there are fewer than 50 inputs; if the group has only the identity; or if
             a named layer, or every layer, cannot be measured or has too few inputs; or if there is
-            a measurement of something else in `scratch`.
+            a measurement of something else in `scratch`; or if a layer has a method `symmetry_use`
+            that returns something else than its use.
 
     Example:
         >>> from orbitlens import actions, groups, models
@@ -148,6 +163,7 @@ def measure_network(
     inputs = as_rows(inputs)
     lie_inputs = as_count("lie_inputs", lie_inputs, least=0)
     _check(inputs, check_action(action))
+    use = known_use(model)
     show = stage or (lambda _: nullcontext(lambda *_: None))
     if isinstance(layers, (str, nn.Module)):
         layers = (layers,)
@@ -225,7 +241,7 @@ def measure_network(
         for layer, figures in measured.items()
     )
     skipped = {**record["skipped"], **failed}
-    return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped)
+    return NetworkEquivariance(action.group, tuple(measured.values()), table, skipped, use)
 
 
 @contextmanager

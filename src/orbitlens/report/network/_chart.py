@@ -22,6 +22,8 @@ from orbitlens.report.network._parts import (
     r2_axis,
     unit_axis,
 )
+from orbitlens.report.network._use import LayerUse, places_in_picture
+from orbitlens.report.network._use_chart import USE_ROOM, USE_WEIGHT, shown_kinds, use_panel
 from orbitlens.report.network._words import legend_of, verdict_mark
 
 _NAMES_WIDTH = 190.0
@@ -96,10 +98,13 @@ _KINDS = (
 _SPECTRUM, _SPECTRUM_WEIGHT = "Symmetry spectrum", 248.0
 
 
-def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> NetworkChart | None:
+def network_chart(
+    layers: Sequence[Record], irreps: Sequence[IrrepStyle], uses: Sequence[LayerUse] = ()
+) -> NetworkChart | None:
     """Lay out the picture of the layers, without panels that have no finite figure.
 
-    `irreps` are in the order of each layer's spectrum. None stands for no layers.
+    `irreps` are in the order of each layer's spectrum; `uses` say how much layers use of their
+    parts. None stands for no layers.
     """
     if not layers:
         return None
@@ -111,13 +116,18 @@ def network_chart(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Net
         if any(finite(layer.get(key)) is not None for layer in layers for key in kind.marks)
     ]
     spectra = any(_shares(layer, irreps) for layer in layers)
-    weights = [kind.weight for kind in shown] + [_SPECTRUM_WEIGHT] * spectra
-    scale = _PANELS_WIDTH / (sum(weights) or 1.0)
+    placed = places_in_picture(layers, uses)
+    used = shown_kinds(placed)
+    weights = [kind.weight for kind in shown]
+    weights += [_SPECTRUM_WEIGHT] * spectra + [USE_WEIGHT] * len(used)
+    scale = (_PANELS_WIDTH + USE_ROOM * len(used)) / (sum(weights) or 1.0)
     panels = [_mark_panel(kind, kind.weight * scale, layers, rows) for kind in shown]
-    if spectra:
-        # Beside R², if there is one: how much is predicted, and which irreps carry it.
-        place = 1 if _KINDS[0] in shown else 0
-        panels.insert(place, _spectrum_panel(_SPECTRUM_WEIGHT * scale, layers, irreps, rows))
+    # Beside R², if there is one: how much is predicted, which irreps carry it, and by which parts.
+    place = 1 if _KINDS[0] in shown else 0
+    panels[place:place] = [
+        *([_spectrum_panel(_SPECTRUM_WEIGHT * scale, layers, irreps, rows)] if spectra else []),
+        *(use_panel(kind, USE_WEIGHT * scale, _PADDING, layers, placed, rows) for kind in used),
+    ]
     verdicts = [verdict_mark(layer) for layer in layers]
     return NetworkChart(
         names_width=_NAMES_WIDTH,

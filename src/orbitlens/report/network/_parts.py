@@ -8,6 +8,7 @@ from orbitlens.report._notation import element_label
 
 _LOWEST_R2 = -0.5
 _DECADES = (-6, 3)
+_SPREADS = (0.1, 1000.0)
 _MOST_TICKS = 4
 
 
@@ -132,6 +133,23 @@ def log_axis(values: Sequence[float]) -> Axis:
     if max(values) > last:
         ticks[last] = f"≥ {ticks[last]}"
     return Axis(first, last, ticks, log=True)
+
+
+def share_axis(values: Sequence[float]) -> Axis:
+    """Return a logarithmic axis of shares from 0.1% to 100%."""
+    low, high = "≤ " * (min(values) < 0.001), "≥ " * (max(values) > 1)
+    ticks = {0.001: f"{low}0.1%", 0.01: "1%", 0.1: "10%", 1.0: f"{high}100%"}
+    return Axis(0.001, 1.0, ticks, log=True)
+
+
+def spread_axis(values: Sequence[float]) -> Axis:
+    """Return an axis from 0 to a round number above the values, within 0.1 to 1000."""
+    lowest, highest = _SPREADS
+    largest = min(max(*values, lowest), highest)
+    decade = 10.0 ** math.floor(math.log10(largest))
+    top = next(decade * step for step in (1, 2, 5, 10) if decade * step >= largest)
+    cut = "≥ " if max(values) > top else ""
+    return Axis(0.0, top, {0.0: "0", top / 2: f"{top / 2:g}", top: f"{cut}{top:g}"})
 
 
 def _power_of_ten(power: int) -> str:

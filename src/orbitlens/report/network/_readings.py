@@ -8,6 +8,7 @@ from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, 
 from orbitlens.report._readings import Headline, action_notices, network_input, part, passed_over
 from orbitlens.report._table import Record
 from orbitlens.report.network._branches import ends, is_unknown, known_before, layer_name
+from orbitlens.report.network._use import unknown_parts, use_sentences, uses_of
 from orbitlens.report.network._words import EQUIVARIANT, INVARIANT, KINDS, NONE, count_verdicts
 
 _COST = 0.02
@@ -39,6 +40,7 @@ def lead(record: Record) -> str:
         branch_sentence(layers_of(record)),
         _growth(record),
         _fall_sentence(record),
+        *use_sentences(uses_of(record)),
         _inputs(record),
     )
     return " ".join(filter(None, sentences))
@@ -118,6 +120,7 @@ def notices(record: Record) -> list[str]:
             "R² of the exact transport is not a finite number",
             [_brief(x) for x in layers if x.get("r2") is not None and finite(x["r2"]) is None],
         ),
+        *_notice("the use of some parts is not a finite number", unknown_parts(uses_of(record))),
     ]
 
 

@@ -14,6 +14,8 @@ from orbitlens.report._table import (
     recorded_columns,
 )
 from orbitlens.report.network._branches import feeding, is_chain, layer_name
+from orbitlens.report.network._use import USE_KINDS, LayerUse, last_inside, own_places, part_names
+from orbitlens.report.network._use_chart import MOST_PARTS
 from orbitlens.transport.bands import BANDS
 
 
@@ -160,6 +162,7 @@ _MEANINGS = {
     "the identity",
     "Symmetry spectrum": "Share of the energy Σ ‖ψ(gx) − mean‖² in each irreducible representation "
     "of the group",
+    **{told.heading: told.meaning for told in USE_KINDS.values()},
     "Scores": "Scores of the leading directions with 99% of the variance, in the spirit of SEIS "
     "(Lin, Farrahi & Cai); 1 is best",
     "Lie derivative": "Error of the layer's change when the input moves, in standard deviations of "
@@ -167,16 +170,21 @@ _MEANINGS = {
 }
 
 
-def network_table(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Table:
+def network_table(
+    layers: Sequence[Record], irreps: Sequence[IrrepStyle], uses: Sequence[LayerUse] = ()
+) -> Table:
     """Lay out the figures of all layers, one row each, without the figures that no layer has.
 
-    `irreps` are in the order of each layer's spectrum. Layers do not compete, so nothing is marked.
+    `irreps` are in the order of each layer's spectrum; `uses` say how much layers use of their
+    parts. Blocks that were not measured have rows with their use alone. Layers do not compete, so
+    nothing is marked.
     """
     records = [_flat(layer) for layer in layers]
     if not is_chain(layers):
         for record, places in zip(records, feeding(layers), strict=True):
             record["fed_by"] = ", ".join(layer_name(layers[each]) for each in places) or "the input"
-    groups = recorded_columns(_columns(irreps), records)
+    shown = _with_uses(records, layers, uses)
+    groups = recorded_columns(_columns(irreps, uses), shown)
     spans, headings = make_headings(groups, _MEANINGS)
     columns = [column for group in groups.values() for column in group]
     return Table(
@@ -194,12 +202,14 @@ def network_table(layers: Sequence[Record], irreps: Sequence[IrrepStyle]) -> Tab
                     for c in columns
                 ),
             )
-            for record in records
+            for record in shown
         ),
     )
 
 
-def _columns(irreps: Sequence[IrrepStyle]) -> Mapping[str, Sequence[Column]]:
+def _columns(
+    irreps: Sequence[IrrepStyle], uses: Sequence[LayerUse]
+) -> Mapping[str, Sequence[Column]]:
     spectrum = [
         Column(
             f"spectrum {place}",
@@ -215,9 +225,53 @@ def _columns(irreps: Sequence[IrrepStyle]) -> Mapping[str, Sequence[Column]]:
         "R² on held-out inputs": _FITS,
         "Fit": _ERRORS,
         "Symmetry spectrum": spectrum,
+        **{told.heading: _use_columns(kind, uses) for kind, told in USE_KINDS.items()},
         "Scores": _SCORES,
         "Lie derivative": _DERIVATIVES,
         "What was measured": _SIZES,
+    }
+
+
+def _use_columns(kind: str, uses: Sequence[LayerUse]) -> list[Column]:
+    """Give each part a column, or the number of parts and their ends where there are many."""
+    told, names = USE_KINDS[kind], part_names(uses, kind)
+    if len(names) > MOST_PARTS:
+        return [
+            Column(f"{kind} parts", "Parts", "Number of parts of the layer"),
+            Column(f"{kind} least", "Smallest", "That of the smallest part", write=told.write),
+            Column(f"{kind} most", "Largest", "That of the largest part", write=told.write),
+        ]
+    return [
+        Column(f"{kind} part {name}", name, told.part_meaning.format(name), write=told.write)
+        for name in names
+    ]
+
+
+def _with_uses(
+    records: Sequence[Record], layers: Sequence[Record], uses: Sequence[LayerUse]
+) -> list[Record]:
+    """Add the uses to the rows of their layers; blocks without one get a row after their last."""
+    own = own_places(layers, uses)
+    rows = [
+        [{**record, **(_use_figures(own[place]) if place in own else {})}]
+        for place, record in enumerate(records)
+    ]
+    rows.append([])
+    shown = {use.name for use in own.values()}
+    for use in uses:
+        if use.name not in shown:
+            place = last_inside(use, layers)
+            rows[-1 if place is None else place].append({"layer": use.name, **_use_figures(use)})
+    return [row for each in rows for row in each]
+
+
+def _use_figures(use: LayerUse) -> dict[str, Any]:
+    ends = (min(use.values), max(use.values)) if use.values else (None, None)
+    return {
+        **{f"{use.kind} part {name}": value for name, value in use.parts.items()},
+        f"{use.kind} parts": len(use.parts),
+        f"{use.kind} least": ends[0],
+        f"{use.kind} most": ends[1],
     }
 
 

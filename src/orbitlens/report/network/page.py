@@ -14,6 +14,7 @@ from orbitlens.report.network import _readings as readings
 from orbitlens.report.network._branches import layer_name
 from orbitlens.report.network._chart import network_chart
 from orbitlens.report.network._table import network_table
+from orbitlens.report.network._use import standing_sentence, uses_of
 
 
 def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
@@ -22,7 +23,8 @@ def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
     The file is self-contained and needs no script. It is written under a temporary name and
     renamed. The same record gives the same bytes. "layers" of the record has the figures of each
     layer, in the order in which the network calls them, and "skipped" the reason for each layer
-    that was not measured; "model", "inputs", "group", "action", "config" and "seconds" describe the
+    that was not measured; "use" has "kind" and "parts" of each layer that knows how much it uses of
+    its parts; "model", "inputs", "group", "action", "config" and "seconds" describe the
     measurement. Entries that are missing or None are left out or shown as a dash; figures that are
     not finite are called so.
 
@@ -34,7 +36,7 @@ def write_network_page(path: str | Path, record: Mapping[str, Any]) -> Path:
 
 
 def _view(record: Record) -> dict[str, Any]:
-    layers, group = readings.layers_of(record), part(record, "group")
+    layers, group, uses = readings.layers_of(record), part(record, "group"), uses_of(record)
     irreps = irrep_styles(irrep or {} for irrep in group.get("irreps") or ())
     # The picture and the table show the irreps; as a setting they are unreadable.
     plain = {**record, "group": {k: v for k, v in group.items() if k != "irreps"}}
@@ -44,9 +46,12 @@ def _view(record: Record) -> dict[str, Any]:
         "headlines": readings.headlines(record),
         "warnings": warnings(record, network_doubts(record)),
         "notices": readings.notices(record),
-        "chart": network_chart(layers, irreps),
-        "table": network_table(layers, irreps),
-        "longest_name": max((len(layer_name(layer)) for layer in layers), default=0),
+        "chart": network_chart(layers, irreps, uses),
+        "standing": standing_sentence(layers, uses),
+        "table": network_table(layers, irreps, uses),
+        "longest_name": max(
+            map(len, (*map(layer_name, layers), *(u.layer for u in uses))), default=0
+        ),
         "skipped": [(str(name), str(why)) for name, why in part(record, "skipped").items()],
         "settings": list_settings(
             plain, "Model, inputs, group and action", ("model", "inputs", "group", "action")
