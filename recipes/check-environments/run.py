@@ -267,6 +267,7 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
             series="judge",
             metrics=panels,
             title=f"{words}; largest seen by steps, root mean square by the model, over seeds",
+            dodge=0.3,
         )
 
 

@@ -100,8 +100,13 @@ def missing_extra(library: str, *, extra: str) -> MissingExtraError:
     )
 
 
-def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensError:
+def unknown_name(
+    subject: str, name: str, known: Iterable[str], *, alike: float = 0.4
+) -> OrbitLensError:
     """Return the error for a name that is not among `known`; it suggests the nearest one.
+
+    `alike` is the likeness, up to 1, that a suggestion needs. Among names that a user chose, a low
+    one finds words that nobody meant.
 
     Example:
         >>> print(unknown_name("`group`", "C44", ["C4", "D4"]))
@@ -109,7 +114,7 @@ def unknown_name(subject: str, name: str, known: Iterable[str]) -> OrbitLensErro
     """
     names = list(known)
     small = {each.lower(): each for each in names}
-    nearest = [small[key] for key in get_close_matches(str(name).lower(), small, 1, cutoff=0.4)]
+    nearest = [small[key] for key in get_close_matches(str(name).lower(), small, 1, cutoff=alike)]
     return OrbitLensError(
         subject,
         expected=f"one of {', '.join(names)}",

@@ -36,6 +36,16 @@ class Pairs(nn.Module):
 def pairs():
     return Pairs(), ImagePreparation(size=16)
 
+class Logits(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, _ = exact()
+    def forward(self, x):
+        return {"logits": self.inner(x)}
+
+def logits():
+    return Logits(), exact()[1]
+
 class Constant(nn.Module):
     def forward(self, x):
         return torch.ones(len(x), 2)
@@ -120,6 +130,7 @@ def record_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]
     ("network", "words", "verdict"),
     [
         ("exact", [], "exact"),
+        ("logits", [], "exact"),
         ("exact", ["--layer", "conv2", "--output", "regular"], "exact"),
         ("exact", ["--layer", "pool", "--output", "regular"], "exact"),
         ("exact", ["--layer", "conv2", "--output", "maps"], "none"),

@@ -68,6 +68,7 @@ def test_a_module_on_the_path_serves_as_well(source: str, monkeypatch, tmp_path:
     ("function", "message"),
     [
         ("netwrk", "function of .*mine.py.*did you mean 'network'"),
+        ("zzz", "function of .*mine.py.*choose one of these"),
         ("fails", "received RuntimeError: no weights; call it in Python"),
         ("needs", "a function without arguments.*TypeError"),
         ("nothing", "a torch.nn.Module, or a pair.*received NoneType"),

@@ -135,11 +135,12 @@ def test_the_page_of_a_network_has_its_figures(network: Any, written: Written) -
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (4e-7, "With D20.750more than 1,000 times the error: far enough"),
-        (0.0, "With D20.750more than 1,000 times the error: far enough"),
-        (0.05, "With D20.75015 times the error: far enough"),
-        (0.15, "With D20.7505.0 times the error; 10 times would be far"),
-        (0.7, "With D20.750at most 2 times the error: it tells little"),
+        (4e-7, "With D20.750more than 1,000 times the error: a clear difference"),
+        (0.0, "With D20.750more than 1,000 times the error: a clear difference"),
+        (0.05, "With D20.75015 times the error: a clear difference"),
+        (0.15, "With D20.7505.0 times the error; 10 times or more counts as a clear difference"),
+        (0.75, "With D20.750no more than the error: no difference"),
+        (0.7, "With D20.7501.1 times the error; 10 times or more counts as a clear difference"),
     ],
 )
 def test_the_page_says_whether_a_wrong_group_is_far(
@@ -186,6 +187,42 @@ def test_constant_outputs_have_no_figures(network: Any, written: Written) -> Non
     assert "No error was measured." in page.sections["errors"]
     assert "No element was measured." in page.sections["elements"]
     assert "not finite" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("number_format", "words"),
+    [
+        ("", "all inputs get the same output"),
+        ("float16", "the spread of the outputs is below 16 steps of float16"),
+    ],
+)
+def test_constant_outputs_are_not_called_unclear(
+    number_format: str, words: str, network: Any, written: Written
+) -> None:
+    network["check"].update(verdict="constant", number_format=number_format)
+    assert f"A symmetry under C4?Not told{words}" in written(network).text
+
+
+def test_inverse_elements_and_float64_are_shown(network: Any, written: Written) -> None:
+    check = network["check"]
+    check.update(in_float64=0.0625)
+    check["wrong_groups"]["inverse"] = {"name": "inverse elements", "error": 0.5}
+    for row in check["elements"]:
+        row["inverse"] = None if row["element"] == "r^2" else figures(row["element"], 0.5)
+    page = written(network)
+    page.assert_well_formed(OF_NETWORK)
+    assert "in float64 0.0625 under the worst element" in page.text
+    assert "With inverse elements0.500" in page.text
+    assert "the outputs move by g⁻¹ in place of g" in page.sections["errors"]
+
+
+def test_intervals_of_one_row_lie_below_each_other(network: Any, written: Written) -> None:
+    for row in network["check"]["elements"]:
+        row.update(other=None)
+    page = written(network)
+    lines = [attrs["d"] for tag, attrs in page.tags if attrs.get("class") == "interval"]
+    heights = [float(each.split()[1].split("H")[0]) for each in lines]
+    assert len(set(heights)) == len(heights) == 2 * 3
 
 
 def test_a_line_reaches_over_the_middle_of_the_inputs(network: Any, written: Written) -> None:
@@ -235,6 +272,9 @@ def test_the_page_of_an_environment_has_its_figures(environment: Any, written: W
     assert "g (g⁻¹ s) = sno0.500" in page.sections["laws"]
     assert "Episodes start about a state" in page.sections["errors"]
     assert "aside" not in {tag for tag, _ in page.tags}
+    assert "ε_" not in page.text
+    assert "(εR + γ ρ εP) / (1 − γ)" in page.sections["bound"]
+    assert sum(tag == "sub" for tag, _ in page.tags) == 6
     environment["check"].update(value_slope=2.0)
     environment["check"]["q_bound"]["total"] = 35.84
     assert "= 35.8" in written(environment).sections["bound"]
@@ -253,7 +293,7 @@ def test_the_page_of_a_model_shows_eps_in_its_table(environment: Any, written: W
     page = written(environment)
     page.assert_well_formed(OF_ENVIRONMENT)
     assert "|r(gs, ga) − r(s, a)|0.2500.1500.200" in page.sections["errors"]
-    assert "ε_R0.200difference of rewards, beyond the model's error" in page.text
+    assert "εR0.200difference of rewards, beyond the model's error" in page.text
     assert "It holds on states that random actions visit" in page.sections["bound"]
     assert "episodes end alike, which was not judged" in page.sections["bound"]
 
@@ -334,7 +374,7 @@ def test_rounding_that_hides_is_not_called_random(network: Any, written: Written
     network["check"].update(verdict="unclear", error=1.4, rounding=1.9)
     page = written(network)
     assert "A symmetry under C4?Unclearrounding hides it" in page.text
-    assert "Mean error1.40rounding explains 1.90" in page.text
+    assert "Mean error1.40rounding may explain 1.90" in page.text
     assert "random numbers" not in page.text
 
 

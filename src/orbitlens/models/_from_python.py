@@ -61,7 +61,7 @@ def call_python(name: str, subject: str, wanted: str) -> Any:
     function = getattr(source, function_name, None)
     if not callable(function):
         functions = [key for key, value in vars(source).items() if callable(value)]
-        raise unknown_name(f"function of {where}", function_name, functions)
+        raise unknown_name(f"function of {where}", function_name, functions, alike=0.6)
     try:
         with _apart():
             return function()

@@ -98,7 +98,7 @@ def _environment(name: str) -> Any:
     """Return an environment by its name in Gymnasium, or from a file of the user."""
     if name.rpartition(":")[0].endswith(".py"):
         return made(call_python(name, f"env:{name}", "an environment of Gymnasium"))
-    return made(name)
+    return made(name, "write env:FILE.py:NAME for one of your own")
 
 
 def _maps(config: EnvironmentCheckConfig, environment: Any) -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ from orbitlens.report import write_check_page
 from orbitlens.symmetry.check import check_symmetry
 from orbitlens.typing import Tensor
 
-_WRONG = ("shuffled", "other")
+_WRONG = ("shuffled", "other", "inverse")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def run_network_check(
         raise missing_extra("jinja2", extra="report")
     RunFolder(out, config.to_dict(), resume=resume, open_settings=OPEN)
     with console.stage("load network and images"):
-        job = prepare(replace(config.run, layer=ALL_LAYERS))
+        job = prepare(replace(config.run, layer=ALL_LAYERS), splits=False)
     layer = config.run.layer
     if layer is not None:
         get_layer(job.model.module, layer)

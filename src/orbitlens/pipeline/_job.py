@@ -104,10 +104,11 @@ def begin(
     return job, RunFolder(out, job.config.to_dict(), resume=resume)
 
 
-def prepare(config: RunConfig, source: Source | None = None) -> Job:
+def prepare(config: RunConfig, source: Source | None = None, *, splits: bool = True) -> Job:
     """Build the model, load the images it is made for, and check that all fits together.
 
-    `source` holds the images; None loads those that the settings name.
+    `source` holds the images; None loads those that the settings name. With `splits` (the default)
+    there must be enough of them to hold some out.
 
     Raises:
         OrbitLensError: If the images do not fit the group or the model, or the model is at fault.
@@ -122,7 +123,8 @@ def prepare(config: RunConfig, source: Source | None = None) -> Job:
     source = source or load_source(config)
     values = source.inputs.values
     action = build_action(config, config.group, source.inputs)
-    split_samples(len(values))
+    if splits:
+        split_samples(len(values))
     if model is None:
         return Job(config, source, action, _autoencoder(config, source.inputs))
     if of_images:

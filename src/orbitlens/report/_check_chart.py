@@ -7,8 +7,9 @@ from orbitlens.report._notation import figure, finite, short_name
 from orbitlens.report._table import Record
 from orbitlens.report.network._parts import Mark, NetworkChart, Panel, RowName, Series, log_axis
 
-_NAMES, _WIDTH, _PADDING, _AXIS = 140.0, 270.0, 26.0, 22.0
+_NAMES, _WIDTH, _PADDING, _AXIS = 140.0, 360.0, 26.0, 22.0
 _ROW, _NARROW, _MANY = 24.0, 16.0, 60
+_APART = 0.24  # of a row, between the middles of two marks
 _LONGEST_NAME = 17
 _LOWEST = 1e-7  # below the axis: where an error of 0 is drawn
 
@@ -44,6 +45,11 @@ def check_chart(
     height = _ROW if len(rows) <= _MANY else _NARROW
     places = [_AXIS + height * (place + 0.5) for place in range(len(rows))]
 
+    def beside(key: str, y: float) -> float:
+        """Return the height of a mark: intervals that overlap lie below each other."""
+        offset = list(known).index(key) - (len(known) - 1) / 2
+        return round(y + _APART * height * offset, 1)
+
     def place(value: float) -> float:
         return round(_PADDING + axis.share(value) * (_WIDTH - 2 * _PADDING), 1)
 
@@ -57,7 +63,7 @@ def check_chart(
         Series(
             mark=marks[key],
             points=tuple(
-                (place(value), y)
+                (place(value), beside(key, y))
                 for value, y in zip(known[key], places, strict=True)
                 if value is not None
             ),
@@ -65,7 +71,7 @@ def check_chart(
             intervals=tuple(
                 each
                 for row, y in zip(rows.values(), places, strict=True)
-                for each in spread(row.get(key), y)
+                for each in spread(row.get(key), beside(key, y))
             ),
         )
         for key in reversed(known)

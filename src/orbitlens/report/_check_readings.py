@@ -18,7 +18,9 @@ _EXPECTED = (
     Column("hidden", "Hidden", "Error that the random numbers can hide, with as many inputs"),
 )
 _WRONG = (_MEAN, _LARGEST)
-_MOST, _FAR, _ALIKE = 1000, 10, 2  # times the error: how far a wrong group is from it
+_MOST, _FAR = 1000, 10  # times the error: how far a wrong group is from it
+_WRONG_GROUPS = ("shuffled", "other", "inverse")
+_CONSTANT_STEPS = 16  # of the number format, that outputs with a spread differ by
 _DOTS = "Dots are means over the inputs, lines the middle 80% of these."
 _DOTS_OF_RANDOM = (
     "The function draws random numbers. Eight calls tell the error of its mean over these. Dots "
@@ -26,7 +28,7 @@ _DOTS_OF_RANDOM = (
 )
 _UNSEEN = ("expectation", "unclear")
 _WORDS = {
-    "constant": ("Unclear", "all inputs get the same output"),
+    "constant": ("Not told", "all inputs get the same output"),
     "exact": ("Yes", "up to rounding"),
     "expectation": ("Yes, on average", "as far as the random numbers let one see"),
     "unclear": ("Unclear", "rounding hides it"),
@@ -62,6 +64,9 @@ def headlines(check: Record) -> list[Headline]:
         word, context = _WORDS.get(verdict, (verdict, ""))
         if verdict == "unclear" and check.get("resolution"):
             context = "the random numbers of the function hide it"
+        if verdict == "constant" and check.get("number_format"):
+            steps = f"{_CONSTANT_STEPS} steps of {check['number_format']}"
+            context = f"the spread of the outputs is below {steps}"
         lines.append(Headline(f"A symmetry under {check.get('group')}?", word, context))
     if check.get("error") is not None:
         lines.append(_error(check))
@@ -81,7 +86,9 @@ def _error(check: Record) -> Headline:
     if check.get("resolution"):
         context = "its random numbers set aside"
         return Headline("Mean error", figure(check["error"]), context)
-    rounding = f"rounding explains {figure(check.get('rounding'))}"
+    rounding = f"rounding may explain {figure(check.get('rounding'))}"
+    if check.get("in_float64") is not None:
+        rounding = f"in float64 {figure(check['in_float64'])} under the worst element"
     return Headline("Mean error", figure(check["error"]), rounding)
 
 
@@ -94,15 +101,16 @@ def _beside(check: Record, wrong: Record) -> str:
     if error is None or other is None:
         return ""
     rounding = finite(check.get("rounding")) or 0.0
-    if other <= _ALIKE * max(error, rounding):
-        of = "what rounding explains" if rounding > error else of
-        return f"at most {_ALIKE} times {of}: it tells little"
+    if rounding > error and other < _FAR * rounding:
+        of, error = "what rounding may explain", rounding
+    if other <= error:
+        return f"no more than {of}: no difference"
     if other > _MOST * error:
-        return f"more than {_MOST:,} times {of}: far enough"
+        return f"more than {_MOST:,} times {of}: a clear difference"
     ratio = other / error
     if ratio >= _FAR:
-        return f"{ratio:.0f} times {of}: far enough"
-    return f"{ratio:.1f} times {of}; {_FAR} times would be far"
+        return f"{ratio:.0f} times {of}: a clear difference"
+    return f"{ratio:.1f} times {of}; {_FAR} times or more counts as a clear difference"
 
 
 def _unseen(check: Record) -> bool:
@@ -137,17 +145,19 @@ def controls(check: Record) -> str:
     else:
         reason = check.get("reason")
         second = f"There is no second: {reason}." if reason else ""
-    return " ".join(filter(None, (first, second)))
+    third = "Last, the outputs move by g⁻¹ in place of g." if part(groups, "inverse") else ""
+    return " ".join(filter(None, (first, second, third)))
 
 
 def marks(check: Record) -> dict[str, Mark]:
     """Return the marks of the picture, the most important one first."""
     groups = part(check, "wrong_groups")
-    names = {key: part(groups, key).get("name") for key in ("shuffled", "other")}
+    names = {key: part(groups, key).get("name") for key in _WRONG_GROUPS}
     return {
         "own": Mark(f"{check.get('group') or 'the group'}", "dot", "--accent"),
         "shuffled": Mark(str(names["shuffled"] or "shuffled elements"), "cross", "--muted"),
         "other": Mark(str(names["other"] or "another group"), "square", "--series-2"),
+        "inverse": Mark(str(names["inverse"] or "inverse elements"), "diamond", "--ink"),
     }
 
 
@@ -158,6 +168,7 @@ def rows_of(check: Record) -> dict[str, dict[str, Record | None]]:
             "own": _drawn(row),
             "shuffled": _drawn(row.get("shuffled")),
             "other": _drawn(row.get("other")),
+            "inverse": _drawn(row.get("inverse")),
         }
         for place, row in enumerate(_elements(check), start=1)
     }
@@ -187,7 +198,7 @@ def table(check: Record) -> Table:
         (str(check.get("group") or "The group"), "", (*random, *_OWN)),
         *(
             (f"With {part(groups, key).get('name') or key}", key, (*random[:1], *_WRONG))
-            for key in ("shuffled", "other")
+            for key in _WRONG_GROUPS
             if any(row.get(key) for row in elements)
         ),
     ]

@@ -8,17 +8,18 @@ from orbitlens.report._readings import Headline, part
 from orbitlens.report._table import Record
 from orbitlens.report.network._parts import Mark
 
-DEFINITION = (
+_DEFINITION = (
     "The environment takes a step from s with a, and one from gs with ga. The reward should be the "
-    "same, and the next observation should be moved by g. Errors of rewards are in units of the "
-    "reward, those of observations in units of the observation. Dots are means over the steps; "
-    "from a model, root mean squares beyond its own error."
+    "same, and the next observation should be moved by g. The picture has root mean squares of "
+    "what is missed, of the worst element, and from a model beyond its own error. Observations are "
+    "in units of what a step changes (the number that is missed most), and rewards in units of "
+    "{unit}. The map should be far to the left of wrong maps, each of which is the map with "
+    "a change of signs or places. The table has rewards and observations in their own units."
 )
 MARKS = {
     "own": Mark("the map", "dot", "--accent"),
-    "largest": Mark("largest", "diamond", "--series-4"),
     "least": Mark("best wrong map", "cross", "--muted"),
-    "median": Mark("usual wrong map", "square", "--series-2"),
+    "median": Mark("typical wrong map", "square", "--series-2"),
     "others": Mark("rewards of other steps", "ring", "--series-2"),
 }
 _LAWS = {
@@ -34,6 +35,12 @@ _WORDS = {
     "none": "No",
     "unclear": "Unclear",
 }
+
+
+def definition(check: Record) -> str:
+    """Say what is compared, and in which units."""
+    sized = part(check, "wrong_maps").get("reward_unit") == "size"
+    return _DEFINITION.format(unit="their root mean square" if sized else "their spread")
 
 
 def title(check: Record) -> str:
@@ -65,30 +72,22 @@ def headlines(check: Record) -> list[Headline]:
 
 
 def rows_of(check: Record) -> dict[str, dict[str, Record | None]]:
-    """Return the figures of the picture: rewards, observations, and the map among wrong ones."""
+    """Return the figures of the picture: what the map misses, and the worse among wrong maps."""
     wrong = part(check, "wrong_maps")
-    rows: dict[str, dict[str, Record | None]] = {}
-    for name, key, eps in (
-        ("rewards", "reward", "eps_r"),
-        ("next observations", "transition", "eps_p"),
-    ):
-        figures_of = part(check, key)
-        if check.get("judged_by") == "model":
-            rows[name] = {"own": {"mean": check.get(eps)}}
-        elif figures_of:
-            rows[name] = {"own": figures_of, "largest": {"mean": figures_of.get("max")}}
-    if wrong:
-        rows["share of rewards"] = {
+    if not wrong:
+        return {}
+    return {
+        "observations": {"own": {"mean": wrong.get("observations")}},
+        "rewards": {
             "own": {"mean": wrong.get("rewards")},
             "others": {"mean": wrong.get("other_rewards")},
-        }
-        rows["share of a step"] = {"own": {"mean": wrong.get("observations")}}
-        rows["worse of the two"] = {
+        },
+        "the worse": {
             "own": {"mean": wrong.get("map")},
             "least": {"mean": wrong.get("least")},
             "median": {"mean": wrong.get("median")},
-        }
-    return rows
+        },
+    }
 
 
 def figures(check: Record) -> list[dict[str, Any]]:
@@ -122,8 +121,9 @@ def controls(check: Record) -> list[str]:
             f"{figure(wrong.get('observations'))} of a step, and rewards by "
             f"{figure(wrong.get('rewards'))} of their {wrong.get('reward_unit') or 'spread'}; "
             f"rewards of other steps miss them by {figure(wrong.get('other_rewards'))}. Of "
-            f"{figure(wrong['count'])} wrong maps, the best misses the worse of the two by "
-            f"{figure(wrong.get('least'))}, the usual one by {figure(wrong.get('median'))}."
+            f"{figure(wrong['count'])} wrong maps, the best misses by "
+            f"{figure(wrong.get('least'))} and a typical one by {figure(wrong.get('median'))}, in "
+            "observations or rewards, whichever is worse."
         )
     if wrong.get("better"):
         sentences.append(f"Far better fits the map with this change: {wrong['better']}.")

@@ -25,8 +25,8 @@ _RUN: dict[Any, Any] = {
 }
 _NETWORK: dict[Any, Any] = {
     "sentence": str,
-    "wrong_groups": {"shuffled": {}, "other": {}},
-    "elements": [{"shuffled": {}, "other": {}}],
+    "wrong_groups": {"shuffled": {}, "other": {}, "inverse": {}},
+    "elements": [{"shuffled": {}, "other": {}, "inverse": {}}],
 }
 _ENVIRONMENT: dict[Any, Any] = {
     "sentence": str,
@@ -110,9 +110,13 @@ def _environment_view(record: Record) -> dict[str, Any]:
         "headlines": of_environment.headlines(check),
         "notices": [],
         "notes": [str(note) for note in check.get("notes") or ()],
-        "definition": of_environment.DEFINITION,
+        "definition": of_environment.definition(check),
         "controls": of_environment.controls(check),
-        "chart": check_chart(of_environment.rows_of(check), of_environment.MARKS, "log scale"),
+        "chart": check_chart(
+            of_environment.rows_of(check),
+            of_environment.MARKS,
+            "log scale, 1 = a step, or the unit of rewards",
+        ),
         "figures": of_environment.figures(check),
         "bound": of_environment.bound(check),
         "holds": of_environment.holds(check),

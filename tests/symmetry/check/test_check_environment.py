@@ -358,6 +358,110 @@ def test_a_centre_other_than_0_is_named(judge: str) -> None:
         assert (found.verdict, found.wrong_maps["centre"]) == ("symmetric", None)
 
 
+QUARTER = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_change_that_mends_one_element_alone_is_no_hint(sign: int) -> None:
+    # The square of the quarter turn is the reflection, for the other sign of its torque: but that
+    # sign is 1 for any sign of the quarter turn itself.
+    check = check_environment("Pendulum-v1", QUARTER, [[sign]], n=64)
+    assert (check.verdict, check.wrong_maps["better"]) == ("none", None)
+    assert check.wrong_maps["least"] > 10
+    assert "other sign" not in check.sentence
+    assert "because of the next observations and of the rewards" in check.sentence
+    assert check.outside > 0.5
+    assert "may lead off the states that the environment can take" in check.sentence
+    assert any("r takes observation 1 from -1 to 1 into -8 to 8" in each for each in check.notes)
+
+
+class Flag(Plane):
+    """The plane, with a number that the action's last one pushes; r turns its sign over."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float64)
+
+    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(**options)
+        self.state = self.np_random.normal(size=3)
+        return self.state.copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.state = 0.9 * self.state + 0.3 * action
+        return self.state.copy(), -float(np.square(self.state).sum()), False, False, {}
+
+
+def test_a_change_is_named_with_the_elements_that_it_mends() -> None:
+    flips = np.array([1.0, -1.0, 1.0, -1.0])
+
+    def turns(signs: np.ndarray) -> np.ndarray:
+        found = np.zeros((4, 3, 3))
+        found[:, :2, :2], found[:, 2, 2] = TURNS, signs
+        return found
+
+    assert check_environment(Flag(), turns(flips), turns(flips), n=16).verdict == "symmetric"
+    check = check_environment(Flag(), turns(np.ones(4)), turns(flips), n=32)
+    assert check.verdict == "none"
+    assert check.wrong_maps["better"] == "the other sign of observation 2 under r and r^3"
+    assert check.wrong_maps["least"] == check.wrong_maps["better_miss"] < 1e-9
+    assert f"under r and r^3 they miss by {check.wrong_maps['least']:.2g}" in check.sentence
+
+
+def test_maps_that_move_nothing_are_refused_and_a_half_of_them_is_said() -> None:
+    still = own("C2", lambda values, g: values.clone())
+    for name, actions in (("CartPole-v1", still), ("CartPole-v1", [[0, 1], [0, 1]])):
+        with pytest.raises(OrbitLensError, match="a map that moves something.*use their element"):
+            check_environment(name, still, actions)
+    swapped = check_environment("CartPole-v1", still, [1, 0], n=16)
+    assert swapped.verdict == "none"
+    assert any("move no state, only actions" in note for note in swapped.notes)
+    resting = check_environment("CartPole-v1", reflection("CartPole-v1")[0], still, n=16)
+    assert any("move no action, only states" in note for note in resting.notes)
+    twice = own("C4", lambda values, g: values * (-1.0) ** g)
+    notes = check_environment(Plane(), twice, twice, n=16).notes
+    assert "No state or action that was seen moves under r^2." in notes
+
+
+def test_actions_that_do_the_same_are_a_symmetry_without_states() -> None:
+    class Doubled(Pushes):
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            return super().step(abs(action - 1))
+
+    check = check_environment(Doubled(even), np.stack([np.eye(2)] * 2), [[0, 1, 2], [2, 1, 0]])
+    assert check.verdict == "symmetric"
+    assert any("exchange do the same" in note for note in check.notes)
+
+
+class Arena(Plane):
+    """The plane, where episodes end far from the middle."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        state, reward, _, cut, info = super().step(action)
+        return state, reward, bool(np.linalg.norm(state) > 1.5), cut, info
+
+
+def test_the_largest_miss_is_the_cause_where_few_episodes_end_alone() -> None:
+    check = check_environment(Arena(wind=0.08), TURNS, TURNS)
+    assert check.verdict == "none"
+    assert 0 < check.terminated_differs < 0.2
+    assert 0.5 < check.wrong_maps["observations"] < 0.5 * check.wrong_maps["median"]
+    assert "(C4) on states that random actions visit because of the next obs" in check.sentence
+
+
+@pytest.mark.parametrize("made", [Plane, lambda: Plane()])
+def test_a_class_or_function_is_told_to_be_called(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=rf"{made.__name__}; call it: {made.__name__}\(\)"):
+        check_environment(made, FLIP, FLIP)
+
+
+def test_a_model_says_what_goes_beyond_its_own_error() -> None:
+    check = check_environment("Pendulum-v1", *reflection("Pendulum-v1"), judge="model", n=400)
+    assert ", beyond the error of the model itself; observations are missed by" in check.sentence
+
+
 class Pushes(Line):
     """The line with a push to the left, none, and one to the right."""
 

@@ -1,7 +1,9 @@
 """`check_symmetry`: exact networks pass, wrong maps and broken networks are found."""
 
 import json
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jaxtyping
@@ -380,6 +382,186 @@ def test_relabelled_graphs_are_judged_by_draws() -> None:
     action = actions.relabelling(7)
     assert check_symmetry(lambda x: x[..., :7].sum((1, 2)), graphs, action).verdict == "exact"
     assert check_symmetry(lambda x: x[:, 0], graphs, action).verdict == "none"
+
+
+CLOUDS = torch.randn(64, 7, 3, generator=torch.Generator().manual_seed(8))
+
+
+@pytest.mark.parametrize(
+    ("share", "kind", "verdict"),
+    [
+        (0.5, torch.float16, "nearly"),
+        (0.5, torch.float64, "nearly"),
+        (0.0, torch.float16, "exact"),
+        (0.0, torch.bfloat16, "exact"),
+    ],
+)
+def test_float64_tells_an_error_from_rounding(
+    share: float, kind: torch.dtype, verdict: str
+) -> None:
+    def squares(clouds: Tensor) -> Tensor:
+        return (clouds**2).sum((1, 2)) + share * clouds[:, 0, 0]
+
+    found = check_symmetry(squares, CLOUDS.to(kind), actions.rotations("O3"))
+    assert found.verdict == verdict
+    if share and kind == torch.float16:
+        assert found.in_float64 == pytest.approx(found.errors.worst[1], rel=0.1)
+        assert "Rounding does not explain it: in float64" in found.sentence
+        assert found.to_dict()["in_float64"] == found.in_float64
+
+
+def test_without_float64_a_small_error_is_unclear(images: Tensor) -> None:
+    # Steps of float16 about 30 are 1/64: the pixel moves the sum by some of them.
+    weights = torch.ones(1, dtype=torch.float16)
+
+    def narrow(pictures: Tensor) -> Tensor:
+        if pictures.dtype == torch.float64:
+            raise TypeError("float16 alone")
+        return weights * (pictures.sum((1, 2, 3)) + 0.5 * pictures[:, 0, 0, 0]).half()
+
+    with pytest.warns(OrbitLensWarning, match="rounding hides whether it is invariant"):
+        found = check_symmetry(narrow, images, actions.images("C4"))
+    assert (found.verdict, found.in_float64) == ("unclear", None)
+
+
+def test_weights_are_as_before_after_float64(images: Tensor) -> None:
+    network = GroupCNN(groups.cyclic(4), features=FEATURES, broken=1e-3)
+    network.register_buffer("offset", torch.tensor(100.0))
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    found = check_symmetry(
+        lambda x: network(x) + network.get_buffer("offset"), images, actions.images("C4")
+    )
+    assert found.in_float64 is not None
+    assert all(
+        each.dtype == before[name].dtype and torch.equal(each, before[name])
+        for name, each in network.state_dict().items()
+    )
+
+
+def test_an_action_that_moves_nothing_is_refused(images: Tensor) -> None:
+    nothing = actions.own("C2", lambda x, g: x.clone())
+    with pytest.raises(OrbitLensError, match="a group that moves the inputs, received one that l"):
+        check_symmetry(sizes, images, nothing)
+    with pytest.raises(OrbitLensError, match="leaves all of them as they are"):
+        check_symmetry(sizes, images.mean((-1, -2), keepdim=True), actions.images("C4"))
+
+
+def test_elements_that_move_nothing_are_named(images: Tensor) -> None:
+    halves = images + images.flip((-1, -2))
+    found = check_symmetry(sizes, halves, actions.images("C4"))
+    assert found.idle == ("r^2",)
+    assert "r^2 moves none of the inputs" in found.sentence
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e12])
+def test_a_small_output_does_not_hide_behind_a_large_one(size: float) -> None:
+    plane = CLOUDS[..., :2]
+
+    def both(clouds: Tensor) -> Tensor:
+        lengths = clouds.norm(dim=-1).mean(1, keepdim=True)
+        return torch.cat([size * lengths, clouds[:, 0, :1]], 1)
+
+    found = check_symmetry(both, plane, actions.points("C6"))
+    assert found.verdict == "partly"
+    assert found.worst_output is not None
+    # Under the half turn x becomes -x, which is 2 of its spread.
+    assert (found.worst_output.place, found.worst_output.element) == ((1,), "r^3")
+    assert found.worst_output.error == pytest.approx(2, rel=0.1)
+    assert "Output 1 alone is missed by" in found.sentence
+
+
+def test_an_output_that_rounding_alone_spreads_is_no_error() -> None:
+    def rest(clouds: Tensor) -> Tensor:
+        lengths = clouds.norm(dim=-1).sum(1, keepdim=True)
+        return torch.cat([lengths, (lengths / 3) * 3 - lengths, 1 + 0 * lengths], 1)
+
+    found = check_symmetry(rest, CLOUDS, actions.rotations("O3"))
+    assert (found.verdict, found.worst_output) == ("exact", None)
+
+
+def test_a_network_in_a_function_is_in_evaluation_mode(images: Tensor) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(100), nn.Dropout(0.5), nn.Linear(100, 2))
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+
+    def function(pictures: Tensor) -> Tensor:
+        return network(pictures)
+
+    for each in (function, partial(lambda x, net: net(x), net=network), network.forward):
+        assert check_symmetry(each, images, actions.images("C4")).noise == 0
+    assert network.training
+    assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_and_the_only_tensor_of_a_record_are_checked(images: Tensor) -> None:
+    network = GroupCNN(groups.cyclic(4), features=FEATURES).eval()
+    turns = actions.images("C4")
+    usual = check_symmetry(network, images, turns)
+    traced = torch.jit.trace(nn.Sequential(nn.AvgPool2d(10), nn.Flatten()), images)
+    assert check_symmetry(traced, images, turns).verdict == "exact"
+    logits = check_symmetry(lambda x: {"logits": network(x)}, images, turns)
+    assert logits.errors == usual.errors
+    with pytest.raises(OrbitLensError, match=r"call network\.eval\(\) first"):
+        check_symmetry(lambda x: (network(x), network(x)), images, turns)
+
+
+def test_a_warning_of_every_call_is_given_once(images: Tensor) -> None:
+    calls = iter(range(1, 100))
+
+    def warning(pictures: Tensor) -> Tensor:
+        warnings.warn(f"{next(calls)} inputs are tied", UserWarning, stacklevel=1)
+        return sizes(pictures)
+
+    with pytest.warns(UserWarning, match="inputs are tied") as found:
+        check_symmetry(warning, images, actions.images("D4"))
+    assert len(found) == 1
+
+
+def test_outputs_that_follow_the_inverse_are_told(images: Tensor) -> None:
+    group = groups.cyclic(4)
+    pool, turns = layer_of(GroupCNN(group, features=FEATURES), "pool"), actions.images(group)
+
+    def backwards(pictures: Tensor) -> Tensor:
+        return pool(pictures).unflatten(1, (-1, 4))[:, :, group.inverses.tolist()].flatten(1)
+
+    right = check_symmetry(pool, images, turns, on_vectors(group))
+    found = check_symmetry(backwards, images, turns, on_vectors(group))
+    assert (right.verdict, found.verdict) == ("exact", "none")
+    assert right.inverse is not None
+    assert right.inverse.overall > 0.1
+    assert found.inverse is not None
+    assert found.inverse.overall < 1e-5
+    assert "the outputs follow the inverse elements" in found.sentence
+    assert "inverse elements" not in right.sentence
+    # A group whose elements are their own inverses has no such control.
+    flips = groups.dihedral(2)
+    pool = layer_of(GroupCNN(flips, features=FEATURES), "pool")
+    assert check_symmetry(pool, images, actions.images(flips), on_vectors(flips)).inverse is None
+
+
+def test_an_action_that_interpolates_is_named(images: Tensor) -> None:
+    turns = actions.images("C8", "bilinear")
+    found = check_symmetry(sizes, images, turns)
+    assert found.interpolation == pytest.approx(turns.error(images[:2]))
+    assert "The action interpolates and cuts corners off" in found.sentence
+    assert check_symmetry(sizes, images, actions.images("C4")).interpolation is None
+
+
+def test_words_name_an_element_once() -> None:
+    sets = torch.randint(0, 9, (12, 4, 2)).double()
+    exact = check_symmetry(lambda x: x.sum(1), sets, actions.set_permutation("S4"))
+    assert "by 0 of the spread of the outputs, under every element" in exact.sentence
+    broken = check_symmetry(lambda x: x[:, 0], sets, actions.set_permutation("S4"))
+    element = broken.errors.worst[0]
+    assert f"most under {element} (" in broken.sentence
+
+
+def test_outputs_below_the_steps_of_a_format_are_not_called_the_same(images: Tensor) -> None:
+    with pytest.warns(OrbitLensWarning, match="is below 16 steps of float16, so the check says"):
+        found = check_symmetry(
+            lambda x: (5 + x.mean((1, 2, 3)) / 10).half(), images, actions.images("C4")
+        )
+    assert found.verdict == "constant"
 
 
 def test_the_same_seed_gives_the_same_record(images: Tensor) -> None:

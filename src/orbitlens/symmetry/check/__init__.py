@@ -14,8 +14,9 @@ q_bound             what eps_R and eps_P allow for Q
 """
 
 from orbitlens.symmetry.check._errors import ElementErrors
+from orbitlens.symmetry.check._symmetry_record import SymmetryCheck
 from orbitlens.symmetry.check.check_environment import EnvironmentCheck, check_environment
-from orbitlens.symmetry.check.check_symmetry import SymmetryCheck, check_symmetry
+from orbitlens.symmetry.check.check_symmetry import check_symmetry
 from orbitlens.symmetry.check.environments import break_symmetry, reflection
 from orbitlens.symmetry.check.tabular import TabularCheck, check_mdp, q_bound
 

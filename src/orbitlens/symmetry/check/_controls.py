@@ -1,7 +1,8 @@
 """Wrong maps: the given ones with other signs, or with other places of observations or actions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ class Move:
     """How one map moves states [n, d] and actions, and what it is called.
 
     Args:
-        name: The change that was made to the given map; empty for the given one.
+        name: The change that was made to the given map; empty for the given one, and for changes
+            that were drawn at random.
         element: Index of the element of the group that it is, or stands beside.
         signs: Signs of the moved observation, [d].
         places: Where the moved observation is read from, [d].
@@ -50,13 +52,13 @@ class Moves:
 
     Args:
         own: The elements of the group but the identity.
-        wrong: Maps that are no elements.
+        wrong: Changes of the given maps; for each change the elements but the identity, changed.
         centres: Points about which the group could act instead of 0, [d] each.
         centred: The elements about each of these points.
     """
 
     own: list[Move]
-    wrong: list[Move]
+    wrong: list[list[Move]]
     centres: list[Array]
     centred: list[list[Move]]
 
@@ -93,7 +95,7 @@ def other_centres(maps: Maps, spaces: Spaces, seen: Rollouts) -> list[Array]:
 
 
 def _about(maps: Maps, move: Move, centre: Array) -> Move:
-    return _changed(move, "", offset=centre - maps.states(centre[None], move.element)[0])
+    return replace(move, offset=centre - maps.states(centre[None], move.element)[0])
 
 
 def own_moves(maps: Maps, spaces: Spaces) -> list[Move]:
@@ -103,31 +105,28 @@ def own_moves(maps: Maps, spaces: Spaces) -> list[Move]:
 
 def wrong_moves(
     maps: Maps, spaces: Spaces, states: Array, actions: Array, generator: np.random.Generator
-) -> list[Move]:
-    """Return maps that are no elements of the group, beside one element each.
+) -> list[list[Move]]:
+    """Return wrong maps: one change each, of all elements but the identity.
 
-    These are all maps with one sign changed, or two discrete actions swapped, and some with signs
-    and places drawn at random. `states` and `actions` tell which of them are elements after all.
+    The changes are every other sign, every swap of two discrete actions, and some signs and places
+    drawn at random. `states` and `actions` tell which of them lead to elements after all.
     """
-    elements = range(1, maps.group.order)
-    singles = [move for g in elements for move in _single_changes(spaces, g)]
-    if len(singles) > 4 * _DRAWN:
-        chosen = generator.permutation(len(singles))[: 4 * _DRAWN]
-        singles = [singles[i] for i in chosen]
-    drawn = [
-        _drawn(spaces, int(generator.integers(1, maps.group.order)), generator)
-        for _ in range(_DRAWN)
-    ]
+    changes = list(_single_changes(spaces))
+    if len(changes) > 4 * _DRAWN:
+        chosen = generator.permutation(len(changes))[: 4 * _DRAWN]
+        changes = [changes[i] for i in chosen]
+    changes += [_drawn(spaces, generator) for _ in range(_DRAWN)]
     right = [(maps.states(states, g), maps.actions(actions, g)) for g in range(maps.group.order)]
-    kept: list[Move] = []
-    for move in (*singles, *drawn):
+
+    def is_element(move: Move) -> bool:
         pair = move.states(maps, states), move.actions(maps, actions)
-        if not any(_same(pair, each) for each in right):
-            kept.append(move)
-    return kept
+        return any(same(pair, each) for each in right)
+
+    wrong = [[replace(each, element=g) for g in range(1, maps.group.order)] for each in changes]
+    return [moves for moves in wrong if not all(map(is_element, moves))]
 
 
-def _plain(spaces: Spaces, element: int) -> Move:
+def _plain(spaces: Spaces, element: int = 1) -> Move:
     boxed = spaces.n_actions is None
     return Move(
         "",
@@ -140,37 +139,35 @@ def _plain(spaces: Spaces, element: int) -> Move:
     )
 
 
-def _changed(move: Move, name: str, **fields: Array) -> Move:
-    return Move(**{**vars(move), "name": name, **fields})
-
-
-def _single_changes(spaces: Spaces, element: int) -> Iterator[Move]:
-    plain = _plain(spaces, element)
+def _single_changes(spaces: Spaces) -> Iterator[Move]:
+    plain = _plain(spaces)
     for i in range(spaces.dim):
-        yield _changed(plain, f"the other sign of observation {i}", signs=_flipped(plain.signs, i))
+        signs = _flipped(plain.signs, i)
+        yield replace(plain, name=f"the other sign of observation {i}", signs=signs)
     if spaces.n_actions is None:
         for i in np.flatnonzero(_even(spaces)).tolist():
             signs = _flipped(plain.action_signs, i)
-            yield _changed(plain, f"the other sign of action {i}", action_signs=signs)
+            yield replace(plain, name=f"the other sign of action {i}", action_signs=signs)
         return
     for first in range(spaces.n_actions):
         for second in range(first):
             places = plain.action_places.copy()
             places[[first, second]] = places[[second, first]]
-            yield _changed(plain, f"actions {second} and {first} swapped", action_places=places)
+            name = f"actions {second} and {first} swapped"
+            yield replace(plain, name=name, action_places=places)
 
 
-def _drawn(spaces: Spaces, element: int, generator: np.random.Generator) -> Move:
-    plain = _plain(spaces, element)
+def _drawn(spaces: Spaces, generator: np.random.Generator) -> Move:
+    plain = _plain(spaces)
     signs = generator.choice([-1.0, 1.0], spaces.dim)
     places = generator.permutation(spaces.dim) if generator.random() < 0.5 else plain.places
-    fields = {"signs": signs, "places": places}
+    fields: dict[str, Any] = {"signs": signs, "places": places}
     if spaces.n_actions is None:
         drawn = generator.choice([-1.0, 1.0], len(spaces.low))
         fields["action_signs"] = np.where(_even(spaces), drawn, 1.0)
     else:
         fields["action_places"] = generator.permutation(spaces.n_actions)
-    return _changed(plain, "other signs and places", **fields)
+    return replace(plain, **fields)
 
 
 def _flipped(signs: Array, place: int) -> Array:
@@ -184,7 +181,8 @@ def _even(spaces: Spaces) -> Array:
     return spaces.low == -spaces.high
 
 
-def _same(pair: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+def same(pair: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+    """Return whether two maps make the same of some states and actions."""
     sizes = [np.abs(each).max() for each in other]
     return all(
         bool(np.abs(a - b).max() <= _SAME * size)

@@ -7,11 +7,14 @@ import numpy as np
 
 from orbitlens.symmetry.check._built_in import BuiltIn
 from orbitlens.symmetry.check._judgement import (
+    HALF,
     MATTERS,
     NEARLY,
     NONE,
+    OUTSIDE,
     SYMMETRIC,
     UNCLEAR,
+    WHOLE,
     Judgement,
 )
 from orbitlens.symmetry.check._maps import Maps, moved_bounds
@@ -36,38 +39,50 @@ def sentence_of(check: Mapping[str, Any]) -> str:
     if not by_steps:
         judge = f"a model of {check['n']:,} transitions"
     most = "up to" if by_steps else "a root mean square of"
+    beyond = "" if by_steps else ", beyond the error of the model itself"
     parts = [
         f"by {judge}, rewards differ by {most} {check['eps_r']:.2g} and next observations by "
-        f"{check['eps_p']:.2g}",
-        f"observations are missed by {wrong['observations']:.2g} of a step and rewards by "
-        f"{wrong['rewards']:.2g} of their {wrong['reward_unit']}; wrong maps miss the worse of the "
-        f"two by {wrong['median'] or 0:.2g} (median)",
+        f"{check['eps_p']:.2g}{beyond}",
+        f"observations are missed by {wrong['observations']:.2g} of a step (the number that is "
+        f"missed most) and rewards by {wrong['rewards']:.2g} of their {wrong['reward_unit']}",
     ]
+    if wrong["median"] is not None:
+        parts.append(
+            f"a typical wrong map misses by {wrong['median']:.2g}, in observations or rewards, "
+            "whichever is worse"
+        )
     better, centre = wrong["better"], wrong["centre"]
     if check["verdict"] == NONE and better is not None:
-        parts.append(f"with {better} they miss by {wrong['least']:.2g}")
+        parts.append(f"with {better} they miss by {wrong['better_miss']:.2g}")
     if centre is not None:
         at = ", ".join(f"{round(number, 6) + 0.0:.3g}" for number in centre["at"])
         parts.append(f"about the centre ({at}) instead of 0 they miss by {centre['miss']:.2g}")
     return (
         f"{verdict} {check['environment']} ({check['group']}{kappa}){where}{_because(check)}: "
-        f"{'; '.join(parts)}. {ends_of(check)}"
+        f"{'; '.join(parts)}. {ends_of(check)}{_off_the_states(check)}"
     ).strip()
 
 
 def _because(check: Mapping[str, Any]) -> str:
-    """Name what alone breaks the symmetry, where observations do not, or what hides it."""
+    """Name what breaks the symmetry, the largest miss first, or what hides it."""
     wrong = check["wrong_maps"]
     if check["verdict"] == UNCLEAR and wrong["constant"]:
         return ", since neither observations nor rewards change in a step"
     if check["verdict"] == UNCLEAR and wrong["hidden"] >= MATTERS:
         return f", since noise may hide an error of {wrong['hidden']:.2g} of a step"
-    dynamics = wrong["observations"] >= (wrong["median"] or 0.0) / 2
-    if check["verdict"] != NONE or wrong["better"] is not None or dynamics:
+    if check["verdict"] != NONE:
         return ""
-    if wrong["rewards"] > wrong["observations"]:
-        return " because of the rewards"
-    return " because of the ends of episodes" if check["terminated_differs"] else ""
+    usual = HALF * wrong["median"] if wrong["median"] else np.inf
+    causes = {
+        "the next observations": (wrong["observations"], min(HALF, usual)),
+        "the rewards": (wrong["rewards"], min(WHOLE, usual)),
+    }
+    decide = {name: miss for name, (miss, least) in causes.items() if miss >= least}
+    if decide:
+        return f" because of {' and of '.join(sorted(decide, key=decide.__getitem__)[::-1])}"
+    if wrong["outdone"]:
+        return ", since one change makes them fit far better in the worst element"
+    return " because of the ends of episodes"
 
 
 def ends_of(check: Mapping[str, Any]) -> str:
@@ -77,6 +92,17 @@ def ends_of(check: Mapping[str, Any]) -> str:
     if check["terminated_differs"]:
         return f"In {check['terminated_differs']:.1%} of the pairs only one step ended the episode."
     return "" if check["ends_judged"] else "No episode ended there, so ends were not judged."
+
+
+def _off_the_states(check: Mapping[str, Any]) -> str:
+    """Say whether most moved states are none that were seen, where this may be what is wrong."""
+    by_steps = check["judged_by"] == "steps"
+    if not by_steps or check["verdict"] == SYMMETRIC or check["outside"] <= OUTSIDE:
+        return ""
+    return (
+        f" {check['outside']:.0%} of the moved states are far from all that were seen: the maps "
+        "may lead off the states that the environment can take."
+    )
 
 
 def notes_of(
@@ -98,17 +124,17 @@ def notes_of(
             f"Noise may hide an error of {judgement.hidden:.2g} of a step from the model; give a "
             "larger `n`, or `set_state` where steps are not random."
         )
-    if judgement.outside > _FEW:
+    if judgement.outside > _FEW and not judgement.by_model:
+        notes.append(
+            f"{judgement.outside:.0%} of the moved states are far from all that were visited or "
+            "drawn. If the environment cannot take them, its steps from there say nothing."
+        )
+    elif judgement.outside > _FEW:
         notes.append(
             f"{judgement.outside:.0%} of the moved transitions lie far beyond those that the model "
             "has seen, where it may be wrong."
         )
-    if maps.linear is not None:
-        low, high = moved_bounds(maps.linear, spaces.observation_low, spaces.observation_high)
-        if not (
-            np.allclose(low, spaces.observation_low) and np.allclose(high, spaces.observation_high)
-        ):
-            notes.append("The maps do not keep the bounds of the observations.")
+    notes += _on_bounds(maps, spaces)
     if judgement.verdict != SYMMETRIC and judgement.centre is not None:
         notes.append(
             "The map about another centre c is an Action: "
@@ -118,6 +144,23 @@ def notes_of(
     if known is not None and known.caveat and _is_built_in(maps, known):
         notes.append(known.caveat)
     return notes
+
+
+def _on_bounds(maps: Maps, spaces: Spaces) -> list[str]:
+    """Name the first bound of observations that an element does not keep."""
+    if maps.linear is None:
+        return []
+    given = spaces.observation_low, spaces.observation_high
+    low, high = moved_bounds(maps.linear, *given)
+    kept = np.isclose(low, given[0]) & np.isclose(high, given[1])
+    if kept.all():
+        return []
+    g, i = np.argwhere(~kept)[0].tolist()
+    return [
+        f"The maps do not keep the bounds of the observations: {maps.group.element_names[g]} "
+        f"takes observation {i} from {given[0][i]:g} to {given[1][i]:g} into {low[g, i]:g} to "
+        f"{high[g, i]:g}."
+    ]
 
 
 def _is_built_in(maps: Maps, known: BuiltIn) -> bool:
@@ -140,6 +183,7 @@ def fixed_state(maps: Maps, states: Array, starts: Array) -> list[str]:
     if not moving.any() or np.square(share[moving]).mean() > _NEAR**2:
         return []
     return [
-        "The usual start state does not move under the group. An exactly equivariant policy cannot "
-        "prefer left to right there, or any action to its image; give it noise, or break the tie."
+        "The mean of the start states does not move under the group. An exactly equivariant policy "
+        "cannot prefer left to right there, or any action to its image; give it noise, or break "
+        "the tie."
     ]

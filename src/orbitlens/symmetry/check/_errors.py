@@ -21,10 +21,12 @@ class Difference(NamedTuple):
         distances: ||a - b||, shape [n].
         products: <a - b, a' - b'> with a' and b' of other calls, shape [n]: its mean is the
             squared distance without random numbers. None for a function without any.
+        numbers: Mean squared distance of each number of the outputs; None with random numbers.
     """
 
     distances: Float[Tensor, " n"]
     products: Float[Tensor, " n"] | None
+    numbers: Float[Tensor, " numbers"] | None = None
 
 
 @final
@@ -88,7 +90,7 @@ class ElementErrors:
     def told(self, element: str) -> str:
         """Return the name of an element with what it does, where this is known."""
         words = self.words[self.elements.index(element)] if self.words else ""
-        return f"{element}, {words}" if words else element
+        return f"{element}, {words}" if words and words != element else element
 
     def row(self, place: int) -> dict[str, Any] | None:
         """Return the figures of one element, JSON-ready; None if it was left out."""

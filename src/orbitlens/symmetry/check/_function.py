@@ -5,8 +5,11 @@ part that says so, by an attribute `draws` that is True beside an integer `seed`
 in every call here: a check has to see by how much its outputs vary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.models import check_network, evaluating
+from orbitlens.symmetry.check._modules import modules_in
 
 Function = Callable[[Tensor], Tensor]
 _BATCH = 256
@@ -31,8 +35,9 @@ class _Drawing(Protocol):
 def running(function: nn.Module | Function, generator: torch.Generator) -> Iterator[Function]:
     """Give a function that runs the one under test on any number of inputs, without gradients.
 
-    A network is in evaluation mode for the length of the block, and its parts that draw get seeds
-    from the generator; then it is as before.
+    A network, or those that a function uses, are in evaluation mode for the length of the block,
+    and their parts that draw get seeds from the generator; then they are as before. A warning that
+    comes with every call is given once.
     """
     if not callable(function):
         raise OrbitLensError(
@@ -41,8 +46,11 @@ def running(function: nn.Module | Function, generator: torch.Generator) -> Itera
             received=type(function).__name__,
             remedy="give what maps inputs [n, ...] to outputs [n, ...]",
         )
-    if isinstance(function, nn.Module):
+    # Outputs are all that is looked at, so layers in TorchScript may stay hidden.
+    if isinstance(function, nn.Module) and not isinstance(function, torch.jit.ScriptModule):
         check_network(function, "`function`")
+    modules = modules_in(function)
+    network = modules[0] if len(modules) == 1 else nn.ModuleList(modules)
     parts = drawing_parts(function)
     before = [part.seed for part in parts]
 
@@ -51,7 +59,7 @@ def running(function: nn.Module | Function, generator: torch.Generator) -> Itera
             part.seed = int(torch.randint(_SEEDS, (), generator=generator))
         return _run(function, inputs)
 
-    with evaluating(function) if isinstance(function, nn.Module) else torch.no_grad():
+    with _each_warning_once(), evaluating(network) if modules else torch.no_grad():
         try:
             yield lambda inputs: torch.cat([run(batch) for batch in inputs.split(_BATCH)])
         finally:
@@ -60,9 +68,23 @@ def running(function: nn.Module | Function, generator: torch.Generator) -> Itera
 
 
 def drawing_parts(function: nn.Module | Function) -> Sequence[_Drawing]:
-    """Return the parts of a network that say that they draw."""
-    parts = function.modules() if isinstance(function, nn.Module) else ()
+    """Return the parts of a network, or of those that a function uses, that say that they draw."""
+    parts = nn.ModuleList(modules_in(function)).modules()
     return [each for each in parts if isinstance(each, _Drawing) and each.draws is True]
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Give warnings that differ in numbers alone once, at the end of the block."""
+    found: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        alike = {(each.category, re.sub(r"\d+", "#", str(each.message))): each for each in found}
+        for each in alike.values():
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def wide(values: Shaped[Tensor, "*axes"]) -> Shaped[Tensor, "*axes"]:
@@ -96,6 +118,7 @@ def _run(function: Function, inputs: Tensor) -> Tensor:
             received=f"{type(error).__name__}: {one_line(error)}",
             remedy="correct it, or give inputs that it accepts",
         ) from error
+    outputs = _only_tensor(outputs)
     if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(inputs):
         raise OrbitLensError(
             subject,
@@ -103,7 +126,8 @@ def _run(function: Function, inputs: Tensor) -> Tensor:
             received=f"shape {list(outputs.shape)}"
             if isinstance(outputs, Tensor)
             else type(outputs).__name__,
-            remedy="return one tensor, with the batch as its first axis",
+            remedy="return one tensor, with the batch as its first axis; around a network, call "
+            "network.eval() first",
         )
     if not bool(wide(outputs).isfinite().all()):
         raise OrbitLensError(
@@ -114,3 +138,18 @@ def _run(function: Function, inputs: Tensor) -> Tensor:
         )
     # A function may hand out the same memory in every call.
     return outputs.detach().clone()
+
+
+def _only_tensor(outputs: object) -> object:
+    """Return the only tensor of a mapping, sequence or record if it comes first, as for layers."""
+    match outputs:
+        case Mapping():
+            parts = list(outputs.values())
+        case tuple() | list():
+            parts = list(outputs)
+        case _ if is_dataclass(outputs) and not isinstance(outputs, type):
+            parts = [getattr(outputs, field.name) for field in fields(outputs)]
+        case _:
+            return outputs
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    return tensors[0] if len(tensors) == 1 and parts[0] is tensors[0] else outputs

@@ -16,9 +16,9 @@ _SMALL = 0.05  # of a step: so large an excess still counts as a fit
 _CHANCE, _DOUBT = 4.0, 2.0  # standard errors, over episodes: of no difference; of one not seen
 MATTERS = 0.25  # of a step, which must show
 _RIVAL = 1 / 3  # of the error of a map, at which a wrong one fits better
-_HALF = 0.5  # of the usual error of wrong maps; of a step; of the steps that end an episode
-_WHOLE = 1.0  # unit of the reward
-_OUTSIDE = 0.5  # of the moved transitions, far beyond those that were seen
+HALF = 0.5  # of the usual error of wrong maps; of a step; of the steps that end an episode
+WHOLE = 1.0  # unit of the reward
+OUTSIDE = 0.5  # of the moved transitions, far beyond those that were seen
 SYMMETRIC, NEARLY, NONE, UNCLEAR = "symmetric", "nearly", "none", "unclear"
 
 
@@ -55,7 +55,7 @@ class Judgement:
     Args:
         n: Number of transitions.
         own: Errors of the elements of the group.
-        wrong: Errors of wrong maps.
+        wrong: Errors of wrong maps, a list for each with its elements as in `own`.
         centred: Errors of the elements about other centres, a list for each centre.
         change: What each number of an observation is measured in, see `units`, [d].
         still: Whether no observation changes in a step.
@@ -65,12 +65,12 @@ class Judgement:
         episodes: Number of the episode of each transition that a model judged, [n].
         size: Largest numbers of next observations, [d], and of rewards, which rounding scales with.
         outside: Share of moved transitions that are more than twice as far from all that a model
-            has seen as 95% of others are.
+            has seen as 95% of others are; by steps of moved states, from all that were seen.
     """
 
     n: int
     own: list[Errors]
-    wrong: list[Errors]
+    wrong: list[list[Errors]]
     centred: list[list[Errors]]
     change: Array
     still: bool
@@ -133,14 +133,14 @@ class Judgement:
         return self.still and self._unit(self.paid) == 0 and same
 
     @cached_property
-    def rival(self) -> Errors | None:
-        """The wrong map that misses by least."""
-        return min(self.wrong, key=self.miss, default=None)
+    def wrong_misses(self) -> list[float]:
+        """What each wrong map misses by: the miss of its worst element."""
+        return [max(map(self.miss, each)) for each in self.wrong]
 
     @cached_property
     def typical(self) -> float:
         """The median miss of wrong maps."""
-        return float(np.median([self.miss(each) for each in self.wrong])) if self.wrong else 0.0
+        return float(np.median(self.wrong_misses)) if self.wrong else 0.0
 
     @property
     def by_model(self) -> bool:
@@ -162,19 +162,22 @@ class Judgement:
             max(float(_beyond(distances(each), distances(plain))) for each in self.own),
         )
 
+    def fits_better(self, miss: float) -> bool:
+        """Return whether other maps, with this miss, fit far better than the given ones."""
+        return not self.constant and miss < _RIVAL * self.error
+
     @cached_property
-    def better(self) -> Errors | None:
-        """A wrong map that fits far better than the given one."""
-        rival = self.rival
-        if self.constant or rival is None or self.miss(rival) >= _RIVAL * self.error:
-            return None
-        return rival
+    def outdone(self) -> bool:
+        """Whether one other sign, or one swap of actions, fits far better in the worst element."""
+        worst = int(np.argmax([self.miss(each) for each in self.own]))
+        named = [each[worst] for each in self.wrong if each[worst].move.name]
+        return self.fits_better(min(map(self.miss, named), default=np.inf))
 
     @cached_property
     def centre(self) -> tuple[int, float] | None:
         """Which other centre fits far better than 0, and what the maps about it miss by."""
         misses = [max(map(self.miss, each)) for each in self.centred]
-        if self.constant or not misses or min(misses) >= _RIVAL * self.error:
+        if not self.fits_better(min(misses, default=np.inf)):
             return None
         return int(np.argmin(misses)), min(misses)
 
@@ -191,12 +194,13 @@ class Judgement:
     @cached_property
     def verdict(self) -> str:
         """One of "symmetric", "nearly", "none" and "unclear"."""
-        if self.outside > _OUTSIDE or (self.constant and self.ends_differ == 0):
+        unknown = self.by_model and self.outside > OUTSIDE
+        if unknown or (self.constant and self.ends_differ == 0):
             return UNCLEAR
         if self._fits():
             return UNCLEAR if self.hidden >= MATTERS else SYMMETRIC
-        wrong = self.better is not None or self.error >= _HALF * self.typical
-        wrong = wrong or self.parts[0] >= _HALF or self.parts[1] >= _WHOLE
+        wrong = self.outdone or self.error >= HALF * self.typical
+        wrong = wrong or self.parts[0] >= HALF or self.parts[1] >= WHOLE
         return NONE if wrong or self._ends_are_others() else NEARLY
 
     def _fits(self) -> bool:
@@ -239,7 +243,7 @@ class Judgement:
         """Whether most steps that end an episode do so on one side alone."""
         return any(
             bool(each.ends_differ.any())
-            and each.ends_differ.sum() >= _HALF * np.asarray(each.ends).any(1).sum()
+            and each.ends_differ.sum() >= HALF * np.asarray(each.ends).any(1).sum()
             for each in self.own
         )
 

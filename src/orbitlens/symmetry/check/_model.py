@@ -69,7 +69,7 @@ def judge_by_model(
     return Judgement(
         n=len(seen.states),
         own=[errors(move) for move in moves.own],
-        wrong=[errors(move) for move in moves.wrong],
+        wrong=[[errors(move) for move in each] for each in moves.wrong],
         centred=[[errors(move) for move in each] for each in moves.centred],
         change=change,
         still=still,

@@ -1,6 +1,6 @@
 """What is compared: how each element moves the inputs, and how the outputs should move then."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,18 +21,23 @@ from orbitlens.symmetry.check._function import wide
 
 _DRAWS = 8
 _TRIED = 2  # inputs on which the action is tried
+_MEASURED = 64  # the largest group whose interpolation is measured
 
 Output = Representation | Action | SampledAction | None
 
 
 @dataclass(frozen=True)
 class Move:
-    """One element, or one draw: its name, what it does to inputs and outputs, and its words."""
+    """One element, or one draw: its name, what it does to inputs and outputs, and its words.
+
+    `inverse` does to outputs what g^-1 does; None where this is what g does.
+    """
 
     name: str
     inputs: Callable[[Tensor], Tensor]
     outputs: Callable[[Tensor], Tensor]
     words: str = ""
+    inverse: Callable[[Tensor], Tensor] | None = None
 
 
 def moves_of(
@@ -63,16 +68,46 @@ def moves_of(
     with torch.no_grad():
         action.check(inputs)
         check_is_action(action, inputs[:_TRIED])
-    words = _words(action)
+    words, inverses = _words(action), action.group.inverses.tolist()
     return [
         Move(
             action.group.element_names[g],
             partial(action.moved, element=g),
             partial(_follow, output, g),
             words[g],
+            None if output is None or inverses[g] == g else partial(_follow, output, inverses[g]),
         )
         for g in range(1, action.group.order)
     ]
+
+
+def idle_moves(moves: Sequence[Move], inputs: Shaped[Tensor, "n *axes"]) -> tuple[str, ...]:
+    """Return the names of the elements that leave all inputs as they are.
+
+    Raises:
+        OrbitLensError: If these are all of them: then every function passes.
+    """
+    with torch.no_grad():
+        idle = tuple(each.name for each in moves if torch.equal(each.inputs(inputs), inputs))
+    if len(idle) == len(moves):
+        raise OrbitLensError(
+            "`action`",
+            expected="a group that moves the inputs",
+            received="one that leaves all of them as they are",
+            remedy="correct its `apply`, which may forget the element, or give "
+            "inputs that it moves",
+        )
+    return idle
+
+
+def interpolation_of(
+    action: Action | SampledAction, inputs: Shaped[Tensor, "n *axes"]
+) -> float | None:
+    """Return how far an action that interpolates is from one; None for an exact or large one."""
+    if isinstance(action, SampledAction) or action.exact or action.group.order > _MEASURED:
+        return None
+    with torch.no_grad():
+        return action.error(inputs[:_TRIED])
 
 
 def _words(action: Action) -> tuple[str, ...]:
@@ -123,12 +158,13 @@ def _drawn(
     action.check(inputs)
     like = torch.empty(0, dtype=torch.float64, device=inputs.device)
     draws = [action.draw(len(inputs), generator, like) for _ in range(_DRAWS)]
-
+    moved = output if isinstance(output, SampledAction) else None
     return [
         Move(
             f"draw {number}",
             partial(_follow_drawn, action, drawn),
-            partial(_follow_drawn, output if isinstance(output, SampledAction) else None, drawn),
+            partial(_follow_drawn, moved, drawn),
+            inverse=partial(_follow_drawn, moved, action.inverse(drawn)) if moved else None,
         )
         for number, drawn in enumerate(draws, start=1)
     ]

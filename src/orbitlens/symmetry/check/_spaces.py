@@ -1,6 +1,7 @@
 """The spaces of an environment, and transitions from it."""
 
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ def import_gymnasium() -> Any:
     return gymnasium
 
 
-def made(env: object) -> Any:
-    """Return an environment that is given as such or by its name."""
+def made(env: object, instead: str = "give the environment itself") -> Any:
+    """Return an environment that is given as such or by its name.
+
+    `instead` is what to do where there is no such name.
+    """
     gymnasium = import_gymnasium()
     if isinstance(env, gymnasium.Env):
         return env
@@ -82,13 +86,18 @@ def made(env: object) -> Any:
                 "`env`",
                 expected="the name of a Gymnasium environment",
                 received=f"{env!r} ({kind}{one_line(error)})",
-                remedy="correct the name, or give the environment itself",
+                remedy=f"correct the name, or {instead}",
             ) from error
+    if isinstance(env, type | FunctionType):
+        what = "the class" if isinstance(env, type) else "the function"
+        received, remedy = f"{what} {env.__name__}", f"call it: {env.__name__}()"
+    else:
+        received, remedy = type(env).__name__, "make it with gymnasium.make"
     raise OrbitLensError(
         "`env`",
         expected="a Gymnasium environment or its name",
-        received=type(env).__name__,
-        remedy="make it with gymnasium.make",
+        received=received,
+        remedy=remedy,
     )
 
 

@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from orbitlens.symmetry.check._function import distances, wide
+from orbitlens.symmetry.check._function import rows, wide
 
-_ROUNDING, _STEPS = 1e-5, 30  # an error, and steps of the number format, that rounding explains
-_CONSTANT = 16  # steps of the number format that outputs differ by at least
+TOLERANCE, _STEPS = 1e-5, 30  # an error, and steps of the number format, that rounding explains
+_CERTAIN = 2  # steps that calculating with no more than one rounding leaves
+CONSTANT_STEPS = 16  # steps of the number format that outputs differ by at least
 
 
 def unit_of(outputs: Shaped[Tensor, "n *axes"]) -> float:
@@ -24,24 +25,38 @@ def unit_of(outputs: Shaped[Tensor, "n *axes"]) -> float:
 
 def variance_of(outputs: Shaped[Tensor, "n *axes"], unit: float) -> float:
     """Return the mean of ||f(x_i) - mean_j f(x_j)||^2 over the inputs."""
-    values = wide(outputs) / unit
-    means = values.mean(0, keepdim=True).expand_as(values)
-    return float(distances(values, means, 1.0).square().mean())
+    return float(variances_of(outputs, unit).sum())
+
+
+def variances_of(outputs: Shaped[Tensor, "n *axes"], unit: float) -> Float[Tensor, " numbers"]:
+    """Return the variance of each number of the outputs over the inputs."""
+    values = rows(wide(outputs) / unit)
+    return (values - values.mean(0)).abs().square().mean(0).cpu()
 
 
 def scale_of(outputs: Shaped[Tensor, "n *axes"], unit: float, variances: Sequence[float]) -> float:
     """Return s; NaN where outputs that are constant but for rounding have none."""
     scale = (sum(variances) / len(variances)) ** 0.5
-    return scale if scale > _CONSTANT * _step(outputs, unit) else math.nan
+    return scale if scale > CONSTANT_STEPS * step_of(outputs, unit) else math.nan
 
 
 def rounding_of(outputs: Shaped[Tensor, "n *axes"], unit: float, scale: float) -> float:
     """Return an error that rounding explains."""
-    return max(_ROUNDING * scale, _STEPS * _step(outputs, unit))
+    return max(TOLERANCE * scale, _STEPS * step_of(outputs, unit))
 
 
-def _step(outputs: Shaped[Tensor, "n *axes"], unit: float) -> float:
+def step_of(outputs: Shaped[Tensor, "n *axes"], unit: float) -> float:
     """Return a step of rounding of the outputs: their size times that of 1."""
     size = float(torch.linalg.vector_norm(wide(outputs) / unit)) / len(outputs) ** 0.5
+    return size * precision_of(outputs)
+
+
+def precision_of(outputs: Shaped[Tensor, "n *axes"]) -> float:
+    """Return the step of the number format of the outputs at 1."""
     floats = outputs.is_floating_point() or outputs.is_complex()
-    return size * torch.finfo(outputs.dtype if floats else torch.float64).eps
+    return torch.finfo(outputs.dtype if floats else torch.float64).eps
+
+
+def certain_of(rounding: float) -> float:
+    """Return the part of an error that rounding explains without doubt, in spreads."""
+    return max(TOLERANCE, rounding * _CERTAIN / _STEPS)

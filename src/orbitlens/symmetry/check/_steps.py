@@ -9,6 +9,7 @@ from orbitlens.symmetry.check._built_in import BuiltIn, SetState, built_in, set_
 from orbitlens.symmetry.check._controls import Move, Moves
 from orbitlens.symmetry.check._judgement import Errors, Judgement, sizes, units
 from orbitlens.symmetry.check._maps import Maps
+from orbitlens.symmetry.check._reach import share_outside
 from orbitlens.symmetry.check._spaces import (
     Array,
     Rollouts,
@@ -20,7 +21,7 @@ from orbitlens.symmetry.check._spaces import (
 
 _TRIED = 8  # transitions on which a setter is tried
 _NEAR = 1e-3  # of a change in a step, that rounding of the observation may cost
-_CONTROLS = 64  # states on which wrong maps are judged
+_CONTROLS, _FEWEST = 64, 16  # states on which a wrong map is judged, and at least one element of it
 _ENDS = 4  # one state in so many may be one before an end that was seen
 
 
@@ -95,6 +96,9 @@ def judge_by_steps(
     states, actions = points
     steps = _steps(env, spaces, set_state, states, actions)
 
+    # A wrong map shows in fewer steps, and has as many maps as there are elements.
+    few = max(_FEWEST, _CONTROLS // len(moves.own))
+
     def errors(move: Move, n: int) -> Errors:
         there = _steps(
             env, spaces, set_state, move.states(maps, states[:n]), move.actions(maps, actions[:n])
@@ -111,7 +115,7 @@ def judge_by_steps(
     return Judgement(
         n=len(states),
         own=[errors(move, len(states)) for move in moves.own],
-        wrong=[errors(move, _CONTROLS) for move in moves.wrong],
+        wrong=[[errors(move, few) for move in each] for each in moves.wrong],
         centred=[[errors(move, _CONTROLS) for move in each] for each in moves.centred],
         change=change,
         still=still,
@@ -120,7 +124,7 @@ def judge_by_steps(
         plain=None,
         episodes=np.zeros(0),
         size=sizes(steps[0], steps[1]),
-        outside=0.0,
+        outside=share_outside(states, [move.states(maps, states) for move in moves.own]),
     )
 
 

@@ -9,23 +9,30 @@ distance of the means is estimated without them, from pairs of calls c and c',
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from orbitlens.symmetry.check._errors import Difference
 from orbitlens.symmetry.check._function import Function, rows, wide
 from orbitlens.symmetry.check._moves import Move
-from orbitlens.symmetry.check._spread import variance_of
+from orbitlens.symmetry.check._spread import variances_of
 
 CALLS = 8  # of a function with random numbers
 
 
 class Outcome(NamedTuple):
-    """How far f(gx) is from rho(g) f(x) and from a wrong target; the variance of f(gx)."""
+    """How far f(gx) is from its target and from wrong ones; the variance of each number."""
 
     right: Difference
     wrong: Difference
-    variance: float
+    inverse: Difference | None
+    variances: Float[Tensor, " numbers"]
+
+    @property
+    def variance(self) -> float:
+        """The variance of f(gx)."""
+        return float(torch.sum(self.variances))
 
 
 class Trial(NamedTuple):
@@ -39,12 +46,14 @@ class Trial(NamedTuple):
     still: tuple[Tensor, ...]
     unit: float
 
-    def outcome(self, move: Move, wrong: Move) -> Outcome:
-        """Compare the outputs for moved inputs with both targets."""
+    def outcome(self, move: Move, wrong: Move | None = None) -> Outcome:
+        """Compare the outputs for moved inputs with their target and with wrong ones."""
         inputs = move.inputs(self.inputs)
         moved = [self.run(inputs) for _ in self.still]
-        right, other = (self._difference(moved, each.outputs) for each in (move, wrong))
-        return Outcome(right, other, variance_of(moved[0], self.unit))
+        right = self._difference(moved, move.outputs)
+        other = right if wrong is None else self._difference(moved, wrong.outputs)
+        inverse = self._difference(moved, move.inverse) if move.inverse else None
+        return Outcome(right, other, inverse, variances_of(moved[0], self.unit))
 
     def difference(self, move: Move) -> Difference:
         """Compare the outputs for moved inputs with one target."""
@@ -61,10 +70,16 @@ class Trial(NamedTuple):
         calls = len(parts)
         distances = parts[0].abs().square().sum(1).sqrt().cpu()
         if calls == 1:
-            return Difference(distances, None)
+            return Difference(distances, None, _squares_of_numbers(parts[0]))
         own = sum((_squares(each) for each in parts[1:]), _squares(parts[0]))
         pairs = _squares(sum(parts[1:], parts[0])) - own
         return Difference(distances, (pairs / (calls * (calls - 1))).cpu())
+
+
+def _squares_of_numbers(
+    differences: Shaped[Tensor, "n numbers"],
+) -> Float[Tensor, " numbers"]:
+    return differences.abs().square().mean(0).cpu()
 
 
 def _squares(differences: Shaped[Tensor, "n numbers"]) -> Float[Tensor, " n"]:

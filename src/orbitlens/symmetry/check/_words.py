@@ -1,9 +1,11 @@
 """The finding of a check in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from orbitlens.symmetry.check._errors import ElementErrors
+from orbitlens.symmetry.check._spread import CONSTANT_STEPS, TOLERANCE, certain_of
+from orbitlens.symmetry.check._worst_output import WorstOutput
 
 INVARIANT = "invariant"
 CONSTANT, EXACT, EXPECTATION = "constant", "exact", "expectation"
@@ -13,6 +15,10 @@ WIDER = "calculate in float32 or float64, or leave out what is added to all outp
 
 _MOST_OF_NEARLY, _MOST_OF_PARTLY = 0.1, 0.5  # of the error with shuffled elements
 _ALIKE = 2  # times the error of the right group
+_GONE = 0.1  # of an error that rounding makes, which is left of it in float64
+_UNRELATED = math.sqrt(2)  # spreads of two numbers that have nothing to do with each other
+_FEW = 3  # elements that are named
+_BETTER = 1 / 3  # of the error, at which inverse elements fit clearly better
 _VERDICTS: Mapping[str, str] = {
     EXACT: "The function is {} up to rounding",
     NEARLY: "The function is nearly {}",
@@ -22,18 +28,45 @@ _VERDICTS: Mapping[str, str] = {
 
 
 def verdict_of(
-    errors: ElementErrors, shuffled: ElementErrors, *, scale: float, rounding: float
+    errors: ElementErrors,
+    shuffled: ElementErrors,
+    *,
+    scale: float,
+    rounding: float,
+    in_float64: float | None,
+    worst_output: WorstOutput | None,
 ) -> str:
-    """Return the verdict on the error of the worst element."""
+    """Return the verdict on the worst element, and on the worst number of the outputs."""
+    verdict = _of_all(errors, shuffled, scale, rounding, in_float64)
+    if worst_output is None or verdict not in (EXACT, NEARLY):
+        return verdict
+    return NEARLY if worst_output.error <= _MOST_OF_PARTLY * _UNRELATED else PARTLY
+
+
+def _of_all(
+    errors: ElementErrors,
+    shuffled: ElementErrors,
+    scale: float,
+    rounding: float,
+    in_float64: float | None,
+) -> str:
     if math.isnan(scale):
         return CONSTANT
     error, control = errors.worst[1], shuffled.overall
     if errors.hidden is None and error <= rounding:
-        return EXACT if error <= _MOST_OF_NEARLY * control else UNCLEAR
+        if in_float64 is None or rounding_made(error, in_float64):
+            sure = in_float64 is not None or error <= certain_of(rounding)
+            return EXACT if sure and error <= _MOST_OF_NEARLY * control else UNCLEAR
+        error = in_float64
     if not errors.seen:
         return EXPECTATION if errors.resolution <= _MOST_OF_PARTLY * control else UNCLEAR
     bounds = {NEARLY: _MOST_OF_NEARLY * control, PARTLY: _MOST_OF_PARTLY * control}
     return next((verdict for verdict, bound in bounds.items() if error <= bound), NONE)
+
+
+def rounding_made(error: float, in_float64: float) -> bool:
+    """Tell whether rounding made an error, of which little is left in float64."""
+    return in_float64 <= max(TOLERANCE, _GONE * error)
 
 
 def sentence_of(
@@ -47,11 +80,6 @@ def sentence_of(
     rounding: float,
 ) -> str:
     """Return the verdict as a sentence, with the errors that it rests on."""
-    if verdict == CONSTANT:
-        return (
-            "All inputs get the same output up to rounding, so the check says nothing about "
-            f"{group}."
-        )
     symmetric = f"{kind_of(output)} under {group}"
     if verdict == EXPECTATION:
         return (
@@ -62,15 +90,16 @@ def sentence_of(
     target = "f(x)" if output == INVARIANT else "ρ(g) f(x)"
     element, worst = errors.worst
     differs = f"f(gx) differs from {target}"
-    measured = (
-        f"by {errors.overall:.2g} of the spread of the outputs, most under {errors.told(element)} "
-        f"({worst:.2g})"
+    measured = f"by {errors.overall:.2g} of the spread of the outputs" + (
+        f", most under {errors.told(element)} ({worst:.2g})"
+        if worst > 0
+        else ", under every element"
     )
     if verdict == UNCLEAR and errors.hidden is None:
         return (
             f"Rounding hides whether the function is {symmetric}: {differs} {measured}, and the "
-            f"number format explains {rounding:.2g}; with {_beside(shuffled, other)}. To see more, "
-            f"{WIDER}."
+            f"number format may explain {rounding:.2g}; with {_beside(shuffled, other)}. To see "
+            f"more, {WIDER}."
         )
     if verdict == UNCLEAR:
         return (
@@ -93,6 +122,53 @@ def sentence_of(
     if errors.hidden is not None:
         sentences.append(f"{_twice(noise)}.")
     return " ".join(sentences)
+
+
+def nothing_told(group: str, number_format: str) -> str:
+    """Return the sentence on constant outputs; the format is empty where they are all the same."""
+    found = (
+        f"The spread of the outputs is below {CONSTANT_STEPS} steps of {number_format}"
+        if number_format
+        else "All inputs get the same output"
+    )
+    return f"{found}, so the check says nothing about {group}."
+
+
+def asides_of(
+    errors: ElementErrors,
+    in_float64: float | None,
+    worst_output: WorstOutput | None,
+    inverse: ElementErrors | None,
+    idle: Sequence[str],
+    interpolation: float | None,
+) -> list[str]:
+    """Return what has to be known beside the verdict, in sentences."""
+    sentences = []
+    if in_float64 is not None:
+        gone = rounding_made(errors.worst[1], in_float64)
+        explained = "Rounding explains it" if gone else "Rounding does not explain it"
+        sentences.append(f"{explained}: in float64 the worst element misses by {in_float64:.2g}.")
+    if worst_output is not None:
+        name = worst_output.name[0].upper() + worst_output.name[1:]
+        sentences.append(
+            f"{name} alone is missed by {worst_output.error:.2g} of its own spread, under "
+            f"{errors.told(worst_output.element)}; larger outputs hide it."
+        )
+    if inverse is not None and inverse.overall < _BETTER * errors.overall:
+        sentences.append(
+            f"With ρ(g⁻¹) in place of ρ(g) it is {inverse.overall:.2g}: the outputs follow the "
+            "inverse elements."
+        )
+    if idle:
+        few = ", ".join(idle[:_FEW]) + (" and others" if len(idle) > _FEW else "")
+        move = "moves" if len(idle) == 1 else "move"
+        sentences.append(f"{few} {move} none of the inputs, which tests nothing.")
+    if interpolation is not None:
+        sentences.append(
+            "The action interpolates and cuts corners off, which counts as an error of the "
+            f"function: g(hx) itself differs from (gh)x by up to {interpolation:.2g} of x."
+        )
+    return sentences
 
 
 def kind_of(output: str) -> str:

@@ -1,7 +1,7 @@
 """Wrong groups: what the outputs of a symmetric function should not follow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -56,6 +56,14 @@ def wrong_moves(
     return [
         Move("another input", move.inputs, partial(_elsewhere, move, neighbour)) for move in moves
     ]
+
+
+def tells_inverse(moves: Sequence[Move], outputs: Shaped[Tensor, "n *axes"]) -> bool:
+    """Tell whether some element moves the outputs in another way than its inverse does."""
+    return any(
+        each.inverse is not None and _differ(each, replace(each, outputs=each.inverse), outputs)
+        for each in moves
+    )
 
 
 def _shuffled_moves(

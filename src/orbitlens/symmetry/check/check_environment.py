@@ -20,8 +20,10 @@ from orbitlens.symmetry.check._controls import Moves, all_moves
 from orbitlens.symmetry.check._environment_words import fixed_state, notes_of, sentence_of
 from orbitlens.symmetry.check._judgement import SYMMETRIC, Errors, Judgement, distances
 from orbitlens.symmetry.check._maps import Maps, read_maps
+from orbitlens.symmetry.check._mended import Mended, mended
 from orbitlens.symmetry.check._model import check_enough, judge_by_model, needed
 from orbitlens.symmetry.check._numbers import as_discount, as_size
+from orbitlens.symmetry.check._reach import notes_on_rest
 from orbitlens.symmetry.check._spaces import (
     LONGEST,
     Array,
@@ -75,16 +77,23 @@ class EnvironmentCheck:
             not; None from a model.
         ends_judged: Whether some step ended an episode, so that ends were compared; False from a
             model.
+        outside: Share of moved states (by a model, of transitions) that are far from all that were
+            seen, for the worst element: more than twice as far as 95% of those seen from each
+            other.
         wrong_maps: What maps miss by, in root mean squares beyond the model's own error.
             "observations": the number that the map misses by most, in changes of a step;
             "rewards": in units of their spread over steps or, where episodes end, of their root
             mean square ("reward_unit" is "spread" or "size"; 1 for constant rewards);
             "other_rewards": what rewards of other steps differ by, in the same units; "map": the
-            worse of the two. "count", "least" and "median" of the worse of the two for wrong maps.
+            worse of the two; each is that of the worst element. "count" of wrong maps, and "least"
+            and "median" of the worse of the two for them: each is the maps with one change, of
+            all elements but the identity. "outdone": whether one other sign, or one swap of
+            actions, fits far better in the worst element.
             "hidden": what noise may hide from a model, in changes of a step; 0 by steps.
             "constant": whether neither observations nor rewards change in a step.
-            "better": the change that makes the map fit far better, or None. "centre": the point
-            "at" which, instead of 0, the maps fit far better, and their "miss" about it, or None.
+            "better": the change that makes all elements fit far better, and leaves them a group, or
+            None; "better_miss": what they miss by with it. "centre": the point "at" which, instead
+            of 0, the maps fit far better, and their "miss" about it, or None.
         eps_r: Largest difference of rewards that was seen, a lower bound of eps_R. With a model,
             the root mean square beyond the model's own error, in the states near to those that it
             has seen.
@@ -95,12 +104,12 @@ class EnvironmentCheck:
             "per_slope", its part from transitions for a slope 1 of V*; and "total", None without
             `value_slope`. It holds on the states that were judged, for equal ends of episodes.
         verdict: "symmetric": errors are at rounding level, or no larger than those of the model
-            itself, and episodes end alike. "none": a wrong map misses by a third at most, the map
-            misses by half of the median of wrong maps, observations are missed by half of a step or
-            rewards by their whole unit, or at least half of the steps that end an episode do so on
-            one side alone. "unclear": most moved transitions lie beyond those that the model has
-            seen, noise may hide an error of a quarter of a step, or nothing changes in a step.
-            "nearly": anything else.
+            itself, and episodes end alike. "none": observations are missed by half of a step or
+            rewards by their whole unit, the map misses by half of the median of wrong maps, one
+            other sign or one swap of actions fits three times better in the worst element, or at
+            least half of the steps that end an episode do so on one side alone. "unclear": most
+            moved transitions lie beyond those that the model has seen, noise may hide an error of
+            a quarter of a step, or nothing changes in a step. "nearly": anything else.
         notes: What to know about the figures, one sentence each.
     """
 
@@ -119,6 +128,7 @@ class EnvironmentCheck:
     transition: dict[str, float]
     terminated_differs: float | None
     ends_judged: bool
+    outside: float
     wrong_maps: dict[str, Any]
     eps_r: float
     eps_p: float
@@ -220,6 +230,7 @@ def check_environment(
         spaces = read_spaces(opened)
         first = roll_out(opened, spaces, _SAMPLE, seed)
         maps = read_maps(states, actions, spaces, (first.states, first.actions))
+        resting = notes_on_rest(maps, spaces, first)
         setter, reason = _setter(opened, spaces, first, judge, set_state)
         # A setter of one's own may be of other observations than those that are drawn widely.
         known = built_in(opened) if set_state is None else None
@@ -238,8 +249,10 @@ def check_environment(
             points = points_of(opened, spaces, seen, count, generator, known)
             judgement = judge_by_steps(opened, spaces, maps, setter, points, moves)
         notes = notes_of(judgement, maps, spaces, reason, built_in(opened))
-        notes += fixed_state(maps, seen.states, _starts(seen))
-        figures = {**_figures(maps, judgement, moves), **_of_value(judgement, gamma, slope)}
+        notes += resting + fixed_state(maps, seen.states, _starts(seen))
+        better = mended(judgement, maps, seen)
+        figures = _figures(maps, judgement, moves, better)
+        figures |= _of_value(judgement, gamma, slope)
         return EnvironmentCheck(
             environment=name_of(opened),
             kappa=kappa_of(opened),
@@ -288,7 +301,9 @@ def _starts(seen: Rollouts) -> Array:
     return seen.states[first]
 
 
-def _figures(maps: Maps, judgement: Judgement, moves: Moves) -> dict[str, Any]:
+def _figures(
+    maps: Maps, judgement: Judgement, moves: Moves, better: Mended | None
+) -> dict[str, Any]:
     """Return what the record says of the maps."""
     return {
         "group": maps.group.name,
@@ -300,13 +315,14 @@ def _figures(maps: Maps, judgement: Judgement, moves: Moves) -> dict[str, Any]:
         "transition": _spread(judgement, distances),
         "terminated_differs": None if judgement.by_model else judgement.ends_differ,
         "ends_judged": judgement.ends_seen,
-        "wrong_maps": _among_wrong_maps(judgement, moves),
+        "outside": judgement.outside,
+        "wrong_maps": _among_wrong_maps(judgement, moves, better),
         "verdict": judgement.verdict,
     }
 
 
-def _among_wrong_maps(judgement: Judgement, moves: Moves) -> dict[str, Any]:
-    better, misses = judgement.better, [judgement.miss(each) for each in judgement.wrong]
+def _among_wrong_maps(judgement: Judgement, moves: Moves, better: Mended | None) -> dict[str, Any]:
+    misses = judgement.wrong_misses if better is None else [*judgement.wrong_misses, better.miss]
     centre = None if judgement.verdict == SYMMETRIC else judgement.centre
     observations, rewards = judgement.parts
     return {
@@ -315,12 +331,14 @@ def _among_wrong_maps(judgement: Judgement, moves: Moves) -> dict[str, Any]:
         "rewards": rewards,
         "other_rewards": judgement.other_rewards,
         "reward_unit": "size" if judgement.ended else "spread",
-        "count": len(misses),
+        "count": len(judgement.wrong),
         "least": min(misses, default=None),
         "median": judgement.typical if misses else None,
         "hidden": judgement.hidden,
         "constant": judgement.constant,
-        "better": None if better is None else better.move.name,
+        "outdone": judgement.outdone,
+        "better": None if better is None else better.name,
+        "better_miss": None if better is None else better.miss,
         "centre": None
         if centre is None
         else {"at": moves.centres[centre[0]].tolist(), "miss": centre[1]},

@@ -9,8 +9,7 @@ outputs, or one that dominates them, hides nothing. Two unrelated outputs differ
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, final
+from functools import cache
 
 import torch
 from jaxtyping import Shaped
@@ -20,111 +19,27 @@ from orbitlens.actions import Action, SampledAction
 from orbitlens.checks import as_seed, as_tensor
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.reps import Representation
-from orbitlens.symmetry.check._errors import ElementErrors, element_errors
+from orbitlens.symmetry.check._errors import element_errors
 from orbitlens.symmetry.check._function import distances, drawing_parts, running
-from orbitlens.symmetry.check._moves import check_outputs, moves_of, name_of
-from orbitlens.symmetry.check._spread import rounding_of, scale_of, unit_of, variance_of
-from orbitlens.symmetry.check._trial import CALLS, Trial
-from orbitlens.symmetry.check._words import (
-    CONSTANT,
-    UNCLEAR,
-    WIDER,
-    kind_of,
-    sentence_of,
-    verdict_of,
+from orbitlens.symmetry.check._moves import (
+    check_outputs,
+    idle_moves,
+    interpolation_of,
+    moves_of,
+    name_of,
 )
-from orbitlens.symmetry.check._wrong_groups import other_moves, wrong_moves
-
-
-@final
-@dataclass(frozen=True)
-class SymmetryCheck:
-    """How far a function is from a symmetry, beside two wrong groups.
-
-    Args:
-        group: Name of the group.
-        output: How the outputs should move: "invariant", or the name of a representation or action.
-        n: Number of inputs.
-        errors: e_i(g) of every element but the identity, or of every draw.
-        shuffled: The same where the outputs move by other elements than the inputs. Where all
-            elements move them alike, as those of an invariant function, or for a group of two
-            elements, they come from another input.
-        other: The same where the inputs move by another group of that order; None without one.
-        reason: Why there is no other group; empty where there is one.
-        noise: Mean of ||f(x_i) - f(x_i)|| / s over two calls; 0 for a function of its input.
-        scale: The spread s of the outputs; NaN if these are constant.
-        rounding: An error that rounding explains, from the number format of the outputs.
-    """
-
-    group: str
-    output: str
-    n: int
-    errors: ElementErrors
-    shuffled: ElementErrors
-    other: ElementErrors | None
-    reason: str
-    noise: float
-    scale: float
-    rounding: float
-
-    @property
-    def verdict(self) -> str:
-        """One of these, for the error of the worst element beside that of `shuffled`.
-
-        "exact": at most a tenth, and rounding explains it. "nearly": at most a tenth. "partly": at
-        most half. "none": more. "constant": all inputs get the same output. "unclear": more than a
-        tenth, but rounding explains it. Of a function with random numbers the error is that of its
-        mean over them: "expectation" if none is seen, and one of half the wrong one would have
-        been; "unclear" if it would not.
-        """
-        return verdict_of(self.errors, self.shuffled, scale=self.scale, rounding=self.rounding)
-
-    @property
-    def sentence(self) -> str:
-        """The finding in words."""
-        return sentence_of(
-            self.verdict,
-            self.group,
-            self.output,
-            self.errors,
-            self.shuffled,
-            self.other,
-            self.noise,
-            self.rounding,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.sentence}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready record; figures that constant outputs do not have are None."""
-        rows = [
-            {
-                **self.errors.figures(place),
-                "shuffled": self.shuffled.row(place),
-                "other": self.other.row(place) if self.other else None,
-            }
-            for place in range(len(self.errors.elements))
-        ]
-        wrong = {"shuffled": self.shuffled, "other": self.other}
-        return {
-            "group": self.group,
-            "output": self.output,
-            "n": self.n,
-            "verdict": self.verdict,
-            "sentence": self.sentence,
-            "error": _known(self.errors.overall),
-            "noise": _known(self.noise),
-            "resolution": self.errors.resolution if self.errors.hidden else None,
-            "scale": _known(self.scale),
-            "rounding": _known(self.rounding),
-            "wrong_groups": {
-                key: {"name": each.name, "error": _known(each.overall)} if each else None
-                for key, each in wrong.items()
-            },
-            "reason": self.reason,
-            "elements": rows,
-        }
+from orbitlens.symmetry.check._spread import (
+    TOLERANCE,
+    rounding_of,
+    scale_of,
+    unit_of,
+    variance_of,
+)
+from orbitlens.symmetry.check._symmetry_record import SymmetryCheck, doubt_of
+from orbitlens.symmetry.check._trial import CALLS, Trial
+from orbitlens.symmetry.check._wider import outcomes_in_float64, worst_of
+from orbitlens.symmetry.check._worst_output import keeps_numbers_apart, worst_output
+from orbitlens.symmetry.check._wrong_groups import other_moves, tells_inverse, wrong_moves
 
 
 def check_symmetry(
@@ -143,11 +58,13 @@ def check_symmetry(
     have, about the mean of each feature of the target.
 
     Args:
-        function: f, a function of a batch or a network. A network is in evaluation mode meanwhile,
-            and as before in the end. f returns a tensor with a row for each input. For a layer,
+        function: f, a function of a batch or a network, in TorchScript too. A network, or one that
+            the function names, is in evaluation mode meanwhile, and as before in the end; one that
+            is hidden deeper stays as it is: call network.eval() first. f returns a tensor with a
+            row for each input, alone or as the first of a record without another. For a layer,
             give a function that returns its output. Of a network whose parts have an attribute
             `draws` that is True and an integer `seed`, as `symmetrize` makes them, every call draws
-            anew; give such a network itself, not a function around it.
+            anew.
         inputs: Inputs [n, ...], at least two that differ.
         action: How the group moves the inputs. Every element of an `Action` is tried but the
             identity. Of a `SampledAction` one element for each input is drawn, 8 times.
@@ -157,12 +74,13 @@ def check_symmetry(
         seed: Seed of draws and of the wrong groups, default 0.
 
     Returns:
-        The errors of every element, with their spread over the inputs, beside two wrong groups.
+        The errors of every element, with their spread over the inputs, beside two wrong groups, and
+        beside inverse elements where these move the outputs in another way.
 
     Raises:
-        OrbitLensError: If there are fewer than two inputs, if the action cannot move them or is
-            none, if the output belongs to another group or is no representation, or if f fails or
-            returns anything but a row of finite numbers for each input.
+        OrbitLensError: If there are fewer than two inputs, if the action cannot move them, moves
+            none of them or is none, if the output belongs to another group or is no representation,
+            or if f fails or returns anything but a row of finite numbers for each input.
 
     Warns:
         OrbitLensWarning: If f gives all inputs the same output, or one input two outputs though no
@@ -183,7 +101,7 @@ def check_symmetry(
     inputs = _as_inputs(inputs)
     generator = torch.Generator().manual_seed(as_seed(seed))
     moves = moves_of(action, output, inputs, generator)
-    another = other_moves(action, output, moves, inputs)
+    idle, another = idle_moves(moves, inputs), other_moves(action, output, moves, inputs)
     with running(function, generator) as run:
         still = [run(inputs), run(inputs)]
         first, unit = still[0], unit_of(still[0])
@@ -196,42 +114,40 @@ def check_symmetry(
         trial = Trial(run, inputs, (*still, *more) if random else (first,), unit)
         outcomes = [trial.outcome(*pair) for pair in zip(moves, shuffled, strict=True)]
         others = [None if move is None else trial.difference(move) for move in another.moves]
-    scale = scale_of(first, unit, [variance, *(each.variance for each in outcomes)])
-    names, words = [move.name for move in moves], [move.words for move in moves]
-    right, wrong = [each.right for each in outcomes], [each.wrong for each in outcomes]
+        scale = scale_of(first, unit, [variance, *(each.variance for each in outcomes)])
+        names, words = [move.name for move in moves], [move.words for move in moves]
+        right, wrong = [each.right for each in outcomes], [each.wrong for each in outcomes]
+        errors = element_errors("the group", names, right, scale, words)
+        rounding = rounding_of(first, unit, scale) / scale
+        wider = cache(lambda: outcomes_in_float64(function, run, inputs, moves, unit))
+        doubtful = not random and TOLERANCE < errors.worst[1] <= rounding
+        known = wider() if doubtful else None
+        apart = not random and not math.isnan(scale) and keeps_numbers_apart(output)
+        worst = worst_output(first, names, outcomes, unit, wider) if apart else None
+    same = bool((first == first[:1]).all())
+    back = [each.inverse for each in outcomes] if tells_inverse(moves, first) else []
     check = SymmetryCheck(
         group=action.group if isinstance(action, SampledAction) else action.group.name,
         output=name_of(output),
         n=len(inputs),
-        errors=element_errors("the group", names, right, scale, words),
+        errors=errors,
         shuffled=element_errors(shuffled[0].name, names, wrong, scale),
         other=element_errors(another.name, another.elements, others, scale) if others else None,
         reason=another.reason,
         noise=noise / scale,
         scale=scale * unit,
-        rounding=rounding_of(first, unit, scale) / scale,
+        rounding=rounding,
+        number_format="" if same else str(first.dtype).removeprefix("torch."),
+        in_float64=None if known is None else worst_of(known, scale),
+        worst_output=worst,
+        inverse=element_errors("inverse elements", names, back, scale) if back else None,
+        idle=idle,
+        interpolation=interpolation_of(action, inputs),
     )
-    doubt = _doubt(check, draws=bool(drawing_parts(function)))
+    doubt = doubt_of(check, draws=bool(drawing_parts(function)))
     if doubt:
         warn("`function`", found=doubt[0], remedy=doubt[1])
     return check
-
-
-def _doubt(check: SymmetryCheck, *, draws: bool) -> tuple[str, str] | None:
-    """Return why a finding is doubtful, and what to do; None where it is not."""
-    if check.verdict == CONSTANT:
-        remedy = "give inputs that differ, and a function that tells them apart"
-        return check.sentence.removesuffix("."), remedy
-    if check.verdict == UNCLEAR:
-        symmetric = f"{kind_of(check.output)} under {check.group}"
-        if check.errors.hidden is None:
-            return f"rounding hides whether it is {symmetric}", WIDER
-        way = "let it draw more samples" if draws else "switch them off"
-        return f"its random numbers hide whether it is {symmetric}", f"give more inputs, or {way}"
-    if check.errors.hidden is not None and not draws:
-        found = f"two calls with the same inputs differ by {check.noise:.2g} of the spread"
-        return found, "switch its random numbers off, such as dropout outside of evaluation"
-    return None
 
 
 def _as_inputs(inputs: object) -> Shaped[Tensor, "n *axes"]:
@@ -246,7 +162,3 @@ def _as_inputs(inputs: object) -> Shaped[Tensor, "n *axes"]:
     if found.is_floating_point():
         as_tensor("inputs", found, dtype=None)
     return found.detach()
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
