@@ -23,7 +23,7 @@ ROOMS = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
 HEAVY = {
     *("sklearn", "scipy", "xgboost", "PIL", "matplotlib", "jinja2", "click", "rich"),
     *("transformers", "timm", "torchvision", "huggingface_hub", "h5py", "pyarrow"),
-    *("gymnasium", "mujoco"),
+    *("gymnasium", "mujoco", "stable_baselines3"),
 }
 
 

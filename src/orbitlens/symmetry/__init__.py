@@ -9,6 +9,9 @@ symmetrize/   make any network equivariant without a new design
 
 symmetrize          a network and an action             -> Symmetrized
 
+relax/        how much symmetry does each layer want? layers, agents, evidence and learned
+              sharing: see orbitlens.symmetry.relax
+
 split/        what an input shows, apart from how it stands
 
 Split               the code of an input: invariant part and pose

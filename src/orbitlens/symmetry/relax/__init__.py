@@ -5,7 +5,6 @@ What networks say of themselves:
 symmetry_uses   how much the layers of a network use of their parts
 SymmetryUse     that of one layer
 KnowsUse        the protocol of layers that know theirs
-Kind            the words for what was measured
 
 Layers that begin symmetric and may leave it:
 
@@ -29,6 +28,54 @@ VectorActionsHead      mean and spread of continuous actions
 ActionSpread           these two
 warn_of_fixed_states   states where an exact actor cannot choose
 Squash                 actions within their bounds, by a map that commutes with the group
+
+Agents:
+
+q_network            Q of discrete actions: exact, relaxed or plain
+actor                the policy of continuous actions
+critic               Q of states and continuous actions
+QNetwork             the network of Q
+Actor                that of a policy
+Critic               that of Q of continuous actions
+AgentKind            exact, relaxed or plain
+GymnasiumTask        environments of Gymnasium, several at once
+maps_of_agent        the maps of states and actions, checked
+learned_parameters   how many numbers a network learns
+train_dqn            double DQN on many environments at once -> DQNRun
+DQNRun               the course of such a training
+VectorTask           the protocol of its environments
+largest_spread       the largest spread of relaxation weights in a network
+gated_q_network      a plain and an exact network behind a gate -> GatedQNetwork
+GatedQNetwork        the exact answer where the symmetry holds, the plain one elsewhere
+SymmetryGate         learns where the symmetry holds
+FourGoalGrid         a grid world that C4 moves, broken by a known amount
+Step                 one step of it
+make_sac             SAC of stable-baselines3 with these networks
+train_sac            its training -> SACRun
+SACRun               the course of such a training
+
+Paths, and the evidence that chooses among them:
+
+MixedBlock                    the mean of a symmetric and of free paths
+mixed_network                 a network of such blocks
+layerwise_network             the network of the paper
+FactoredLinear                a free path in two factors
+KernelRegression              weights that are read out of anchors
+SparseFactoredLinear          a free path by anchors
+SparseConv2d                  a convolution by anchors
+fit_with_evidence             weights by MAP, precisions by evidence -> EvidenceFit
+EvidenceFit                   the course of such a training
+TensorUse                     what the data determine of one tensor
+negative_log_evidence         -log Z of the Laplace approximation
+effective_dimensions          how many parameters the data determine
+map_loss                      the loss that the weights descend
+kronecker_curvature           the curvature of a network, layer by layer -> Curvature
+Curvature                     the eigenvalues of its factors
+KroneckerFactors              those of one tensor
+fit_linear_gaussian           the exact evidence of signals on a circle -> LinearGaussianFit
+LinearGaussianFit             precisions, evidence and error
+exact_negative_log_evidence   -log Z itself
+circulant                     the matrix of a filter on a circle
 
 Sharing of weights, learned from tasks:
 
@@ -54,6 +101,28 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from orbitlens.symmetry.relax.agents import (
+        Actor,
+        AgentKind,
+        Critic,
+        QNetwork,
+        actor,
+        critic,
+        learned_parameters,
+        maps_of_agent,
+        q_network,
+    )
+    from orbitlens.symmetry.relax.dqn import (
+        DQNRun,
+        GymnasiumTask,
+        VectorTask,
+        largest_spread,
+        train_dqn,
+    )
+    from orbitlens.symmetry.relax.evidence import EvidenceFit, TensorUse, fit_with_evidence
+    from orbitlens.symmetry.relax.factored import FactoredLinear
+    from orbitlens.symmetry.relax.gate import GatedQNetwork, SymmetryGate, gated_q_network
+    from orbitlens.symmetry.relax.grid import FourGoalGrid, Step
     from orbitlens.symmetry.relax.heads import (
         ActionSpread,
         InvariantHead,
@@ -61,14 +130,27 @@ if TYPE_CHECKING:
         VectorActionsHead,
         warn_of_fixed_states,
     )
+    from orbitlens.symmetry.relax.kfac import Curvature, KroneckerFactors, kronecker_curvature
     from orbitlens.symmetry.relax.known_sharing import (
         convolution_basis,
         intertwiners,
         orbits_under,
         toeplitz,
     )
+    from orbitlens.symmetry.relax.laplace import (
+        effective_dimensions,
+        map_loss,
+        negative_log_evidence,
+    )
+    from orbitlens.symmetry.relax.linear_gaussian import (
+        LinearGaussianFit,
+        circulant,
+        exact_negative_log_evidence,
+        fit_linear_gaussian,
+    )
     from orbitlens.symmetry.relax.meta import MetaLearner
     from orbitlens.symmetry.relax.meta_learn import MetaFit, meta_learn
+    from orbitlens.symmetry.relax.mixed import MixedBlock, layerwise_network, mixed_network
     from orbitlens.symmetry.relax.relaxation import (
         Relaxed,
         group_penalty,
@@ -79,6 +161,7 @@ if TYPE_CHECKING:
     from orbitlens.symmetry.relax.relaxed import RelaxedGroupLinear, RelaxedLiftingLinear
     from orbitlens.symmetry.relax.relaxed_images import RelaxedGroupConv2d, RelaxedLiftingConv2d
     from orbitlens.symmetry.relax.relaxed_steerable import RelaxedSteerableConv2d, steerable_basis
+    from orbitlens.symmetry.relax.sac import SACRun, make_sac, train_sac
     from orbitlens.symmetry.relax.shared_weights import (
         KnowsShared,
         SharedConv2d,
@@ -86,40 +169,80 @@ if TYPE_CHECKING:
         shared_names,
     )
     from orbitlens.symmetry.relax.sharing import Angles, Sharing, measure_sharing, orthonormal
+    from orbitlens.symmetry.relax.sparse import KernelRegression, SparseConv2d, SparseFactoredLinear
     from orbitlens.symmetry.relax.squash import Squash
-    from orbitlens.symmetry.relax.use import Kind, KnowsUse, SymmetryUse, symmetry_uses
+    from orbitlens.symmetry.relax.use import KnowsUse, SymmetryUse, symmetry_uses
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "ActionSpread",
+    "Actor",
+    "AgentKind",
     "Angles",
+    "Critic",
+    "Curvature",
+    "DQNRun",
+    "EvidenceFit",
+    "FactoredLinear",
+    "FourGoalGrid",
+    "GatedQNetwork",
+    "GymnasiumTask",
     "InvariantHead",
-    "Kind",
+    "KernelRegression",
     "KnowsShared",
     "KnowsUse",
+    "KroneckerFactors",
+    "LinearGaussianFit",
     "MetaFit",
     "MetaLearner",
+    "MixedBlock",
     "PermutedActionsHead",
+    "QNetwork",
     "Relaxed",
     "RelaxedGroupConv2d",
     "RelaxedGroupLinear",
     "RelaxedLiftingConv2d",
     "RelaxedLiftingLinear",
     "RelaxedSteerableConv2d",
+    "SACRun",
     "SharedConv2d",
     "SharedLinear",
     "Sharing",
+    "SparseConv2d",
+    "SparseFactoredLinear",
     "Squash",
+    "Step",
+    "SymmetryGate",
     "SymmetryUse",
+    "TensorUse",
     "VectorActionsHead",
+    "VectorTask",
+    "actor",
+    "circulant",
     "convolution_basis",
+    "critic",
+    "effective_dimensions",
+    "exact_negative_log_evidence",
+    "fit_linear_gaussian",
+    "fit_with_evidence",
+    "gated_q_network",
     "group_penalty",
     "intertwiners",
+    "kronecker_curvature",
+    "largest_spread",
+    "layerwise_network",
+    "learned_parameters",
+    "make_sac",
+    "map_loss",
+    "maps_of_agent",
     "measure_sharing",
     "meta_learn",
+    "mixed_network",
+    "negative_log_evidence",
     "orbits_under",
     "orthonormal",
+    "q_network",
     "relaxation_penalty",
     "relaxation_spread",
     "shared_names",
@@ -127,5 +250,7 @@ __all__ = [
     "symmetry_uses",
     "tap_penalty",
     "toeplitz",
+    "train_dqn",
+    "train_sac",
     "warn_of_fixed_states",
 ]

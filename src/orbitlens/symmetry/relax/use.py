@@ -9,7 +9,7 @@ from torch import nn
 from orbitlens.checks import check_kind
 from orbitlens.errors import OrbitLensError, unknown_name
 
-Kind = Literal["spread", "effective"]
+_Kind = Literal["spread", "effective"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class SymmetryUse:
         OrbitLensError: If the kind is another one, or a part has no name or no number.
     """
 
-    kind: Kind
+    kind: _Kind
     parts: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown_name("`kind` of a use", self.kind, get_args(Kind))
+        if self.kind not in get_args(_Kind):
+            raise unknown_name("`kind` of a use", self.kind, get_args(_Kind))
         check_kind("parts", self.parts, Mapping, "give the value of each part by its name")
         for name, value in self.parts.items():
             if not isinstance(name, str) or not _is_number(value):

@@ -1,0 +1,105 @@
+"""Settings and data of `fit_with_evidence` at the door."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor, nn
+
+from orbitlens.checks import (
+    as_axes,
+    as_count,
+    as_floats,
+    as_indices,
+    as_number,
+    as_seed,
+    as_switch,
+    bytes_of,
+)
+from orbitlens.errors import OrbitLensError, out_of_range, unknown_name, warn
+from orbitlens.symmetry.relax._evidence_loop import Settings
+from orbitlens.symmetry.relax._likelihoods import LIKELIHOODS
+
+_REPEATED = 0.1  # share of inputs that come twice from which to warn
+
+
+def as_settings(**given: Any) -> Settings:
+    """Check every setting."""
+    if given["likelihood"] not in LIKELIHOODS:
+        raise unknown_name("`likelihood`", str(given["likelihood"]), LIKELIHOODS)
+    for name in ("epochs", "batch_size", "every", "curvature_batch"):
+        given[name] = as_count(name, given[name])
+    for name in ("burn_in", "hyper_steps"):
+        given[name] = as_count(name, given[name], least=0)
+    for name in ("lr", "hyper_lr"):
+        if not as_number(name, given[name]) > 0:
+            raise out_of_range(name, "a number above 0", given[name])
+    if not 0 <= as_number("momentum", given["momentum"]) < 1:
+        raise out_of_range("momentum", "0 to below 1", given["momentum"])
+    if not as_number("temperature", given["temperature"]) > 0:
+        raise out_of_range("temperature", "a number above 0", given["temperature"])
+    given["sampled"], given["seed"] = as_switch("sampled", given["sampled"]), as_seed(given["seed"])
+    return Settings(**given)  # type: ignore[typeddict-item]
+
+
+def as_data(
+    network: nn.Module, inputs: object, targets: object, settings: Settings
+) -> tuple[Shaped[Tensor, "n *input"], Shaped[Tensor, "n *output"]]:
+    """Return inputs and targets in the type and on the device of the weights."""
+    x = as_floats("inputs", inputs)
+    if x.ndim < 2 or not len(x) or not bool(x.isfinite().all()):
+        raise OrbitLensError(
+            "`inputs`",
+            expected="finite numbers, shape [n, ...] with n at least 1",
+            received=f"shape {list(x.shape)}" + (", NaN or infinite values" if len(x) else ""),
+            remedy="give all training inputs, one in each row",
+        )
+    weights = next(network.parameters(), torch.empty(0))
+    x = x.detach().to(weights)
+    with torch.no_grad():
+        answer = network(x[:1])
+    if answer.ndim != 2:
+        raise OrbitLensError(
+            "`network`",
+            expected="answers of shape [n, classes or outputs]",
+            received=f"shape {list(answer.shape)}",
+            remedy="flatten its output",
+        )
+    _check_repeats(x, settings["temperature"])
+    if settings["likelihood"] == "gaussian":
+        sizes = {"n": len(x), "outputs": answer.shape[1]}
+        return x, as_axes("targets", targets, "n outputs", sizes=sizes).detach().to(weights)
+    return x, _as_classes(targets, len(x), answer.shape[1]).to(weights.device)
+
+
+def _as_classes(targets: object, n: int, classes: int) -> Int64[Tensor, " n"]:
+    """Return the class of each input; those that never come are warned of."""
+    if isinstance(targets, Tensor) and targets.dtype == torch.bool:
+        targets = targets.long()
+    y = as_indices("targets", targets, "n", most=classes - 1, size=n)
+    missing = sorted(set(range(classes)) - set(y.tolist()))
+    if missing:
+        warn(
+            "`targets`",
+            found=f"no sample of the classes {_list(missing)}, so nothing is learned about them",
+            remedy="number the classes without gaps, or build the network for fewer",
+        )
+    return y
+
+
+def _list(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(each) for each in numbers[:5])
+    return shown if len(numbers) <= 5 else f"{shown}, ... ({len(numbers)} in all)"
+
+
+def _check_repeats(x: Tensor, temperature: float) -> None:
+    """Warn of copies of inputs that count as new evidence."""
+    repeated = len(x) - len({bytes_of(each).tobytes() for each in x})
+    if repeated > _REPEATED * len(x) and temperature == 1:
+        warn(
+            "`inputs`",
+            found=f"{repeated} of {len(x)} are copies of others, and count as new evidence",
+            remedy="give each sample once and an `augment`, or a `temperature` of as many as the "
+            "copies of a sample",
+        )

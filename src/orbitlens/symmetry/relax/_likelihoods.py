@@ -1,0 +1,6 @@
+"""What targets are, given the outputs of a network."""
+
+from typing import Literal
+
+Likelihood = Literal["softmax", "gaussian"]
+LIKELIHOODS: tuple[Likelihood, ...] = ("softmax", "gaussian")
