@@ -14,7 +14,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A slow moment of a shared machine is no failure, and the same commit fails or passes every time.
-hypothesis.settings.register_profile("orbitlens", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "orbitlens",
+    deadline=None,
+    derandomize=True,
+    # The suite has to end within minutes; tests of cheap functions may ask for more.
+    max_examples=30,
+)
 hypothesis.settings.load_profile("orbitlens")
 
 
