@@ -8,14 +8,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, final
 
 import google_crc32c
@@ -27,7 +22,7 @@ from orbitlens.activations import ActivationStore
 from orbitlens.checks import bytes_of
 from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import check_regular, digest_of, one_line_errors
-from orbitlens.processes import SAME_REQUEST, stopping_signals
+from orbitlens.processes import Interruptible
 from orbitlens.sae import SAE
 from orbitlens.training._objective_values import Values, same_values
 from orbitlens.training._views import Objective
@@ -38,7 +33,7 @@ _SCHEMA = 2
 
 
 @final
-class Checkpoint:
+class Checkpoint(Interruptible):
     """The file of a training, written every `seconds` and when a signal stops the process.
 
     A file with other settings, or of objectives with other values, is refused with an error that
@@ -53,11 +48,10 @@ class Checkpoint:
         seconds: float,
         objectives: Sequence[Values] = (),
     ) -> None:
-        self.path, self.seconds = path, seconds
+        super().__init__(seconds)
+        self.path = path
         self._start, self._objectives = _checksum(start), list(objectives)
         self._settings = json.loads(json.dumps(settings))
-        self._written = time.monotonic()
-        self._signal, self._told = 0, 0.0
         # The next training clears what a kill leaves here.
         self._room = path.with_name(f".{path.name}.writing")
         with one_line_errors(path):
@@ -163,47 +157,7 @@ class Checkpoint:
                 raise OSError(one_line(error)) from error
             finally:
                 shutil.rmtree(self._room, ignore_errors=True)
-        self._written = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        """Whether to write now: the interval has passed, or a signal arrived."""
-        return bool(self._signal) or time.monotonic() - self._written >= self.seconds
-
-    def stop_after_signal(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C; SystemExit 143 after SIGTERM, 129 after SIGHUP."""
-        if self._signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._signal:
-            raise SystemExit(128 + self._signal)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note Ctrl-C, SIGTERM and SIGHUP instead of stopping at once; a second one stops at once.
-
-        Signals that this process ignores, such as SIGHUP under `nohup`, stay ignored.
-        """
-        # Only the main thread may set handlers; in others the interval alone counts.
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {name: signal.getsignal(name) for name in stopping_signals()}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            del frame
-            if not self._signal:
-                self._signal, self._told = number, time.monotonic()
-            elif time.monotonic() - self._told > SAME_REQUEST:
-                signal.signal(number, before[signal.Signals(number)])
-                signal.raise_signal(number)
-
-        for name in before:
-            signal.signal(name, note)
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
+        self.wrote()
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

@@ -5,13 +5,8 @@ settings and the number of the step. It is written under a temporary name and re
 """
 
 import json
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, final
 
 import google_crc32c
@@ -23,7 +18,7 @@ from torch import Tensor
 from orbitlens.checks import bytes_of
 from orbitlens.errors import OrbitLensError, one_line, warn
 from orbitlens.files import check_regular, digest_of, new_file, one_line_errors
-from orbitlens.processes import SAME_REQUEST, stopping_signals
+from orbitlens.processes import Interruptible
 
 _FORMAT = "orbitlens-evidence"
 _SCHEMA = 1
@@ -31,7 +26,7 @@ Tensors = Mapping[str, Tensor]
 
 
 @final
-class EvidenceCheckpoint:
+class EvidenceCheckpoint(Interruptible):
     """The file of a training, written every `seconds` and when a signal stops the process.
 
     A file with other settings is refused with an error that names them. One whose training began
@@ -41,11 +36,10 @@ class EvidenceCheckpoint:
     def __init__(
         self, path: Path, settings: Mapping[str, Any], start: Tensors, seconds: float
     ) -> None:
-        self.path, self.seconds = path, seconds
+        super().__init__(seconds)
+        self.path = path
         self._settings = json.loads(json.dumps(settings))
         self._start = checksum(start)
-        self._written = time.monotonic()
-        self._signal, self._told = 0, 0.0
         with one_line_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -109,47 +103,7 @@ class EvidenceCheckpoint:
         record["seal"] = _seal(record, whole)
         with new_file(self.path) as file:
             save_file(whole, file, metadata={_FORMAT: json.dumps(record)})
-        self._written = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        """Whether to write now: the interval has passed, or a signal arrived."""
-        return bool(self._signal) or time.monotonic() - self._written >= self.seconds
-
-    def stop_after_signal(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C; SystemExit 143 after SIGTERM, 129 after SIGHUP."""
-        if self._signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._signal:
-            raise SystemExit(128 + self._signal)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note Ctrl-C, SIGTERM and SIGHUP instead of stopping at once; a second one stops at once.
-
-        Signals that this process ignores, such as SIGHUP under `nohup`, stay ignored.
-        """
-        # Only the main thread may set handlers; in others the interval alone counts.
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {name: signal.getsignal(name) for name in stopping_signals()}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            del frame
-            if not self._signal:
-                self._signal, self._told = number, time.monotonic()
-            elif time.monotonic() - self._told > SAME_REQUEST:
-                signal.signal(number, before[signal.Signals(number)])
-                signal.raise_signal(number)
-
-        for name in before:
-            signal.signal(name, note)
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
+        self.wrote()
 
 
 def checksum(tensors: Tensors) -> int:

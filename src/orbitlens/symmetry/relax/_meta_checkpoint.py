@@ -7,13 +7,8 @@ settings. It is written under a temporary name and renamed.
 import json
 import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, final
 
 import google_crc32c
@@ -24,20 +19,20 @@ from torch import Tensor
 from orbitlens.checks import bytes_of
 from orbitlens.errors import DamageError, OrbitLensError, one_line
 from orbitlens.files import as_path, check_regular, digest_of, one_line_errors
-from orbitlens.processes import SAME_REQUEST, stopping_signals
+from orbitlens.processes import Interruptible
 
 _FORMAT = "orbitlens-meta-learning"
 _SCHEMA = 1
 
 
 @final
-class MetaCheckpoint:
+class MetaCheckpoint(Interruptible):
     """The file of a training, written every `seconds` and when a signal stops the process."""
 
     def __init__(self, path: Path | str, settings: Mapping[str, Any], seconds: float) -> None:
-        self.path, self.seconds = as_path("checkpoint", path), seconds
+        super().__init__(seconds)
+        self.path = as_path("checkpoint", path)
         self._settings = json.loads(json.dumps(settings))
-        self._written, self._signal, self._told = time.monotonic(), 0, 0.0
         # The next training clears what a kill leaves here.
         self._room = self.path.with_name(f".{self.path.name}.writing")
         with one_line_errors(self.path):
@@ -84,47 +79,7 @@ class MetaCheckpoint:
                 raise OSError(one_line(error)) from error
             finally:
                 shutil.rmtree(self._room, ignore_errors=True)
-        self._written = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        """Whether to write now: the interval has passed, or a signal arrived."""
-        return bool(self._signal) or time.monotonic() - self._written >= self.seconds
-
-    def stop_after_signal(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C; SystemExit 143 after SIGTERM, 129 after SIGHUP."""
-        if self._signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._signal:
-            raise SystemExit(128 + self._signal)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note Ctrl-C, SIGTERM and SIGHUP instead of stopping at once; a second one stops at once.
-
-        Signals that this process ignores, such as SIGHUP under `nohup`, stay ignored.
-        """
-        # Only the main thread may set handlers; in others the interval alone counts.
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {name: signal.getsignal(name) for name in stopping_signals()}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            del frame
-            if not self._signal:
-                self._signal, self._told = number, time.monotonic()
-            elif time.monotonic() - self._told > SAME_REQUEST:
-                signal.signal(number, before[signal.Signals(number)])
-                signal.raise_signal(number)
-
-        for name in before:
-            signal.signal(name, note)
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
+        self.wrote()
 
     def _damaged(self, received: str) -> DamageError:
         return DamageError(
