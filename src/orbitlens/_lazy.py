@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -14,6 +15,9 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
 
     The names are those that the package imports under TYPE_CHECKING. So they stand in one place,
     for readers, for type checkers and for this function.
+
+    A name may be that of a module of the package as well, as `symmetrize` is. The name is what
+    the package hands on, whether or not the module has been loaded before.
 
     Args:
         package: The name of the package. Its modules load by name, too.
@@ -25,6 +29,12 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
         if isinstance(node, ast.ImportFrom) and node.module != package
         for alias in node.names
     }
+
+    class Face(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            # Python binds each module that it loads to its package, over a name alike.
+            if not (name in homes and value is sys.modules.get(f"{package}.{name}")):
+                super().__setattr__(name, value)
 
     def load(name: str) -> Any:
         if name in homes:
@@ -42,4 +52,5 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
         own = (name for name in vars(face) if name.startswith("__"))
         return sorted([*own, *vars(face)["__all__"]])
 
+    face.__class__ = Face
     return load, names

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from orbitlens.symmetry.split import GroupAutoencoder, Split, SplitModel
     from orbitlens.symmetry.symmetrize import Symmetrized, symmetrize
 else:
-    # The folder of this name would hide the verb, once any of its files has been loaded.
-    from orbitlens.symmetry.symmetrize import symmetrize
-
     __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
