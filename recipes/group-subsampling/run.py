@@ -60,7 +60,6 @@ SPEC = {
 BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": {
         **SPEC,
-        "sources": ["shapes", "digits"],
         "side": 16,
         "kernels": [3, 3, 5],
         "widths": {"p1": 4, "p4": 2, "p4m": 2},

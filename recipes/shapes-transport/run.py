@@ -23,7 +23,14 @@ FULL = {
     "n_samples": 4096,
 }
 BUDGETS: dict[str, dict[str, Any]] = {
-    "smoke": {**FULL, "seeds": 2, "model_epochs": 1, "model_samples": 200, "n_samples": 200},
+    "smoke": {
+        **FULL,
+        "groups": ["C4"],
+        "seeds": 2,
+        "model_epochs": 1,
+        "model_samples": 200,
+        "n_samples": 200,
+    },
     "small": {**FULL, "models": ["mlp"], "seeds": 1, "model_epochs": 50},
     "medium": {**FULL, "seeds": 1},
     "full": FULL,

@@ -49,7 +49,7 @@ def with_value(record: Any, path: tuple[Any, ...], value: Any) -> Any:
 def assert_drawn_or_refused(record: Any, write: Callable[[Any], object]) -> None:
     for number, path in enumerate(places(record)):
         # Each value is tried somewhere, and each place with some of them.
-        for other in OTHERS[number % 4 :: 4]:
+        for other in OTHERS[number % 6 :: 6]:
             with suppress(OrbitLensError):
                 write(with_value(record, path, other))
 
