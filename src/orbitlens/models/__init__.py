@@ -65,12 +65,11 @@ if TYPE_CHECKING:
     from orbitlens.models.group_cnn import GroupCNN
     from orbitlens.models.group_layers import (
         GroupConv2d,
-        GroupLinear,
         LiftingConv2d,
-        LiftingLinear,
         ProjectingConv2d,
         group_pool,
     )
+    from orbitlens.models.group_linears import GroupLinear, LiftingLinear
     from orbitlens.models.preparation import ImagePreparation
     from orbitlens.models.resolve import resolve_model
 else:

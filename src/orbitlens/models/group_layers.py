@@ -1,16 +1,11 @@
-"""Layers that are equivariant by construction: the parts that equivariant networks share.
-
-On images, for groups of turns and flips that move pixels to pixels:
+"""Layers on images that are equivariant by construction, as parts of equivariant networks.
 
     LiftingConv2d     images -> functions on the group, at every place
     GroupConv2d       functions on the group -> functions on the group
     ProjectingConv2d  functions on the group -> images
     group_pool        the mean or the maximum over the group
 
-On vectors, for any finite group:
-
-    LiftingLinear     vectors of a representation -> functions on the group
-    GroupLinear       functions on the group -> functions on the group
+The group moves pixels to pixels: it has turns and flips. `group_linears` has layers on vectors.
 
 Channel f |G| + g holds [f, g], the value of function f at element g. Element k acts on functions by
 (k F)[f, g] = F[f, k^-1 g], and on places as on pixels.
@@ -23,17 +18,17 @@ from abc import ABC, abstractmethod
 from typing import final
 
 import torch
-from einops import rearrange, reduce, repeat
+from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import conv2d
 
 from orbitlens.actions import Action, images
-from orbitlens.checks import as_count, as_switch, check_kind
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
 from orbitlens.groups import Group, as_group
+from orbitlens.models._biases import new_bias, repeated
 from orbitlens.models._torus import joined
-from orbitlens.reps import Representation
 
 _PADDINGS = ("zeros", "circular", "none")
 _Taps = Int[Tensor, "out_group in_group"]
@@ -77,8 +72,7 @@ class _TiedConv2d(nn.Module, ABC):
         fan_in = inputs * planes.shape[1] * kernel**2
         # He et al. 2015: the variance survives the ReLUs.
         self.tied = nn.Parameter(torch.randn(shape) * (2 / fan_in) ** 0.5)
-        biases = nn.Parameter(torch.zeros(outputs)) if as_switch("bias", bias) else None
-        self.register_parameter("bias", biases)
+        self.register_parameter("bias", new_bias(outputs, bias))
         if broken is not None:
             with torch.no_grad():
                 tied = self._moved()
@@ -107,7 +101,7 @@ class _TiedConv2d(nn.Module, ABC):
 
     def biases(self) -> Float[Tensor, " out"] | None:
         """Return the bias of each channel; None if the layer has none."""
-        return _repeated(self.bias, self.index.shape[0])
+        return repeated(self.bias, self.index.shape[0])
 
     def _moved(self) -> Float[Tensor, "out in kernel kernel"]:
         if self.group.order == 1:
@@ -304,99 +298,6 @@ def group_pool(
     return reduce(maps, "batch (features order) ... -> batch features ...", how, order=order)
 
 
-@final
-class LiftingLinear(nn.Module):
-    """Lifts vectors of a representation rho to functions on its group.
-
-        F[f, g] = b_f + w_f . rho(g)^-1 x
-
-    so that rho(k) x has the functions (k F)[f, g] = F[f, k^-1 g].
-
-    Args:
-        representation: rho, of any finite group.
-        features: Features f; the output has features * |G| values.
-        bias: Whether there is a bias for each feature, at first zero; default True.
-
-    Raises:
-        OrbitLensError: If it is no representation, or `features` is below 1.
-
-    Example:
-        >>> from orbitlens.reps import regular
-        >>> LiftingLinear(regular("D3"), 2)(torch.rand(5, 6)).shape
-        torch.Size([5, 12])
-    """
-
-    back: Tensor
-    bias: Tensor | None
-
-    def __init__(self, representation: Representation, features: int, *, bias: bool = True) -> None:
-        super().__init__()
-        check_kind("representation", representation, Representation, "see orbitlens.reps")
-        features = as_count("features", features)
-        self.group = representation.group
-        back = representation.matrices[torch.from_numpy(self.group.inverses.copy())]
-        self.register_buffer("back", back.clone(), persistent=False)
-        spread = (2 / representation.dim) ** 0.5
-        self.tied = nn.Parameter(torch.randn(features, representation.dim) * spread)
-        biases = nn.Parameter(torch.zeros(features)) if as_switch("bias", bias) else None
-        self.register_parameter("bias", biases)
-
-    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
-        """Return the functions of the vectors, [..., features * |G|]."""
-        _check_last_axis(x, self.tied.shape[1])
-        back = self.back.to(self.tied.dtype)
-        weights = torch.einsum("fi,gij->fgj", self.tied, back).flatten(0, 1)
-        return linear(x, weights, _repeated(self.bias, self.group.order))
-
-
-@final
-class GroupLinear(nn.Module):
-    """Takes functions on a finite group to functions on it.
-
-        F'[f, g] = b_f + sum_{f', h} W[f, f', g^-1 h] F[f', h]
-
-    Args:
-        group: Any finite group, or its name.
-        in_features: Features f' of the input, which has in_features * |G| values.
-        out_features: Features f of the output.
-        bias: Whether there is a bias for each feature, at first zero; default True.
-
-    Raises:
-        OrbitLensError: If a number of features is below 1.
-
-    Example:
-        >>> GroupLinear("S3", 2, 4)(torch.rand(5, 12)).shape
-        torch.Size([5, 24])
-    """
-
-    planes: Tensor
-    bias: Tensor | None
-
-    def __init__(
-        self, group: Group | str, in_features: int, out_features: int, *, bias: bool = True
-    ) -> None:
-        super().__init__()
-        self.group = as_group(group)
-        inputs = as_count("in_features", in_features)
-        outputs = as_count("out_features", out_features)
-        planes = torch.from_numpy(self.group.table[self.group.inverses])
-        self.register_buffer("planes", planes, persistent=False)
-        spread = (2 / (inputs * self.group.order)) ** 0.5
-        self.tied = nn.Parameter(torch.randn(outputs, inputs, self.group.order) * spread)
-        biases = nn.Parameter(torch.zeros(outputs)) if as_switch("bias", bias) else None
-        self.register_parameter("bias", biases)
-
-    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
-        """Return functions on the group, [..., out_features * |G|]."""
-        _check_last_axis(x, self.tied.shape[1] * self.group.order)
-        weights = rearrange(self.tied[:, :, self.planes], "f c g h -> (f g) (c h)")
-        return linear(x, weights, _repeated(self.bias, self.group.order))
-
-
-def _repeated(bias: Float[Tensor, " features"] | None, copies: int) -> Float[Tensor, " out"] | None:
-    return None if bias is None else repeat(bias, "feature -> (feature copy)", copy=copies)
-
-
 def _check_maps(maps: Tensor, channels: int) -> None:
     if maps.ndim != 4 or maps.shape[1] != channels or not maps.is_floating_point():
         raise OrbitLensError(
@@ -405,17 +306,6 @@ def _check_maps(maps: Tensor, channels: int) -> None:
             received=f"{str(maps.dtype).removeprefix('torch.')} of shape {list(maps.shape)}",
             remedy="give the channels that the layer was built for; functions on the group have "
             "one for each feature and element",
-        )
-
-
-def _check_last_axis(x: Tensor, values: int) -> None:
-    if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
-        raise OrbitLensError(
-            "`x` of a linear layer",
-            expected=f"floats of shape [..., {values}]",
-            received=f"{str(x.dtype).removeprefix('torch.')} of shape {list(x.shape)}",
-            remedy="give the values that the layer was built for; functions on the group have one "
-            "for each feature and element",
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation, direct_sum
 from orbitlens.symmetry.relax._scaling import Scaling
 from orbitlens.symmetry.relax._trunks import AgentKind, as_kind, as_maps, banks_of, trunk
@@ -20,7 +21,7 @@ from orbitlens.symmetry.relax.squash import Squash
 from orbitlens.typing import Numbers
 
 _LOG_STD = (-20.0, 2.0)  # bounds in the code of Haarnoja et al. 2018, arXiv 1812.05905
-_SMALL = 0.1  # of the last layer at first, so that values begin near 0
+_SMALL = 0.1  # factor of the first weights of the last layer, so that values begin near 0
 
 
 @final
@@ -207,8 +208,15 @@ class Critic(nn.Module):
         self, states: Float[Tensor, "*batch dim"], actions: Float[Tensor, "*batch m"]
     ) -> Float[Tensor, "*batch"]:
         """Return the values, [...]."""
-        joint = torch.cat([self.scaling(states), actions], dim=-1)
-        values: Tensor = self.head(self.trunk(joint))
+        scaled = self.scaling(states)
+        if actions.shape != (*scaled.shape[:-1], self.on_actions.dim):
+            raise OrbitLensError(
+                "`actions`",
+                expected=f"{self.on_actions.dim} numbers for each state, as many as rho_A moves",
+                received=f"shape {list(actions.shape)} for states of shape {list(states.shape)}",
+                remedy="give one action of the environment for each state",
+            )
+        values: Tensor = self.head(self.trunk(torch.cat([scaled, actions], dim=-1)))
         return values.squeeze(-1)
 
 

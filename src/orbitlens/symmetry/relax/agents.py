@@ -12,7 +12,6 @@ Equivariance in Reinforcement Learning*. Which layers it relaxes, and its sizes,
 here all are relaxed, heads included.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from torch import nn
@@ -102,8 +101,8 @@ def q_network(
     maps = as_maps(states, actions)
     images = maps[1].matrices.argmax(1)
     orbits = len({tuple(sorted(set(images[:, a].tolist()))) for a in range(maps[1].dim)})
-    count = _counts(maps[0], maps[0].dim, kind, banks, (orbits, maps[1].dim))
-    widths = fitted_widths(count, parameters, layers)
+    outputs = (orbits, maps[1].dim)
+    widths = _widths(maps[0], maps[0].dim, outputs, kind, banks, parameters, layers)
     return QNetwork(*maps, widths, kind=kind, banks=banks, centre=centre, scale=scale)
 
 
@@ -142,10 +141,9 @@ def actor(
     maps = as_maps(states, actions)
     spreads = maps[1].dim if are_signed_permutations(maps[1]) else 1
     outputs = (maps[1].dim + spreads, 2 * maps[1].dim)
-    count = _counts(maps[0], maps[0].dim, kind, banks, outputs)
     return Actor(
         *maps,
-        fitted_widths(count, parameters, layers),
+        _widths(maps[0], maps[0].dim, outputs, kind, banks, parameters, layers),
         kind=kind,
         banks=banks,
         centre=centre,
@@ -169,8 +167,8 @@ def critic(
 ) -> Critic:
     """Return a `Critic` that learns a given number of parameters, up to 5%; see `actor`."""
     maps = as_maps(states, actions)
-    count = _counts(maps[0], maps[0].dim + maps[1].dim, kind, banks, (1, 1))
-    widths = fitted_widths(count, parameters, layers)
+    dim = maps[0].dim + maps[1].dim
+    widths = _widths(maps[0], dim, (1, 1), kind, banks, parameters, layers)
     return Critic(*maps, widths, kind=kind, banks=banks, centre=centre, scale=scale)
 
 
@@ -180,17 +178,23 @@ def learned_parameters(network: nn.Module) -> int:
     return sum(each.numel() for each in network.parameters() if each.requires_grad)
 
 
-def _counts(
-    states: Representation, dim: int, kind: AgentKind, banks: int, outputs: tuple[int, int]
-) -> Callable[[tuple[int, ...]], int]:
-    """Return the count of each width; `outputs`: of a head on the group, of a plain one."""
-    if as_kind(kind):
-        order, size = states.group.order, outputs[0]
-        return lambda widths: learned_numbers(
-            dim, widths, size, order=order, banks=banks_of(kind, banks), frozen=kind == "exact"
-        )
-    return partial(_plain_count, dim, outputs[1])
-
-
-def _plain_count(dim: int, outputs: int, widths: tuple[int, ...]) -> int:
-    return learned_numbers(dim, widths, outputs, order=1, banks=1, frozen=True)
+def _widths(
+    states: Representation,
+    dim: int,
+    outputs: tuple[int, int],
+    kind: AgentKind,
+    banks: int,
+    parameters: int,
+    layers: int,
+) -> tuple[int, ...]:
+    """Return widths that meet a budget; `outputs`: of a head on the group, of a plain one."""
+    of_group = as_kind(kind)
+    count = partial(
+        learned_numbers,
+        dim,
+        outputs=outputs[0] if of_group else outputs[1],
+        order=states.group.order if of_group else 1,
+        banks=banks_of(kind, banks),
+        frozen=kind != "relaxed",
+    )
+    return fitted_widths(count, parameters, layers)

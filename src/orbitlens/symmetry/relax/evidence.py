@@ -12,10 +12,11 @@ from typing import Any, final
 
 from torch import nn
 
+from orbitlens._checkpoints import checksum
 from orbitlens.checks import as_number, check_kind, usual_torch
-from orbitlens.errors import out_of_range, warn
+from orbitlens.errors import OrbitLensError, out_of_range, warn
 from orbitlens.files import as_path
-from orbitlens.symmetry.relax._evidence_checkpoint import EvidenceCheckpoint, checksum
+from orbitlens.symmetry.relax._evidence_checkpoint import EvidenceCheckpoint
 from orbitlens.symmetry.relax._evidence_doors import as_data, as_settings
 from orbitlens.symmetry.relax._evidence_loop import (
     MOST,
@@ -58,7 +59,8 @@ class EvidenceFit:
 
     Args:
         network: The network, in evaluation mode; its mixed blocks know their `symmetry_use`.
-        status: "completed", or "diverged" if the loss stopped being finite, which ends training.
+        status: "completed", or "diverged" if the loss became NaN or infinite, which ends the
+            training.
         loss: Mean of `map_loss` in each epoch.
         evidence: (epoch, -log Z) after each time that precisions were learned.
         negative_log_evidence: -log Z of the trained network; None if the training diverged.
@@ -110,12 +112,12 @@ def fit_with_evidence(
         precisions:  descend  -log Z, see `negative_log_evidence`, in log delta_l
 
     Both alternate. A plain training loss never rewards a constraint, so a path without symmetry
-    takes over ("symmetry collapse"); the evidence does, and needs no validation set. Every tensor
-    starts with precision one. After `burn_in` epochs, and then every few epochs, the curvature is
-    measured on all training inputs, and Adam takes steps on log delta, with the eigenvalues held
-    constant. |log delta| stays below 15; a tensor that arrives there is switched off, which is
-    reported and is no error. At the end the effective dimensions are measured, and mixed blocks are
-    told.
+    takes over ("symmetry collapse"). The evidence rewards one, and needs no validation set. Every
+    tensor starts with precision one. After `burn_in` epochs, and then every few epochs, the
+    curvature is measured on all training inputs, and Adam takes steps on log delta, with the
+    eigenvalues held constant. |log delta| is at most 15. A tensor whose log delta arrives at 15 is
+    switched off, which is reported and is no error. At the end the effective dimensions are
+    measured, and mixed blocks are told.
 
     With `burn_in` above `epochs` all precisions stay at one: the MAP baseline.
 
@@ -162,7 +164,7 @@ def fit_with_evidence(
             belongs to another training.
 
     Warns:
-        OrbitLensWarning: If a class has no sample, if many inputs are repeated, if a training in
+        OrbitLensWarning: If a class has no sample, if many inputs are repeated, if the training of
             the checkpoint began with other weights, or if the training diverged.
 
     Example:
@@ -177,6 +179,13 @@ def fit_with_evidence(
         ['conv', 'f-fc']
     """
     check_kind("network", network, nn.Module, "give a torch.nn.Module")
+    if augment is not None and not callable(augment):
+        raise OrbitLensError(
+            "`augment`",
+            expected="a function of a batch and a torch.Generator, or None",
+            received=type(augment).__name__,
+            remedy="leave it out where the inputs are not augmented",
+        )
     settings = as_settings(
         likelihood=likelihood,
         epochs=epochs,
@@ -240,7 +249,7 @@ def _result(training: EvidenceTraining, measured: Measured | None) -> EvidenceFi
 
 
 def _tell(network: nn.Module, gammas: dict[str, float]) -> None:
-    """Let the mixed blocks know the effective dimension of each of their paths."""
+    """Tell the mixed blocks the effective dimension of each of their paths."""
     for name, block in network.named_modules():
         if isinstance(block, MixedBlock):
             start = f"{name}.paths." if name else "paths."

@@ -104,6 +104,8 @@ def meta_learn(
     seed = as_seed(seed)
     if not as_number("lr", lr) > 0:
         raise out_of_range("lr", "above 0", lr)
+    if not as_number("checkpoint_seconds", checkpoint_seconds) >= 0:
+        raise out_of_range("checkpoint_seconds", "0 or more", checkpoint_seconds)
     draws = {name: counts[name] for name in ("n_tasks", "support", "query")}
     first = tasks.draw(**draws, generator=torch.Generator().manual_seed(seed))
     first.check()
@@ -171,7 +173,7 @@ class _Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What another training would differ in, JSON-ready."""
+        """What tells this training from others, JSON-ready."""
         learner, loss = self.learner, self.learner.loss
         shapes = {name: list(each.shape) for name, each in learner.network.named_parameters()}
         return {
@@ -184,7 +186,7 @@ class _Training:
         }
 
     def step(self) -> bool:
-        """Make one step; return False, and leave all as it was, where it has no finite gradient."""
+        """Make one step; if a loss or gradient is not finite, change nothing and return False."""
         episodes = self.tasks.draw(**self.draws, generator=self.generator)
         losses = self.learner.query_losses(episodes)
         gradients = torch.autograd.grad(losses.sum(), self.parameters, allow_unused=True)
