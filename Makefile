@@ -3,7 +3,7 @@ VENV   ?= .venv
 SOURCE ?= digits
 OUT    ?= runs/demo
 
-.PHONY: demo test test-vision test-triton format clean
+.PHONY: demo test test-vision test-triton test-laplace format clean
 
 # The main job on real images: make demo, or make demo SOURCE=path/to/images
 demo: $(VENV)/ready
@@ -49,9 +49,25 @@ test-triton: .venv-triton/ready
 	    --editable '.[dev]'
 	touch $@
 
+# laplace-torch brings pre-release packages for curvature, and a torchvision that was compiled for
+# another torch; nothing here needs the latter.
+test-laplace: .venv-laplace/ready
+	OMP_NUM_THREADS=1 .venv-laplace/bin/python -m pytest -q -rs \
+	    tests/symmetry/relax/test_against_laplace.py
+
+.venv-laplace/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-laplace
+	.venv-laplace/bin/python -m pip install --quiet --upgrade pip
+	.venv-laplace/bin/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	.venv-laplace/bin/python -m pip install --quiet --constraint constraints.txt \
+	    laplace-torch==0.3 curvlinops-for-pytorch==3.0.1 backpack-for-pytorch==1.7.1 \
+	    asdfghjkl==0.1a4 torchmetrics==1.9.0 --editable '.[dev]'
+	.venv-laplace/bin/python -m pip uninstall --quiet --yes torchvision
+	touch $@
+
 format:
 	$(VENV)/bin/ruff check --fix src tests benchmarks recipes
 	$(VENV)/bin/ruff format src tests benchmarks recipes
 
 clean:
-	rm -rf .venv .venv-vision .venv-triton runs
+	rm -rf .venv .venv-vision .venv-triton .venv-laplace runs

@@ -31,7 +31,7 @@ from orbitlens.reps import Representation, direct_sum, irreps, regular
 from orbitlens.symmetry.check import break_symmetry, reflection
 from orbitlens.symmetry.relax.agents import QNetwork, learned_parameters, q_network
 from orbitlens.symmetry.relax.dqn import GymnasiumTask, VectorTask, train_dqn
-from orbitlens.symmetry.relax.gate import GatedQNetwork, gated_q_network
+from orbitlens.symmetry.relax.gate import SymmetryGate
 from orbitlens.symmetry.relax.grid import FourGoalGrid
 from orbitlens.symmetry.relax.heads import PermutedActionsHead
 from orbitlens.symmetry.relax.relaxation import group_penalty
@@ -40,12 +40,14 @@ from orbitlens.symmetry.relax.sac import make_sac, train_sac
 from orbitlens.symmetry.relax.use import symmetry_uses
 from orbitlens.typing import Float
 
-# Kind and filter banks of each arm.
+# Kind and filter banks of each arm; "augmented" and "gated" learn from moved transitions.
 ARMS: dict[str, tuple[Any, int]] = {
     "exact": ("exact", 1),
     "relaxed_1": ("relaxed", 1),
     "relaxed_2": ("relaxed", 2),
     "plain": ("plain", 1),
+    "augmented": ("plain", 1),
+    "gated": ("plain", 1),
 }
 # "exact_2" has the code of "relaxed_2", with relaxation weights that are frozen.
 STUDENTS: dict[str, tuple[Any, int]] = {
@@ -53,6 +55,7 @@ STUDENTS: dict[str, tuple[Any, int]] = {
     "exact_2": ("exact", 2),
     "relaxed_2": ("relaxed", 2),
     "plain": ("plain", 1),
+    "augmented": ("plain", 1),
 }
 NOISE, TESTED, PENALTY, REPORTED = 0.05, 2000, 0.01, 100
 SPEC: dict[str, Any] = {
@@ -62,17 +65,17 @@ SPEC: dict[str, Any] = {
     "fit_steps": 1500,
     "fit_parameters": 1450,
     "e": [0.0, 0.3, 0.6],
-    "grid_arms": [*ARMS, "gated"],
-    "reported_arms": [*ARMS, "gated"],
+    "grid_arms": [*ARMS],
+    "reported_arms": [*ARMS],
     "side": 13,
     "updates": 3000,
     "check_every": 250,
     "grid_parameters": 4825,
-    "kappas": [0.0, 0.3, 0.6],
-    "cart_arms": [*ARMS, "gated"],
-    "cart_updates": 6000,
+    "kappas": [0.0, 0.6],
+    "cart_arms": [*ARMS],
+    "cart_updates": 4000,
     "pole_arms": ["exact", "relaxed_2", "plain"],
-    "pole_steps": 10_000,
+    "pole_steps": 4000,
     "control_parameters": 4480,
     "control_seeds": 3,
     "episodes": 5,
@@ -105,7 +108,15 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "updates": 2000,
     },
     "medium": SPEC,
-    "full": {**SPEC, "seeds": 10, "control_seeds": 5, "pole_steps": 15_000, "updates": 6000},
+    "full": {
+        **SPEC,
+        "kappas": [0.0, 0.3, 0.6],
+        "cart_updates": 6000,
+        "pole_steps": 15_000,
+        "control_seeds": 5,
+        "seeds": 10,
+        "updates": 6000,
+    },
 }
 
 
@@ -162,7 +173,8 @@ def fit_all(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for net, (x, y, test, _) in zip(students, data, strict=True)
     ]
-    fit(students, *(torch.stack([each[i] for each in data]) for i in (0, 1)), arguments)
+    pairs = [torch.stack([each[i] for each in data]) for i in (0, 1)]
+    fit(students, *pairs, arguments, moved_by=maps if arguments["arm"] == "augmented" else None)
     return [
         {
             "broken": broken,
@@ -228,8 +240,12 @@ def fit(
     x: Float[Tensor, "students n d"],
     y: Float[Tensor, "students n actions"],
     arguments: Mapping[str, Any],
+    *,
+    moved_by: tuple[Representation, Representation] | None,
 ) -> None:
     """Fit by Adam on the whole set, the learning rate falling along a cosine.
+
+    With `moved_by`, a random element moves each sample in each step.
 
     Adam treats each number alone, so each student learns as it would by itself.
     """
@@ -238,10 +254,12 @@ def fit(
     learned = [each for each in weights.values() if each.requires_grad]
     relaxed = [w for name, w in weights.items() if name.endswith("weights") and w.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, arguments["fit_steps"])
     for _ in range(arguments["fit_steps"]):
         optimiser.zero_grad()
-        loss = (call((weights, buffers), x) - y).square().mean((1, 2)).sum()
+        inputs, wanted = (x, y) if moved_by is None else moved(x, y, moved_by, generator)
+        loss = (call((weights, buffers), inputs) - wanted).square().mean((1, 2)).sum()
         for each in relaxed:
             loss = loss + PENALTY * vmap(partial(group_penalty, group="C4"))(each).sum()
         loss.backward()
@@ -249,6 +267,18 @@ def fit(
         schedule.step()
     for i, each in enumerate(students):
         each.load_state_dict({name: w[i].detach() for name, w in weights.items()}, strict=False)
+
+
+def moved(
+    x: Float[Tensor, "students n d"],
+    y: Float[Tensor, "students n actions"],
+    maps: tuple[Representation, Representation],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Samples moved by random elements, their values alike."""
+    elements = torch.randint(maps[0].group.order, x.shape[:2], generator=generator)
+    on_x, on_y = (each.matrices.float()[elements] for each in maps)
+    return (on_x @ x[..., None]).squeeze(-1), (on_y @ y[..., None]).squeeze(-1)
 
 
 @torch.no_grad()
@@ -306,18 +336,16 @@ def on_cartpole(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def built(
     arguments: Mapping[str, Any], states: object, actions: object, budget: str, layers: int
-) -> QNetwork | GatedQNetwork:
+) -> QNetwork:
     """The untrained network of an arm."""
     torch.manual_seed(arguments["seed"])
     size = {"parameters": arguments[budget], "layers": layers}
-    if arguments["arm"] == "gated":
-        return gated_q_network(states, actions, **size)
     kind, banks = ARMS[arguments["arm"]]
     return q_network(states, actions, kind=kind, banks=banks, **size)
 
 
 def trained(
-    network: QNetwork | GatedQNetwork,
+    network: QNetwork,
     task: VectorTask,
     arguments: Mapping[str, Any],
     updates: int,
@@ -325,15 +353,16 @@ def trained(
 ) -> list[dict[str, Any]]:
     """The curve of one run of double DQN, and its end; a run that fails is a row too."""
     every = max(arguments["check_every"], updates // 12)
-    gated = isinstance(network, GatedQNetwork)
-    judged = nn.ModuleList([network.exact, network.plain]) if gated else network
-    end = {"figure": "score", "parameters": learned_parameters(judged)}
+    end = {"figure": "score", "parameters": learned_parameters(network)}
+    augment: bool | SymmetryGate = arguments["arm"] == "augmented"
+    if arguments["arm"] == "gated":
+        augment = SymmetryGate(network.on_states, network.on_actions)
     try:
         with warnings.catch_warnings():
             # In the middle of the grid all moves are as good as each other.
             warnings.simplefilter("ignore", OrbitLensWarning)
             settings = {"seed": arguments["seed"], "check_every": every, **how}
-            run = train_dqn(network, task, updates=updates, **settings)
+            run = train_dqn(network, task, updates=updates, augment=augment, **settings)
     except OrbitLensError as error:
         return [{**end, "value": None, "failure": str(error)}]
     curve = [{**row, "updates": int(row["updates"])} for row in run.history]
@@ -370,16 +399,17 @@ def on_pendulum(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*curve, {**end, "value": run.score, "spread": run.history[-1]["spread"]}]
 
 
-def looked_into(network: nn.Module, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+def looked_into(network: QNetwork, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The use of each layer; for the first seed, broken most, the layer report under turns."""
     uses = [{"module": name, "use": value} for name, value in use_of(network).items()]
     most = arguments["broken"] == max(arguments["e"]) and arguments["seed"] == 0
     if not most or arguments["arm"] not in arguments["reported_arms"]:
         return uses
-    inner = network.exact if isinstance(network, GatedQNetwork) else network
-    shown = {"first_hidden": inner.trunk[1], "last_hidden": inner.trunk[-1]}
+    shown = {"first_hidden": network.trunk[1], "last_hidden": network.trunk[-1]}
     x = 2 * torch.rand(REPORTED, 2, generator=torch.Generator().manual_seed(0)) - 1
-    turns = ol.actions.own("C4", partial(_turned, inner.on_states.matrices.float()), example=x[:8])
+    turns = ol.actions.own(
+        "C4", partial(_turned, network.on_states.matrices.float()), example=x[:8]
+    )
     return [*uses, *layer_figures(network, shown, inputs=x, action=turns)]
 
 
@@ -433,7 +463,7 @@ def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             for rival in ("exact", "exact_2", "plain"):
                 ratio = _over(means, broken, rival)
                 pairs.append((f"{broken}: relaxed_2 over {rival}", 1.0, "<", ratio))
-    symmetric = [each for each in fits if each["arm"] != "plain"]
+    symmetric = [each for each in fits if STUDENTS[each["arm"]][0] != "plain"]
     relaxed = [
         each for each in symmetric if each["arm"] == "relaxed_2" and each["broken"] != "none 0"
     ]
@@ -475,15 +505,24 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         series="arm",
         metrics={"test_error": "std"},
         title="Test error over variance, mean and standard deviation over seeds",
+        dodge=0.5,
+        joined=False,
     )  # fmt: skip
     for task in dict.fromkeys(row["task"] for row in tables["curves.csv"]):
-        rows = [row for row in tables["curves.csv"] if row["task"] == task]
+        own = [row for row in tables["curves.csv"] if row["task"] == task]
+        end = max(row["updates"] for row in own)
+        # In hundreds, so that labels do not overlap; a check just before the end would hide it.
+        rows = [
+            {**row, "updates": round(row["updates"] / 100, 1 if task == "grid" else None)}
+            for row in own
+            if row["updates"] == end or end - row["updates"] >= 100
+        ]
         sign = "e" if task == "grid" else "kappa"
         shown, panels = by_panel(rows, "score", f"{sign} = {{broken}}", spread="std")
         line_panels(
             shown,
             folder / f"{task}.png",
-            x=("updates", "steps" if task == "pendulum" else "updates"),
+            x=("updates", f"hundreds of {'steps' if task == 'pendulum' else 'updates'}"),
             series="arm",
             metrics=panels,
             title=f"{task}: score without exploration, mean and standard deviation over seeds",

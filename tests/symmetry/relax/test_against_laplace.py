@@ -1,4 +1,4 @@
-"""Our curvature and evidence beside those of laplace-torch, where that is installed.
+"""Our curvature and evidence beside those of laplace-torch, run by `make test-laplace`.
 
 It needs an environment of its own, since it brings pre-release packages for curvature.
 """
@@ -14,7 +14,7 @@ from orbitlens.symmetry.relax._likelihoods import Likelihood
 from orbitlens.symmetry.relax.kfac import kronecker_curvature
 from orbitlens.symmetry.relax.laplace import negative_log_evidence
 
-laplace = pytest.importorskip("laplace", reason="laplace-torch is not installed")
+laplace = pytest.importorskip("laplace", reason="of laplace-torch: make test-laplace")
 
 NETWORKS = {
     "dense": (lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), [4]),

@@ -8,11 +8,12 @@ from torch import Tensor
 gymnasium = pytest.importorskip("gymnasium")
 
 from orbitlens.errors import OrbitLensError, OrbitLensWarning  # noqa: E402
-from orbitlens.reps import irreps, regular  # noqa: E402
+from orbitlens.reps import direct_sum, irreps, permutation, regular  # noqa: E402
 from orbitlens.symmetry.check import break_symmetry, reflection  # noqa: E402
 from orbitlens.symmetry.relax._replay import Replay, Transitions  # noqa: E402
 from orbitlens.symmetry.relax.agents import QNetwork, q_network  # noqa: E402
 from orbitlens.symmetry.relax.dqn import DQNRun, GymnasiumTask, VectorTask, train_dqn  # noqa: E402
+from orbitlens.symmetry.relax.gate import SymmetryGate  # noqa: E402
 from orbitlens.symmetry.relax.grid import FourGoalGrid, Step  # noqa: E402
 
 TURNS = irreps("C4")[-1], regular("C4")
@@ -116,8 +117,6 @@ def test_values_become_those_of_the_bellman_equation() -> None:
     assert isinstance(task, VectorTask)
     torch.manual_seed(0)
     swap = irreps("C2")[0], irreps("C2")[1]
-    from orbitlens.reps import direct_sum, permutation
-
     network = q_network(
         direct_sum(*swap), permutation("C2", [(1, 0)]), kind="plain", parameters=300, layers=1
     )
@@ -125,6 +124,52 @@ def test_values_become_those_of_the_bellman_equation() -> None:
     found = network(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     wanted = torch.tensor([[1.6, 1.0], [0.8 * 1.6, 2.0]])
     torch.testing.assert_close(found, wanted, atol=0.1, rtol=0)
+
+
+class OneSide:
+    """One state of two that a swap moves into each other; its action 0 pays 1, and all end."""
+
+    def reset(self, seed: int) -> Tensor:
+        del seed
+        return self.starts()
+
+    def step(self, actions: Tensor) -> Step:
+        states = self.starts()
+        return Step((actions == 0).float(), states, torch.ones(4, dtype=torch.bool), states)
+
+    def starts(self) -> Tensor:
+        return torch.tensor([[1.0, 0.0]]).expand(4, 2)
+
+    def score(self, choose: object) -> float:
+        del choose
+        return 0.0
+
+
+@pytest.mark.parametrize("how", ["moved", "closed gate", "open gate"])
+def test_moved_transitions_teach_the_side_that_was_never_seen(how: str) -> None:
+    swap = permutation("C2", [(1, 0)])
+    torch.manual_seed(0)
+    network = q_network(swap, swap, kind="plain", parameters=300, layers=1)
+    gate = SymmetryGate(swap, swap)
+    if how == "open gate":
+        gate.forward = torch.ones_like  # type: ignore[method-assign]
+    augment = True if how == "moved" else gate
+    train_dqn(network, OneSide(), updates=100, gamma=0.9, seed=0, augment=augment, lr=1e-2)
+    found = network(torch.eye(2)).detach()
+    torch.testing.assert_close(found[0], torch.tensor([1.0, 0.0]), atol=0.1, rtol=0)
+    unseen = float((found[1] - torch.tensor([0.0, 1.0])).abs().max())
+    assert unseen > 0.3 if how == "open gate" else unseen < 0.1
+
+
+def test_a_gate_learns_beside_the_network_and_never_in_its_place() -> None:
+    grid, network = FourGoalGrid(0.6, side=3), small("plain")
+    gate = SymmetryGate(*TURNS)
+    before = [each.clone() for each in gate.parameters()]
+    run = train_dqn(network, grid, updates=30, gamma=0.95, seed=0, augment=gate)
+    assert len(run.history) == 2
+    for now, then in zip(gate.parameters(), before, strict=True):
+        assert torch.equal(now, then) != now.requires_grad
+    assert float(gate.scales.min()) > 0
 
 
 def test_cartpole_has_whole_episodes_as_its_score() -> None:
@@ -174,6 +219,16 @@ def test_environments_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatc
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(OrbitLensError):
         train_dqn(small(), FourGoalGrid(side=3), **{"updates": 1, "gamma": 0.9, "seed": 0, **wrong})
+
+
+def test_gates_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, wrong = FourGoalGrid(side=3), SymmetryGate(irreps("C4")[0], TURNS[1])
+    how = {"updates": 1, "gamma": 0.9, "seed": 0}
+    with pytest.raises(OrbitLensError, match="`augment`: expected a gate of the maps.*states"):
+        train_dqn(small(), grid, augment=wrong, **how)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match="`augment`.*True, False or a SymmetryGate"):
+        train_dqn(small(), grid, augment="gate", **how)
 
 
 def test_other_networks_and_tasks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import irreps, regular
+from orbitlens.symmetry.relax._moved import moved
 from orbitlens.symmetry.relax._replay import Transitions
-from orbitlens.symmetry.relax.agents import learned_parameters, q_network
-from orbitlens.symmetry.relax.dqn import train_dqn
-from orbitlens.symmetry.relax.gate import GatedQNetwork, SymmetryGate, gated_q_network
+from orbitlens.symmetry.relax.gate import SymmetryGate
 from orbitlens.symmetry.relax.grid import FourGoalGrid
 
 TURNS = irreps("C4")[-1], regular("C4")
@@ -65,19 +65,64 @@ def test_predictions_disagree_by_no_more_than_their_errors_at_first() -> None:
     assert all(torch.equal(value, before[name]) for name, value in gate.state_dict().items())
 
 
-def test_a_closed_gate_is_the_exact_network_and_an_open_one_the_plain() -> None:
-    torch.manual_seed(0)
-    network, x = gated_q_network(*TURNS, parameters=1200), torch.randn(8, 2)
-    torch.testing.assert_close(network(x), network.exact(x))
-    with torch.no_grad():
-        network.gate.gate[-1].bias.fill_(1.0)
-    torch.testing.assert_close(network(x), network.plain(x))
+def true_of(found: Transitions, grid: FourGoalGrid) -> Tensor:
+    """Which transitions the grid makes, rewards and ends included."""
+    middle = (grid.side - 1) / 2
+    cells, following = (
+        ((1 + each) * middle).round().long() @ torch.tensor([1, grid.side])
+        for each in (found.states, found.following)
+    )
+    same = grid.next[cells, found.actions] == following
+    paid = grid.rewards[cells, found.actions] == found.rewards
+    return same & paid & (grid.ends[following] == found.ended)
 
 
-def test_both_networks_share_the_budget() -> None:
-    network = gated_q_network(*TURNS, parameters=4825)
-    shared = learned_parameters(network.exact) + learned_parameters(network.plain)
-    assert abs(shared - 4825) <= 0.05 * 4825
+@pytest.mark.parametrize("element", range(4))
+def test_moved_steps_of_a_symmetric_grid_are_steps_of_it(element: int) -> None:
+    grid = FourGoalGrid(side=5)
+    found = everywhere(grid)
+    elements = torch.full((len(found.actions),), element)
+    new = moved(found, elements, *TURNS)
+    assert bool(true_of(new, grid).all())
+    assert torch.allclose(new.states, found.states) == (element == 0)
+
+
+@pytest.mark.parametrize("element", range(4))
+def test_a_gate_that_is_right_lets_true_steps_alone_be_moved(element: int) -> None:
+    grid = FourGoalGrid(0.6, side=5)
+    found, gate = everywhere(grid), SymmetryGate(*TURNS)
+    elements = torch.full((len(found.actions),), element)
+    assert bool(true_of(moved(found, elements, *TURNS), grid).all()) == (element == 0)
+
+    def broken(states: Tensor) -> Tensor:
+        cells = ((1 + states) * 2).round().long() @ torch.tensor([1, 5])
+        return grid.ends[grid.next[cells]].float()
+
+    gate.forward = broken  # type: ignore[method-assign]
+    new = moved(found, elements, *TURNS, gate)
+    assert bool(true_of(new, grid).all())
+    still = grid.ends[grid.next].flatten()
+    assert torch.equal(new.states[still], found.states[still])
+    assert torch.allclose(new.states, found.states) == (element == 0)
+
+
+def test_a_gate_that_is_open_at_either_end_keeps_a_step_as_it_was() -> None:
+    right = torch.tensor([[0.5, 0.0]])
+    step = Transitions(
+        right, torch.tensor([0]), torch.ones(1), 2 * right, torch.zeros(1, dtype=torch.bool)
+    )
+    quarter, gate = torch.tensor([1]), SymmetryGate(*TURNS)
+    turned = moved(step, quarter, *TURNS, gate)
+    assert turned.states.tolist() == [[0.0, 0.5]]
+    assert turned.actions.tolist() == [1]
+    for at, action in ((step.states, 0), (turned.states, 1)):
+        opened = one_hot(torch.tensor(action), 4).float()
+
+        def gated(states: Tensor, at: Tensor = at, opened: Tensor = opened) -> Tensor:
+            return (states == at).all(1, keepdim=True) * opened
+
+        gate.forward = gated  # type: ignore[method-assign]
+        assert torch.equal(moved(step, quarter, *TURNS, gate).states, step.states)
 
 
 def iterate(grid: FourGoalGrid, gate: Tensor) -> Tensor:
@@ -106,23 +151,6 @@ def test_a_gate_that_is_right_gives_the_true_values_and_none_a_spread_error() ->
     errors = (iterate(grid, torch.zeros(169, 4)) - true).abs()
     assert float((errors > 0.05).float().mean()) > 0.5
     assert float(errors.max()) <= 0.45 / (1 - 0.95)
-
-
-def test_double_dqn_trains_network_and_gate() -> None:
-    torch.manual_seed(0)
-    grid = FourGoalGrid(0.6, side=3)
-    network = gated_q_network(*TURNS, parameters=1200, layers=2)
-    before = [each.clone() for each in network.gate.parameters()]
-    run = train_dqn(network, grid, updates=30, gamma=0.95, seed=0)
-    assert len(run.history) == 2
-    learned = zip(network.gate.parameters(), before, strict=True)
-    assert any(not torch.equal(now, then) for now, then in learned if now.requires_grad)
-
-
-def test_networks_in_the_wrong_order_are_refused() -> None:
-    exact, plain = (q_network(*TURNS, kind=k, parameters=500) for k in ("exact", "plain"))
-    with pytest.raises(OrbitLensError, match="kind 'exact'.*in the order"):
-        GatedQNetwork(plain, exact, SymmetryGate(*TURNS))
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])

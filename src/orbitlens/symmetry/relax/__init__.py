@@ -45,9 +45,7 @@ train_dqn            double DQN on many environments at once -> DQNRun
 DQNRun               the course of such a training
 VectorTask           the protocol of its environments
 largest_spread       the largest spread of relaxation weights in a network
-gated_q_network      a plain and an exact network behind a gate -> GatedQNetwork
-GatedQNetwork        the exact answer where the symmetry holds, the plain one elsewhere
-SymmetryGate         learns where the symmetry holds
+SymmetryGate         learns where the symmetry holds, so that transitions may be moved there
 FourGoalGrid         a grid world that C4 moves, broken by a known amount
 Step                 one step of it
 make_sac             SAC of stable-baselines3 with these networks
@@ -121,7 +119,7 @@ if TYPE_CHECKING:
     )
     from orbitlens.symmetry.relax.evidence import EvidenceFit, TensorUse, fit_with_evidence
     from orbitlens.symmetry.relax.factored import FactoredLinear
-    from orbitlens.symmetry.relax.gate import GatedQNetwork, SymmetryGate, gated_q_network
+    from orbitlens.symmetry.relax.gate import SymmetryGate
     from orbitlens.symmetry.relax.grid import FourGoalGrid, Step
     from orbitlens.symmetry.relax.heads import (
         ActionSpread,
@@ -186,7 +184,6 @@ __all__ = [
     "EvidenceFit",
     "FactoredLinear",
     "FourGoalGrid",
-    "GatedQNetwork",
     "GymnasiumTask",
     "InvariantHead",
     "KernelRegression",
@@ -226,7 +223,6 @@ __all__ = [
     "exact_negative_log_evidence",
     "fit_linear_gaussian",
     "fit_with_evidence",
-    "gated_q_network",
     "group_penalty",
     "intertwiners",
     "kronecker_curvature",

@@ -23,9 +23,10 @@ from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.symmetry.check._numbers import as_discount
 from orbitlens.symmetry.relax._gym_task import GymnasiumTask
 from orbitlens.symmetry.relax._largest_spread import largest_spread
+from orbitlens.symmetry.relax._moved import moved
 from orbitlens.symmetry.relax._replay import Replay, Transitions
 from orbitlens.symmetry.relax.agents import QNetwork
-from orbitlens.symmetry.relax.gate import GatedQNetwork
+from orbitlens.symmetry.relax.gate import SymmetryGate
 from orbitlens.symmetry.relax.grid import Step
 from orbitlens.symmetry.relax.heads import warn_of_fixed_states
 
@@ -83,12 +84,13 @@ class DQNRun:
 
 
 def train_dqn(
-    network: QNetwork | GatedQNetwork,
+    network: QNetwork,
     task: VectorTask,
     *,
     updates: int,
     gamma: float,
     seed: int,
+    augment: bool | SymmetryGate = False,
     lr: float = 1e-3,
     batch: int = 128,
     tau: float = 0.01,
@@ -96,15 +98,17 @@ def train_dqn(
 ) -> DQNRun:
     """Train a network by double DQN, one step of all environments for each update.
 
-    Actions are random with a probability that falls from 1 to 0.05 over the first half. A network
-    with a gate also learns its gate, from the same batches, at three times the rate.
+    Actions are random with a probability that falls from 1 to 0.05 over the first half.
 
     Args:
-        network: The network, changed in place; build it with `q_network` or `gated_q_network`.
+        network: The network, changed in place; build it with `q_network`.
         task: Parallel environments.
         updates: Number of updates.
         gamma: The discount, 0 <= gamma < 1.
         seed: Seed of environments, exploration and batches; that of the network is yours.
+        augment: Whether random elements move the transitions of each batch, as if the task were
+            exactly symmetric; or a gate that says where they may. It learns from the same batches,
+            as they were, at three times the rate. Default False.
         lr: Learning rate of Adam; default 1e-3.
         batch: Transitions of an update; default 128.
         tau: Share by which the target follows; default 0.01.
@@ -126,7 +130,9 @@ def train_dqn(
         >>> [int(each["updates"]) for each in run.history], run.history[0]["spread"]
         ([0, 30, 60], 0.0)
     """
-    trainer = _Trainer(network, task, gamma=gamma, seed=seed, lr=lr, batch=batch, tau=tau)
+    trainer = _Trainer(
+        network, task, gamma=gamma, seed=seed, augment=augment, lr=lr, batch=batch, tau=tau
+    )
     total, every = as_count("updates", updates), as_count("check_every", check_every)
     history = [trainer.checked(0)]
     for update in range(1, total + 1):
@@ -147,17 +153,17 @@ class _Trainer:
 
     def __init__(
         self,
-        network: QNetwork | GatedQNetwork,
+        network: QNetwork,
         task: VectorTask,
         *,
         gamma: float,
         seed: int,
+        augment: bool | SymmetryGate,
         lr: float,
         batch: int,
         tau: float,
     ) -> None:
-        if not isinstance(network, GatedQNetwork):
-            check_kind("network", network, QNetwork, "build it with q_network")
+        check_kind("network", network, QNetwork, "build it with q_network")
         check_kind("task", task, VectorTask, "give a FourGoalGrid or a GymnasiumTask")
         self.gamma, self.batch = as_discount(gamma), as_count("batch", batch)
         self.tau, rate = _share("tau", tau), _share("lr", lr)
@@ -167,15 +173,14 @@ class _Trainer:
         self.n_actions = network.on_actions.dim
         self.target: Any = copy.deepcopy(network).requires_grad_(False)
         learned = [each.requires_grad for each in network.parameters()]
-        gate = set(network.gate.parameters()) if isinstance(network, GatedQNetwork) else set()
         self.pairs: list[list[Tensor]] = [
             [each for each, kept in zip(net.parameters(), learned, strict=True) if kept]
             for net in (network, self.target)
         ]
-        rates: list[dict[str, Any]] = [
-            {"params": [each for each in self.pairs[0] if each not in gate]},
-            {"params": [each for each in self.pairs[0] if each in gate], "lr": _FASTER * rate},
-        ]
+        self.augmented, self.gate = bool(augment), _gate_of(augment, network)
+        rates: list[dict[str, Any]] = [{"params": self.pairs[0]}]
+        if self.gate is not None:
+            rates.append({"params": [*self.gate.parameters()], "lr": _FASTER * rate})
         self.optimiser = torch.optim.Adam(rates, lr=rate, fused=True)
         self.replay = Replay(_MEMORY, self.states.shape[1])
         self.generator = torch.Generator().manual_seed(seed)
@@ -184,13 +189,22 @@ class _Trainer:
 
     def update(self, epsilon: float) -> None:
         """Learn from a batch, and take a step in all environments; one pass serves both."""
-        found = self.replay.draw(self.batch, self.generator)
+        drawn = self.replay.draw(self.batch, self.generator)
+        found = self._moved(drawn) if self.augmented else drawn
         rows = torch.cat([found.states, found.following, self.states])
         values, following, current = self.network(rows).split(
             [self.batch, self.batch, len(self.states)]
         )
-        self._learn(found, values, following.detach())
+        self._learn(found, drawn, values, following.detach())
         self._walk(current.detach(), epsilon)
+
+    @torch.no_grad()
+    def _moved(self, drawn: Transitions) -> Transitions:
+        """Move transitions by random elements, where a gate allows it."""
+        maps = self.network.on_states, self.network.on_actions
+        order = self.network.on_states.group.order
+        elements = torch.randint(order, (self.batch,), generator=self.generator)
+        return moved(drawn, elements, *maps, self.gate)
 
     def _walk(self, values: Float[Tensor, "envs actions"], epsilon: float) -> None:
         """Take a step in all environments, with a share of random actions, and remember it."""
@@ -207,19 +221,20 @@ class _Trainer:
     def _learn(
         self,
         found: Transitions,
+        drawn: Transitions,
         values: Float[Tensor, "batch actions"],
         following: Float[Tensor, "batch actions"],
     ) -> None:
-        """Take one step of Adam on a batch, and let the target follow."""
+        """Take one step of Adam, for a gate on transitions as drawn; let the target follow."""
         with torch.no_grad():
             best = following.argmax(1, keepdim=True)
             later = self.target(found.following).gather(1, best).squeeze(1)
             wanted = found.rewards + self.gamma * later * ~found.ended
         loss = huber_loss(values.gather(1, found.actions[:, None]).squeeze(1), wanted)
         self.losses.append(loss.detach())
-        if isinstance(self.network, GatedQNetwork):
-            self.network.gate.observe(found)
-            loss = loss + self.network.gate.loss(found)
+        if self.gate is not None:
+            self.gate.observe(drawn)
+            loss = loss + self.gate.loss(drawn)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimiser.step()
@@ -250,9 +265,7 @@ class _Trainer:
         }
 
 
-def _fitting(
-    network: QNetwork | GatedQNetwork, task: VectorTask, states: Tensor
-) -> Float[Tensor, "n dim"]:
+def _fitting(network: QNetwork, task: VectorTask, states: Tensor) -> Float[Tensor, "n dim"]:
     """Return starts of a task whose states and actions fit a network."""
     starts = task.starts()
     if states.shape[1] != network.on_states.dim:
@@ -273,6 +286,23 @@ def _fitting(
     if network.kind == "exact":
         warn_of_fixed_states(starts, network.on_states, network.on_actions)
     return starts
+
+
+def _gate_of(augment: bool | SymmetryGate, network: QNetwork) -> SymmetryGate | None:
+    """Return the gate, if there is one, whose maps must be those of the network."""
+    if isinstance(augment, bool):
+        return None
+    check_kind("augment", augment, SymmetryGate, "give True, False or a SymmetryGate")
+    for name in ("on_states", "on_actions"):
+        own, wanted = (getattr(each, name) for each in (augment, network))
+        if own.group != wanted.group or not torch.equal(own.matrices, wanted.matrices):
+            raise OrbitLensError(
+                "`augment`",
+                expected="a gate of the maps of the network",
+                received=f"one with another map of {name.removeprefix('on_')}",
+                remedy="build it as SymmetryGate(network.on_states, network.on_actions)",
+            )
+    return augment
 
 
 def _share(name: str, value: float) -> float:

@@ -6,10 +6,14 @@ T_E is the backup of the process averaged over the group, T_N that of the proces
 gate lambda is 1 where rewards or transitions break the symmetry. Under T_E alone a break at one
 place spreads to all states that lead there, by up to 1 / (1 - gamma).
 
+Both backups are of any Q: best values may be asymmetric where rewards and transitions are not. So
+the gate is on the data here: a transition is moved by a random element where the gate is closed,
+and any network learns from it.
+
 Source: Chang et al. 2025, arXiv 2512.00915, *Partially Equivariant Reinforcement Learning in
-Symmetry-Breaking Environments*: the backup, an exact and a plain network side by side, and a gate
-that is learned from one-step predictions which disagree. Its labels, thresholds and sizes were out
-of reach; those here are ours.
+Symmetry-Breaking Environments*: the backup, and a gate that is learned from one-step predictions
+which disagree. It gates an exact and a plain network side by side; the gate on the data is ours, as
+are labels, thresholds and sizes, for its own were out of reach.
 """
 
 from typing import final
@@ -19,19 +23,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from orbitlens.checks import as_number, check_kind
-from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.checks import as_number
+from orbitlens.errors import out_of_range
 from orbitlens.reps import Representation, direct_sum, irreps
 from orbitlens.symmetry.relax._replay import Transitions
 from orbitlens.symmetry.relax._trunks import as_maps, trunk
-from orbitlens.symmetry.relax.agents import QNetwork, q_network
 from orbitlens.symmetry.relax.heads import VectorActionsHead
 
 _WIDTHS = (24, 24)  # features of the exact predictor; as many values in the plain networks
 _CLOSED = -2.0  # logit of the gate at first, so that it begins symmetric
 _MEMORY = 0.99  # of the scales of rewards and changes
 
-__all__ = ["GatedQNetwork", "SymmetryGate", "gated_q_network"]
+__all__ = ["SymmetryGate"]
 
 
 @final
@@ -133,71 +136,3 @@ class SymmetryGate(nn.Module):
     ) -> Float[Tensor, " batch"]:
         gap = exact - plain
         return gap[:, 0].abs() + gap[:, 1:].norm(dim=-1)
-
-
-@final
-class GatedQNetwork(nn.Module):
-    """Values of an exact network where the symmetry holds, and of a plain one elsewhere.
-
-        Q(s, a) = (1 - lambda(s, a)) Q_E(s, a) + lambda(s, a) Q_N(s, a)
-
-    Away from broken places Q is exactly symmetric, as Q_E is. So it can be right there only where
-    the best values are symmetric too, though rewards and transitions are.
-
-    Args:
-        exact: Q_E, a `QNetwork` of kind "exact".
-        plain: Q_N, one of kind "plain", of the same maps.
-        gate: lambda.
-
-    Raises:
-        OrbitLensError: If the networks are of other kinds.
-    """
-
-    def __init__(self, exact: QNetwork, plain: QNetwork, gate: SymmetryGate) -> None:
-        super().__init__()
-        for name, each in (("exact", exact), ("plain", plain)):
-            check_kind(name, each, QNetwork, "build it with q_network")
-            if each.kind != name:
-                raise OrbitLensError(
-                    f"`{name}`",
-                    expected=f"a QNetwork of kind {name!r}",
-                    received=f"one of kind {each.kind!r}",
-                    remedy="give the networks in the order exact, plain, gate",
-                )
-        check_kind("gate", gate, SymmetryGate, "build it for the same maps")
-        self.exact, self.plain, self.gate = exact, plain, gate
-        self.on_states, self.on_actions, self.kind = exact.on_states, exact.on_actions, "gated"
-
-    def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch actions"]:
-        """Return the value of each action, [..., actions]."""
-        values: Tensor = torch.lerp(self.exact(states), self.plain(states), self.gate(states))
-        return values
-
-
-def gated_q_network(
-    states: object, actions: object, *, parameters: int, layers: int = 3, threshold: float = 0.5
-) -> GatedQNetwork:
-    """Return a `GatedQNetwork` whose two networks together learn a given number of parameters.
-
-    The gate has parameters of its own beside them.
-
-    Args:
-        states: rho_S, see `maps_of_agent`.
-        actions: rho_A, by permutations.
-        parameters: How many numbers the two networks shall learn, up to 5%, half of them each.
-        layers: Hidden layers; default 3.
-        threshold: See `SymmetryGate`.
-
-    Raises:
-        OrbitLensError: As `q_network`.
-
-    Example:
-        >>> from orbitlens.reps import irreps, regular
-        >>> network = gated_q_network(irreps("C4")[-1], regular("C4"), parameters=4800)
-        >>> network.exact.widths, network.plain.widths
-        ((17, 17, 16), (33, 32, 32))
-    """
-    maps = as_maps(states, actions)
-    exact = q_network(*maps, kind="exact", banks=1, parameters=parameters // 2, layers=layers)
-    plain = q_network(*maps, kind="plain", parameters=parameters // 2, layers=layers)
-    return GatedQNetwork(exact, plain, SymmetryGate(*maps, threshold=threshold))
