@@ -1,4 +1,4 @@
-"""How much symmetry does each layer want? The evidence beside MAP, on known answers and on digits.
+"""How much symmetry does each layer want? Evidence, MAP and augmentation, on signals and digits.
 
 Source: van der Ouderaa, Immer & van der Wilk 2023, arXiv 2310.06131, *Learning Layer-wise
 Equivariances Automatically using Gradients*. Its tables could not be verified, so nothing is
@@ -7,7 +7,7 @@ compared.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import orbitlens as ol
+from orbitlens.actions import move_on_plane
 from orbitlens.data import placed
+from orbitlens.groups import PlaneGroup
 from orbitlens.reproduce import (
     Job,
     Recipe,
@@ -39,25 +41,38 @@ EXACT = {
     "mixed_evidence": (("fc", "conv"), True),
 }
 PLACES, SIGNALS, TESTED, NOISE, DENSE_SHARE = 16, 24, 400, 0.3, 0.3
-# Paths, whether precisions are learned, and the learning rate: convolutions alone die at 0.05.
-DEEP: dict[str, tuple[tuple[str, ...], bool, float]] = {
-    "mixed_evidence": (("f-fc", "conv"), True, 0.05),
-    "mixed_map": (("f-fc", "conv"), False, 0.05),
-    "conv_map": (("conv",), False, 0.015),
-    "factored_map": (("f-fc",), False, 0.05),
-    "factored_evidence": (("f-fc",), True, 0.05),
-    "dense_map": (("fc",), False, 0.015),
-    "dense_evidence": (("fc",), True, 0.015),
+
+
+class Arm(NamedTuple):
+    """How a network on digits is built and trained."""
+
+    paths: tuple[str, ...]
+    lr: float = 0.05
+    learn: bool = False  # whether precisions are learned
+    shifted: bool = False  # whether every batch is shifted at random
+
+
+DEEP = {
+    "mixed_evidence": Arm(("f-fc", "conv"), learn=True),
+    "mixed_map": Arm(("f-fc", "conv")),
+    "mixed_augmented": Arm(("f-fc", "conv"), shifted=True),
+    "conv_map": Arm(("conv",), lr=0.015),  # convolutions alone die at 0.05
+    "factored_map": Arm(("f-fc",)),
+    "factored_augmented": Arm(("f-fc",), shifted=True),
+    "factored_evidence": Arm(("f-fc",), learn=True),
+    "dense_map": Arm(("fc",), lr=0.015),
+    "dense_evidence": Arm(("fc",), lr=0.015, learn=True),
 }
+MAIN_ARMS = ["mixed_evidence", "mixed_map", "mixed_augmented", "conv_map"]
 SIDE, REPORTED = 16, 200
 SMALL: dict[str, Any] = {
     "exact_seeds": 5,
     "exact_steps": 150,
     "tasks": {"quadrants": [400], "shifts": [700, 1000]},
-    "arms": ["mixed_evidence", "mixed_map", "conv_map"],
-    "reported_arms": ["mixed_evidence", "mixed_map", "conv_map"],
+    "arms": [*MAIN_ARMS, "factored_augmented"],
+    "reported_arms": MAIN_ARMS,
     "n_test": 797,
-    "seeds": {"shifts": 3, "quadrants": 1},
+    "seeds": {"shifts": 3, "quadrants": 3},
     "channels": [8, 16, 32],
     "strides": [2, 2, 4],
     "hidden": 64,
@@ -69,6 +84,7 @@ SMALL: dict[str, Any] = {
 BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": {
         **SMALL,
+        "arms": MAIN_ARMS,
         "reported_arms": ["mixed_evidence"],
         "exact_seeds": 1,
         "exact_steps": 3,
@@ -178,10 +194,18 @@ def digits(arguments: Mapping[str, Any], task: str) -> tuple[Tensor, Int[Tensor,
     return values[order], labels[order]
 
 
+def shifted(
+    images: Float[Tensor, "n c h w"], generator: torch.Generator
+) -> Float[Tensor, "n c h w"]:
+    """Augmentation: shift each image on the torus by an element of its own."""
+    group = PlaneGroup("p1", SIDE)
+    return move_on_plane(images, group.random(len(images), generator), group)
+
+
 def trained(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Train one network, test it, and report the use of its paths and its layers."""
-    task, arm, seed = (arguments[name] for name in ("task", "arm", "seed"))
-    paths, learn, lr = DEEP[arm]
+    task, seed = arguments["task"], arguments["seed"]
+    arm = DEEP[arguments["arm"]]
     images, labels = digits(arguments, task)
     n, classes = arguments["n_train"], 10 if task == "shifts" else 40
     images = (images - images[:n].mean()) / images[:n].std()
@@ -192,30 +216,31 @@ def trained(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         channels=arguments["channels"],
         strides=arguments["strides"],
         hidden=arguments["hidden"],
-        paths=paths,
+        paths=arm.paths,
         seed=seed,
     )
     how = {name: arguments[name] for name in ("epochs", "batch_size", "every")}
-    file = folder / f"{task}-{n}-{arm}-{seed}.checkpoint"
+    file = folder / f"{task}-{n}-{arguments['arm']}-{seed}.checkpoint"
     found = fit_with_evidence(
         network,
         images[:n],
         labels[:n],
         **how,
-        lr=lr,
-        burn_in=arguments["burn_in"] if learn else arguments["epochs"] + 1,
+        lr=arm.lr,
+        burn_in=arguments["burn_in"] if arm.learn else arguments["epochs"] + 1,
+        augment=shifted if arm.shifted else None,
         seed=seed,
         checkpoint=file,
     )
     file.unlink(missing_ok=True)
     tests = images[-arguments["n_test"] :], labels[-arguments["n_test"] :]
-    key = {"task": task, "n_train": n, "arm": arm, "seed": seed}
+    key = {"task": task, "n_train": n, "arm": arguments["arm"], "seed": seed}
     rows = [
         {**key, **measure(network, *tests), "log_z": _per_sample(found, n)},
         *({**key, **row} for row in use(network, found)),
     ]
     largest = task == "shifts" and n == max(arguments["tasks"]["shifts"])
-    if largest and arm in arguments["reported_arms"]:
+    if largest and arguments["arm"] in arguments["reported_arms"]:
         rows += [{**key, **row} for row in layers_of(network, images[-REPORTED:])]
     return rows
 
@@ -371,6 +396,8 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         metrics={"error": "std", "log_z": "std"},
         title="Exact evidence: relative test error, and -log Z for each observation",
         log=True,
+        dodge=0.5,
+        joined=False,
     )
     shares = [
         {

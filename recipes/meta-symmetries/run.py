@@ -6,15 +6,16 @@ Reparameterization*. Its tables could not be verified, so nothing is compared.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import nn
+from torch.nn.functional import mse_loss, pad
 
 import orbitlens as ol
-from orbitlens.data import TaskFamily, TurnedFields, shift_tasks
+from orbitlens.data import Episodes, TaskFamily, TurnedFields, shift_tasks
 from orbitlens.files import new_file
 from orbitlens.reproduce import Job, Recipe, by_panel, line_panels, main, summarise
 from orbitlens.reps import Representation, permutation, restrict
@@ -27,16 +28,19 @@ from orbitlens.typing import Float, Tensor
 
 
 class Arm(NamedTuple):
-    """A layer and the first inner rates to try."""
+    """A layer, the first inner rates to try, and whether its support is augmented."""
 
     layer: str
     rates: tuple[float, ...] = (0.1,)
+    augmented: bool = False
 
 
 LINE_ARMS = {
     "maml_fc": Arm("dense"),
     "maml_lc": Arm("local", (0.1, 8.0)),
     "maml_conv": Arm("convolution"),
+    "maml_fc_augmented": Arm("dense", (8.0,), augmented=True),
+    "maml_lc_augmented": Arm("local", (30.0,), augmented=True),
     "msr_fc": Arm("shared"),
 }
 FIELD_ARMS = {
@@ -113,6 +117,41 @@ class LocalFilters(nn.Module):
         return (patches * self.taps).sum(-1)
 
 
+@dataclass(frozen=True)
+class Shifted:
+    """Tasks on a line whose support has all shifts of itself: plain augmentation.
+
+    Input and target move along a ring of all places of the input. The filter would straddle the
+    ends of the line at width - 1 places of each copy; their targets are unknown, and 0.
+    """
+
+    tasks: TaskFamily
+
+    @property
+    def identity(self) -> str:
+        """That of the tasks, and what was done to them."""
+        return f"{self.tasks.identity}, support shifted"
+
+    def draw(
+        self, n_tasks: int, *, support: int, query: int, generator: torch.Generator
+    ) -> Episodes:
+        """Draw tasks, and shift their support."""
+        drawn = self.tasks.draw(n_tasks, support=support, query=query, generator=generator)
+        x, y = drawn.support_x, drawn.support_y
+        length, places = x.shape[-1], y.shape[-1]
+        ring = pad(y, (0, length - places))
+        shifted_x = [x.roll(step, -1) for step in range(length)]
+        shifted_y = [ring.roll(step, -1)[..., :places] for step in range(length)]
+        return replace(drawn, support_x=torch.cat(shifted_x, 1), support_y=torch.cat(shifted_y, 1))
+
+
+def known_loss(
+    prediction: Float[Tensor, "n places"], target: Float[Tensor, "n places"]
+) -> Float[Tensor, ""]:
+    """Squared error over the places whose target is known, divided by the number of all."""
+    return ((prediction - target).square() * (target != 0)).mean()
+
+
 @final
 class OnPatches(nn.Module):
     """A linear layer on every 3 x 3 patch, which is a convolution."""
@@ -133,7 +172,7 @@ def jobs(settings: Mapping[str, Any]) -> list[Job]:
     listed = []
     for seed in range(settings["seeds"]):
         for rank in settings["ranks"]:
-            for arm, (_, rates) in LINE_ARMS.items():
+            for arm, (_, rates, _) in LINE_ARMS.items():
                 if rank == "0" and arm not in NOTHING:
                     continue
                 own = {"rank": int(rank)}
@@ -175,10 +214,16 @@ def line(arguments: Mapping[str, Any], file: Path) -> list[dict[str, Any]]:
         width=arguments["width"],
         seed=seed,
     )
+    train: TaskFamily
+    test: TaskFamily
     train, test = drawn.tasks.split()
+    augmented = LINE_ARMS[arguments["arm"]].augmented
+    if augmented:
+        train, test = Shifted(train), Shifted(test)
     places = length - arguments["width"] + 1
     layer = line_layer(arguments, places)
-    learner = MetaLearner(layer, inner_steps=arguments["inner_steps"], inner_rate=arguments["rate"])
+    settings = {"inner_steps": arguments["inner_steps"], "inner_rate": arguments["rate"]}
+    learner = MetaLearner(layer, **settings, loss=known_loss if augmented else mse_loss)
     records, base = [], file.stem
     checks = arguments["steps"]
     if arguments["arm"] not in LONG or rank in (0, 1):
