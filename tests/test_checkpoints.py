@@ -264,6 +264,22 @@ def test_a_place_without_the_rights_is_one_line(
 
 
 @every_kind
+def test_tensors_that_share_memory_are_written(kind: Any, tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    shared = {"whole": whole, "same": whole, "part": whole[2:4], "turned": whole.view(2, 3).T}
+    kind(tmp_path / "a").write(shared)
+    found = kind(tmp_path / "a").read()
+    assert all(torch.equal(found[name], each) for name, each in shared.items())
+
+
+@every_kind
+def test_a_place_that_cannot_be_written_is_found_at_the_door(kind: Any, tmp_path: Path) -> None:
+    (tmp_path / ".a.writing").write_text("in the way")
+    with pytest.raises(OrbitLensError, match="a place that can be written, received File exists"):
+        kind(tmp_path / "a")
+
+
+@every_kind
 def test_a_folder_is_not_to_be_removed(kind: Any, tmp_path: Path) -> None:
     with pytest.raises(OrbitLensError, match="received Is a directory; choose another path"):
         kind(tmp_path).read()

@@ -49,7 +49,10 @@ def test_a_recipe_runs_at_its_smallest_budget(name: str, tmp_path: Path) -> None
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert "warning" not in (run.stdout + run.stderr).lower()
+    said = (run.stdout + run.stderr).splitlines()
+    doubts = [line for line in said if "warning" in line.lower()]
+    # Trainings of a few steps learn nothing.
+    assert [line for line in doubts if "explains the data no better than chance" not in line] == []
     rows = read_table(out / "results.csv")
     assert len(rows) >= 1
     assert len(read_table(out / "records.csv")) >= 1

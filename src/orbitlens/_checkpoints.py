@@ -56,6 +56,9 @@ class SealedCheckpoint(Interruptible):
         with one_line_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._room, ignore_errors=True)
+            # A place that cannot be written is found before the training, not at its end.
+            self._room.mkdir()
+            self._room.rmdir()
 
     @staticmethod
     @abstractmethod
@@ -146,7 +149,7 @@ class SealedCheckpoint(Interruptible):
 
     def replace(self, tensors: Tensors, **facts: Any) -> None:
         """Replace the file by a new one, whose record has these facts beside the settings."""
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        whole = _apart(tensors)
         record = {"schema": self.schema, "settings": self._settings, **facts, **self.sums(whole)}
         if self._start is not None:
             record["start"] = self._start
@@ -161,6 +164,18 @@ class SealedCheckpoint(Interruptible):
             finally:
                 shutil.rmtree(self._room, ignore_errors=True)
         self.wrote()
+
+
+def _apart(tensors: Tensors) -> dict[str, Tensor]:
+    """Return tensors of which none shares memory with another, such as tied weights."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return found
 
 
 def checksum(tensors: Tensors) -> int:

@@ -158,8 +158,19 @@ def test_episodes_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -
     broken[0, 3] = torch.inf
     with pytest.raises(OrbitLensError, match="`query_y`: expected finite numbers"):
         Episodes(x[:, :1], y[:, :1], x[:, 1:], broken[:, 1:]).check()
+    with pytest.raises(OrbitLensError, match="`support_x`: expected numbers: a tensor, an array"):
+        Episodes("x", y, x, y)  # type: ignore[arg-type]
     with pytest.raises(OrbitLensError, match="`x` and `y`: expected inputs"):
         HeldTasks("pair", x, y[:2])
+
+
+def test_arrays_become_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    x, y = torch.randn(3, 4, 2), torch.randn(3, 4, 1)
+    parts = [x[:, :1], y[:, :1], x[:, 1:], y[:, 1:]]
+    found = Episodes(*(each.numpy() for each in parts))  # type: ignore[arg-type]
+    assert all(map(torch.equal, found.parts, parts))
+    found.check()
 
 
 def test_settings_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import jaxtyping
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from orbitlens.activations import store_from_array
 from orbitlens.data import toy
@@ -159,7 +160,15 @@ def test_only_saes_and_transports_are_saved(
     for thing, kind in ((store, "ActivationStore"), ("sae", "str"), (topk_sae, "function")):
         with pytest.raises(OrbitLensError, match=f"an SAE or a transport, received {kind}"):
             save(thing, tmp_path / "thing")  # type: ignore[arg-type]
+    # A network is kept as torch keeps it; the line that says so works.
+    network, other = nn.Linear(2, 3), nn.Linear(2, 3)
+    remedy = r"received Linear; .* torch\.save\(network\.state_dict\(\), path\); .* load_state_dict"
+    with pytest.raises(OrbitLensError, match=remedy):
+        save(network, tmp_path / "thing")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(other.weight, network.weight)
 
 
 @pytest.mark.parametrize("metadata", [{"x": torch.ones(2)}, [1], "text"])

@@ -1,7 +1,7 @@
 """The page of a network says and shows what its layers use: symmetric here, dropped there."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,12 @@ def written(tmp_path: Path, parse: Callable[[str], Any]) -> Written:
     return write
 
 
+BESIDE = (
+    "R² allows another representation than the layer's own; `orbitlens check ... --output regular` "
+    "measures the regular one."
+)
+
+
 def spread(*values: float | None) -> dict[str, Any]:
     parts = {f"bank {number}": value for number, value in enumerate(values, start=1)}
     return {"kind": "spread", "parts": parts}
@@ -36,6 +42,22 @@ def spread(*values: float | None) -> dict[str, Any]:
 
 def effective(**parts: float | None) -> dict[str, Any]:
     return {"kind": "effective", "parts": {name.replace("_", "-"): v for name, v in parts.items()}}
+
+
+def paths(dropped: Sequence[str] = (), **parts: tuple[float, int]) -> dict[str, Any]:
+    """Return a use by the parameters that the data determine, and all parameters."""
+    names = {name.replace("_", "-"): each for name, each in parts.items()}
+    return {
+        "kind": "effective",
+        "parts": {name: gamma / size for name, (gamma, size) in names.items()},
+        "determined": {name: gamma for name, (gamma, _) in names.items()},
+        "sizes": {name: size for name, (_, size) in names.items()},
+        "dropped": list(dropped),
+    }
+
+
+def unknown(reason: str) -> dict[str, Any]:
+    return {"kind": "effective", "parts": {}, "unknown": reason}
 
 
 def words(**uses: Any) -> str:
@@ -148,12 +170,12 @@ def test_the_table_has_a_column_for_each_part() -> None:
         (
             {"lift": spread(0.0, 0.002)},
             "The relaxed layer lift is symmetric: its weights spread by less than 0.01 over its "
-            "own group.",
+            f"own group. At lift, {BESIDE}",
         ),
         (
             {"lift": spread(0.0, 0.7)},
             "The relaxed layer lift has left its symmetry: its weights spread by 0.700 over its "
-            "own group.",
+            f"own group. At lift, {BESIDE}",
         ),
         (
             {"a": spread(0.0), "b": spread(0.0)},
@@ -163,21 +185,49 @@ def test_the_table_has_a_column_for_each_part() -> None:
         (
             {"a": spread(0.1), "b": spread(0.2)},
             "All 2 relaxed layers have left their symmetry; the largest spread of their weights "
-            "over their own group: b (0.200), a (0.100).",
+            f"over their own group: b (0.200), a (0.100). At a, b, {BESIDE}",
         ),
         (
             {"a": spread(0.0), "b": spread(0.2)},
             "Of 2 relaxed layers 1 is symmetric, with weights that spread by less than 0.01 over "
-            "their own group: a; 1 has left its symmetry: b (0.200).",
+            f"their own group: a; 1 has left its symmetry: b (0.200). At b, {BESIDE}",
         ),
         (
             {"block3": effective(f_fc=0.036, conv=0.0018)},
-            "The conv path is dropped in block3: the data determine 0.2% of it.",
+            "The conv path is little used in block3: the data determine 0.2% of it.",
+        ),
+        (
+            {"block3": paths(f_fc=(377.0, 8737), conv=(8.6, 4640))},
+            "The conv path is little used in block3: the data determine 8.6 of 4,640 parameters "
+            "(0.2%).",
+        ),
+        (
+            {"block1": paths(["f-fc"], f_fc=(0.4, 2632), conv=(46.0, 80))},
+            "The f-fc path is dropped in block1: the data determine 0.4 of 2,632 parameters "
+            "(<0.1%). Without dropped paths, block1 is symmetric under shifts by the stride.",
+        ),
+        (
+            {"block1": paths(f_fc=(7.5, 1048), conv=(2.0, 40))},
+            "The f-fc path is little used in block1: the data determine 7.5 of 1,048 parameters "
+            "(0.7%).",
+        ),
+        (
+            {"block1": paths(["conv"], f_fc=(70.0, 2632), conv=(0.5, 80))},
+            "The conv path is dropped in block1: the data determine 0.5 of 80 parameters (0.6%).",
         ),
         (
             {"block1": effective(f_fc=0.004, conv=0.5), "block3": effective(f_fc=0.03, conv=0.002)},
-            "2 paths are dropped, as the data determine less than 1% of each: f-fc in block1 "
-            "(0.4%), conv in block3 (0.2%). What is left of block1 is symmetric under shifts.",
+            "2 paths are little used; the data determine of each: f-fc in block1 (0.4%), conv in "
+            "block3 (0.2%).",
+        ),
+        (
+            {"a": paths(["fc"], fc=(0.0, 99), conv=(9.0, 80)), "b": paths(["fc"], fc=(0.9, 99))},
+            "2 paths are dropped; the data determine of each: fc in a (0.0 of 99 (0%)), fc in b "
+            "(0.9 of 99 (0.9%)). Without dropped paths, a is symmetric under shifts by the stride.",
+        ),
+        (
+            {"a": unknown("no precision was learned"), "b": unknown("no precision was learned")},
+            "The use of a, b is not known: no precision was learned.",
         ),
         (
             {"block1": effective(f_fc=0.04, conv=0.5)},
@@ -185,7 +235,9 @@ def test_the_table_has_a_column_for_each_part() -> None:
         ),
     ],
 )
-def test_words_say_what_is_symmetric_and_what_is_dropped(uses: dict[str, Any], says: str) -> None:
+def test_words_say_what_is_symmetric_dropped_little_used_or_unknown(
+    uses: dict[str, Any], says: str
+) -> None:
     assert words(**uses) == says
     assert says in lead({"use": uses})
 
@@ -197,6 +249,7 @@ def test_a_part_that_is_not_finite_is_said_and_makes_no_layer_symmetric() -> Non
         line = "At 2 layers the use of some parts is not a finite number: a (bank 2), b (conv)"
         assert notices({"use": uses}) == [line]
     assert "has left its symmetry" in words(a=spread(0.5, NAN))
+    assert BESIDE not in words(a=spread(1e-7, NAN))
     assert words(b=effective(conv=0.5, fc=None, f_fc=0.001)).endswith("determine 0.1% of it.")
 
 
@@ -209,6 +262,25 @@ def test_axes_hold_their_values() -> None:
     for value in (-1.0, 0.0, 1e-300, 1.0, 1e300):
         assert 0 <= spread_axis([value]).share(value) <= 1
         assert 0 <= share_axis([value]).share(value) <= 1
+
+
+def test_the_parameters_that_the_data_determine_stand_beside_the_share() -> None:
+    uses = {"a": paths(conv=(8.6, 4640)), "b": unknown("no precision was learned")}
+    table = network_table([{"layer": "a"}, {"layer": "b"}], [], uses_of({"use": uses}))
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["8.6 of 4,640 (0.2%)"],
+        ["–"],
+    ]
+    assert panels(["a", "b"], uses)["Path use"].readings == (
+        "a\nPath use: conv 8.6 of 4,640 (0.2%)",
+        "b\nPath use: –",
+    )
+
+
+@pytest.mark.parametrize("wrong", [3, [], {"conv": "many"}, None])
+def test_numbers_of_parameters_that_are_none_leave_the_share(wrong: Any) -> None:
+    use = {**effective(conv=0.002, fc=0.5), "determined": wrong, "sizes": wrong, "dropped": wrong}
+    assert words(a=use) == "The conv path is little used in a: the data determine 0.2% of it."
 
 
 def test_hostile_names_stay_text(hostile: str, written: Written, network: dict[str, Any]) -> None:

@@ -210,12 +210,15 @@ def test_a_group_whose_flips_do_not_act_loses_to_its_turns() -> None:
     # Its R^2 is below 0: it is worse than the mean, and no worse than another that is.
     assert [figures.group for figures in choice.ranking] == ["C4", "C2"]
     assert [figures.group for figures in choice.unranked] == ["D4"]
+    shown = [f"{each.group} {each.r2:.4g}" for each in (*choice.ranking, *choice.unranked)]
+    assert repr(choice) == f"GroupChoice(C4 chosen, R^2 {', '.join(shown)})"
     assert choice.unranked[0].verdict == "none, worse than the mean"
 
 
 def test_none_is_chosen_where_none_acts() -> None:
     choice = choose_group(candidates(random(800, 8, 6)))
     assert choice.chosen is None
+    assert repr(choice).startswith("GroupChoice(none chosen, R^2 ")
     assert len(choice.ranking + choice.unranked) == 3
     assert all(figures.r2 < 0 for figures in choice.unranked)
 

@@ -12,6 +12,8 @@ from orbitlens.checks import as_count, as_number, as_tensor, as_text
 from orbitlens.data._digest import header_hash, numbers_of
 from orbitlens.errors import OrbitLensError, out_of_range
 
+_PARTS = ("support_x", "support_y", "query_x", "query_y")
+
 
 @dataclass(frozen=True, eq=False)
 class Episodes:
@@ -39,6 +41,9 @@ class Episodes:
     query_y: Shaped[Tensor, "tasks query *out"]
 
     def __post_init__(self) -> None:
+        for name in _PARTS:
+            if not isinstance(part := getattr(self, name), Tensor):
+                object.__setattr__(self, name, as_tensor(name, part, dtype=None))
         shapes = [tuple(each.shape[:2]) for each in self.parts]
         if (
             min(map(len, shapes)) < 2
@@ -67,8 +72,7 @@ class Episodes:
 
     def check(self) -> None:
         """Raise if numbers are not floating or not finite, or if a query is in the support."""
-        names = ("support_x", "support_y", "query_x", "query_y")
-        for name, tensor in zip(names, self.parts, strict=True):
+        for name, tensor in zip(_PARTS, self.parts, strict=True):
             _as_floating(name, tensor)
         support, query = self.support_x.flatten(2), self.query_x.flatten(2)
         same = (support[:, :, None] == query[:, None]).all(-1).flatten(1).any(1)
@@ -87,13 +91,23 @@ class TaskFamily(Protocol):
 
     @property
     def identity(self) -> str:
-        """A text that differs between families with other examples."""
+        """A text that differs between families with other examples, to tell their checkpoints."""
         ...
 
     def draw(
         self, n_tasks: int, *, support: int, query: int, generator: torch.Generator
     ) -> Episodes:
-        """Draw different tasks; all randomness comes from the generator."""
+        """Draw different tasks, each with support and query that have no example in common.
+
+        Args:
+            n_tasks: Number of tasks, exactly.
+            support: Examples of each to adapt on; a family that augments them may return more.
+            query: Examples of each to be tested on, exactly.
+            generator: All random numbers come from it, so that a seed gives the same tasks again.
+
+        Returns:
+            The examples, as floating tensors: inputs [tasks, examples, ...] and their targets.
+        """
         ...
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from orbitlens.errors import OrbitLensError, one_line
 from orbitlens.files import (
     TO_READ,
@@ -64,11 +66,18 @@ def save(
 
 def _check(thing: object, metadata: object) -> None:
     if not isinstance(thing, SAE | Transport):
+        remedy = "a store is written where it is made, with `out`; arrays with numpy.save"
+        if isinstance(thing, nn.Module):
+            remedy = (
+                "keep its weights with torch.save(network.state_dict(), path); to get them back "
+                "build the network anew, and give its load_state_dict what "
+                "torch.load(path, weights_only=True) returns"
+            )
         raise OrbitLensError(
             "`thing` to save",
             expected="an SAE or a transport",
             received=type(thing).__name__,
-            remedy="a store is written where it is made, with `out`; arrays with numpy.save",
+            remedy=remedy,
         )
     try:
         to_json(dict(metadata or {}))  # type: ignore[call-overload]

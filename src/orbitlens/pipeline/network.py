@@ -367,6 +367,8 @@ def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
         "after": after,
         **{f"spectrum {irrep.name}": share for irrep, share in shares},
         **{f"use {name}": value for name, value in use["parts"].items()},
+        **{f"determined {name}": value for name, value in use.get("determined", {}).items()},
+        **{f"parameters {name}": value for name, value in use.get("sizes", {}).items()},
     }
 
 

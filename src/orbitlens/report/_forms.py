@@ -36,7 +36,16 @@ NETWORK: dict[Any, Any] = {
     "action": {},
     "layers": [{"spectrum": [], "after": []}],
     "skipped": {},
-    "use": {...: {"kind": ("spread", "effective"), "parts": {}}},
+    "use": {
+        ...: {
+            "kind": ("spread", "effective"),
+            "parts": {},
+            "determined": {},
+            "sizes": {},
+            "dropped": [],
+            "unknown": str,
+        }
+    },
     "config": {},
     "seconds": {},
     "warnings": [],

@@ -19,7 +19,7 @@ _ROUNDING = 0.02
 """Of activations that were computed in other batches, and kept in half precision."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroupChoice:
     """The ranking of some groups on one layer.
 
@@ -36,12 +36,18 @@ class GroupChoice:
     chosen: str | None
     unranked: tuple[LayerEquivariance, ...] = ()
 
+    def __repr__(self) -> str:
+        shown = [f"{each.group} {each.r2:.4g}" for each in (*self.ranking, *self.unranked)]
+        return f"GroupChoice({self.chosen or 'none'} chosen, R^2 {', '.join(shown)})"
+
 
 def choose_group(stores: Sequence[ActivationStore], *, seed: int = 0) -> GroupChoice:
     """Rank candidate groups on one layer; among equals, prefer the larger group.
 
     A group acts if its verdict on the layer is not "none", see `LayerEquivariance.verdict`. If a
     group acts, so do its subgroups. A group with an R^2 below 0 has no place in the ranking.
+    Measure after a nonlinearity: an invertible linear layer W carries every group rho of its inputs
+    to its outputs, as W rho(g) W^-1, so that they name no group.
 
     Args:
         stores: One store per candidate: the same inputs and layer, harvested under that group.

@@ -10,6 +10,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation, direct_sum, irreps, permutation, regular
 from orbitlens.symmetry.check import reflection
 from orbitlens.symmetry.relax._budget import learned_numbers
+from orbitlens.symmetry.relax._largest_spread import largest_spread
 from orbitlens.symmetry.relax.agents import (
     Actor,
     Critic,
@@ -186,6 +187,46 @@ def test_scaling_that_breaks_the_symmetry_is_refused(scaling: dict, message: str
         critic(*PENDULUM, kind="relaxed", parameters=500, **scaling)
 
 
+def test_each_centre_is_compared_with_its_own_scale() -> None:
+    maps = direct_sum(*irreps("C2")), regular("C2")
+    how = {"kind": "exact", "parameters": 500}
+    q_network(*maps, centre=[1e5, 0.0], scale=[1e5, 0.1], **how)
+    with pytest.raises(OrbitLensError, match="`centre` of observations"):
+        q_network(*maps, centre=[0.0, 0.5], scale=[1.01e5, 0.1], **how)
+
+
+@pytest.mark.parametrize("kind", ["exact", "relaxed", "plain"])
+def test_a_state_of_other_scales_or_bounds_is_refused(kind: str) -> None:
+    how = {"kind": kind, "parameters": 500}
+    own = actor(*PENDULUM, scale=[1, 2, 4], low=-2, high=2, **how)
+    state = own.state_dict()
+    again = actor(*PENDULUM, scale=[1, 2, 4], low=-2, high=2, **how)
+    again.load_state_dict(state)
+    x = states(5, 3)
+    assert torch.equal(again.best(x), own.best(x))
+    with pytest.raises(OrbitLensError, match=r"`scaling.scale` of a state: .*\[1.0, 2.0, 4.0\]"):
+        actor(*PENDULUM, low=-2, high=2, **how).load_state_dict(state)
+    with pytest.raises(OrbitLensError, match=r"`squash.low` of a state: .*\[-2.0\]"):
+        actor(*PENDULUM, scale=[1, 2, 4], **how).load_state_dict(state)
+    # States of before have neither.
+    fixed = ("squash.low", "squash.high", "scaling.centre", "scaling.scale")
+    again.load_state_dict({name: each for name, each in state.items() if name not in fixed})
+    assert torch.equal(again.best(x), own.best(x))
+
+
+def test_an_exact_network_that_is_frozen_and_let_go_again_stays_exact() -> None:
+    torch.manual_seed(0)
+    network = q_network(*TURNS, kind="exact", parameters=800)
+    count = learned_parameters(network)
+    network.requires_grad_(False).requires_grad_(True)
+    assert learned_parameters(network) == count
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    x = states(64, 2)
+    (network(x)[:, 0] - x[:, 0]).square().mean().backward()
+    optimiser.step()
+    assert largest_spread(network) == 0
+
+
 def test_unequal_scales_of_numbers_that_are_mixed_are_refused() -> None:
     with pytest.raises(OrbitLensError, match="`scale` of observations.*one scale"):
         q_network(*TURNS, kind="exact", parameters=500, scale=[1.0, 2.0])
@@ -234,3 +275,7 @@ def test_states_of_another_dimension_are_refused(monkeypatch: pytest.MonkeyPatch
     for kind in ("exact", "relaxed", "plain"):
         with pytest.raises(OrbitLensError, match="2 numbers"):
             q_network(*TURNS, kind=kind, parameters=500)(torch.rand(3, 5))
+        with pytest.raises(OrbitLensError, match=r"1 numbers .*\[3, 2\] for states .*\[3, 3\]"):
+            critic(*PENDULUM, kind=kind, parameters=500)(torch.rand(3, 3), torch.rand(3, 2))
+        with pytest.raises(OrbitLensError, match=r"`actions`: .*\[4, 1\] for states .*\[3, 3\]"):
+            critic(*PENDULUM, kind=kind, parameters=500)(torch.rand(3, 3), torch.rand(4, 1))

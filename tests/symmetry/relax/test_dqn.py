@@ -184,6 +184,49 @@ def test_cartpole_has_whole_episodes_as_its_score() -> None:
     )
 
 
+def test_the_name_of_an_environment_stands_for_copies_of_it() -> None:
+    named = GymnasiumTask("CartPole-v1", envs=2, episodes=1)
+    made = GymnasiumTask(lambda: gymnasium.make("CartPole-v1"), envs=2, episodes=1)
+    assert torch.equal(named.reset(seed=3), made.reset(seed=3))
+    assert not torch.equal(*named.reset(seed=3))
+
+
+def test_neither_gradients_nor_the_default_type_of_the_caller_matter() -> None:
+    networks, grid = [small(), small()], FourGoalGrid(side=3)
+    how = {"updates": 20, "gamma": 0.9, "seed": 0}
+    plain = train_dqn(networks[0], grid, **how)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            assert train_dqn(networks[1], grid, **how) == plain
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_progress_is_told_after_each_update() -> None:
+    told: list[tuple[int, int, float]] = []
+    run = train_dqn(
+        small(),
+        FourGoalGrid(side=3),
+        updates=6,
+        gamma=0.9,
+        seed=0,
+        check_every=3,
+        progress=lambda *each: told.append(each),
+    )
+    assert [each[:2] for each in told] == [(n, 6) for n in range(1, 7)]
+    for history, losses in zip(run.history[1:], (told[:3], told[3:]), strict=True):
+        assert history["loss"] == pytest.approx(sum(each[2] for each in losses) / 3)
+
+
+def test_networks_that_cannot_be_trained_are_refused() -> None:
+    grid, how = FourGoalGrid(side=3), {"updates": 1, "gamma": 0.9, "seed": 0}
+    with pytest.raises(OrbitLensError, match="`network`: .*frozen ones alone; let some go"):
+        train_dqn(small().requires_grad_(False), grid, **how)
+    with pytest.raises(OrbitLensError, match="`network`: .*in float32, received float64"):
+        train_dqn(small().double(), grid, **how)
+
+
 def test_a_limit_of_time_ends_no_task() -> None:
     def make() -> object:
         return gymnasium.make("CartPole-v1", max_episode_steps=3)
@@ -202,7 +245,13 @@ def test_environments_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatc
         GymnasiumTask(
             lambda: gymnasium.wrappers.NormalizeObservation(gymnasium.make("CartPole-v1")), envs=1
         )
+    one = gymnasium.make("CartPole-v1")
+    for make in (lambda: one, lambda: gymnasium.wrappers.TimeLimit(one, 5)):
+        with pytest.raises(OrbitLensError, match="another environment at each of 3 calls, .* 1;"):
+            GymnasiumTask(make, envs=2, episodes=1)
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match="`make`: .*at each call, received .*; give it as lam"):
+        GymnasiumTask(one, envs=1)
     cart = GymnasiumTask(lambda: gymnasium.make("CartPole-v1"), envs=1, episodes=1)
     with pytest.raises(OrbitLensError, match="states of 2 numbers"):
         train_dqn(small(), cart, updates=1, gamma=0.9, seed=0)

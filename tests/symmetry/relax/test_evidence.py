@@ -1,8 +1,10 @@
 """The Laplace evidence and the training that follows it."""
 
+import copy
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,22 @@ from torch import Tensor, nn
 
 from orbitlens.errors import OrbitLensError, OrbitLensWarning
 from orbitlens.symmetry.relax import _evidence_loop
-from orbitlens.symmetry.relax.evidence import EvidenceFit, fit_with_evidence
+from orbitlens.symmetry.relax.evidence import (
+    EvidenceFit,
+    TensorUse,
+    _tell,
+    fit_with_evidence,
+)
 from orbitlens.symmetry.relax.laplace import (
     effective_dimensions,
     map_loss,
     negative_log_evidence,
 )
 from orbitlens.symmetry.relax.mixed import MixedBlock, mixed_network
-from orbitlens.symmetry.relax.use import symmetry_uses
+from orbitlens.symmetry.relax.use import symmetry_uses, unknown_uses
 
+# These trainings are too short to learn much; the tests of this warning ask for it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*no better than chance")
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 8, "lr": 0.05, "burn_in": 2, "every": 2}
 logarithms = st.lists(st.floats(-3, 3), min_size=2, max_size=4)
 
@@ -116,6 +125,17 @@ def test_n_below_the_batch_is_refused() -> None:
         map_loss(torch.zeros(3), torch.zeros(1), torch.zeros(1), 2)
 
 
+def test_norms_of_other_tensors_are_not_broadcast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    loss, squares, spectra, logs = known([0.0, 0.0])
+    for call in (
+        lambda: map_loss(torch.zeros(3), squares[:1], logs, 3),
+        lambda: negative_log_evidence(loss, squares[:1], spectra, logs),
+    ):
+        with pytest.raises(OrbitLensError, match="`squares`: expected one for each of 2 precisio"):
+            call()
+
+
 def test_a_training_tells_blocks_their_use() -> None:
     model, (x, y) = network(), data(60)
     told: list[tuple[int, int, float]] = []
@@ -134,7 +154,10 @@ def test_a_training_tells_blocks_their_use() -> None:
         gamma = sum(t.effective_dimension for t in own)
         assert share == pytest.approx(gamma / sum(t.size for t in own), rel=1e-5)
         assert 0 < share < 1
+        assert use.sizes[path] == sum(t.size for t in own)
+        assert use.determined[path] == pytest.approx(gamma, rel=1e-5)
     assert use.kind == "effective"
+    assert use.switched_off == ()
     assert "completed, epochs 20, -log Z" in repr(found)
 
 
@@ -142,6 +165,87 @@ def test_a_block_alone_is_told_too() -> None:
     model = nn.Sequential(MixedBlock(1, 2, 4, stride=4), nn.Flatten())
     fit_with_evidence(model, *data(), **QUICK)
     assert set(symmetry_uses(model)["0"].parts) == {"f-fc", "conv"}
+
+
+@pytest.mark.parametrize("changed", [{"burn_in": 5}, {"hyper_steps": 0}])
+def test_without_learned_precisions_blocks_do_not_know_their_use(changed: dict[str, Any]) -> None:
+    model = network()
+    fit_with_evidence(model, *data(), **QUICK)
+    found = fit_with_evidence(model, *data(), **{**QUICK, **changed})
+    assert all(each.effective_dimension > 0 for each in found.tensors)
+    assert symmetry_uses(model) == {}
+    assert unknown_uses(model) == {"block1": "no precision was learned"}
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_the_use_of_a_path_is_unknown_where_a_part_of_it_is_frozen(frozen: str) -> None:
+    model = network()
+    model.get_parameter(f"block1.paths.conv.0.1.{frozen}").requires_grad_(False)
+    fit_with_evidence(model, *data(), **QUICK)
+    use = symmetry_uses(model)["block1"]
+    assert math.isnan(use.parts["conv"])
+    assert use.parts["f-fc"] > 0
+    assert "conv" not in use.dropped
+    other = network()
+    other.load_state_dict(model.state_dict())
+    assert repr(symmetry_uses(other)["block1"]) == repr(use)
+
+
+def test_the_use_of_a_frozen_path_is_unknown() -> None:
+    model = network()
+    block = model.get_submodule("block1")
+    assert isinstance(block, MixedBlock)
+    block.paths["conv"].requires_grad_(False)
+    fit_with_evidence(model, *data(), **QUICK)
+    use = symmetry_uses(model)["block1"]
+    assert math.isnan(use.parts["conv"])
+    assert use.parts["f-fc"] > 0
+    assert "conv" not in (*use.dropped, *use.switched_off)
+    block.requires_grad_(False)
+    fit_with_evidence(model, *data(), **QUICK)
+    assert symmetry_uses(model) == {}
+
+
+def test_a_use_is_forgotten_when_the_training_goes_on() -> None:
+    model, (x, y) = network(), data()
+    fit_with_evidence(model, x, y, **QUICK)
+    assert set(symmetry_uses(model)) == {"block1"}
+    nn.functional.cross_entropy(model(x), y).backward()
+    torch.optim.SGD(model.parameters(), 0.1).step()
+    assert symmetry_uses(model) == {}
+    assert unknown_uses(model) == {"block1": "the weights were changed after it was measured"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_evidence_that_is_not_below_that_of_chance_is_warned_of() -> None:
+    x, y = data()
+    still = {**QUICK, "epochs": 2, "lr": 1e-9}
+    says = r"-log Z is [0-9.]+, not below 20.794, that of the uniform answer: .* no better than cha"
+    assert 30 * math.log(2) == pytest.approx(20.794, abs=1e-3)
+    with pytest.warns(OrbitLensWarning, match=says):
+        fit_with_evidence(network(), x, y, **still)
+    wrong = network()
+    wrong.get_parameter("head.bias").data[0] = 5.0
+    with pytest.warns(OrbitLensWarning, match="summed -log p of the targets is .*below 20.794"):
+        fit_with_evidence(wrong, x, y, **{**still, "burn_in": 3})
+    with pytest.warns(OrbitLensWarning, match="not below 10.397"):
+        fit_with_evidence(network(), x, y, **still, temperature=2.0)
+    targets = torch.tensor([[0.0, 4.0], [2.0, 0.0]]).repeat(15, 1)
+    # The mean squared distance from the means of both outputs is (1 + 4) / 2.
+    chance = f"{60 * (math.log(2 * math.pi * 2.5) + 1) / 2:.5g}"
+    with pytest.warns(OrbitLensWarning, match=rf"below {chance}, that of a constant Gaussian"):
+        fit_with_evidence(network(), x, targets, **still, likelihood="gaussian")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_has_learned_is_not_compared_with_chance() -> None:
+    x, y = data(60)
+    line = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    how = {**QUICK, "epochs": 40, "lr": 0.1}
+    assert fit_with_evidence(line, x, y, **how).negative_log_evidence < 60 * math.log(2)  # type: ignore[operator]
+    baseline = fit_with_evidence(network(), *data(60), **{**how, "burn_in": 41})
+    # Beside a prior of precision one, -log Z is above chance though the network has learned.
+    assert baseline.negative_log_evidence > 60 * math.log(2)  # type: ignore[operator]
 
 
 def test_steps_on_the_precisions_lower_the_evidence_at_the_same_weights() -> None:
@@ -237,6 +341,18 @@ def test_a_path_that_is_switched_off_is_reported(monkeypatch: pytest.MonkeyPatch
     assert off[0].name in repr(found)
 
 
+def test_a_path_is_switched_off_if_all_its_tensors_are() -> None:
+    model = network()
+    tensors = [
+        TensorUse(name, each.numel(), 3.0 if name.endswith("v.bias") else 15.0, 1.5)
+        for name, each in model.named_parameters()
+    ]
+    _tell(model, tensors)
+    use = symmetry_uses(model)["block1"]
+    assert use.switched_off == use.dropped == ("conv",)
+    assert use.determined == pytest.approx({"f-fc": 6.0, "conv": 3.0})
+
+
 def test_a_training_that_diverges_says_so() -> None:
     model = network()
     fit_with_evidence(model, *data(), **QUICK)
@@ -246,6 +362,15 @@ def test_a_training_that_diverges_says_so() -> None:
     assert found.status == "diverged"
     assert found.negative_log_evidence is None
     assert len(found.loss) < 4
+
+
+def test_precisions_that_run_away_stop_at_their_bounds() -> None:
+    found = fit_with_evidence(network(), *data(), **{**QUICK, "hyper_lr": 100.0})
+    precisions = {abs(each.log_precision) for each in found.tensors}
+    assert max(precisions) == _evidence_loop.MOST == 15
+    assert found.status == "completed"
+    assert found.negative_log_evidence is not None
+    assert math.isfinite(found.negative_log_evidence)
 
 
 class StopError(Exception):
@@ -311,6 +436,174 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         fitted(file, n=29)
     with pytest.warns(OrbitLensWarning, match="began with other weights"):
         fitted(file, seed=1)
+
+
+def small(activation: nn.Module, seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 4), activation, nn.Linear(4, 2))
+
+
+class Squared(nn.Module):
+    """A layer whose exponent is not among its words."""
+
+    def __init__(self, power: int) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x**self.power
+
+
+class Holds(nn.Module):
+    """A network whose tensors are not among its words."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 2)
+        for number, size in enumerate(sizes):
+            self.register_buffer(f"held{number}", torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.linear(x.flatten(1))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (lambda: small(nn.ReLU()), lambda: small(nn.Tanh()), "expected network 'Sequential "),
+        (lambda: small(Squared(2)), lambda: small(Squared(3)), "the answers of its network, rec"),
+        (lambda: Holds(1), lambda: Holds(5), r"'held0' of shape \[1\], float32, .*shape \[5\]"),
+        (lambda: Holds(1, 1), lambda: Holds(1), "'held1' of shape .*no tensor 'held1'"),
+        (lambda: Holds(1), lambda: Holds(1, 1), "expected no tensor 'held1'"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*began with other weights")
+def test_the_checkpoint_of_another_network_is_refused_and_changes_nothing(
+    first: Callable[[], nn.Module], second: Callable[[], nn.Module], words: str, tmp_path: Path
+) -> None:
+    how = {**QUICK, "checkpoint": tmp_path / "file"}
+    fit_with_evidence(first(), *data(), **how)
+    other = second()
+    before = {name: each.clone() for name, each in other.state_dict().items()}
+    with pytest.raises(OrbitLensError, match=words):
+        fit_with_evidence(other, *data(), **how)
+    assert all(torch.equal(each, before[name]) for name, each in other.state_dict().items())
+
+
+def test_the_checkpoint_of_a_network_with_other_frozen_parameters_is_refused(
+    tmp_path: Path,
+) -> None:
+    how = {**QUICK, "checkpoint": tmp_path / "file"}
+    fit_with_evidence(small(nn.ReLU()), *data(), **how)
+    other = small(nn.ReLU())
+    other[1].requires_grad_(False)
+    with pytest.raises(OrbitLensError, match=r"'1.weight' learned, received '1.weight' frozen"):
+        fit_with_evidence(other, *data(), **how)
+
+
+def test_tied_weights_that_are_frozen_have_a_checkpoint(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        torch.manual_seed(0)
+        one, two = nn.Linear(16, 16), nn.Linear(16, 16)
+        one.requires_grad_(False)
+        two.weight, two.bias = one.weight, one.bias
+        return nn.Sequential(nn.Flatten(), one, nn.ReLU(), two, nn.Linear(16, 2))
+
+    whole = fit_with_evidence(tied(), *data(), **QUICK)
+    for _ in range(2):
+        found = fit_with_evidence(tied(), *data(), **QUICK, checkpoint=tmp_path / "file")
+        assert torch.equal(weights(found.network), weights(whole.network))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_found_at_the_door(tmp_path: Path) -> None:
+    told: list[int] = []
+    (tmp_path / ".file.writing").write_text("in the way")
+    with pytest.raises(OrbitLensError, match="a place that can be written, received File exists"):
+        fit_with_evidence(
+            network(),
+            *data(),
+            **QUICK,
+            checkpoint=tmp_path / "file",
+            progress=lambda epoch, *_: told.append(epoch),
+        )
+    assert told == []
+
+
+class Noisy(nn.Module):
+    """A layer that draws numbers in a way that its type does not tell."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
+class Counting(nn.Module):
+    """A layer with statistics of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.get_buffer("seen").add_(len(x))
+        return x
+
+
+class Doubling(nn.Module):
+    """A layer that does otherwise in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.Dropout(0.5), "layer '2' .* Dropout of p = 0.5 in training mode"),
+        (nn.BatchNorm1d(4).requires_grad_(False), "layer '2' .*changes its running statistics"),
+        (nn.BatchNorm1d(4, affine=False), "call .eval.. on it"),
+        (nn.BatchNorm1d(4, affine=False, track_running_stats=False), "statistics of each batch"),
+        (nn.RReLU(), "one that draws random numbers"),
+        (Noisy().eval(), "one that draws random numbers"),
+        (Counting().eval(), "one that writes into '2.seen'"),
+        (Doubling(), "other answers in training mode"),
+    ],
+)
+def test_networks_that_differ_from_call_to_call_are_refused(layer: nn.Module, words: str) -> None:
+    model, drawn = small(layer), torch.get_rng_state()
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    modes = [each.training for each in model.modules()]
+    with pytest.raises(OrbitLensError, match=words):
+        fit_with_evidence(model, *data(), **QUICK)
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert [each.training for each in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_layers_that_are_held_in_evaluation_mode_stay_as_they_are() -> None:
+    norm = nn.BatchNorm1d(4, affine=False).eval()
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(1.0)
+    model = small(nn.Sequential(norm, nn.Dropout(0.0), nn.Dropout(0.9).eval()))
+    x, y = data()
+    found = [
+        fit_with_evidence(copy.deepcopy(model), x, y, **QUICK).negative_log_evidence
+        for _ in range(2)
+    ]
+    fit_with_evidence(model, x, y, **QUICK)
+    assert norm.running_mean.tolist() == [1.0] * 4
+    assert not norm.training
+    assert found[0] == found[1]
+
+
+def test_data_of_inference_mode_can_be_trained_on() -> None:
+    x, y = data()
+    with torch.inference_mode():
+        same = x.clone(), y.clone()
+    found = fit_with_evidence(network(), *same, **QUICK)
+    assert torch.equal(
+        weights(found.network), weights(fit_with_evidence(network(), x, y, **QUICK).network)
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None])
@@ -388,3 +681,38 @@ def test_wrong_inputs_and_networks_are_refused(monkeypatch: pytest.MonkeyPatch) 
         fit_with_evidence(MixedBlock(1, 2, 4), x, y, **QUICK)
     with pytest.raises(OrbitLensError, match="an object Module"):
         fit_with_evidence(lambda batch: batch, x, y, **QUICK)  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match="`augment`: expected a function .*received int"):
+        fit_with_evidence(network(), x, y, augment=2, **QUICK)  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match=r"`x`: expected square maps .*\[8, 1, 4, 3\]"):
+        fit_with_evidence(network(), x[..., 1:], y, **QUICK)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    with pytest.raises(OrbitLensError, match=r"`network` on an input of shape \[1, 4, 4\]"):
+        fit_with_evidence(wide, x, y, **QUICK)
+    broken = network()
+    broken.get_parameter("head.bias").data[0] = math.nan
+    with pytest.raises(OrbitLensError, match="finite answers before it is trained"):
+        fit_with_evidence(broken, x, y, **QUICK)
+
+
+class Twice(nn.Module):
+    """A layer that is called twice, so that its curvature is not known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+        return self.layer(self.layer(x).relu())
+
+
+@pytest.mark.parametrize(
+    ("model", "dim", "words"),
+    [(Twice(), 4, "received several calls"), (nn.Linear(4097, 2), 4097, "4,097 x 4,097")],
+)
+def test_curvature_that_cannot_be_measured_is_refused_before_the_first_step(
+    model: nn.Module, dim: int, words: str
+) -> None:
+    before = weights(model)
+    with pytest.raises(OrbitLensError, match=words):
+        fit_with_evidence(model, torch.randn(6, dim), [0, 1, 0, 1, 0, 1], epochs=2, burn_in=9)
+    assert torch.equal(weights(model), before)

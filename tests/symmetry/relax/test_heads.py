@@ -1,5 +1,6 @@
 """Heads and squashes: every element, several groups, and what they refuse."""
 
+import math
 from collections.abc import Callable
 
 import jaxtyping
@@ -182,6 +183,27 @@ def test_states_that_move_or_actions_that_do_not_are_no_reason_to_warn() -> None
     states = direct_sum(irreps("C2")[0], FLIP)
     warn_of_fixed_states([[0.0, 1.0], [1.0, -0.1]], states, FLIP)
     warn_of_fixed_states([[1.0, 0.0]], states, irreps("C2")[0])
+
+
+def test_each_coordinate_of_a_state_is_compared_with_its_own_size() -> None:
+    states = direct_sum(irreps("C2")[0], FLIP)
+    warn_of_fixed_states([[1e6, 3.0]], states, FLIP)
+    for some in ([[1e6, 0.0], [1.0, 0.0]], [[-1.0, math.sin(math.pi)]], [[1.0, 1e-7], [1.0, 0.2]]):
+        with pytest.warns(OrbitLensWarning, match=r"moves (1|2) of (1|2) states nowhere"):
+            warn_of_fixed_states(some, states, FLIP)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@every_vector
+def test_a_cast_and_back_leaves_heads_exact(actions: Representation, kind: torch.dtype) -> None:
+    before = on_features(actions.group).float()
+    head = VectorActionsHead(actions, 3, frozen=True).to(kind).float()
+    x = noise(4, before.shape[1]).float()
+    matrices = actions.matrices.float()
+    assert_equivariant(Part(head, "mean"), before, matrices, x, tolerance=1e-6)
+    points = PermutedActionsHead(SETS["S3 on points"], 1)
+    reads = points.reads.clone()
+    assert torch.equal(points.to(kind).double().reads, reads)
 
 
 WRONG = Representation(groups.cyclic(2), torch.stack([torch.eye(2), 2 * torch.eye(2)]), "double")

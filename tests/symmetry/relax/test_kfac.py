@@ -8,6 +8,7 @@ import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import GroupConv2d, LiftingConv2d
@@ -138,7 +139,7 @@ def test_sampled_labels_estimate_the_exact_curvature() -> None:
 def test_layers_that_write_in_place_and_dead_layers_are_no_trouble() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
     with torch.no_grad():
-        network[0].bias.fill_(-100)  # type: ignore[union-attr,operator]
+        network[0].bias.fill_(-100)  # type: ignore[operator]
     spectra = kronecker_curvature(network, torch.randn(5, 3)).spectra()
     assert not spectra["0.weight"].any()
     assert spectra["2.bias"].any()
@@ -205,15 +206,161 @@ def test_networks_without_known_curvature_are_refused(network: nn.Module, words:
         kronecker_curvature(network, torch.randn(5, 3))
 
 
+class Tokens(nn.Module):
+    """The mean over tokens of a linear layer, whose rows are joined, or in another order."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layer, self.how = nn.Linear(3, 2), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        if self.how == "joined":
+            return self.layer(x.flatten(0, 1)).unflatten(0, (n, -1)).mean(1)
+        if self.how == "turned":
+            return self.layer(x.transpose(0, 1)).mean(0)
+        return self.layer(input=x).mean(1)
+
+
+@pytest.mark.parametrize("how", ["joined", "turned"])
+@pytest.mark.parametrize("n", [1, 5])
+def test_rows_that_belong_to_no_sample_are_refused(how: str, n: int) -> None:
+    with pytest.raises(OrbitLensError, match="layer 'layer' .*the samples on the first axis"):
+        kronecker_curvature(Tokens(how), torch.randn(n, 5, 3), "gaussian")
+
+
+def test_tokens_of_samples_have_the_curvature_of_their_sums() -> None:
+    # All tokens of a sample are alike, so that the sum over rows is exact.
+    network, x = Tokens("each").double(), torch.randn(7, 1, 3).double().expand(7, 5, 3)
+    found = kronecker_curvature(network, x, "gaussian").spectra()
+    assert found["layer.bias"].tolist() == pytest.approx([7.0, 7.0])
+    whole = dense_curvature(network, x, "layer.weight", "gaussian")
+    # Rows that act alike count as independent ones, R times less.
+    assert 5 * found["layer.weight"].sum().item() == pytest.approx(whole.trace().item())
+
+
+class Tied(nn.Module):
+    """A layer whose weights act by something else than its call, too."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layer, self.how = nn.Linear(3, 3), how
+        if how == "parameter":
+            self.other = nn.Linear(3, 3)
+            self.other.weight = self.layer.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        if self.how == "parameter":
+            return self.other(y)
+        if self.how == "bias":
+            return y + self.layer.bias
+        if self.how == "mixed":
+            return y + y.roll(1, 0)
+        if self.how == "cut":
+            return y.detach()
+        return y.tanh() @ self.layer.weight
+
+
+class Tenfold(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, 10 * self.weight, self.bias)
+
+
+class Named(nn.Linear):
+    """A subclass that computes what its parent does."""
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyLinear(2))
+
+
+def of_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Tied("parameter"), "'other.weight' .*received the same one as 'layer.weight'"),
+        (Tied("function"), "layer 'layer' .*a gradient that its call does not explain"),
+        (Tied("bias"), "layer 'layer' .*a gradient that its call does not explain"),
+        (Tied("mixed"), "layer 'layer' .*act on the answers of others"),
+        (Tied("cut"), "received no gradient"),
+        (Tenfold(3, 2), "a plain Linear, .*received Tenfold with a forward of its own"),
+        (nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), "a plain Linear"),
+        (nn.utils.parametrizations.orthogonal(nn.Linear(3, 2)), "a plain Linear"),
+        (prune.identity(nn.Linear(3, 2), "weight"), "weight that is computed from others"),
+        (nn.Sequential(nn.Linear(3, 2), nn.Dropout()), "layer '1' .*Dropout of p = 0.5"),
+        (nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), r"answers of shape .*received shape \[5\]"),
+        (nn.Sequential(nn.Linear(4, 2)), r"`network` on an input of shape \[3\]"),
+        (lazy(), "call the network once"),
+        (of_inference_mode(), "outside of torch.inference_mode"),
+    ],
+)
+def test_networks_whose_curvature_would_be_wrong_are_refused(
+    network: nn.Module, words: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=words):
+        kronecker_curvature(network, torch.randn(5, 3), "gaussian")
+
+
+def test_subclasses_that_change_nothing_and_hooks_have_their_curvature() -> None:
+    layer, x = Named(3, 2).double(), torch.randn(5, 3, dtype=torch.float64)
+    expected = 4 * dense_curvature(layer, x, "weight", "gaussian")
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    (found,) = kronecker_curvature(layer, x, "gaussian").layers.values()
+    assert torch.allclose(torch.kron(found.outputs, found.inputs[0]), expected)
+
+
+def test_the_state_of_torch_and_the_type_of_inputs_do_not_matter() -> None:
+    network, x = nn.Linear(3, 2), torch.randn(5, 3)
+    expected = kronecker_curvature(network, x).spectra()["weight"]
+    with torch.no_grad():
+        assert torch.equal(kronecker_curvature(network, x).spectra()["weight"], expected)
+    with torch.inference_mode():
+        found = kronecker_curvature(network, x.clone())
+    assert torch.equal(found.spectra()["weight"], expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(kronecker_curvature(network, x).spectra()["weight"], expected)
+    assert torch.equal(kronecker_curvature(network, x.double()).spectra()["weight"], expected)
+
+
+@pytest.mark.parametrize("shape", [[0, 3], [3]])
+def test_inputs_without_rows_are_refused(shape: list[int]) -> None:
+    with pytest.raises(OrbitLensError, match=r"shape \[n, ...\] with n at least 1"):
+        kronecker_curvature(nn.Linear(3, 2), torch.zeros(shape))
+
+
+def test_sampled_labels_of_answers_that_are_not_finite_are_refused() -> None:
+    network = nn.Linear(3, 2)
+    nn.init.constant_(network.weight, float("inf"))
+    with pytest.raises(OrbitLensError, match="the answers of `network`: expected finite numbers"):
+        kronecker_curvature(network, torch.randn(5, 3), sampled=True)
+
+
 def test_an_unknown_likelihood_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match=re.escape("one of softmax, gaussian")):
         kronecker_curvature(nn.Linear(3, 2), torch.randn(5, 3), "poisson")  # type: ignore[arg-type]
 
 
-def test_factors_too_large_for_a_cpu_are_refused_before_any_work() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(5000, 2))
-    with pytest.raises(OrbitLensError, match='5,000 x 5,000; take the factored path "f-fc"'):
+@pytest.mark.parametrize(
+    ("network", "side"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(5000, 2)), "5,000"),
+        (nn.Linear(2, 5000), "5,000"),
+        (nn.Conv2d(460, 1, 3), "4,140"),
+        (FactoredLinear(1, 1, in_side=65, out_side=1), "4,225"),
+        (SparseConv2d(1025, 1), "4,100"),
+        (GroupConv2d("C4", 114, 1, padding="circular"), "4,104"),
+    ],
+)
+def test_factors_too_large_for_a_cpu_are_refused_before_any_work(
+    network: nn.Module, side: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=f'{side} x {side}; take the factored path "f-fc"'):
         kronecker_curvature(network, torch.randn(2, 5000))
 
 

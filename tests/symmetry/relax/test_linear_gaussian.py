@@ -118,6 +118,24 @@ def test_the_evidence_switches_the_dense_path_off_and_map_does_not(
     assert 0.25 < fits["evidence"].noise < 0.35
 
 
+def test_signals_without_noise_end_at_the_bound_of_the_noise() -> None:
+    x, _ = task(20, 6)
+    matrix = circulant(torch.arange(6.0, dtype=torch.float64))
+    found = fit_linear_gaussian(x, x @ matrix.T, steps=600)
+    assert found.noise == pytest.approx(math.exp(-7.5))
+    assert all(abs(each) <= 15 for each in found.log_precisions.values())
+    assert math.isfinite(found.negative_log_evidence)
+    assert torch.allclose(found.matrix(), matrix, atol=1e-5)
+
+
+def test_a_covariance_without_a_root_is_one_line() -> None:
+    x, _ = task(20, 6)
+    with pytest.raises(
+        OrbitLensError, match="positive definite .*noise 1e-09 beside .*; give a la"
+    ):
+        fit_linear_gaussian(x, x, learn=False, noise=1e-9)
+
+
 def test_one_path_leaves_the_other_zero() -> None:
     x, y = task(5, 4)
     assert not fit_linear_gaussian(x, y, ["conv"], learn=False).dense.any()

@@ -3,16 +3,18 @@
 import copy
 import math
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jaxtyping
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orbitlens.data import Episodes, HeldTasks, TurnedFields, shift_tasks
 from orbitlens.errors import DamageError, OrbitLensError, OrbitLensWarning
+from orbitlens.symmetry.relax._meta_checkpoint import MetaCheckpoint
 from orbitlens.symmetry.relax.known_sharing import toeplitz
 from orbitlens.symmetry.relax.meta import MetaLearner
 from orbitlens.symmetry.relax.meta_learn import meta_learn
@@ -163,6 +165,7 @@ def test_training_lowers_the_loss_of_new_tasks() -> None:
     assert [each[:2] for each in seen] == [(step, 30) for step in range(1, 31)]
     assert fit.losses == tuple(each[2] for each in seen)
     assert fit.status == "completed"
+    assert repr(fit) == f"MetaFit(completed, steps 30, loss {fit.losses[-1]:.4g})"
     assert all(parameter.grad is None for parameter in learner.parameters())
 
 
@@ -205,6 +208,28 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stopped: int, tmp_
     assert same(other, whole)
 
 
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Sigmoid()])
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, layer: nn.Module) -> None:
+    tasks, file = tasks_1d(), tmp_path / "training.safetensors"
+    network = two_layers()
+    meta_learn(MetaLearner(network), tasks, steps=1, checkpoint=file)
+    with pytest.raises(OrbitLensError, match="with other settings: expected network 'Sequential"):
+        other = nn.Sequential(network[0], layer, network[2])  # type: ignore[index]
+        meta_learn(MetaLearner(other), tasks, steps=1, checkpoint=file)
+
+
+def test_targets_that_would_be_broadcast_are_refused() -> None:
+    def loss(found: Tensor, wanted: Tensor) -> Tensor:
+        return (found - wanted).square().mean()
+
+    x = torch.randn(4, 6, LENGTH)
+    tasks = HeldTasks(x, x.sum(2), "sums")
+    with pytest.raises(
+        OrbitLensError, match=r"received predictions \[\d+, 1\] for targets \[\d+\]"
+    ):
+        meta_learn(MetaLearner(nn.Linear(LENGTH, 1), loss=loss), tasks, n_tasks=2, query=3, steps=1)
+
+
 def test_a_kill_at_any_time_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     tasks, file = tasks_1d(), tmp_path / "training.safetensors"
     whole = learner_of()
@@ -241,6 +266,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         meta_learn(learner_of(), tasks, steps=1, lr=0.1, checkpoint=file)
     with pytest.raises(OrbitLensError, match="with other settings: expected tasks 'shift tasks"):
         meta_learn(learner_of(), tasks_1d(seed=1), steps=1, checkpoint=file)
+    faster = MetaLearner(learner_of().network, inner_rate=5.0)
+    with pytest.raises(OrbitLensError, match=r"with other settings: .*received .*inner_rate 5.0"):
+        meta_learn(faster, tasks, steps=1, checkpoint=file)
     file.write_bytes(file.read_bytes()[:-8] + b"otherbit")
     with pytest.raises(DamageError, match="other numbers or another record; remove it"):
         meta_learn(learner_of(), tasks, steps=1, checkpoint=file)
@@ -265,14 +293,157 @@ class Overlapping:
 
     identity = "overlapping"
 
-    def draw(self, n_tasks: int, **settings: Any) -> Episodes:
-        drawn = episodes(n_tasks)
+    def draw(self, n_tasks: int, *, support: int, query: int, generator: Any) -> Episodes:
+        drawn = episodes(n_tasks, support, query)
         return Episodes(drawn.query_x[:, 1:2], drawn.query_y[:, 1:2], drawn.query_x, drawn.query_y)
 
 
 def test_queries_in_the_support_are_refused() -> None:
     with pytest.raises(OrbitLensError, match="not in the support of their task, .* in 32 of 32"):
         meta_learn(learner_of(), Overlapping())
+
+
+class Own:
+    """A family of one's own, whose examples can be changed on their way out."""
+
+    identity: object = "one's own"
+
+    def __init__(self, change: Callable[[Episodes, int], Any] = lambda drawn, _: drawn) -> None:
+        self.change, self.draws = change, 0
+
+    def draw(
+        self, n_tasks: int, *, support: int, query: int, generator: torch.Generator
+    ) -> Episodes:
+        self.draws += 1
+        asked = {"support": support, "query": query, "generator": generator}
+        return self.change(tasks_1d().draw(n_tasks, **asked), self.draws)
+
+
+def test_a_family_of_ones_own_trains_as_held_tasks_do() -> None:
+    own, held = learner_of(), learner_of()
+    meta_learn(own, Own(), steps=3)
+    meta_learn(held, tasks_1d(), steps=3)
+    assert same(own, held)
+    assert torch.equal(own.losses_on(Own(), 20), own.losses_on(tasks_1d(), 20))
+
+
+def test_a_family_may_return_more_support_than_it_is_asked_for() -> None:
+    def doubled(drawn: Episodes, _: int) -> Episodes:
+        pair = [torch.cat([each, -each], 1) for each in drawn.parts[:2]]
+        return Episodes(*pair, *drawn.parts[2:])
+
+    assert len(meta_learn(learner_of(), Own(doubled), steps=2).losses) == 2
+
+
+def swapped(drawn: Episodes, _: int) -> Episodes:
+    return Episodes(*drawn.parts[2:], *drawn.parts[:2])
+
+
+def fewer(drawn: Episodes, _: int) -> Episodes:
+    return Episodes(*(each[:4] for each in drawn.parts))
+
+
+def broken(drawn: Episodes, _: int) -> Episodes:
+    return Episodes(*drawn.parts[:3], drawn.query_y * math.nan)
+
+
+def only_from(first: int, change: Callable[[Episodes, int], Any]) -> Callable[[Episodes, int], Any]:
+    """Change draws from this one on; the door makes the first two."""
+    return lambda drawn, number: change(drawn, number) if number >= first else drawn
+
+
+DRAWS = {
+    "tuple": (lambda drawn, _: drawn.parts, "expected an object Episodes, received tuple; return"),
+    "fewer": (fewer, "expected 32 tasks, .* received 4 tasks with 1 of support and 19 of query"),
+    "swapped": (swapped, r"1 examples of support \(or more\) and 19 of query, received 32 tasks "
+                "with 19 of support and 1 of query"),
+    "broken": (broken, "`query_y`: expected finite numbers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("first", [1, 3, 4])
+def test_draws_that_are_not_what_was_asked_for_are_refused(
+    name: str, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    change, message = DRAWS[name]
+    with pytest.raises(OrbitLensError, match=message):
+        meta_learn(learner_of(), Own(only_from(first, change)), steps=2)
+    if first == 1:
+        with pytest.raises(OrbitLensError):
+            learner_of().losses_on(Own(change), 32)
+
+
+def test_draws_that_do_not_come_from_the_generator_are_refused() -> None:
+    def by_number(drawn: Episodes, number: int) -> Episodes:
+        return Episodes(*drawn.parts[:3], drawn.query_y + number)
+
+    with pytest.raises(OrbitLensError, match="same seed, received other tasks; take every random"):
+        meta_learn(learner_of(), Own(by_number))
+
+
+def test_families_without_a_word_of_the_protocol_are_refused_by_that_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    nameless = type("Nameless", (), {"draw": Own.draw})()
+    other = type("Other", (), {"identity": "other", "draw": lambda self, n, s, q, g: None})()
+    for tasks, message in (
+        (nameless, "`tasks`: expected an object TaskFamily, received Nameless without `identity`;"),
+        (Own().draw, "received method without `identity` and `draw`; give data.HeldTasks, or an"),
+        (Own, "received the class Own;"),
+        (other, r"`draw` of Other: expected .*\(n_tasks, \*, support, .* argument: 's'; give it"),
+    ):
+        with pytest.raises(OrbitLensError, match=message):
+            meta_learn(learner_of(), tasks)
+        with pytest.raises(OrbitLensError, match=message):
+            learner_of().losses_on(tasks)
+    unreadable = Own()
+    unreadable.identity = 3
+    with pytest.raises(OrbitLensError, match="`tasks.identity`: expected"):
+        meta_learn(learner_of(), unreadable, checkpoint=tmp_path / "new")
+
+
+def test_a_checkpoint_of_other_data_under_the_same_identity_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "training.safetensors"
+    meta_learn(learner_of(), Own(), steps=1, checkpoint=file)
+
+    def larger(drawn: Episodes, _: int) -> Episodes:
+        return Episodes(*drawn.parts[:3], 1.01 * drawn.query_y)
+
+    def reordered(drawn: Episodes, _: int) -> Episodes:
+        return Episodes(drawn.support_x, drawn.support_y.flip(2), *drawn.parts[2:])
+
+    for change in (larger, reordered):
+        with pytest.raises(OrbitLensError, match='of other tasks: .* the same, "one\'s own"; give'):
+            meta_learn(learner_of(), Own(change), steps=2, checkpoint=file)
+
+    def rounded(drawn: Episodes, _: int) -> Episodes:
+        return Episodes(*(each * (1 + 2e-7) for each in drawn.parts))
+
+    assert len(meta_learn(learner_of(), Own(rounded), steps=2, checkpoint=file).losses) == 2
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no sketch of its first tasks."""
+    file, whole, resumed = tmp_path / "training.safetensors", learner_of(), learner_of()
+    meta_learn(whole, Own(), steps=4)
+    write = MetaCheckpoint.write
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            MetaCheckpoint,
+            "write",
+            lambda self, tensors: write(
+                self, {name: each for name, each in tensors.items() if name != "first draw"}
+            ),
+        )
+        meta_learn(resumed, Own(), steps=2, checkpoint=file)
+    meta_learn(resumed, Own(), steps=3, checkpoint=file)
+    meta_learn(resumed, Own(), steps=4, checkpoint=file)
+    assert same(resumed, whole)
 
 
 def test_data_of_other_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +502,8 @@ def test_other_settings_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch
         meta_learn(learner_of(), tasks_1d(), lr=0)
     with pytest.raises(OrbitLensError, match="`steps`: expected at least 1"):
         meta_learn(learner_of(), tasks_1d(), steps=0)
+    with pytest.raises(OrbitLensError, match="`checkpoint_seconds`: expected 0 or more"):
+        meta_learn(learner_of(), tasks_1d(), steps=1, checkpoint_seconds=-1)
 
 
 def test_a_rate_that_would_become_negative_is_clipped_and_warned_of() -> None:
@@ -371,6 +544,7 @@ def test_a_training_that_blows_up_keeps_its_weights_and_says_so() -> None:
     with pytest.warns(OrbitLensWarning, match="in step 1 a query loss or its gradient became NaN"):
         fit = meta_learn(learner, tasks_1d(), steps=3)
     assert (fit.status, fit.losses) == ("diverged", ())
+    assert repr(fit) == "MetaFit(diverged, steps 0)"
     assert same(learner, before)
     x, y = (each[0] for each in episodes().parts[:2])
     with pytest.raises(OrbitLensError, match="finite numbers after the inner steps"):

@@ -10,7 +10,7 @@ from torch import nn
 from orbitlens.actions import images
 from orbitlens.errors import OrbitLensError
 from orbitlens.symmetry.relax.mixed import MixedBlock, layerwise_network, mixed_network
-from orbitlens.symmetry.relax.use import SymmetryUse, symmetry_uses
+from orbitlens.symmetry.relax.use import SymmetryUse, symmetry_uses, unknown_uses
 
 COUNTS = {
     ("conv",): 338_770,
@@ -108,14 +108,53 @@ def test_the_multi_group_block_has_three_paths_and_a_mean_of_them() -> None:
 def test_a_block_does_not_know_its_use_before_it_is_measured() -> None:
     network = mixed_network(1, 2, 4, channels=[2], strides=[4], hidden=3)
     assert symmetry_uses(network) == {}
+    assert unknown_uses(network) == {"block1": "no precision was learned"}
+    copy = mixed_network(1, 2, 4, channels=[2], strides=[4], hidden=3, seed=1)
+    copy.load_state_dict(measured().state_dict())
+    assert symmetry_uses(copy) == {"block1": USE}
+    assert unknown_uses(copy) == {}
+
+
+USE = SymmetryUse("effective", {"f-fc": 0.25, "conv": 0.5}, {"f-fc": 37, "conv": 20}, ("f-fc",))
+
+
+def measured() -> nn.Sequential:
+    network = mixed_network(1, 2, 4, channels=[2], strides=[4], hidden=3)
     block = network.block1
     assert isinstance(block, MixedBlock)
-    block.effective_dimensions.copy_(torch.tensor([0.0, 10.0]))
-    use = SymmetryUse("effective", {"f-fc": 0.0, "conv": 0.5})
-    assert symmetry_uses(network) == {"block1": use}
-    copy = mixed_network(1, 2, 4, channels=[2], strides=[4], hidden=3)
-    copy.load_state_dict(network.state_dict())
-    assert symmetry_uses(copy) == {"block1": use}
+    block.record_use(torch.tensor([9.25, 10.0]), torch.tensor([True, False]))
+    return network
+
+
+@torch.no_grad()
+def test_a_use_is_of_the_weights_at_which_it_was_measured() -> None:
+    network = measured()
+    assert symmetry_uses(network) == {"block1": USE}
+    assert symmetry_uses(network.double()) == {"block1": USE}
+    assert symmetry_uses(network.float()) == {"block1": USE}
+    network.get_parameter("head.weight").zero_()
+    assert symmetry_uses(network) == {"block1": USE}
+    weight = network.get_parameter("block1.paths.conv.0.1.weight")
+    before = weight.clone()
+    weight += 1e-3
+    assert symmetry_uses(network) == {}
+    reason = "the weights were changed after it was measured"
+    assert unknown_uses(network) == {"block1": reason}
+    weight.copy_(before)
+    assert symmetry_uses(network) == {"block1": USE}
+
+
+def test_a_state_of_an_earlier_version_loads_with_its_use_unknown() -> None:
+    later = ("switched_off", "measured_weights")
+    network = measured()
+    state = {n: v for n, v in network.state_dict().items() if not n.endswith(later)}
+    kept = dict(state)
+    network.load_state_dict(state)
+    assert state == kept
+    assert symmetry_uses(network) == {}
+    assert "earlier version" in unknown_uses(network)["block1"]
+    with pytest.raises(RuntimeError, match="effective_dimensions"):
+        network.load_state_dict({n: v for n, v in state.items() if "dimensions" not in n})
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
@@ -163,3 +202,21 @@ def test_wrong_settings_are_refused(arguments: dict[str, object], words: str) ->
 def test_a_network_needs_a_stride_for_each_number_of_channels() -> None:
     with pytest.raises(OrbitLensError, match="one number for each stride, 2"):
         mixed_network(1, 2, 8, channels=[2], strides=[2, 2], hidden=3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"channels": 8}, r"`channels`: expected a list .*received 8; .*channels=\[8, 16\]"),
+        ({"strides": 2}, "`strides`: expected a list with a whole number for each block"),
+        ({"channels": "8"}, "`channels`: expected a list .*received 8;"),
+        ({"channels": [0]}, r"`channels\[0\]`: expected at least 1, received 0"),
+        ({"strides": [2.5]}, r"`strides\[0\]`: expected a whole number"),
+    ],
+)
+def test_channels_and_strides_that_are_no_lists_of_counts_are_refused(
+    changed: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=words):
+        mixed_network(1, 2, 8, **{"channels": [2], "strides": [2], "hidden": 3, **changed})  # type: ignore[arg-type]

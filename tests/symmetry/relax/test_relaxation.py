@@ -1,5 +1,7 @@
 """How far layers have left their symmetry: hand-worked cases, and where the penalties are zero."""
 
+import math
+
 import jaxtyping
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from orbitlens import groups
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import regular
+from orbitlens.symmetry.relax._largest_spread import largest_spread
 from orbitlens.symmetry.relax.relaxation import (
     group_penalty,
     relaxation_penalty,
@@ -18,7 +21,7 @@ from orbitlens.symmetry.relax.relaxation import (
 )
 from orbitlens.symmetry.relax.relaxed import RelaxedGroupLinear, RelaxedLiftingLinear
 from orbitlens.symmetry.relax.relaxed_steerable import RelaxedSteerableConv2d
-from orbitlens.symmetry.relax.use import symmetry_uses
+from orbitlens.symmetry.relax.use import SymmetryUse, symmetry_uses
 
 NAMES = ("C1", "C2", "C4", "D4", "S3")
 
@@ -92,6 +95,22 @@ def test_the_penalty_pulls_weights_together() -> None:
     assert layer.weight_spread().max() < before / 2
 
 
+def test_the_largest_spread_is_nan_where_a_weight_is_and_counts_no_other_use() -> None:
+    layer = RelaxedGroupLinear("C4", 1, 1)
+    with torch.no_grad():
+        layer.weights[0, 1] = 0.75
+    assert largest_spread(layer) == 0.25
+    with torch.no_grad():
+        layer.weights[1, 0] = float("nan")
+    assert math.isnan(largest_spread(nn.Sequential(RelaxedGroupLinear("C4", 1, 1), layer)))
+
+    class Path(nn.Module):
+        def symmetry_use(self) -> SymmetryUse:
+            return SymmetryUse("effective", {"conv": 0.5})
+
+    assert largest_spread(Path()) == 0
+
+
 def test_a_network_without_relaxed_layers_has_no_penalty() -> None:
     assert relaxation_penalty(nn.Linear(2, 2)).item() == 0
 
@@ -99,4 +118,9 @@ def test_a_network_without_relaxed_layers_has_no_penalty() -> None:
 def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match="`network`: expected an object Module"):
-        relaxation_penalty("network")
+        relaxation_penalty("network")  # type: ignore[arg-type]
+
+
+def test_weights_of_another_group_are_refused() -> None:
+    with pytest.raises(OrbitLensError, match=r"each of the 4 elements of C4.*shape \[2, 3\]"):
+        group_penalty(torch.ones(2, 3), "C4")

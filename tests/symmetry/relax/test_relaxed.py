@@ -172,6 +172,38 @@ def test_a_frozen_network_stays_exact_however_long_it_trains(name: str) -> None:
     assert not net[0].weights.requires_grad
 
 
+def test_frozen_weights_are_no_parameters_that_could_be_let_go() -> None:
+    group = groups.cyclic(4)
+    net = network(group, frozen=True)
+    assert {name for name, _ in net.named_parameters()} == {
+        f"{layer}.{name}" for layer in (0, 2) for name in ("filters", "bias")
+    }
+    assert net.state_dict().keys() == network(group).state_dict().keys()
+    net.requires_grad_(False).requires_grad_(True)
+    x, wanted = noise(8, 4), noise(8, 8, seed=1)
+    for _ in range(3):
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-2)
+        optimizer.zero_grad()
+        (net(x) - wanted).square().mean().backward()
+        optimizer.step()
+    assert error(net, group) < TOLERANCE
+    assert [float(each.weight_spread().max()) for each in (net[0], net[2])] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_cast_and_back_leaves_the_fixed_matrices_those_of_single_precision(
+    kind: torch.dtype,
+) -> None:
+    group = groups.from_name("C6")
+    lift = RelaxedLiftingLinear(on_input(group), 2, frozen=True)
+    plain = lift.back.float()
+    assert torch.equal(lift.to(kind).float().back, plain)
+    assert torch.equal(lift.to(kind).double().back, lift.back)
+    assert lift.to(kind).back.dtype == kind
+    net = nn.Sequential(lift, nn.ReLU(), RelaxedGroupLinear(group, 2, 2, frozen=True))
+    assert error(net.to(kind).float(), group) < 1e-6
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["lifting", "group"])
 def test_the_variance_of_the_output_does_not_depend_on_the_banks(kind: str) -> None:
@@ -188,13 +220,31 @@ def test_the_variance_of_the_output_does_not_depend_on_the_banks(kind: str) -> N
     assert found == pytest.approx([2.0] * 3, rel=0.15)  # what He's start gives, for ReLUs
 
 
-def test_a_state_of_one_kind_loads_into_the_other() -> None:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_an_exact_state_loads_into_both_kinds(frozen: bool) -> None:
     group = groups.cyclic(4)
-    trained = after_training(group)
-    other = network(group, frozen=True)
+    trained, other = after_training(group, frozen=True), network(group, frozen=frozen)
     other.load_state_dict(trained.state_dict())
     x = noise(4, on_input(group).dim)
     assert torch.equal(trained(x), other(x))
+
+
+def test_an_exact_layer_refuses_a_state_that_has_left_the_symmetry() -> None:
+    group = groups.cyclic(4)
+    relaxed, exact = after_training(group), network(group, frozen=True)
+    before = {name: each.clone() for name, each in exact.state_dict().items()}
+    spread = max(relaxed[0].symmetry_use().parts.values())
+    message = (
+        f"RelaxedLiftingLinear with frozen=True: expected relaxation weights that are equal for "
+        f"all elements of C4, received weights that differ by {spread:.2g}.*with frozen=False"
+    )
+    with pytest.raises(OrbitLensError, match=message):
+        exact.load_state_dict(relaxed.state_dict())
+    assert all(torch.equal(before[name], each) for name, each in exact.state_dict().items())
+    # A relaxed layer takes it, even one whose training is over.
+    other = network(group).requires_grad_(False)
+    other.load_state_dict(relaxed.state_dict())
+    assert other[0].symmetry_use() == relaxed[0].symmetry_use()
 
 
 def test_gradients_agree_with_finite_differences() -> None:

@@ -102,6 +102,19 @@ def test_with_one_bank_they_are_the_exact_layers(
     torch.testing.assert_close(ours.combined(), exact.kernels(), rtol=1e-13, atol=1e-13)
 
 
+@every_layer
+def test_an_exact_layer_refuses_a_state_that_has_left_the_symmetry(
+    kind: type[nn.Module],
+) -> None:
+    group = groups.from_name("D4")
+    relaxed, exact = built(kind, group), built(kind, group, frozen=True)
+    exact.load_state_dict(relaxed.state_dict())
+    assert torch.equal(exact.filters, relaxed.filters)
+    relaxed.weights.data[0, 0] += 0.25
+    with pytest.raises(OrbitLensError, match=r"elements of D4, .* that differ by 0\.25"):
+        exact.load_state_dict(relaxed.state_dict())
+
+
 @pytest.mark.parametrize("name", ["C2", "C4", "D4"])
 @every_layer
 @pytest.mark.parametrize("frozen", [False, True])

@@ -136,6 +136,21 @@ def test_one_step_on_broken_data_leaves_the_symmetry_unless_frozen(pair: str, fr
     assert layer.penalty().item() == 0 if frozen else layer.penalty().item() > 0
 
 
+def test_an_exact_layer_refuses_a_state_that_has_left_the_symmetry() -> None:
+    rho_in, rho_out = FIELDS["D4"]
+    relaxed, exact = (built(rho_in, rho_out, frozen=frozen) for frozen in (False, True))
+    again = built(rho_in, rho_out, frozen=True)
+    again.load_state_dict(exact.state_dict())
+    x = noise(2, 2 * rho_in.dim, 5, 5)
+    assert torch.equal(again(x), exact(x))
+    # The weights of a relaxed layer are equal at first.
+    exact.load_state_dict(relaxed.state_dict())
+    torch.testing.assert_close(exact(x), relaxed(x))
+    relaxed.weights.data[0, 0, 0, 1, 1] += 0.25
+    with pytest.raises(OrbitLensError, match=r"equal for all taps, .* that differ by 0\.25"):
+        exact.load_state_dict(relaxed.state_dict())
+
+
 @torch.no_grad()
 def test_the_variance_of_the_output_is_that_of_he() -> None:
     layer = RelaxedSteerableConv2d(regular("C4"), regular("C4"), 8, 100, padding="circular")
@@ -153,6 +168,32 @@ def test_fields_without_a_fixed_direction_have_no_bias() -> None:
 def test_the_basis_belongs_to_the_state() -> None:
     names = set(RelaxedSteerableConv2d(scalars("C4"), regular("C4"), 1, 1).state_dict())
     assert names == {"basis", "fixed", "weights", "bias"}
+
+
+@pytest.mark.parametrize("pair", ["D2", "C4 scalars", "D4 plane"])
+@torch.no_grad()
+def test_a_cast_and_back_or_a_rounded_state_leaves_the_layer_exact(pair: str) -> None:
+    rho_in, rho_out = FIELDS[pair]
+    layer = built(rho_in, rho_out).bfloat16().float()
+    assert error(layer, rho_in, rho_out, 5) < 1e-6
+    rounded = {name: each.bfloat16() for name, each in layer.state_dict().items()}
+    other = built(rho_in, rho_out)
+    other.load_state_dict(rounded)
+    assert error(other, rho_in, rho_out, 5) < 1e-12
+
+
+def test_another_basis_of_the_same_kernels_loads_and_one_of_others_is_refused() -> None:
+    rho = regular("C2")
+    layer, other = built(rho, rho), built(rho, rho)
+    turn, _ = torch.linalg.qr(noise(len(layer.basis), len(layer.basis), seed=5))
+    state = layer.state_dict()
+    state["basis"] = torch.einsum("bc,cijyx->bijyx", turn, state["basis"])
+    other.load_state_dict(state)
+    torch.testing.assert_close(other.basis, state["basis"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(other.bfloat16().double().basis, state["basis"], rtol=0, atol=1e-12)
+    state["basis"] = noise(*layer.basis.shape)
+    with pytest.raises(OrbitLensError, match="received one of other kernels"):
+        built(rho, rho).load_state_dict(state)
 
 
 WRONG = Representation(groups.cyclic(2), torch.stack([torch.eye(2), 2 * torch.eye(2)]), "double")

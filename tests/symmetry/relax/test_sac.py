@@ -7,7 +7,7 @@ import pytest
 import torch
 
 gymnasium = pytest.importorskip("gymnasium")
-pytest.importorskip("stable_baselines3")
+vec_env = pytest.importorskip("stable_baselines3.common.vec_env")
 
 from orbitlens.errors import OrbitLensError, OrbitLensWarning  # noqa: E402
 from orbitlens.reps import irreps  # noqa: E402
@@ -80,6 +80,12 @@ def test_values_that_are_not_finite_are_told() -> None:
         train_sac(own, "Pendulum-v1", steps=1)
 
 
+def test_weights_that_are_not_finite_are_told_while_they_are_trained() -> None:
+    own = agent(learning_rate=1e30)
+    with pytest.raises(OrbitLensError, match="weights after 0 to 20 steps: expected finite values"):
+        train_sac(own, gymnasium.make("Pendulum-v1", max_episode_steps=3), steps=20, episodes=1)
+
+
 def test_maps_and_spaces_that_do_not_fit_are_refused() -> None:
     with pytest.raises(OrbitLensError, match="actions that are vectors"):
         make_sac("CartPole-v1", *reflection("CartPole-v1"), kind="exact", parameters=400)
@@ -88,12 +94,47 @@ def test_maps_and_spaces_that_do_not_fit_are_refused() -> None:
         make_sac("Pendulum-v1", *signs, kind="exact", parameters=400)
     with pytest.raises(OrbitLensError, match="no running mean"):
         agent(env=gymnasium.wrappers.NormalizeObservation(gymnasium.make("Pendulum-v1")))
+    copies = vec_env.DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")])
+    with pytest.raises(OrbitLensError, match="a Gymnasium environment .* received VecNormalize"):
+        agent(env=vec_env.VecNormalize(copies))
     ends = np.float32([-1.0]), np.float32([2.0])
     uneven = gymnasium.wrappers.RescaleAction(gymnasium.make("Pendulum-v1"), *ends)
     with pytest.raises(OrbitLensError, match="bounds"):
         agent(env=uneven)
     with pytest.raises(OrbitLensError, match="`scale` of observations|`scale`"):
         agent(scale=[1.0, -1.0, 1.0])
+
+
+def test_settings_that_stable_baselines_does_not_take_are_told() -> None:
+    with pytest.raises(OrbitLensError, match="`policy_kwargs`: expected none.*`parameters`"):
+        agent(policy_kwargs={"net_arch": [4]})
+    with pytest.raises(OrbitLensError, match="a setting of SAC: .*did you mean 'learning_rate'"):
+        agent(learning_rat=1e-3)
+
+
+def test_agents_that_cannot_be_trained_are_refused() -> None:
+    with pytest.raises(OrbitLensError, match="`agent`: expected an agent of make_sac, .*NoneType"):
+        train_sac(None, "Pendulum-v1", steps=1)
+    own = agent()
+    own.critic.requires_grad_(False)
+    with pytest.raises(OrbitLensError, match="the critics of `agent`: .*frozen ones alone"):
+        train_sac(own, "Pendulum-v1", steps=1)
+    own = agent()
+    own.actor.double()
+    with pytest.raises(OrbitLensError, match="the actor of `agent`: .*float32, received float64"):
+        train_sac(own, "Pendulum-v1", steps=1)
+
+
+def test_neither_gradients_nor_the_default_type_of_the_caller_matter() -> None:
+    judge = gymnasium.make("Pendulum-v1", max_episode_steps=10)
+    plain = train_sac(agent(seed=1), judge, steps=7, episodes=1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            assert train_sac(agent(seed=1), judge, steps=7, episodes=1) == plain
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 class TurnedPlane(gymnasium.Env):

@@ -31,7 +31,7 @@ from orbitlens.symmetry.relax.known_sharing import (
 from orbitlens.symmetry.relax.meta import MetaLearner
 from orbitlens.symmetry.relax.meta_learn import meta_learn
 from orbitlens.symmetry.relax.shared_weights import SharedLinear
-from orbitlens.symmetry.relax.sharing import measure_sharing, orthonormal
+from orbitlens.symmetry.relax.sharing import Sharing, measure_sharing, orthonormal
 
 GROUPS = ("C2", "C5", "D4", "S3", "C2xC3")
 
@@ -161,6 +161,54 @@ def test_a_larger_space_holds_and_a_smaller_one_lies_in() -> None:
     assert angles.words == "lies in the weights with shifts"
 
 
+def nearly(known: torch.Tensor, cosine: float) -> torch.Tensor:
+    """Turn the last direction of a space away from it, to an angle of this cosine."""
+    basis = orthonormal(known)
+    away = draw(len(basis), 1, seed=5)
+    away = away - basis @ (basis.T @ away)
+    turned = cosine * basis[:, -1:] + (1 - cosine**2) ** 0.5 * away / away.norm()
+    return torch.cat([basis[:, :-1], turned], dim=1)
+
+
+def test_all_that_was_found_is_named_largest_space_first_and_misses_with_their_cosine() -> None:
+    """U misses one direction of C6 by little; it has smaller spaces within C6."""
+    c6 = convolution_basis("C6")
+    u, identity = nearly(c6, 0.98999), torch.eye(6, dtype=torch.float64).reshape(36, 1)
+    inside = orthonormal(c6)[:, :2]
+    known = {"the identity": identity, "D3": intertwiners(regular("D3"), regular("D3"))}
+    found = measure_sharing(SharedLinear.from_basis(u, 6, 6), {**known, "two": inside, "C6": c6})
+    by_name = {each.symmetry: each for each in found.angles}
+    assert by_name["C6"].cosines[-1] == pytest.approx(0.98999)
+    assert (by_name["C6"].words, by_name["D3"].words) == ("nearly has C6", "does not have D3")
+    assert found.found == ("the identity", "two")
+    assert found.sentence == (
+        "A shared symmetry was found: col(U) holds the weights with two, and it holds the weights "
+        "with the identity. Nearly found: C6 (dimension 6, smallest cosine 0.9899); the bound is "
+        "0.99."
+    )
+    assert repr(found) == "Sharing(rank 6, found the identity, two, nearly C6)"
+
+
+def test_misses_are_named_only_between_the_bounds_and_with_a_gain() -> None:
+    c6 = convolution_basis("C6")
+
+    def found(cosine: float, losses: tuple[float, float] | None = None) -> Sharing:
+        layer = SharedLinear.from_basis(nearly(c6, cosine), 6, 6)
+        return measure_sharing(layer, {"C6": c6}, losses=losses)
+
+    near = "Nearly found: C6 (dimension 6, smallest cosine 0.9500); the bound is 0.99."
+    assert found(0.95).sentence == f"No shared symmetry was found among C6. {near}"
+    gained = found(0.95, (0.1, 1.0)).sentence
+    assert gained == f"Sharing lowers the loss 10 times, but none of C6 is the symmetry. {near}"
+    without = found(0.95, (1.0, 1.0))
+    assert "Nearly" not in without.sentence
+    assert repr(without) == "Sharing(rank 6, found none)"
+    assert (found(0.89).near, found(0.995).near) == ((), ())
+    assert found(0.995).found == ("C6",)
+    (angles,) = found(0.95).angles
+    assert not replace(angles, control=(0.95,)).near
+
+
 def test_a_random_u_shares_nothing_that_is_known() -> None:
     found = measure_sharing(SharedLinear(22, 20, k=3), {"shifts": toeplitz(20, 22, 3)})
     assert found.found == ()
@@ -240,6 +288,15 @@ def test_the_group_of_an_adapted_layer_is_chosen_after_its_relu() -> None:
     assert by_name["C3"].r2 < 0.95
 
 
+def test_an_invertible_linear_layer_carries_every_group_and_names_none() -> None:
+    weight, inputs = draw(6, 6), draw(400, 6, seed=1)
+    stores = [
+        ol.store_from_array(orbits_under(lambda x: x @ weight.T, inputs, regular(name)), group=name)
+        for name in ("C6", "D3")
+    ]
+    assert all(each.r2 > 0.999 for each in ol.choose_group(stores).ranking)
+
+
 def test_orbits_hold_the_outputs_on_moved_inputs() -> None:
     rho, x = regular("S3"), draw(5, 6)
     found = orbits_under(torch.tanh, x, rho)
@@ -269,6 +326,11 @@ def test_known_weights_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPat
         measure_sharing(layer, {"nothing": torch.zeros(12, 2)})
     with pytest.raises(OrbitLensError, match="`layer`: expected an object SharedLinear"):
         measure_sharing(nn.Linear(4, 3), {"x": toeplitz(3, 4, 2)})  # type: ignore[arg-type]
+    with pytest.raises(OrbitLensError, match="`losses`: expected numbers above 0"):
+        measure_sharing(layer, {"x": toeplitz(3, 4, 2)}, losses=(0.0, 1.0))
+    layer.symmetry.data[0, 0] = torch.nan
+    with pytest.raises(OrbitLensError, match="U of `layer`: expected finite numbers, received 1"):
+        measure_sharing(layer, {"x": toeplitz(3, 4, 2)})
     with pytest.raises(OrbitLensError, match="`in_features`: expected at least 5, received 4"):
         toeplitz(3, 4, 3)
     with pytest.raises(OrbitLensError, match=r"`inputs`: expected shape \[n, dim = 6\]"):

@@ -1,5 +1,6 @@
 """Squashing within bounds: it commutes, its density is right, and other bounds are refused."""
 
+import math
 from collections.abc import Callable
 
 import jaxtyping
@@ -81,6 +82,68 @@ def test_gradients_at_zero_are_finite(actions: Representation, bounds: dict[str,
     if not squash.by_coordinate:
         small = 1e-4 * noise(1, actions.dim)
         torch.testing.assert_close(squash(small), squash.radius * small, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32, torch.float64])
+@every_squash
+def test_the_largest_numbers_give_actions_at_the_bounds(
+    actions: Representation, bounds: dict[str, object], kind: torch.dtype
+) -> None:
+    squash = Squash(actions, **bounds)
+    most = torch.finfo(kind).max
+    u = torch.cat([torch.eye(actions.dim), torch.ones(2, actions.dim)]).to(kind) * most
+    u[-1, 0] *= -1
+    u.requires_grad_()
+    found, density = squash(u), squash.log_det(u)
+    if squash.by_coordinate:
+        low, high = squash.low.to(kind), squash.high.to(kind)
+        assert torch.equal(found[-2], high)
+        assert found[-1, 0] == low[0]
+    else:
+        lengths = found.double().norm(dim=-1)
+        wanted = float(squash.radius)
+        torch.testing.assert_close(
+            lengths, torch.full_like(lengths, wanted), rtol=4 * torch.finfo(kind).eps, atol=0
+        )
+    assert bool(density.isfinite().all())
+    assert bool((density < -1e2).all())
+    (found.sum() + density.mean()).backward()
+    assert bool(u.grad.isfinite().all())
+
+
+def test_the_length_of_large_vectors_has_the_density_of_its_logarithm() -> None:
+    # log r^2 + log(4 exp(-2 l)) + log(1 / l) at l = 1e20, in float32.
+    assert Squash(SIXTHS).log_det(torch.tensor([1e20, 0.0])).item() == pytest.approx(-2e20)
+    half = Squash(QUARTERS).log_det(torch.tensor([300.0, 0.0], dtype=torch.float16))
+    assert half.item() == pytest.approx(2 * math.log(2) - 600, rel=1e-3)
+
+
+def test_rounding_leads_no_action_out_of_its_bounds() -> None:
+    trivial = irreps("C1")[0]
+    ends = 4 * noise(300, 2).sort(dim=1).values.float()
+    for low, high in ends:
+        found = Squash(trivial, low=float(low), high=float(high))(torch.tensor([[-1e3], [1e3]]))
+        assert low <= found[0, 0] < found[1, 0] <= high
+        torch.testing.assert_close(found[:, 0], torch.stack([low, high]), rtol=1e-6, atol=1e-6)
+
+
+def test_each_bound_is_compared_with_its_own_width() -> None:
+    rho = direct_sum(irreps("C2")[0], FLIP)
+    Squash(rho, low=[-1e6, -1], high=[2e6, 1])
+    with pytest.raises(OrbitLensError, match="bounds that C2 keeps"):
+        Squash(rho, low=[-1e6, 4], high=[1e6, 6])
+
+
+def test_the_bounds_belong_to_the_state_and_casts_do_not_wear_them_away() -> None:
+    narrow = Squash(FLIP, low=-0.1, high=0.1)
+    assert narrow.state_dict().keys() == {"low", "high"}
+    assert torch.equal(narrow.bfloat16().double().high, torch.tensor([0.1], dtype=torch.float64))
+    Squash(FLIP, low=-0.1, high=0.1).load_state_dict(narrow.bfloat16().state_dict())
+    narrow.load_state_dict({})  # of before
+    with pytest.raises(OrbitLensError, match=r"`low` of a state: expected \[-1.0\], .*\[-0.1"):
+        Squash(FLIP).load_state_dict(narrow.double().state_dict())
+    with pytest.raises(OrbitLensError, match="`radius` of a state: expected 1.0.* received 2.0"):
+        Squash(SIXTHS).load_state_dict(Squash(SIXTHS, radius=2.0).state_dict())
 
 
 WRONG = Representation(groups.cyclic(2), torch.stack([torch.eye(2), 2 * torch.eye(2)]), "double")

@@ -8,13 +8,53 @@ from orbitlens.report._readings import part
 from orbitlens.report._table import Record
 from orbitlens.report.network._branches import layer_name
 from orbitlens.report.network._parts import Axis, share_axis, spread_axis
+from orbitlens.transport._use import OTHER_REPRESENTATION, ROUNDING
 
 SPREAD, EFFECTIVE = "spread", "effective"
 _SYMMETRIC_SPREAD = 0.01
-_DROPPED_SHARE = 0.01
+_LITTLE_SHARE = 0.01
+_OTHER_REPRESENTATION = OTHER_REPRESENTATION.replace("R^2", "R²")
 # Of the paths of a mixed block, those that are symmetric under shifts.
 _SYMMETRIC_PATHS = frozenset({"conv", "s-conv", "p4"})
 _LISTED, _LONGEST_NAME = 5, 40
+
+
+@dataclass(frozen=True)
+class PartUse:
+    """The use of a part; of a path also how many of its parameters the data determine.
+
+    Records of earlier versions do not have these numbers, and do not tell whether it is dropped.
+    """
+
+    value: float
+    determined: float | None = None
+    size: int | None = None
+    is_dropped: bool = False
+
+    @property
+    def is_little(self) -> bool:
+        """Whether the share of a path is small, and yet it is not dropped."""
+        return self.value < _LITTLE_SHARE and not self.is_dropped
+
+    @property
+    def of_all(self) -> str:
+        """The parameters that the data determine, of all: "8.6 of 4,640"."""
+        if self.determined is None or self.size is None:
+            return ""
+        return f"{self.determined:,.1f} of {self.size:,}"
+
+
+def write_spread(part: object) -> str:
+    """Write the spread of a filter bank."""
+    return figure(part.value if isinstance(part, PartUse) else part)
+
+
+def write_share(part: object) -> str:
+    """Write the share of a path, after the number of parameters where it is known."""
+    if not isinstance(part, PartUse):
+        return percent(part)
+    share = percent(part.value)
+    return f"{part.of_all} ({share})" if part.of_all else share
 
 
 @dataclass(frozen=True)
@@ -34,37 +74,47 @@ USE_KINDS: Mapping[str, UseKind] = {
         "Bank spread",
         "0 is symmetric",
         "Largest minus smallest relaxation weight of a filter bank over the layer's own group; 0 "
-        f"is symmetric, and so is in the text what is below {_SYMMETRIC_SPREAD}",
+        f"is symmetric, and so is in the text what is below {_SYMMETRIC_SPREAD}. "
+        f"{_OTHER_REPRESENTATION}",
         "Spread of the relaxation weights of {} over the layer's own group",
         spread_axis,
-        figure,
+        write_spread,
     ),
     EFFECTIVE: UseKind(
         "Path use",
-        "near 0% is dropped",
-        "Share of the parameters of a path that the data determine, γ / P with the effective "
-        f"dimension γ of its P parameters; dropped in the text where it is below "
-        f"{_DROPPED_SHARE:.0%}",
+        "near 0% is little used",
+        "Parameters of a path that the data determine, γ of P with the effective dimension γ, and "
+        f"their share. Little used in the text where the share is below {_LITTLE_SHARE:.0%}; "
+        "dropped where γ is below 1 or its prior precision is at the upper bound",
         "Share of the parameters of the path {} that the data determine",
         share_axis,
-        percent,
+        write_share,
     ),
 }
 
 
 @dataclass(frozen=True)
 class LayerUse:
-    """How much a layer uses of its parts, each with its value where that is a finite number."""
+    """How much a layer uses of its parts, each with its use where that is a finite number.
+
+    A layer that does not know its use has no parts; the reason may be told.
+    """
 
     name: str
     layer: str
     kind: str
-    parts: Mapping[str, float | None]
+    parts: Mapping[str, PartUse | None]
+    unknown: str = ""
+
+    @property
+    def known(self) -> dict[str, PartUse]:
+        """The parts whose values are finite numbers."""
+        return {name: each for name, each in self.parts.items() if each is not None}
 
     @property
     def values(self) -> list[float]:
         """The values that are finite numbers."""
-        return [value for value in self.parts.values() if value is not None]
+        return [each.value for each in self.known.values()]
 
     @property
     def is_whole(self) -> bool:
@@ -78,18 +128,34 @@ class LayerUse:
 
 
 def uses_of(record: Record) -> list[LayerUse]:
-    """Return the uses that a record has, without layers that have no part."""
+    """Return the uses that a record has, without layers that have no part and no reason for it."""
     uses = ((str(name), use or {}) for name, use in part(record, "use").items())
     return [
         LayerUse(
             name,
             layer_name({"layer": name}),
             use["kind"],
-            {str(each): finite(value) for each, value in use["parts"].items()},
+            {str(each): _part_use(use, each) for each in use.get("parts") or {}},
+            str(use.get("unknown") or ""),
         )
         for name, use in uses
-        if use.get("kind") and use.get("parts")
+        if use.get("kind") and (use.get("parts") or use.get("unknown"))
     ]
+
+
+def _part_use(use: Record, name: str) -> PartUse | None:
+    value = finite(use["parts"][name])
+    if value is None:
+        return None
+    gamma, size = finite(_entry(use, "determined", name)), finite(_entry(use, "sizes", name))
+    dropped = use.get("dropped")
+    is_dropped = isinstance(dropped, list) and name in dropped
+    return PartUse(value, gamma, None if size is None else round(size), is_dropped)
+
+
+def _entry(use: Record, key: str, name: str) -> object:
+    found = use.get(key)
+    return found.get(name) if isinstance(found, Mapping) else None
 
 
 def part_names(uses: Iterable[LayerUse], kind: str) -> list[str]:
@@ -119,7 +185,7 @@ def places_in_picture(layers: Sequence[Record], uses: Sequence[LayerUse]) -> dic
     """
     placed = own_places(layers, uses)
     shown = {use.name for use in placed.values()}
-    others = [use for use in uses if use.name not in shown]
+    others = [use for use in uses if use.parts and use.name not in shown]
     for use in sorted(others, key=lambda use: -len(use.name)):
         place = last_inside(use, layers, placed)
         if place is not None:
@@ -137,7 +203,7 @@ def standing_sentence(layers: Sequence[Record], uses: Sequence[LayerUse]) -> str
         if place not in own
     ]
     shown = {use.name for use in placed.values()}
-    alone = [use.brief for use in uses if use.name not in shown]
+    alone = [use.brief for use in uses if use.parts and use.name not in shown]
     sentences = (
         f"The use of a block that was not measured itself stands by its last measured layer: "
         f"{listed(beside)}."
@@ -151,10 +217,13 @@ def standing_sentence(layers: Sequence[Record], uses: Sequence[LayerUse]) -> str
 
 
 def use_sentences(uses: Sequence[LayerUse]) -> list[str]:
-    """Say which layers are symmetric, and which paths are dropped."""
+    """Say which layers are symmetric, which paths are dropped, and what is not known."""
     relaxed = [use for use in uses if use.kind == SPREAD and (use.is_whole or _has_left(use))]
     mixed = [use for use in uses if use.kind == EFFECTIVE and use.values]
-    return [*_relaxed(relaxed), *_dropped(mixed)]
+    spread = [use for use in uses if use.kind == SPREAD and max(use.values, default=0.0) > ROUNDING]
+    names = listed([use.brief for use in spread])
+    beside = [f"At {names}, {_OTHER_REPRESENTATION}."] if spread else []
+    return [*_relaxed(relaxed), *beside, *_paths(mixed), *_unknown(uses)]
 
 
 def unknown_parts(uses: Sequence[LayerUse]) -> list[str]:
@@ -204,30 +273,49 @@ def _relaxed(uses: Sequence[LayerUse]) -> list[str]:
     ]
 
 
-def _dropped(uses: Sequence[LayerUse]) -> list[str]:
-    known = [(use, name, v) for use in uses for name, v in use.parts.items() if v is not None]
-    dropped = [(use, name, value) for use, name, value in known if value < _DROPPED_SHARE]
-    if not known or not (dropped or all(use.is_whole for use in uses)):
+def _paths(uses: Sequence[LayerUse]) -> list[str]:
+    """Say which paths are dropped, and which are little used."""
+    known = [(use, name, each) for use in uses for name, each in use.known.items()]
+    dropped = [(use, name, each) for use, name, each in known if each.is_dropped]
+    little = [(use, name, each) for use, name, each in known if each.is_little]
+    told = [*_told(dropped, "dropped"), *_told(little, "little used")]
+    if told:
+        symmetric = listed([use.brief for use in uses if _is_left_symmetric(use)])
+        left = f"Without dropped paths, {symmetric} is symmetric under shifts by the stride."
+        return [*told[:1], left, *told[1:]] if symmetric else told
+    if not known or not all(use.is_whole for use in uses):
         return []
-    if not dropped:
-        least = percent(min(value for *_, value in known))
-        return [f"No path is dropped: the data determine at least {least} of each."]
-    names = [f"{short_name(name, _LONGEST_NAME)} in {use.brief}" for use, name, _ in dropped]
-    if len(dropped) == 1:
-        ((use, name, value),) = dropped
-        told = f"The {short_name(name, _LONGEST_NAME)} path is dropped in {use.brief}: the data "
-        told += f"determine {percent(value)} of it."
-    else:
-        shares = zip(names, (percent(value) for *_, value in dropped), strict=True)
-        told = f"{len(dropped)} paths are dropped, as the data determine less than "
-        told += f"{_DROPPED_SHARE:.0%} of each: "
-        told += f"{listed([f'{each} ({share})' for each, share in shares])}."
-    symmetric = [use.brief for use in uses if _is_left_symmetric(use)]
-    left = f"What is left of {listed(symmetric)} is symmetric under shifts." if symmetric else ""
-    return [told, left] if left else [told]
+    least = percent(min(each.value for *_, each in known))
+    return [f"No path is dropped: the data determine at least {least} of each."]
+
+
+def _told(paths: Sequence[tuple[LayerUse, str, PartUse]], what: str) -> list[str]:
+    if not paths:
+        return []
+    if len(paths) == 1:
+        ((use, name, each),) = paths
+        share = percent(each.value)
+        of = f"{each.of_all} parameters ({share})" if each.of_all else f"{share} of it"
+        path = short_name(name, _LONGEST_NAME)
+        return [f"The {path} path is {what} in {use.brief}: the data determine {of}."]
+    entries = [
+        f"{short_name(name, _LONGEST_NAME)} in {use.brief} ({write_share(each)})"
+        for use, name, each in paths
+    ]
+    return [f"{len(paths)} paths are {what}; the data determine of each: {listed(entries)}."]
+
+
+def _unknown(uses: Sequence[LayerUse]) -> list[str]:
+    """Say of which layers the use is not known, and why."""
+    reasons = dict.fromkeys(use.unknown for use in uses if use.unknown)
+    return [
+        f"The use of {listed([use.brief for use in uses if use.unknown == reason])} is not known: "
+        f"{reason}."
+        for reason in reasons
+    ]
 
 
 def _is_left_symmetric(use: LayerUse) -> bool:
     """Tell whether all free paths are dropped, and some symmetric one is not."""
-    kept = {n for n, value in use.parts.items() if value is None or value >= _DROPPED_SHARE}
+    kept = {name for name, each in use.parts.items() if each is None or not each.is_dropped}
     return bool(kept) and kept <= _SYMMETRIC_PATHS and not use.parts.keys() <= _SYMMETRIC_PATHS

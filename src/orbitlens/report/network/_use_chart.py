@@ -91,12 +91,13 @@ def _marks(names: Sequence[str], rows: Sequence[float]) -> list[tuple[Mark, floa
 
 
 def _value(name: str, use: LayerUse) -> float | None:
-    return use.parts.get(name)
+    part = use.parts.get(name)
+    return None if part is None else part.value
 
 
 def _reading(layer: Record, kind: str, use: LayerUse | None) -> str:
     told = USE_KINDS[kind]
-    if use is None or use.kind != kind:
+    if use is None or use.kind != kind or not use.parts:
         return f"{layer_name(layer)}\n{told.heading}: {figure(None)}"
     parts = "; ".join(f"{name} {told.write(value)}" for name, value in use.parts.items())
     of = "" if use.layer == layer_name(layer) else f" of {use.layer}"

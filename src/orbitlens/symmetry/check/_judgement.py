@@ -134,7 +134,7 @@ class Judgement:
 
     @cached_property
     def wrong_misses(self) -> list[float]:
-        """What each wrong map misses by: the miss of its worst element."""
+        """The miss of each wrong map, which is that of its worst element."""
         return [max(map(self.miss, each)) for each in self.wrong]
 
     @cached_property

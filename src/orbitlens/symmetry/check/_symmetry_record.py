@@ -19,7 +19,7 @@ from orbitlens.symmetry.check._words import (
 )
 from orbitlens.symmetry.check._worst_output import WorstOutput
 
-_HIDDEN = 2  # times the error of all outputs: so much worse is one of them that is told of
+_HIDDEN = 2  # an output is named if its error is so many times that of all outputs together
 
 
 @final

@@ -65,7 +65,7 @@ def _of_all(
 
 
 def rounding_made(error: float, in_float64: float) -> bool:
-    """Tell whether rounding made an error, of which little is left in float64."""
+    """Tell whether an error is rounding: then little of it is left in float64."""
     return in_float64 <= max(TOLERANCE, _GONE * error)
 
 

@@ -5,6 +5,8 @@ What networks say of themselves:
 symmetry_uses   how much the layers of a network use of their parts
 SymmetryUse     that of one layer
 KnowsUse        the protocol of layers that know theirs
+unknown_uses    why layers do not know theirs
+GivesReason     the protocol of layers that say why
 
 Layers that begin symmetric and may leave it:
 
@@ -169,7 +171,13 @@ if TYPE_CHECKING:
     from orbitlens.symmetry.relax.sharing import Angles, Sharing, measure_sharing, orthonormal
     from orbitlens.symmetry.relax.sparse import KernelRegression, SparseConv2d, SparseFactoredLinear
     from orbitlens.symmetry.relax.squash import Squash
-    from orbitlens.symmetry.relax.use import KnowsUse, SymmetryUse, symmetry_uses
+    from orbitlens.symmetry.relax.use import (
+        GivesReason,
+        KnowsUse,
+        SymmetryUse,
+        symmetry_uses,
+        unknown_uses,
+    )
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
@@ -184,6 +192,7 @@ __all__ = [
     "EvidenceFit",
     "FactoredLinear",
     "FourGoalGrid",
+    "GivesReason",
     "GymnasiumTask",
     "InvariantHead",
     "KernelRegression",
@@ -248,5 +257,6 @@ __all__ = [
     "toeplitz",
     "train_dqn",
     "train_sac",
+    "unknown_uses",
     "warn_of_fixed_states",
 ]

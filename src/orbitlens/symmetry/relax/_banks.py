@@ -1,6 +1,7 @@
 """What relaxed group layers share: filter banks with a weight for each group element."""
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -14,12 +15,13 @@ from orbitlens.symmetry.relax.relaxation import Relaxed, group_penalty, relaxati
 
 
 class BankLayer(Relaxed):
-    """A layer that makes value g of its features with the filters sum_l w_l(g) psi_l.
+    """A layer whose values at element g come from the filters sum_l w_l(g) psi_l.
 
-    `shape` is that of the filters of one bank, [features out, ...], and `fan_in` the number of
-    values that a value is made of.
+    `shape` is that of the filters of one bank, [features out, ...]. `fan_in` is the number of
+    inputs that one value is made of.
     """
 
+    weights: Tensor
     bias: Tensor | None
 
     def __init__(
@@ -38,7 +40,12 @@ class BankLayer(Relaxed):
         spread = (2 * banks / fan_in) ** 0.5
         self.filters = nn.Parameter(torch.randn(banks, *shape) * spread)
         even = torch.full((banks, group.order), 1 / banks)
-        self.weights = nn.Parameter(even, requires_grad=not as_switch("frozen", frozen))
+        self.frozen = as_switch("frozen", frozen)
+        if self.frozen:
+            # No parameter, which requires_grad_(True) on a network would let go.
+            self.register_buffer("weights", even)
+        else:
+            self.weights = nn.Parameter(even)
         biases = nn.Parameter(torch.zeros(shape[0])) if as_switch("bias", bias) else None
         self.register_parameter("bias", biases)
 
@@ -60,11 +67,28 @@ class BankLayer(Relaxed):
         """Return the mean difference of weights that are neighbours in the group."""
         return group_penalty(self.weights, self.group)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        weights = state_dict.get(f"{prefix}weights")
+        if self.frozen and weights is not None:
+            check_exact(self, relaxation_spread(weights), f"all elements of {self.group.name}")
+        super()._load_from_state_dict(state_dict, prefix, *options)
+
+
+def check_exact(layer: nn.Module, spread: Float[Tensor, "*weights"], places: str) -> None:
+    """Refuse the state of a layer that has left its symmetry, for one that is to be exact."""
+    if not bool((spread == 0).all()):
+        raise OrbitLensError(
+            f"state of an exact layer, {type(layer).__name__} with frozen=True",
+            expected=f"relaxation weights that are equal for {places}",
+            received=f"weights that differ by {float(spread.max()):.2g}: a relaxed layer",
+            remedy="load it into the relaxed layer that it was saved from, with frozen=False",
+        )
+
 
 def of_element(
     index: Int[Tensor, "out_group in_group *taps"], size: int
 ) -> Int[Tensor, "out_group in_group *taps"]:
-    """Return the entry of the filters of all elements side by side, from that of one's own."""
+    """Return where each entry is found if the filters of all elements stand side by side."""
     own = size * torch.arange(len(index))
     return index + own.reshape(-1, *[1] * (index.ndim - 1))
 
@@ -81,7 +105,7 @@ def moved_filters(
 
 
 def check_last_axis(x: Tensor, values: int) -> None:
-    """Refuse what are no vectors of the size that a layer was built for."""
+    """Refuse inputs that are no vectors of the size that a layer was built for."""
     if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
         raise OrbitLensError(
             "`x` of a relaxed layer",

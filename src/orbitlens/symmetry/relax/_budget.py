@@ -1,4 +1,4 @@
-"""Widths of networks that learn as many numbers as a budget says."""
+"""The widths that give a network a wanted number of parameters."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 from orbitlens.checks import as_count
 from orbitlens.errors import out_of_range
 
-_SHARE = 0.05  # by which networks that are compared may differ
+_SHARE = 0.05  # networks that are compared differ by no more of their budget
 
 
 def learned_numbers(

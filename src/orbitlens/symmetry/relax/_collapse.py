@@ -7,7 +7,7 @@ from torch import Tensor
 from orbitlens.errors import warn
 
 LOST = 1e-4
-"""Singular value of a lost direction, and norm of an empty column, over the largest."""
+"""Singular values, and norms of columns, below this share of the largest count as zero."""
 
 
 def warn_of_collapse(name: str, u: Float[Tensor, "weights k"]) -> tuple[float, ...]:

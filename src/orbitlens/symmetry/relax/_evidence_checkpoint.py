@@ -13,7 +13,7 @@ from orbitlens._checkpoints import SealedCheckpoint, checksum, kinds
 class EvidenceCheckpoint(SealedCheckpoint):
     """The file of a training, with its place: the step that comes next."""
 
-    form, schema, function = "orbitlens-evidence", 1, "fit_with_evidence"
+    form, schema, function = "orbitlens-evidence", 2, "fit_with_evidence"
 
     @staticmethod
     def sums(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

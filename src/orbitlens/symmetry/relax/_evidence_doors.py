@@ -18,10 +18,14 @@ from orbitlens.checks import (
     bytes_of,
 )
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name, warn
+from orbitlens.symmetry.relax._answers import answers_of, check_same_each_time
 from orbitlens.symmetry.relax._evidence_loop import Settings
 from orbitlens.symmetry.relax._likelihoods import LIKELIHOODS
+from orbitlens.symmetry.relax._rows import linear_layers
+from orbitlens.symmetry.relax.kfac import kronecker_curvature
 
-_REPEATED = 0.1  # share of inputs that come twice from which to warn
+_FEW = 8  # inputs that the curvature is tried on
+_REPEATED = 0.1  # a larger share of repeated inputs is warned of
 
 
 def as_settings(**given: Any) -> Settings:
@@ -55,26 +59,38 @@ def as_data(
             received=f"shape {list(x.shape)}" + (", NaN or infinite values" if len(x) else ""),
             remedy="give all training inputs, one in each row",
         )
-    weights = next(network.parameters(), torch.empty(0))
-    x = x.detach().to(weights)
+    linear_layers(network)
+    weights = next(network.parameters())
+    x = _usual(x, weights)
+    check_same_each_time(network, x)
     with torch.no_grad():
-        answer = network(x[:1])
-    if answer.ndim != 2:
+        answer = answers_of(network, x[:1])
+    if not bool(answer.isfinite().all()):
         raise OrbitLensError(
             "`network`",
-            expected="answers of shape [n, classes or outputs]",
-            received=f"shape {list(answer.shape)}",
-            remedy="flatten its output",
+            expected="finite answers before it is trained",
+            received="NaN or infinite values for the first input",
+            remedy="give it other first weights, or scale the inputs to about 1",
         )
+    # It is refused now what would else end the training when its curvature is first measured.
+    few = x[:_FEW]
+    kronecker_curvature(network, few, sampled=True, generator=torch.Generator())
     _check_repeats(x, settings["temperature"])
     if settings["likelihood"] == "gaussian":
         sizes = {"n": len(x), "outputs": answer.shape[1]}
-        return x, as_axes("targets", targets, "n outputs", sizes=sizes).detach().to(weights)
-    return x, _as_classes(targets, len(x), answer.shape[1]).to(weights.device)
+        return x, _usual(as_axes("targets", targets, "n outputs", sizes=sizes), weights)
+    y = _as_classes(targets, len(x), answer.shape[1]).to(weights.device)
+    return x, y.clone() if y.is_inference() else y
+
+
+def _usual(numbers: Tensor, weights: Tensor) -> Tensor:
+    """Return numbers in the type and on the device of the weights, for gradients to be kept."""
+    found = numbers.detach().to(weights)
+    return found.clone() if found.is_inference() else found
 
 
 def _as_classes(targets: object, n: int, classes: int) -> Int64[Tensor, " n"]:
-    """Return the class of each input; those that never come are warned of."""
+    """Return the class of each input, and warn of classes without a sample."""
     if isinstance(targets, Tensor) and targets.dtype == torch.bool:
         targets = targets.long()
     y = as_indices("targets", targets, "n", most=classes - 1, size=n)

@@ -2,15 +2,19 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, TypedDict, final
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from orbitlens._checkpoints import kinds
+from orbitlens.errors import OrbitLensError
+from orbitlens.symmetry.relax._answers import alike
 from orbitlens.symmetry.relax._evidence_checkpoint import EvidenceCheckpoint
 from orbitlens.symmetry.relax._likelihoods import Likelihood
 from orbitlens.symmetry.relax._rows import linear_layers
@@ -24,6 +28,7 @@ from orbitlens.symmetry.relax.laplace import (
 MOST = 15.0
 """Largest |log delta|: a tensor whose precision arrives there is switched off."""
 _LAST_LR = 1e-6
+_FEW = 8  # inputs by whose answers a checkpoint knows its network
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -89,6 +94,22 @@ class EvidenceTraining:
     def batches(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.inputs) // self.settings["batch_size"])
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether steps were taken on the precisions."""
+        return bool(self.evidence) and self.settings["hyper_steps"] > 0
+
+    def chance(self) -> float:
+        """Return -log p of all targets by an answer that does not look at the inputs."""
+        if self.settings["likelihood"] == "softmax":
+            with torch.no_grad():
+                classes = self.network(self.inputs[:1]).shape[1]
+            return len(self.targets) * math.log(classes) / self.settings["temperature"]
+        targets = self.targets.double()
+        variance = (targets - targets.mean(0)).square().mean()
+        total = targets.numel() * (torch.log(2 * math.pi * variance) + 1) / 2
+        return float(total) / self.settings["temperature"]
 
     def step(self, epoch: int, number: int, chosen: Tensor) -> None:
         """Take one step of the weights towards the most probable ones."""
@@ -203,10 +224,13 @@ class EvidenceTraining:
             "loss": torch.tensor(self.loss, dtype=torch.float64),
             "evidence": torch.tensor(self.evidence, dtype=torch.float64).reshape(-1, 2),
             "total": torch.tensor(self.total, dtype=torch.float64),
+            "learned": self._learned(),
+            "answers": self._answers({}),
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from such a state."""
+        """Continue from such a state; nothing is changed if it is that of another network."""
+        self._check_state(state)
         with torch.no_grad():
             for name, own in self.network.state_dict().items():
                 own.copy_(state[f"network.{name}"])
@@ -218,6 +242,55 @@ class EvidenceTraining:
         self.evidence = [(int(epoch), value) for epoch, value in state["evidence"].tolist()]
         self.total = float(state["total"])
         self.diverged = bool(self.loss) and not math.isfinite(self.loss[-1])
+
+    def _answers(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the answers to the first inputs, with other tensors in place of the own ones."""
+        with torch.no_grad():
+            first = self.inputs[:_FEW]
+            found: Tensor = functional_call(self.network, dict(tensors), first, tie_weights=False)
+            return found
+
+    def _own(self) -> dict[str, nn.Parameter]:
+        """Return the parameters by all of their names."""
+        return dict(self.network.named_parameters(remove_duplicate=False))
+
+    def _learned(self) -> Bool[Tensor, " parameters"]:
+        """Return which of the parameters are learned."""
+        return torch.tensor([each.requires_grad for each in self._own().values()])
+
+    def _check_state(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse the state of another network: of other tensors, or with other answers."""
+        own = self.network.state_dict()
+        mine = {f"network.{name}": kind for name, kind in kinds(own).items()}
+        theirs = kinds({name: each for name, each in state.items() if name.startswith("network.")})
+        for name in [*mine, *theirs]:
+            if mine.get(name) != theirs.get(name):
+                raise _other_network(_words(theirs.get(name), name), _words(mine.get(name), name))
+        pairs = zip(self._own(), self._learned().tolist(), state["learned"].tolist(), strict=True)
+        for name, now, then in pairs:
+            if now != then:
+                words = {True: f"{name!r} learned", False: f"{name!r} frozen"}
+                raise _other_network(words[then], words[now])
+        tensors = {name: state[f"network.{name}"].to(each) for name, each in own.items()}
+        if not alike(state["answers"].to(self.inputs), self._answers(tensors)):
+            raise _other_network("the answers of its network", "others at the same weights")
+
+
+def _words(kind: Sequence[str | int] | None, name: str) -> str:
+    """Return type and shape of a tensor in words."""
+    name = name.removeprefix("network.")
+    if kind is None:
+        return f"no tensor {name!r}"
+    return f"{name!r} of shape {list(kind[1:])}, {str(kind[0]).removeprefix('torch.')}"
+
+
+def _other_network(expected: str, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        "checkpoint of another network",
+        expected=expected,
+        received=received,
+        remedy="give each training a checkpoint of its own, or remove it to start again",
+    )
 
 
 def train(

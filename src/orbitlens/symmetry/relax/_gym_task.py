@@ -29,14 +29,14 @@ class GymnasiumTask:
     """Copies of a Gymnasium environment with discrete actions, side by side.
 
     Args:
-        make: Makes one copy of the environment, such as
-            `lambda: break_symmetry("CartPole-v1", 0.3)`.
+        make: Makes a copy of the environment at each call, such as
+            `lambda: break_symmetry("CartPole-v1", 0.3)`; or the name of one.
         envs: Copies; default 8.
         episodes: Episodes of an evaluation; default 10. Its score is the mean return.
 
     Raises:
-        OrbitLensError: If actions are not discrete, or if observations are normalised by running
-            means, which break symmetries.
+        OrbitLensError: If actions are not discrete, if two copies are one and the same, or if
+            observations are normalised by running means, which break symmetries.
         MissingExtraError: If Gymnasium is not installed.
 
     Example:
@@ -46,9 +46,10 @@ class GymnasiumTask:
         torch.Size([2, 4])
     """
 
-    def __init__(self, make: Callable[[], Any], *, envs: int = 8, episodes: int = 10) -> None:
-        self._envs = [made(make()) for _ in range(as_count("envs", envs))]
-        self._judges = [made(make()) for _ in range(as_count("episodes", episodes))]
+    def __init__(self, make: Callable[[], Any] | str, *, envs: int = 8, episodes: int = 10) -> None:
+        self._envs = [_copy(make) for _ in range(as_count("envs", envs))]
+        self._judges = [_copy(make) for _ in range(as_count("episodes", episodes))]
+        _check_copies([*self._envs, *self._judges])
         self._spaces = read_spaces(self._envs[0])
         check_not_normalised(self._envs[0])
         if self._spaces.n_actions is None:
@@ -103,8 +104,34 @@ class GymnasiumTask:
         return total / len(self._judges)
 
 
+def _copy(make: Callable[[], Any] | str) -> Any:
+    """Return a copy of an environment."""
+    if callable(make):
+        return made(make())
+    if isinstance(make, str):
+        return made(make)
+    raise OrbitLensError(
+        "`make`",
+        expected="the name of an environment, or a function that makes a copy at each call",
+        received=type(make).__name__,
+        remedy='give it as lambda: gymnasium.make("CartPole-v1")',
+    )
+
+
+def _check_copies(envs: list[Any]) -> None:
+    """Refuse environments that share their state."""
+    count = len({id(env.unwrapped) for env in envs})
+    if count < len(envs):
+        raise OrbitLensError(
+            "`make`",
+            expected=f"another environment at each of {len(envs)} calls",
+            received=f"{count}",
+            remedy="make the environment inside the function, not before it",
+        )
+
+
 def check_not_normalised(env: Any) -> None:
-    """Refuse an environment whose observations a running mean moves."""
+    """Refuse an environment that subtracts a running mean from its observations."""
     wrappers = import_gymnasium().wrappers
     inner = env
     while inner is not inner.unwrapped:

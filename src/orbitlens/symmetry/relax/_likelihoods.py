@@ -1,4 +1,4 @@
-"""What targets are, given the outputs of a network."""
+"""The distributions that targets may have, given the outputs of a network."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Square feature maps at the door, and their strides."""
+"""Checks of square feature maps, and the strides that make maps smaller."""
 
 from typing import final
 

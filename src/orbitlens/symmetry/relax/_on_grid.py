@@ -1,4 +1,4 @@
-"""What relaxed layers on images share: maps at the door, and their correlation with kernels."""
+"""What relaxed layers on images share: checks of their maps, and correlation with kernels."""
 
 from typing import final
 
@@ -14,7 +14,7 @@ from orbitlens.models import GroupConv2d, LiftingConv2d, joined
 
 @final
 class Grid:
-    """The places where a convolution puts its kernels, which its group must move to each other.
+    """The places at which a convolution looks; its group must move them to each other.
 
     Group, kernel and padding are those of an exact layer.
     """

@@ -18,7 +18,8 @@ from orbitlens.symmetry.relax._block_linear import BlockLinear
 from orbitlens.symmetry.relax.sparse import SparseConv2d
 
 Rows = Float[Tensor, "n rows width"]
-_LAYERS = (nn.Linear, nn.Conv2d, BlockLinear, SparseConv2d, LiftingConv2d, GroupConv2d)
+_TIED = (LiftingConv2d, GroupConv2d)
+_LAYERS = (nn.Linear, nn.Conv2d, BlockLinear, SparseConv2d, *_TIED)
 _KERNEL = 3
 
 
@@ -38,16 +39,18 @@ class Layer(NamedTuple):
 def linear_layers(network: nn.Module) -> dict[str, Layer]:
     """Return the layers that hold the learned parameters, by name; other parameters are refused."""
     names = {id(each): name for name, each in network.named_parameters() if each.requires_grad}
+    _check_parameters(network)
     free = {id(each) for module in network.modules() for each in _without_prior(module)}
     found = {}
     for name, module in network.named_modules():
         if not isinstance(module, _LAYERS):
             continue
-        own = module._parameters
-        weight = own["tied"] if isinstance(module, LiftingConv2d | GroupConv2d) else own["weight"]
-        of = [names.pop(id(each), None) for each in (weight, own["bias"])]
+        if not any(each.requires_grad for each in module.parameters()):
+            continue
+        _check_layer(name, module)
+        parameters = (_weight(module), module._parameters["bias"])
+        of = [names.pop(id(each), None) for each in parameters]
         if any(of):
-            _check_layer(name, module)
             found[name] = Layer(module, *of)
     left = [name for key, name in names.items() if key not in free]
     if left or not found:
@@ -70,7 +73,48 @@ def _without_prior(module: nn.Module) -> list[nn.Parameter]:
     ]
 
 
+def _check_parameters(network: nn.Module) -> None:
+    """Refuse learned parameters that several modules hold, and those that cannot be trained."""
+    owners: dict[int, str] = {}
+    for place, module in network.named_modules():
+        for own, each in module._parameters.items():
+            if each is None or not each.requires_grad:
+                continue
+            name = f"{place}.{own}" if place else own
+            expected, received, remedy = "", "", ""
+            if id(each) in owners:
+                expected = "a parameter of one layer alone, as its curvature is that of one"
+                received = f"the same one as {owners[id(each)]!r}"
+                remedy = "give each layer its own, or freeze it by requires_grad_(False)"
+            elif nn.parameter.is_lazy(each):
+                expected, received = "a parameter with a shape", "one of a lazy layer"
+                remedy = "call the network once on an input first"
+            elif each.is_inference():
+                expected, received = "a parameter that can be trained", "one of inference mode"
+                remedy = "build the network outside of torch.inference_mode()"
+            if expected:
+                raise OrbitLensError(
+                    f"{name!r} of `network`", expected=expected, received=received, remedy=remedy
+                )
+            owners[id(each)] = name
+
+
 def _check_layer(name: str, module: nn.Module) -> None:
+    [kind] = [each for each in _LAYERS if isinstance(module, each)]
+    plain = all(
+        getattr(type(module), each, None) is getattr(kind, each, None) and each not in vars(module)
+        for each in ("forward", "_conv_forward")
+    )
+    own = "tied" if kind in _TIED else "weight"
+    if not plain or own not in module._parameters:
+        what = f"a {own} that is computed from others" if plain else "a forward of its own"
+        raise OrbitLensError(
+            f"layer {name!r} of `network`",
+            expected=f"a plain {kind.__name__}, whose curvature is known",
+            received=f"{type(module).__name__} with {what}",
+            remedy=f"take {kind.__name__} itself without a parametrization, or freeze the layer "
+            "by requires_grad_(False)",
+        )
     received = None
     if isinstance(module, nn.Conv2d):
         if module.groups != 1:
@@ -131,13 +175,20 @@ def output_rows(module: nn.Module, gradient: Tensor) -> Rows:
 def check_sides(layers: Mapping[str, Layer], most: int) -> None:
     """Refuse curvature factors that a CPU would take hours for."""
     for name, layer in layers.items():
-        module = layer.module
-        if isinstance(module, nn.Linear):
-            side, device = max(module.weight.shape), module.weight.device
-            if side > most and device.type == "cpu":
-                raise OrbitLensError(
-                    f"layer {name!r} of `network`",
-                    expected=f"curvature factors of at most {most:,} x {most:,} on a CPU",
-                    received=f"{side:,} x {side:,}",
-                    remedy='take the factored path "f-fc", smaller maps or another device',
-                )
+        weight = _weight(layer.module)
+        # Each row of a factored layer has an input factor of its own.
+        inputs = weight.shape[2:] if layer.has_blocks else weight.shape[1:]
+        side = max(weight.shape[0], inputs.numel())
+        if side > most and weight.device.type == "cpu":
+            raise OrbitLensError(
+                f"layer {name!r} of `network`",
+                expected=f"curvature factors of at most {most:,} x {most:,} on a CPU",
+                received=f"{side:,} x {side:,}",
+                remedy='take the factored path "f-fc" in place of a dense one, smaller maps, fewer '
+                "channels or another device",
+            )
+
+
+def _weight(module: nn.Module) -> nn.Parameter:
+    """Return the weights of a linear layer, the outputs on axis 0."""
+    return module.get_parameter("tied" if isinstance(module, _TIED) else "weight")

@@ -13,7 +13,7 @@ _CRITICS = 2
 
 @cache
 def policy_class() -> Any:
-    """Return the class of the policy; stable-baselines3 need not be there before."""
+    """Return the class of the policy, which needs stable-baselines3, an extra."""
     from stable_baselines3.common.policies import BaseModel, BasePolicy
     from stable_baselines3.sac.policies import SACPolicy
 

@@ -1,21 +1,22 @@
 """Scaling of observations that commutes with the group."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from orbitlens.checks import as_axes, as_tensor
 from orbitlens.errors import OrbitLensError
 from orbitlens.reps import Representation
+from orbitlens.symmetry.relax._fixed import KeepsNumbers
 from orbitlens.typing import Numbers
 
 _ROUNDING = 1e-5  # of numbers in float32
 
 
 @final
-class Scaling(nn.Module):
+class Scaling(KeepsNumbers):
     """Maps states s to (s - centre) / scale, with a centre and scales that every rho_S(g) keeps."""
 
     centre: Tensor
@@ -36,7 +37,7 @@ class Scaling(nn.Module):
             )
         matrices = states.matrices.to(middle)
         moved = {
-            "centre": (matrices @ middle - middle).abs().max() / size.max(),
+            "centre": ((matrices @ middle - middle).abs() / size).max(),
             "scale": (matrices * (size / size[:, None] - 1)).abs().max(),
         }
         for name, error in moved.items():
@@ -49,15 +50,19 @@ class Scaling(nn.Module):
                     remedy="no running mean: take 0 for numbers that change their sign, and one "
                     "scale, a root mean square, for all numbers that the group mixes",
                 )
-        self.register_buffer("centre", middle.float(), persistent=False)
-        self.register_buffer("scale", size.float(), persistent=False)
+        self.keep("centre", middle, persistent=True)
+        self.keep("scale", size, persistent=True)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        self.check_state(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *options)
 
     def forward(self, states: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Return the scaled states."""
         if states.ndim < 1 or states.shape[-1] != len(self.scale):
             raise OrbitLensError(
                 "`states`",
-                expected=f"{len(self.scale)} numbers each, as rho_S moves",
+                expected=f"{len(self.scale)} numbers for each state, as many as rho_S moves",
                 received=f"shape {list(states.shape)}",
                 remedy="give states of the environment that the maps belong to",
             )

@@ -31,7 +31,7 @@ def as_kind(kind: str) -> bool:
 
 
 def banks_of(kind: str, banks: int) -> int:
-    """Return L, of layers of a group; plain ones have one bank."""
+    """Return the number of filter banks L; plain layers have one."""
     number = as_count("banks", banks)
     return number if as_kind(kind) else 1
 

@@ -18,13 +18,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from orbitlens.checks import as_count, as_number, as_seed, check_kind
+from orbitlens.checks import as_count, as_number, as_seed, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.symmetry.check._numbers import as_discount
 from orbitlens.symmetry.relax._gym_task import GymnasiumTask
 from orbitlens.symmetry.relax._largest_spread import largest_spread
 from orbitlens.symmetry.relax._moved import moved
 from orbitlens.symmetry.relax._replay import Replay, Transitions
+from orbitlens.symmetry.relax._trains import check_trains
 from orbitlens.symmetry.relax.agents import QNetwork
 from orbitlens.symmetry.relax.gate import SymmetryGate
 from orbitlens.symmetry.relax.grid import Step
@@ -83,6 +84,7 @@ class DQNRun:
         return best > 0 and self.score < _COLLAPSED * best
 
 
+@usual_torch()
 def train_dqn(
     network: QNetwork,
     task: VectorTask,
@@ -95,6 +97,7 @@ def train_dqn(
     batch: int = 128,
     tau: float = 0.01,
     check_every: int = 250,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> DQNRun:
     """Train a network by double DQN, one step of all environments for each update.
 
@@ -113,13 +116,14 @@ def train_dqn(
         batch: Transitions of an update; default 128.
         tau: Share by which the target follows; default 0.01.
         check_every: Updates between two checks; default 250. The first check is before training.
+        progress: Called after each update with (update, updates, loss), updates counted from 1.
 
     Returns:
         The course of the training.
 
     Raises:
-        OrbitLensError: If an argument is out of range, if states or actions of the task do not fit
-            the network, or if Q is no longer finite.
+        OrbitLensError: If an argument is out of range, if the network is frozen or not in float32,
+            if states or actions of the task do not fit it, or if Q is no longer finite.
 
     Example:
         >>> from orbitlens.symmetry.relax.agents import q_network
@@ -136,7 +140,9 @@ def train_dqn(
     total, every = as_count("updates", updates), as_count("check_every", check_every)
     history = [trainer.checked(0)]
     for update in range(1, total + 1):
-        trainer.update(_explored(update / total))
+        loss = trainer.update(_explored(update / total))
+        if progress is not None:
+            progress(update, total, float(loss))
         if update % every == 0 or update == total:
             history.append(trainer.checked(update))
     return DQNRun(tuple(history))
@@ -164,6 +170,7 @@ class _Trainer:
         tau: float,
     ) -> None:
         check_kind("network", network, QNetwork, "build it with q_network")
+        check_trains("`network`", network)
         check_kind("task", task, VectorTask, "give a FourGoalGrid or a GymnasiumTask")
         self.gamma, self.batch = as_discount(gamma), as_count("batch", batch)
         self.tau, rate = _share("tau", tau), _share("lr", lr)
@@ -187,8 +194,11 @@ class _Trainer:
         self.losses: list[Tensor] = []
         self._walk(torch.zeros(len(self.states), self.n_actions), epsilon=1.0)
 
-    def update(self, epsilon: float) -> None:
-        """Learn from a batch, and take a step in all environments; one pass serves both."""
+    def update(self, epsilon: float) -> Float[Tensor, ""]:
+        """Learn from a batch, and take a step in all environments; one pass serves both.
+
+        Returns the loss of the network.
+        """
         drawn = self.replay.draw(self.batch, self.generator)
         found = self._moved(drawn) if self.augmented else drawn
         rows = torch.cat([found.states, found.following, self.states])
@@ -197,6 +207,7 @@ class _Trainer:
         )
         self._learn(found, drawn, values, following.detach())
         self._walk(current.detach(), epsilon)
+        return self.losses[-1]
 
     @torch.no_grad()
     def _moved(self, drawn: Transitions) -> Transitions:

@@ -6,16 +6,17 @@ Equivariances Automatically using Gradients*; the alternation of Immer et al. 20
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import nn
 
 from orbitlens._checkpoints import checksum
 from orbitlens.checks import as_number, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError, out_of_range, warn
-from orbitlens.files import as_path
+from orbitlens.files import as_path, digest_of
 from orbitlens.symmetry.relax._evidence_checkpoint import EvidenceCheckpoint
 from orbitlens.symmetry.relax._evidence_doors import as_data, as_settings
 from orbitlens.symmetry.relax._evidence_loop import (
@@ -27,6 +28,11 @@ from orbitlens.symmetry.relax._evidence_loop import (
 )
 from orbitlens.symmetry.relax.mixed import MixedBlock
 from orbitlens.typing import Numbers
+
+_CHANCE = {
+    "softmax": "the uniform answer",
+    "gaussian": "a constant Gaussian with the variance of the targets",
+}
 
 
 @final
@@ -58,7 +64,8 @@ class EvidenceFit:
     """A network trained by its evidence, and what was found.
 
     Args:
-        network: The network, in evaluation mode; its mixed blocks know their `symmetry_use`.
+        network: The network, in evaluation mode. If precisions were learned, its mixed blocks know
+            their `symmetry_use`, as long as their weights stay the same.
         status: "completed", or "diverged" if the loss became NaN or infinite, which ends the
             training.
         loss: Mean of `map_loss` in each epoch.
@@ -90,8 +97,8 @@ def fit_with_evidence(
     *,
     likelihood: str = "softmax",
     epochs: int = 60,
-    batch_size: int = 128,
-    lr: float = 0.01,
+    batch_size: int = 50,
+    lr: float = 0.05,
     momentum: float = 0.9,
     burn_in: int = 10,
     every: int = 5,
@@ -119,11 +126,17 @@ def fit_with_evidence(
     switched off, which is reported and is no error. At the end the effective dimensions are
     measured, and mixed blocks are told.
 
-    With `burn_in` above `epochs` all precisions stay at one: the MAP baseline.
+    With `burn_in` above `epochs` all precisions stay at one: the MAP baseline. Blocks then do not
+    know their use, which would say more of that prior than of the data.
+
+    Evidence and use mean nothing before a network has learned, so look at its accuracy first. The
+    defaults are 60 epochs of batches of 50 at 0.05, for a thousand small images. Convolutions alone
+    may need a smaller `lr`.
 
     Weight steps are SGD with momentum and a cosine from `lr` to 1e-6. Parameters with
-    requires_grad False are left out. Gradients, default type, device and autocast of torch may be
-    set to anything, and are put back.
+    requires_grad False are left out. Layers that do otherwise in training, such as dropout and
+    batch norm, are refused unless they are in evaluation mode at the start, which they keep.
+    Gradients, default type, device and autocast of torch may be set to anything, and are put back.
 
     Source: van der Ouderaa et al. 2023, arXiv 2310.06131; schedule of the authors' code.
 
@@ -135,8 +148,8 @@ def fit_with_evidence(
             [n, outputs].
         likelihood: "softmax" (the default), or "gaussian", whose variance is learned too.
         epochs: Passes over the inputs, default 60.
-        batch_size: Inputs per step, default 128.
-        lr: Learning rate of the weights, default 0.01.
+        batch_size: Inputs per step, default 50.
+        lr: Learning rate of the weights, default 0.05.
         momentum: Momentum of the weights, default 0.9.
         burn_in: Epochs before precisions are learned, default 10.
         every: Epochs between two measurements of the curvature, default 5.
@@ -159,20 +172,26 @@ def fit_with_evidence(
         The network, the evidence, and the use of each tensor.
 
     Raises:
-        OrbitLensError: If a learned parameter is in another kind of layer, a label is out of range,
-            a number is out of range, curvature would take hours on a CPU, or the checkpoint
-            belongs to another training.
+        OrbitLensError: If a learned parameter is in another kind of layer or in several, a layer
+            draws random numbers or does otherwise in training, a label is out of range, a number is
+            out of range, curvature would take hours on a CPU, or the checkpoint belongs to another
+            training or network, or cannot be written.
 
     Warns:
         OrbitLensWarning: If a class has no sample, if many inputs are repeated, if the training of
-            the checkpoint began with other weights, or if the training diverged.
+            the checkpoint began with other weights, if the training diverged, or if -log Z is not
+            below that of chance: N log C of the uniform answer to C classes, or that of a constant
+            Gaussian with the variance of the targets. Without learned precisions, the summed -log p
+            of the targets is compared.
 
     Example:
         >>> import torch
         >>> from orbitlens.symmetry.relax.mixed import mixed_network
-        >>> network = mixed_network(1, 2, 4, channels=[4], strides=[4], hidden=8)
-        >>> x = torch.randn(40, 1, 4, 4)
-        >>> result = fit_with_evidence(network, x, x.mean((1, 2, 3)) > 0, epochs=12, lr=0.05)
+        >>> network = mixed_network(1, 2, 8, channels=[4, 8], strides=[2, 4], hidden=8)
+        >>> labels = torch.arange(200) % 2
+        >>> noise = torch.randn(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> x = noise + labels.reshape(-1, 1, 1, 1)
+        >>> result = fit_with_evidence(network, x, labels, epochs=12)
         >>> result.status, [epoch for epoch, _ in result.evidence]
         ('completed', [10])
         >>> sorted(network.block1.symmetry_use().parts)
@@ -210,32 +229,35 @@ def fit_with_evidence(
         if checkpoint is not None:
             record = {**settings, "data": checksum({"x": x, "y": y}), "n": len(x)}
             record["augmented"] = augment is not None
+            record["network"] = f"{type(network).__name__} {digest_of({'': repr(network)})}"
             start = dict(network.state_dict())
             file = EvidenceCheckpoint(
                 as_path("checkpoint", checkpoint), record, start, checkpoint_seconds
             )
-        network.train()
-        try:
-            train(training, file, progress)
-            measured = None if training.diverged else training.measure()
-        finally:
-            network.eval()
+        # All layers do the same in training: those that do not were refused.
+        network.eval()
+        train(training, file, progress)
+        measured = None if training.diverged else training.measure()
         return _result(training, measured)
 
 
 def _result(training: EvidenceTraining, measured: Measured | None) -> EvidenceFit:
     unknown = [math.nan] * len(training.names)
     gammas = unknown if measured is None else measured.effective_dimensions.tolist()
-    _tell(training.network, dict(zip(training.names, gammas, strict=True)))
+    rows = zip(
+        training.names, training.weights, training.log_precisions.tolist(), gammas, strict=True
+    )
+    tensors = tuple(TensorUse(name, w.numel(), p, gamma) for name, w, p, gamma in rows)
+    # Where no precision was learned, effective dimensions are those of the prior that was given.
+    _tell(training.network, tensors if training.has_learned else ())
     if measured is None:
         warn(
             "fit_with_evidence",
             found=f"the loss is no longer finite after epoch {len(training.loss)}",
             remedy="train with a smaller `lr`; this network is of no use",
         )
-    rows = zip(
-        training.names, training.weights, training.log_precisions.tolist(), gammas, strict=True
-    )
+    else:
+        _compare_with_chance(training, measured)
     gaussian = training.settings["likelihood"] == "gaussian"
     return EvidenceFit(
         network=training.network,
@@ -243,16 +265,38 @@ def _result(training: EvidenceTraining, measured: Measured | None) -> EvidenceFi
         loss=tuple(training.loss),
         evidence=tuple(training.evidence),
         negative_log_evidence=None if measured is None else measured.negative_log_evidence,
-        tensors=tuple(TensorUse(name, w.numel(), p, gamma) for name, w, p, gamma in rows),
+        tensors=tensors,
         noise=math.exp(training.log_variance.item() / 2) if gaussian else None,
     )
 
 
-def _tell(network: nn.Module, gammas: dict[str, float]) -> None:
-    """Tell the mixed blocks the effective dimension of each of their paths."""
+def _compare_with_chance(training: EvidenceTraining, measured: Measured) -> None:
+    """Warn of a network that is no better than an answer which does not look at the inputs."""
+    chance, likelihood = training.chance(), training.settings["likelihood"]
+    # Beside a prior that was not learned, -log Z is large however well a network is trained.
+    learned = training.has_learned
+    name = "-log Z" if learned else "the summed -log p of the targets"
+    found = measured.negative_log_evidence if learned else measured.loss
+    if not found < chance:
+        warn(
+            "fit_with_evidence",
+            found=f"{name} is {found:.5g}, not below {chance:.5g}, that of {_CHANCE[likelihood]}: "
+            "by this figure the network explains the data no better than chance",
+            remedy="look at its accuracy, and train longer, with another `lr` or smaller batches",
+        )
+
+
+def _tell(network: nn.Module, tensors: Sequence[TensorUse]) -> None:
+    """Tell the mixed blocks the use of their paths; unknown where a part of a path is frozen."""
+    known = {each.name: each for each in tensors}
     for name, block in network.named_modules():
         if isinstance(block, MixedBlock):
             start = f"{name}.paths." if name else "paths."
-            for number, path in enumerate(block.paths):
-                own = [g for each, g in gammas.items() if each.startswith(f"{start}{path}.")]
-                block.effective_dimensions[number] = sum(own)
+            gammas, off = [], []
+            for path, module in block.paths.items():
+                names = [f"{start}{path}.{own}" for own, _ in module.named_parameters()]
+                own = [known[each] for each in names if each in known]
+                whole = len(own) == len(names)
+                gammas.append(sum(each.effective_dimension for each in own) if whole else math.nan)
+                off.append(whole and all(each.switched_off for each in own))
+            block.record_use(torch.tensor(gammas), torch.tensor(off))

@@ -23,11 +23,13 @@ from orbitlens.checks import as_axes, check_kind
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import Group
 from orbitlens.reps import Representation, check_multiplies
+from orbitlens.symmetry.relax._fixed import KeepsNumbers
 from orbitlens.symmetry.relax._signed import are_signed_permutations
 from orbitlens.symmetry.relax.relaxed import RelaxedGroupLinear
 from orbitlens.typing import Numbers
 
-_STILL = 1e-5  # of the largest number of the states, which is no move in float32
+_STILL = 1e-5  # a move by less of the size of its coordinate is rounding in float32
+_NOISE = 1e-12  # of the largest number is what float64 leaves, such as sin(pi)
 
 
 @final
@@ -71,7 +73,7 @@ class InvariantHead(nn.Module):
 
 
 @final
-class PermutedActionsHead(nn.Module):
+class PermutedActionsHead(KeepsNumbers):
     """A value for each action of a set that the group permutes.
 
         Q[a] = mean over the g with g a_o = a of h[o, g],    h a relaxed group layer
@@ -112,7 +114,7 @@ class PermutedActionsHead(nn.Module):
         self.layer = RelaxedGroupLinear(
             actions.group, in_features, orbits, banks=banks, frozen=frozen
         )
-        self.register_buffer("reads", reads, persistent=False)
+        self.keep("reads", reads)
 
     def forward(self, features: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch actions"]:
         """Return the value of each action, [..., actions]."""
@@ -128,16 +130,16 @@ class ActionSpread(NamedTuple):
 
 
 @final
-class VectorActionsHead(nn.Module):
+class VectorActionsHead(KeepsNumbers):
     """Mean and spread of actions that the group moves by matrices, both before the squash.
 
         mean = mean over g of rho_A(g) h[:, g]
         log_std = mean over g of |rho_A(g)| k[:, g]      for signed permutations
         log_std = mean over g of k[g], for all alike     for other matrices
 
-    with h and k a relaxed group layer. The density of the moved state is the moved density: a
-    signed permutation carries the spread of one action to another, and other orthogonal matrices
-    keep none but equal spreads. `Squash` brings what is drawn within bounds.
+    with h and k a relaxed group layer. So a moved state has the moved density: a signed
+    permutation carries the spread of one action to another, and other orthogonal matrices keep
+    equal spreads alone. `Squash` brings the drawn actions within bounds.
 
     Args:
         actions: rho_A, of any finite group.
@@ -168,15 +170,15 @@ class VectorActionsHead(nn.Module):
     ) -> None:
         super().__init__()
         _check_actions(actions)
-        matrices = actions.matrices.clone()
+        matrices = actions.matrices
         alike = torch.ones_like(matrices[:, :, :1])
         spreads = matrices.abs() if are_signed_permutations(actions) else alike
         values = actions.dim + spreads.shape[2]
         self.layer = RelaxedGroupLinear(
             actions.group, in_features, values, banks=banks, frozen=frozen
         )
-        self.register_buffer("moves", matrices, persistent=False)
-        self.register_buffer("spreads", spreads, persistent=False)
+        self.keep("moves", matrices)
+        self.keep("spreads", spreads)
 
     def forward(self, features: Float[Tensor, "*batch in"]) -> ActionSpread:
         """Return mean and logarithm of the standard deviation, [..., dim] each."""
@@ -220,8 +222,10 @@ def warn_of_fixed_states(
     sizes = {"dim": on_states.dim}
     points = as_axes("states", states, "n dim", dtype=torch.float64, sizes=sizes, least=1)
     matrices = on_states.matrices.to(points)
-    moved = (torch.einsum("gij,nj->gni", matrices, points) - points).abs().amax((0, 2))
-    still = int((moved <= _STILL * points.abs().max()).sum())
+    moved = (torch.einsum("gij,nj->gni", matrices, points) - points).abs().amax(0)
+    # The size of a coordinate is the largest number that is moved to it.
+    scales = torch.einsum("gij,nj->gni", matrices.abs(), points.abs()).amax((0, 1))
+    still = int((moved <= _STILL * scales + _NOISE * scales.max()).all(1).sum())
     unmoved = torch.eye(on_actions.dim).to(on_actions.matrices)
     if still and not torch.allclose(on_actions.matrices, unmoved.expand_as(on_actions.matrices)):
         warn(
@@ -245,7 +249,7 @@ def _check_actions(actions: Representation) -> None:
 
 
 def _images_of(actions: Representation) -> list[list[int]]:
-    """Return to which action each element moves each action, if they are permuted at all."""
+    """Return where each element moves each action; refuse matrices that permute no actions."""
     _check_actions(actions)
     whole = are_signed_permutations(actions) and bool((actions.matrices > -0.5).all())
     if not whole:

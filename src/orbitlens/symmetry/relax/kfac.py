@@ -1,8 +1,8 @@
 """Curvature of linear layers as Kronecker products, measured by hooks.
 
     H_l = sum_n J_n^T Lambda_n J_n  ~  G_l (x) A_l        the generalised Gauss-Newton matrix
-    A_l = 1 / (N R) sum_{n, r} a a^T                      a: what row r of the layer sees
-    G_l = sum_{n, r, c} g g^T                             g: the gradient at what row r gives
+    A_l = 1 / (N R) sum_{n, r} a a^T                      a: the input of row r of the layer
+    G_l = sum_{n, r, c} g g^T                             g: the gradient at the output of row r
 
 Source: Martens & Grosse 2015, arXiv 1503.05671, and Grosse & Martens 2016, arXiv 1602.01407, for
 convolutions; van der Ouderaa, Immer & van der Wilk 2023, arXiv 2310.06131, for factored layers.
@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from orbitlens.checks import as_count, as_floats
+from orbitlens.checks import as_count, as_floats, usual_torch
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.symmetry.relax._answers import answers_of, check_same_each_time
 from orbitlens.symmetry.relax._likelihoods import LIKELIHOODS, Likelihood
 from orbitlens.symmetry.relax._rows import (
     Layer,
@@ -30,6 +31,7 @@ from orbitlens.symmetry.relax._rows import (
 
 _MOST_ON_CPU = 4096
 _JITTER = 1e-12
+_ROUNDING = 4e-3  # of products in the TF32 of accelerators
 
 
 class KroneckerFactors(NamedTuple):
@@ -78,6 +80,7 @@ class Curvature:
         return found
 
 
+@usual_torch()
 def kronecker_curvature(
     network: nn.Module,
     inputs: Shaped[Tensor, "n *input"],
@@ -102,8 +105,10 @@ def kronecker_curvature(
     Eschenhagen et al. 2023, arXiv 2311.00636, for layers that share weights ("expand").
 
     Args:
-        network: A network that answers one row for each input, and calls each of its layers once.
-        inputs: All training inputs, shape [n, ...].
+        network: A network that returns one row for each input, the same each time, and calls each
+            of its layers once. Samples stay on the first axis; learned layers are plain ones.
+        inputs: All training inputs, shape [n, ...], n at least 1; they are taken in the type and on
+            the device of the weights.
         likelihood: "softmax" (the default), where answers are logits, or "gaussian".
         batch_size: Inputs in a batch, default 150.
         sampled: For classes, whether to draw one y ~ p for each input, which takes one backward
@@ -114,8 +119,11 @@ def kronecker_curvature(
         The factors of every layer.
 
     Raises:
-        OrbitLensError: If a learned parameter is in another kind of layer, if a layer is called
-            more than once, if a factor is too large for a CPU, or if the likelihood is unknown.
+        OrbitLensError: If a learned parameter is in another kind of layer or in several, if a layer
+            is called more than once or its weights act elsewhere too, if its rows are not those of
+            samples, if the network draws random numbers, does otherwise in training or changes when
+            it is called, if a factor is too large for a CPU, if answers are not finite or have
+            another shape, or if the likelihood is unknown.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -125,20 +133,27 @@ def kronecker_curvature(
     """
     if likelihood not in LIKELIHOODS:
         raise unknown_name("`likelihood`", str(likelihood), LIKELIHOODS)
-    x, batch_size = as_floats("inputs", inputs), as_count("batch_size", batch_size)
+    batch_size = as_count("batch_size", batch_size)
     layers = linear_layers(network)
     check_sides(layers, _MOST_ON_CPU)
+    x = _as_inputs(network, inputs)
+    check_same_each_time(network, x)
+    _check_rows(network, layers, x)
     sums: dict[str, list[Tensor]] = {}
     rows: dict[str, int] = {}
     with _seen(layers) as seen:
         for batch in x.split(batch_size):
             seen.clear()
             logits = network(batch)
+            if not bool(logits.isfinite().all()):
+                raise _diverged("the answers of `network`")
+            outputs = []
             for name, layer in layers.items():
-                a = input_rows(layer.module, _once(seen, name)[0])
+                x_in, x_out = _once(seen, name, len(batch))
+                a = input_rows(layer.module, x_in)
                 rows[name] = a.shape[1]
                 _add(sums, name, 0, _products(a, layer.has_blocks))
-            outputs = [_once(seen, name)[1] for name in layers]
+                outputs.append(x_out)
             for scalar, last in _directions(logits, likelihood, sampled, generator):
                 gradients = torch.autograd.grad(
                     scalar, outputs, retain_graph=not last, materialize_grads=True
@@ -154,20 +169,105 @@ def kronecker_curvature(
     return Curvature(factors, {name: (each.weight, each.bias) for name, each in layers.items()})
 
 
+def _as_inputs(network: nn.Module, inputs: object) -> Shaped[Tensor, "n *input"]:
+    """Return inputs in the type and on the device of the weights."""
+    x = as_floats("inputs", inputs)
+    if x.ndim < 2 or not len(x):
+        raise OrbitLensError(
+            "`inputs`",
+            expected="shape [n, ...] with n at least 1",
+            received=f"shape {list(x.shape)}",
+            remedy="give all training inputs, one in each row",
+        )
+    x = x.detach().to(next(network.parameters()))
+    return x.clone() if x.is_inference() else x
+
+
+def _check_rows(network: nn.Module, layers: Mapping[str, Layer], x: Tensor) -> None:
+    """Refuse layers whose rows belong to no sample, or do not explain all of their gradient.
+
+    A single input and then a pair tell an axis of samples from others of the same length.
+    """
+    for n in range(1, min(len(x), 2) + 1):
+        with _seen(layers) as seen:
+            answers = answers_of(network, x[:n])
+            calls = {name: _once(seen, name, n) for name in layers}
+    # Uneven weights, since the sum of a softmax is constant.
+    mixed = answers @ torch.arange(1, answers.shape[1] + 1).cos().to(answers)
+    outputs = {name: output for name, (_, output) in calls.items()}
+    for name, each in {**outputs, next(iter(layers)): mixed}.items():
+        if not each.requires_grad:
+            raise _not_explained(name, "no gradient")
+    own = [(name, *each) for name, layer in layers.items() for each in _learned(layer.module)]
+    of_first, of_all = (
+        torch.autograd.grad(
+            scalar,
+            [*outputs.values(), *(parameter for _, _, parameter in own)],
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        for scalar in (mixed[0], mixed.sum())
+    )
+    rows = {}
+    for (name, layer), first, g in zip(layers.items(), of_first, of_all, strict=False):
+        if bool((first[1:].abs() > 0).any()):
+            raise OrbitLensError(
+                f"layer {name!r} of `network`",
+                expected="rows that act on the answer of their own sample alone",
+                received="rows that act on the answers of others",
+                remedy="build the network without layers that mix the samples of a batch",
+            )
+        inputs = input_rows(layer.module, calls[name][0]).double()
+        rows[name] = (output_rows(layer.module, g).double(), inputs)
+    for (name, kind, parameter), whole in zip(own, of_all[len(layers) :], strict=True):
+        pattern = "nro,nri->ori" if layers[name].has_blocks else "nro,nri->oi"
+        pattern = "nro,nri->o" if kind == "bias" else pattern
+        g, a = rows[name]
+        if kind == "bias":
+            a = torch.ones_like(a[..., :1])
+        sums = torch.einsum(pattern, g, a).reshape(parameter.shape)
+        largest = torch.einsum(pattern, g.abs(), a.abs()).amax()
+        rounding = max(_ROUNDING, 8 * torch.finfo(whole.dtype).eps)
+        if bool(((whole - sums).abs() > rounding * largest).any()):
+            raise _not_explained(name, "a gradient that its call does not explain")
+
+
+def _learned(layer: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    own = layer._parameters.items()
+    return [(name, each) for name, each in own if each is not None and each.requires_grad]
+
+
+def _not_explained(name: str, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        f"layer {name!r} of `network`",
+        expected="weights that act by the call of this layer alone",
+        received=received,
+        remedy="use them nowhere else, and answer with the graph of gradients",
+    )
+
+
 @contextmanager
 def _seen(layers: Mapping[str, Layer]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Note what each layer sees and gives in a call of the network, for the length of a block."""
+    """Within the block, note what each layer takes and returns in a call of the network."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def note(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def note(
+        name: str,
+        layer: nn.Module,
+        inputs: tuple[Tensor, ...],
+        named: Mapping[str, Tensor],
+        output: Tensor,
+    ) -> Tensor:
         if name in seen:
             raise _calls(name, "several calls")
-        seen[name] = (inputs[0].detach(), output)
+        seen[name] = ((*inputs, *named.values())[0].detach(), output)
         # A copy: later layers may write into it in place.
         return output.clone()
 
+    # First of all hooks, since those of a user may change the output.
     hooks = [
-        layer.module.register_forward_hook(partial(note, name)) for name, layer in layers.items()
+        layer.module.register_forward_hook(partial(note, name), prepend=True, with_kwargs=True)
+        for name, layer in layers.items()
     ]
     try:
         yield seen
@@ -176,10 +276,19 @@ def _seen(layers: Mapping[str, Layer]) -> Iterator[dict[str, tuple[Tensor, Tenso
             hook.remove()
 
 
-def _once(seen: Mapping[str, tuple[Tensor, Tensor]], name: str) -> tuple[Tensor, Tensor]:
+def _once(seen: Mapping[str, tuple[Tensor, Tensor]], name: str, n: int) -> tuple[Tensor, Tensor]:
     if name not in seen:
         raise _calls(name, "none")
-    return seen[name]
+    x, y = seen[name]
+    if x.ndim < 2 or len(x) != n or len(y) != n:
+        raise OrbitLensError(
+            f"layer {name!r} of `network`",
+            expected=f"the samples on the first axis of its inputs, {n} as of the network",
+            received=f"shape {list(x.shape)}",
+            remedy="do not join the first axis with others; a Linear takes [n, tokens, dim] as it "
+            "is",
+        )
+    return x, y
 
 
 def _calls(name: str, received: str) -> OrbitLensError:
@@ -194,7 +303,7 @@ def _calls(name: str, received: str) -> OrbitLensError:
 def _directions(
     outputs: Tensor, likelihood: Likelihood, sampled: bool, generator: torch.Generator | None
 ) -> Iterator[tuple[Float[Tensor, ""], bool]]:
-    """Yield the scalars whose gradients square to the curvature, and whether it is the last one."""
+    """Yield scalars, and whether each is the last; the squares of their gradients sum to H."""
     if likelihood == "gaussian":
         parts = [outputs[:, c].sum() for c in range(outputs.shape[1])]
     else:
@@ -227,13 +336,17 @@ def _eigenvalues(matrices: Float[Tensor, "*stack d d"], name: str) -> Float[Tens
     """Return the eigenvalues of matrices that are positive up to rounding."""
     exact = matrices.double()
     if not bool(exact.isfinite().all()):
-        raise OrbitLensError(
-            f"the curvature of layer {name!r}",
-            expected="finite numbers",
-            received="NaN or infinite values",
-            remedy="train with a smaller `lr`; the network has diverged",
-        )
+        raise _diverged(f"the curvature of layer {name!r}")
     # float32, or a matrix of very different scales, lets LAPACK fail to converge.
     jitter = _JITTER * exact.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None]
     shifted = (exact + exact.mT) / 2 + torch.diag_embed(jitter.expand(exact.shape[:-1]))
     return (torch.linalg.eigvalsh(shifted) - jitter).clamp_min(0)
+
+
+def _diverged(subject: str) -> OrbitLensError:
+    return OrbitLensError(
+        subject,
+        expected="finite numbers",
+        received="NaN or infinite values",
+        remedy="train with a smaller `lr`; the network has diverged",
+    )

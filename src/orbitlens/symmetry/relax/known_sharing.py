@@ -1,4 +1,4 @@
-"""Known symmetries as the weights that have them, one vec(W) in each column.
+"""The weights that have a known symmetry, as a matrix with one vec(W) in each column.
 
 Source: Zhou, Knowles & Finn 2021, arXiv 2007.02933, Proposition 1: the weights of a layer that
 commutes with a group lie in a space that U can span. That space is Hom(rho_in, rho_out).
@@ -79,8 +79,8 @@ def intertwiners(rho_in: Representation, rho_out: Representation) -> Float[Tenso
 
         rho_out(g) W = W rho_in(g)   for every g,   dim = 1/|G| sum_g chi_out(g) chi_in(g^-1)
 
-    The mean over the group of rho_out(g) W rho_in(g)^-1 is such a matrix for every W. As many means
-    of random matrices as the characters count span all of them.
+    The mean over the group of rho_out(g) W rho_in(g)^-1 is such a matrix for every W. The means of
+    dim random matrices span all of them; a few more are taken, for a well-conditioned basis.
 
     Source: Schur's lemma and the projection onto invariants, as in any text on representations.
 
@@ -119,7 +119,7 @@ def intertwiners(rho_in: Representation, rho_out: Representation) -> Float[Tenso
             f"weights that commute with {rho_in.group}",
             expected="at least one besides zero",
             received="none: the representations have no irrep in common",
-            remedy="give outputs that the group moves in a way that inputs have",
+            remedy="give outputs that share an irrep with the inputs",
         )
     generator = torch.Generator().manual_seed(0)
     shape = (dim + _MORE, rho_out.dim, rho_in.dim)

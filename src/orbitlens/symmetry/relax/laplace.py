@@ -35,7 +35,7 @@ def map_loss(
         n: N, the number of training samples, not of those in the batch: it scales the prior.
 
     Raises:
-        OrbitLensError: If `n` is below the size of the batch.
+        OrbitLensError: If `n` is below the size of the batch, or the lists differ in length.
 
     Example:
         >>> map_loss(torch.tensor([1.0, 3.0]), torch.tensor([4.0]), torch.zeros(1), n=10)
@@ -48,6 +48,7 @@ def map_loss(
             n,
             "give the number of all training samples, which scales the prior",
         )
+    _check_squares(squares, log_precisions)
     return losses.mean() + (log_precisions.exp() * squares).sum() / (2 * n)
 
 
@@ -85,6 +86,7 @@ def negative_log_evidence(
         tensor(2.6931)
     """
     _check_spectra(spectra, log_precisions)
+    _check_squares(squares, log_precisions)
     sizes = torch.tensor([len(each) for each in spectra]).to(log_precisions)
     precisions = log_precisions.exp()
     pairs = zip(spectra, precisions, strict=True)
@@ -116,6 +118,16 @@ def effective_dimensions(
     _check_spectra(spectra, log_precisions)
     pairs = zip(spectra, log_precisions.exp(), strict=True)
     return torch.stack([(h / (h + delta)).sum() for h, delta in pairs])
+
+
+def _check_squares(squares: Tensor, log_precisions: Tensor) -> None:
+    if squares.shape != log_precisions.shape:
+        raise OrbitLensError(
+            "`squares`",
+            expected=f"one for each of {log_precisions.numel()} precisions",
+            received=f"shape {list(squares.shape)}",
+            remedy="give the squared norm of every tensor that has a prior",
+        )
 
 
 def _check_spectra(spectra: _Spectra, log_precisions: Float[Tensor, " tensors"]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from orbitlens.checks import as_axes, as_count, as_number, as_texts, check_memory
 from orbitlens.errors import OrbitLensError, out_of_range, unknown_name
+from orbitlens.symmetry.relax._evidence_loop import MOST
 from orbitlens.typing import Numbers
 
 _PATHS = ("fc", "conv")
@@ -85,7 +86,7 @@ def exact_negative_log_evidence(
         -log Z, which can be differentiated in precisions and variance.
 
     Raises:
-        OrbitLensError: If a path is unknown.
+        OrbitLensError: If a path is unknown, or the covariance is singular.
 
     Example:
         >>> x = torch.eye(2, dtype=torch.float64)
@@ -93,7 +94,7 @@ def exact_negative_log_evidence(
         >>> exact_negative_log_evidence(x, 0 * x, zero, zero[0], ["fc"]).item()  # 2 log(4 pi)
         5.062...
     """
-    root = torch.linalg.cholesky(_covariances(x, log_precisions, log_variance, paths))
+    root = _root(x, log_precisions, log_variance, paths)
     observed = torch.fft.fft(y, norm="ortho").T[..., None]
     white = torch.linalg.solve_triangular(root, observed, upper=False)
     determinant = 2 * root.diagonal(dim1=-2, dim2=-1).real.log().sum()
@@ -114,7 +115,8 @@ def fit_linear_gaussian(
     """Fit a linear map of circular signals by its exact evidence.
 
     Adam descends `exact_negative_log_evidence` in the logarithms of the precisions and of the noise
-    variance, from precisions one, in float64. Without `learn` they stay: the MAP baseline.
+    variance, from precisions one, in float64. Each stays within +-15, so that signals without noise
+    have an end. Without `learn` they stay: the MAP baseline.
 
     Source: van der Ouderaa et al. 2023, arXiv 2310.06131, for the two paths.
 
@@ -132,7 +134,7 @@ def fit_linear_gaussian(
 
     Raises:
         OrbitLensError: If shapes differ, a path is unknown or comes twice, a number is out of
-            range, or the covariance of all observations does not fit into memory.
+            range, or the covariance of all observations does not fit into memory or is singular.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -165,6 +167,9 @@ def fit_linear_gaussian(
                 )
                 loss.backward()
                 adam.step()
+                with torch.no_grad():
+                    log_precisions.clamp_(-MOST, MOST)
+                    log_variance.clamp_(-MOST, MOST)
     with torch.no_grad():
         return _posterior(signals, images, log_precisions.detach(), log_variance.detach(), names)
 
@@ -173,7 +178,7 @@ def _posterior(
     x: Tensor, y: Tensor, log_precisions: Tensor, log_variance: Tensor, paths: Sequence[str]
 ) -> LinearGaussianFit:
     """Return the posterior means: prior covariance times design times K^-1 y."""
-    root = torch.linalg.cholesky(_covariances(x, log_precisions, log_variance, paths))
+    root = _root(x, log_precisions, log_variance, paths)
     observed = torch.fft.fft(y, norm="ortho").T[..., None]
     alpha = torch.cholesky_solve(observed, root)[..., 0].T
     taps = torch.fft.ifft((torch.fft.fft(x).conj() * alpha).sum(0), norm="ortho").real
@@ -189,6 +194,22 @@ def _posterior(
             exact_negative_log_evidence(x, y, log_precisions, log_variance, paths)
         ),
     )
+
+
+def _root(
+    x: Float[Tensor, "n d"], log_precisions: Tensor, log_variance: Tensor, paths: Sequence[str]
+) -> Complex[Tensor, "d n n"]:
+    """Return the Cholesky factors of the covariances."""
+    try:
+        return torch.linalg.cholesky(_covariances(x, log_precisions, log_variance, paths))
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        noise = torch.exp(log_variance.detach() / 2).item()
+        raise OrbitLensError(
+            "the covariance of `y`",
+            expected="one that is positive definite in float64",
+            received=f"one with noise {noise:.3g} beside signals of up to {x.abs().max():.3g}",
+            remedy="give a larger noise, or scale signals and images to about 1",
+        ) from None
 
 
 def _covariances(

@@ -19,6 +19,7 @@ from torch.nn.functional import mse_loss
 from orbitlens.checks import as_count, as_number, as_seed, as_tensor, check_kind, usual_torch
 from orbitlens.data import Episodes, TaskFamily
 from orbitlens.errors import OrbitLensError, one_line, out_of_range
+from orbitlens.symmetry.relax._draws import check_family, drawn
 from orbitlens.symmetry.relax.shared_weights import shared_names
 
 _Loss = Callable[[Tensor, Tensor], Tensor]
@@ -75,7 +76,7 @@ class MetaLearner(nn.Module):
         self.network, self.loss = network, loss
         self.inner_steps = as_count("inner_steps", inner_steps)
         self.largest_rate = float(as_number("largest_rate", largest_rate))
-        rate = as_number("inner_rate", inner_rate)
+        self.inner_rate = rate = float(as_number("inner_rate", inner_rate))
         if not 0 < rate <= self.largest_rate:
             raise out_of_range("inner_rate", f"above 0, at most {self.largest_rate:g}", rate)
         shared = set(shared_names(network))
@@ -181,10 +182,13 @@ class MetaLearner(nn.Module):
             seed: Seed of the draws.
 
         Raises:
-            OrbitLensError: If the family has fewer tasks or examples, or does not fit the network.
+            OrbitLensError: If the family is none, has fewer tasks or examples, or does not fit the
+                network.
         """
         left, generator = as_count("n_tasks", n_tasks), torch.Generator().manual_seed(as_seed(seed))
-        episodes = tasks.draw(left, support=support, query=query, generator=generator)
+        check_family(tasks)
+        counts = {"support": as_count("support", support), "query": as_count("query", query)}
+        episodes = drawn(tasks, left, **counts, generator=generator)
         episodes.check()
         self.check_fits(episodes)
         parts = zip(*(each.split(_AT_ONCE) for each in episodes.parts), strict=True)
@@ -203,7 +207,11 @@ class MetaLearner(nn.Module):
                 found = self.network(first.query_x[0].to(self.rates))
                 received = f"predictions {list(found.shape)} for targets"
                 received += f" {list(first.query_y.shape[1:])}"
-                fits = found.shape == first.query_y.shape[1:] or self.loss is not mse_loss
+                # A loss of one's own may compare scores with classes; as many numbers in another
+                # shape, [n, 1] and [n], would be broadcast.
+                wanted = first.query_y.shape[1:]
+                own = self.loss is not mse_loss and found.numel() != wanted.numel()
+                fits = found.shape == wanted or own
                 if fits:
                     losses = self.query_losses(first)
                     received = f"a loss of shape {list(losses.shape[1:])} for each task"

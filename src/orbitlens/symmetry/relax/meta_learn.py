@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orbitlens.checks import as_count, as_number, as_seed, check_kind, usual_torch
+from orbitlens.checks import as_count, as_number, as_seed, as_text, check_kind, usual_torch
 from orbitlens.data import TaskFamily
-from orbitlens.errors import out_of_range, warn
+from orbitlens.errors import OrbitLensError, out_of_range, warn
+from orbitlens.files import digest_of
 from orbitlens.symmetry.relax._collapse import warn_of_collapse
+from orbitlens.symmetry.relax._draws import alike, check_family, drawn, first_draw
 from orbitlens.symmetry.relax._meta_checkpoint import MetaCheckpoint
 from orbitlens.symmetry.relax.meta import MetaLearner
 from orbitlens.symmetry.relax.shared_weights import SharedLinear
@@ -23,7 +25,7 @@ from orbitlens.symmetry.relax.shared_weights import SharedLinear
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MetaFit:
     """The course of a training.
 
@@ -37,6 +39,10 @@ class MetaFit:
     losses: tuple[float, ...]
     status: str
     seed: int
+
+    def __repr__(self) -> str:
+        last = f", loss {self.losses[-1]:.4g}" if self.losses else ""
+        return f"MetaFit({self.status}, steps {len(self.losses)}{last})"
 
 
 @usual_torch()
@@ -81,9 +87,10 @@ def meta_learn(
         The loss of every step.
 
     Raises:
-        OrbitLensError: If the family has fewer tasks or examples than a step takes, if examples are
-            NaN, not floating or in support and query, if the network does not fit them, if a
-            setting is out of range, or if the checkpoint is of another training or damaged.
+        OrbitLensError: If the family has fewer tasks or examples than a step takes, or is none, if
+            its draws do not depend on the generator alone, if examples are NaN, not floating or in
+            support and query, if the network does not fit them, if a setting is out of range, or if
+            the checkpoint is damaged, or of another training or other tasks.
 
     Warns:
         OrbitLensWarning: If a loss became NaN or infinite, if an inner rate has come to one of its
@@ -98,7 +105,7 @@ def meta_learn(
         ('completed', 2)
     """
     check_kind("learner", learner, MetaLearner, "give MetaLearner(network)")
-    check_kind("tasks", tasks, TaskFamily, "give data.HeldTasks, or a class with such a `draw`")
+    check_family(tasks)
     counts = {"steps": steps, "n_tasks": n_tasks, "support": support, "query": query}
     counts = {name: as_count(name, value) for name, value in counts.items()}
     seed = as_seed(seed)
@@ -107,10 +114,9 @@ def meta_learn(
     if not as_number("checkpoint_seconds", checkpoint_seconds) >= 0:
         raise out_of_range("checkpoint_seconds", "0 or more", checkpoint_seconds)
     draws = {name: counts[name] for name in ("n_tasks", "support", "query")}
-    first = tasks.draw(**draws, generator=torch.Generator().manual_seed(seed))
-    first.check()
+    first, sketch = first_draw(tasks, seed, **draws)
     learner.check_fits(first)
-    training = _Training(learner, tasks, draws, float(lr), seed)
+    training = _Training(learner, tasks, draws, float(lr), seed, sketch)
     file = None
     if checkpoint is not None:
         identity = {**draws, "lr": float(lr), "seed": seed, **training.identity}
@@ -130,7 +136,17 @@ def _run(
 ) -> MetaFit:
     """Train from the start or from the checkpoint, and look at what was learned."""
     earlier = None if file is None else file.read()
-    if earlier is not None:
+    if file is not None and earlier is not None:
+        # Checkpoints of earlier versions have no sketch.
+        if not alike(training.first, earlier.get("first draw", training.first)):
+            raise OrbitLensError(
+                f"checkpoint {file.path} of other tasks",
+                expected="the first tasks that it began with",
+                received="others from the same seed, though their `identity` is the same, "
+                f"{training.tasks.identity!r}",
+                remedy="give every family an `identity` of its own, or remove the checkpoint to "
+                "start again",
+            )
         training.restore(earlier)
         if len(training.losses) > steps:
             raise out_of_range(
@@ -164,8 +180,10 @@ class _Training:
         draws: dict[str, int],
         lr: float,
         seed: int,
+        first: Tensor,
     ) -> None:
         self.learner, self.tasks, self.draws, self.seed = learner, tasks, draws, seed
+        self.first = first
         self.losses: list[float] = []
         self.generator = torch.Generator().manual_seed(seed)
         self.parameters = [each for each in learner.parameters() if each.requires_grad]
@@ -175,19 +193,22 @@ class _Training:
     def identity(self) -> dict[str, Any]:
         """What tells this training from others, JSON-ready."""
         learner, loss = self.learner, self.learner.loss
-        shapes = {name: list(each.shape) for name, each in learner.network.named_parameters()}
+        own = learner.network.named_parameters()
+        shapes = {name: [*each.shape, each.requires_grad] for name, each in own}
+        digest = digest_of({"layers": repr(learner.network), "parameters": shapes})
         return {
-            "network": f"{type(learner.network).__name__} {shapes}",
+            "network": f"{type(learner.network).__name__} {digest}",
             "adapted": list(learner.adapted),
             "inner_steps": learner.inner_steps,
+            "inner_rate": learner.inner_rate,
             "largest_rate": learner.largest_rate,
             "loss": getattr(loss, "__name__", type(loss).__name__),
-            "tasks": self.tasks.identity,
+            "tasks": as_text("tasks.identity", self.tasks.identity),
         }
 
     def step(self) -> bool:
         """Make one step; if a loss or gradient is not finite, change nothing and return False."""
-        episodes = self.tasks.draw(**self.draws, generator=self.generator)
+        episodes = drawn(self.tasks, **self.draws, generator=self.generator)
         losses = self.learner.query_losses(episodes)
         gradients = torch.autograd.grad(losses.sum(), self.parameters, allow_unused=True)
         known = [each for each in gradients if each is not None]
@@ -208,7 +229,8 @@ class _Training:
             for name, each in self.optimiser.state.get(parameter, {}).items():
                 found[f"adam.{place}.{name}"] = each
         losses = torch.tensor(self.losses, dtype=torch.float64)
-        return {**found, "losses": losses, "generator": self.generator.get_state()}
+        generator = self.generator.get_state()
+        return {**found, "losses": losses, "generator": generator, "first draw": self.first}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from tensors that `state` returned."""

@@ -8,12 +8,13 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import final
+from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from orbitlens._checkpoints import checksum
 from orbitlens.checks import as_count, as_seed, as_switch, as_texts
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.models._building import seeded_weights
@@ -21,6 +22,7 @@ from orbitlens.symmetry.relax._maps import as_maps
 from orbitlens.symmetry.relax._paths import PATHS, build_path
 from orbitlens.symmetry.relax.use import SymmetryUse
 
+_NOT_RECORDED = -1
 _STRIDES = (1, 2, 1, 2, 1, 2, 2, 2)
 _WIDTHS = (1, 2, 2, 4, 4, 8, 8, 16)
 
@@ -54,8 +56,8 @@ class MixedBlock(nn.Module):
         paths: Names of the paths, each once; default the factored path and a convolution.
         stride: Factor by which height and width become smaller, default 1; it divides `side`.
         down: "max" (the default) or "phase", of the convolutions.
-        lifts: Whether the maps in are images and no functions on the quarter turns; for the path
-            "p4" alone; default True.
+        lifts: True (the default) if the maps in are images, False if they are functions on the
+            quarter turns; the path "p4" alone needs to know.
 
     Raises:
         OrbitLensError: If a path is unknown or comes twice, if the stride does not divide the side,
@@ -68,6 +70,9 @@ class MixedBlock(nn.Module):
     """
 
     effective_dimensions: Tensor
+    switched_off: Tensor
+    sizes: Tensor
+    measured_weights: Tensor
 
     def __init__(
         self,
@@ -92,6 +97,9 @@ class MixedBlock(nn.Module):
         )
         unknown = torch.full((len(self.paths),), math.nan)
         self.register_buffer("effective_dimensions", unknown)
+        self.register_buffer("switched_off", torch.zeros(len(self.paths), dtype=torch.bool))
+        # A whole number, which .double() and .half() leave as it is.
+        self.register_buffer("measured_weights", torch.tensor(_NOT_RECORDED))
 
     def forward(
         self, x: Float[Tensor, "n in height width"]
@@ -105,16 +113,57 @@ class MixedBlock(nn.Module):
         """Return gamma / P of each path; None until `fit_with_evidence` has measured it.
 
         gamma = sum over eigenvalues h of h / (h + delta) is the effective dimension of the P
-        parameters of a path, weights and biases: how many of them the data determine.
+        parameters of a path, weights and biases: how many of them the data determine. It is known
+        where a precision was learned, and for the weights alone at which it was measured. A path
+        that was frozen, or a part of it, has NaN.
         """
-        if bool(self.effective_dimensions.isnan().any()):
+        if self.why_use_is_unknown() is not None:
             return None
-        sizes = [sum(each.numel() for each in path.parameters()) for path in self.paths.values()]
-        shares = [
-            gamma / size
-            for gamma, size in zip(self.effective_dimensions.tolist(), sizes, strict=True)
-        ]
-        return SymmetryUse("effective", dict(zip(self.paths, shares, strict=True)))
+        sizes = [sum(w.numel() for w in path.parameters()) for path in self.paths.values()]
+        gammas = self.effective_dimensions.tolist()
+        off = zip(self.paths, self.switched_off.tolist(), strict=True)
+        return SymmetryUse(
+            "effective",
+            {name: g / p for name, g, p in zip(self.paths, gammas, sizes, strict=True)},
+            dict(zip(self.paths, sizes, strict=True)),
+            tuple(name for name, is_off in off if is_off),
+        )
+
+    def why_use_is_unknown(self) -> str | None:
+        """Return why the block does not know its use; None where it knows."""
+        if bool(self.effective_dimensions.isnan().all()):
+            return "no precision was learned"
+        measured = int(self.measured_weights)
+        if measured == _NOT_RECORDED:
+            return "the state is of an earlier version, which did not record the measured weights"
+        if measured != self._weights():
+            return "the weights were changed after it was measured"
+        return None
+
+    def record_use(
+        self, effective_dimensions: Float[Tensor, " paths"], switched_off: Bool[Tensor, " paths"]
+    ) -> None:
+        """Record the use that was measured at the present weights.
+
+        Args:
+            effective_dimensions: gamma of each path, shape [paths]; NaN where it is not known, as
+                of paths that are frozen.
+            switched_off: Whether all precisions of a path are at the upper bound, shape [paths].
+        """
+        self.effective_dimensions.copy_(effective_dimensions)
+        self.switched_off.copy_(switched_off)
+        self.measured_weights.fill_(self._weights())
+
+    def _weights(self) -> int:
+        """Return a checksum of the weights, which .double() leaves as it is."""
+        return checksum({name: each.detach().float() for name, each in self.named_parameters()})
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        if f"{prefix}effective_dimensions" in state_dict:  # earlier versions recorded no more
+            state_dict.setdefault(f"{prefix}switched_off", torch.zeros_like(self.switched_off))
+            missing = torch.full_like(self.measured_weights, _NOT_RECORDED)
+            state_dict.setdefault(f"{prefix}measured_weights", missing)
+        super()._load_from_state_dict(state_dict, prefix, *options)
 
 
 def mixed_network(
@@ -156,7 +205,9 @@ def mixed_network(
         >>> network(torch.rand(5, 1, 16, 16)).shape, sum(p.numel() for p in network.parameters())
         (torch.Size([5, 10]), 30291)
     """
-    classes, hidden = as_count("classes", classes), as_count("hidden", hidden)
+    in_channels, classes = as_count("in_channels", in_channels), as_count("classes", classes)
+    side, hidden = as_count("side", side), as_count("hidden", hidden)
+    channels, strides = _as_counts("channels", channels), _as_counts("strides", strides)
     if not channels or len(channels) != len(strides):
         raise OrbitLensError(
             "`channels`",
@@ -242,6 +293,17 @@ def _as_paths(paths: Sequence[str]) -> tuple[str, ...]:
             remedy="name each path once",
         )
     return names
+
+
+def _as_counts(name: str, values: object) -> tuple[int, ...]:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="a list with a whole number for each block",
+            received=values,
+            remedy=f"give a list, such as {name}=[8, 16]",
+        )
+    return tuple(as_count(f"{name}[{place}]", value) for place, value in enumerate(values))
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -1,8 +1,8 @@
 """How far relaxed layers have left their symmetry, and penalties that keep them near to it.
 
 Source: Wang, Walters & Yu 2022, arXiv 2201.11969, *Approximately Equivariant Networks for
-Imperfectly Symmetric Dynamics*, whose relaxed steerable convolution has such a penalty. That on
-functions on a group is the same for neighbours in the group.
+Imperfectly Symmetric Dynamics*, whose relaxed steerable convolution has such a penalty for taps
+side by side. The penalty for neighbours in a group is ours, after it.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.checks import check_kind
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.relax.use import SymmetryUse
 
@@ -19,7 +20,7 @@ from orbitlens.symmetry.relax.use import SymmetryUse
 class Relaxed(nn.Module, ABC):
     """A layer with relaxation weights, which is equivariant where they are constant.
 
-    Symmetric are weights that are equal for all group elements, or at all taps.
+    Constant are weights that are equal for all group elements, or at all taps.
     """
 
     @abstractmethod
@@ -45,7 +46,7 @@ def relaxation_spread(weights: Float[Tensor, "bank group"]) -> Float[Tensor, " b
         weights: w_l(g), shape [banks, |G|].
 
     Returns:
-        One value for each bank, 0 or more; all are 0 in a layer that is exactly equivariant.
+        One value for each bank, 0 or more. If all are 0, the layer is exactly equivariant.
 
     Example:
         >>> relaxation_spread(torch.tensor([[0.5, 0.5], [0.25, 0.75]])).tolist()
@@ -68,11 +69,21 @@ def group_penalty(weights: Float[Tensor, "bank group"], group: Group | str) -> F
     Returns:
         One number; 0 for the group of one element.
 
+    Raises:
+        OrbitLensError: If there is not one weight for each element.
+
     Example:
         >>> group_penalty(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), "C4").item()
         0.5
     """
     group = as_group(group)
+    if weights.shape[-1] != group.order:
+        raise OrbitLensError(
+            "`weights`",
+            expected=f"one for each of the {group.order} elements of {group.name} in each bank",
+            received=f"shape {list(weights.shape)}",
+            remedy="give the weights of a layer of this group",
+        )
     if not group.generators:
         return weights.new_zeros(())
     neighbours = torch.from_numpy(group.table[:, list(group.generators)]).to(weights.device)

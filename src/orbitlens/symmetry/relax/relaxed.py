@@ -5,8 +5,8 @@
 
 The exact layers of `orbitlens.models` have one filter, which each element moves. These have L of
 them, psi_1 .. psi_L, and mix them for each element anew, by relaxation weights w_l(g). Where each
-w_l is constant over the group, the layer is exactly equivariant: so it is at first, at 1 / L. With
-L = |G| it can be any linear map.
+w_l is constant over the group, the layer is exactly equivariant. It starts so, with all weights at
+1 / L. With L = |G| it can be any linear map.
 
 Frozen weights make the exact layer that a relaxed one is compared with: same code, same start.
 
@@ -25,10 +25,11 @@ from orbitlens.checks import as_count, check_kind
 from orbitlens.groups import Group, as_group
 from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.relax._banks import BankLayer, check_last_axis, moved_filters, of_element
+from orbitlens.symmetry.relax._fixed import KeepsNumbers
 
 
 @final
-class RelaxedLiftingLinear(BankLayer):
+class RelaxedLiftingLinear(KeepsNumbers, BankLayer):
     """Lifts vectors of a representation rho to functions on its group.
 
         F[f, g] = b_f + sum_l w_l(g) psi_l[f] . rho(g)^-1 x
@@ -42,7 +43,8 @@ class RelaxedLiftingLinear(BankLayer):
         representation: rho, of any finite group.
         features: Features f; the output has features * |G| values.
         banks: L, the number of filter banks; default 2.
-        frozen: True for weights w that stay as they are: the exact layer. Default False.
+        frozen: True for weights w that stay as they are: the exact layer, which refuses the state
+            of a layer whose weights vary over the group. Default False.
         bias: Whether there is a bias for each feature, at first zero; default True.
 
     Raises:
@@ -74,7 +76,7 @@ class RelaxedLiftingLinear(BankLayer):
         shape = (as_count("features", features), dim)
         super().__init__(group, shape, dim, banks=banks, frozen=frozen, bias=bias)
         back = representation.matrices[torch.from_numpy(group.inverses.copy())]
-        self.register_buffer("back", back.clone(), persistent=False)
+        self.keep("back", back)
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """Return the functions of the vectors, [..., features * |G|]."""
@@ -100,7 +102,8 @@ class RelaxedGroupLinear(BankLayer):
         in_features: Features f' of the input, which has in_features * |G| values.
         out_features: Features f of the output.
         banks: L, the number of filter banks; default 2.
-        frozen: True for weights w that stay as they are: the exact layer. Default False.
+        frozen: True for weights w that stay as they are: the exact layer, which refuses the state
+            of a layer whose weights vary over the group. Default False.
         bias: Whether there is a bias for each feature, at first zero; default True.
 
     Raises:

@@ -82,7 +82,8 @@ class RelaxedLiftingConv2d(_RelaxedConv2d):
         features: Features f; the maps have features * |G| channels.
         kernel: Height and width of the kernels, in pixels; odd. Default 3.
         banks: L, the number of filter banks; default 2.
-        frozen: True for weights w that stay as they are: the exact layer. Default False.
+        frozen: True for weights w that stay as they are: the exact layer, which refuses the state
+            of a layer whose weights vary over the group. Default False.
         padding: "zeros" (the default), "circular" for images whose opposite sides are joined, or
             "none" for images that bring their own margin of kernel // 2 pixels.
         stride: Every stride-th place is kept, in pixels; default 1.
@@ -90,9 +91,8 @@ class RelaxedLiftingConv2d(_RelaxedConv2d):
 
     Raises:
         OrbitLensError: If the group moves pixels off the grid, if the kernel is even, or if an
-            argument is out of range. On call, for C4 and D4, if images are not square; with a
-            stride of 2, if a side is even (with margin or without, sides are 1 or `kernel` plus a
-            multiple of the stride).
+            argument is out of range. On call, if images under C4 or D4 are not square, or if a side
+            is not 1 plus a multiple of the stride (with padding "none": `kernel` plus one).
 
     Example:
         >>> import torch
@@ -141,7 +141,8 @@ class RelaxedGroupConv2d(_RelaxedConv2d):
         out_features: Features f of the maps that it returns.
         kernel: Height and width of the kernels, in pixels; odd. Default 3.
         banks: L, the number of filter banks; default 2.
-        frozen: True for weights w that stay as they are: the exact layer. Default False.
+        frozen: True for weights w that stay as they are: the exact layer, which refuses the state
+            of a layer whose weights vary over the group. Default False.
         padding: "zeros" (the default), "circular" or "none".
         stride: Every stride-th place is kept, in pixels; default 1.
         bias: Whether there is a bias for each feature, at first zero; default True.

@@ -11,7 +11,7 @@ Source: Wang, Walters & Yu 2022, arXiv 2201.11969, relaxed steerable convolution
 is that of Weiler & Cesa 2019, arXiv 1911.08251, *General E(2)-Equivariant Steerable CNNs*.
 """
 
-from typing import final
+from typing import Any, final
 
 import torch
 from einops import rearrange
@@ -22,9 +22,12 @@ from orbitlens.checks import as_count, as_switch, check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.models import LiftingConv2d
 from orbitlens.reps import Representation, check_multiplies
+from orbitlens.symmetry.relax._banks import check_exact
+from orbitlens.symmetry.relax._fixed import KeepsNumbers
 from orbitlens.symmetry.relax._on_grid import Grid
 from orbitlens.symmetry.relax.relaxation import Relaxed, relaxation_spread, tap_penalty
 
+_EXACT, _ROUNDED = 1e-12, 0.02  # shares of vectors that rounding to float64 and bfloat16 leaves
 _BLUR = 0.6  # pixels, the width of the rings of common steerable bases
 
 
@@ -86,7 +89,7 @@ def steerable_basis(
 
 
 @final
-class RelaxedSteerableConv2d(Relaxed):
+class RelaxedSteerableConv2d(KeepsNumbers, Relaxed):
     """A convolution of fields whose basis weights may vary by tap; at first they are constant.
 
         y_f = b_f + sum_c x_c * W_fc        W_fc(x) = sum_b w_fcb(x) K_b(x)
@@ -106,7 +109,8 @@ class RelaxedSteerableConv2d(Relaxed):
         out_fields: Fields f of the maps that it returns.
         kernel: Height and width of the kernels, in pixels; odd. Default 3.
         frozen: True for weights that cannot vary by tap: the exact layer, with one weight for each
-            K_b and pair of fields. Default False.
+            K_b and pair of fields. It refuses the state of a layer whose weights vary. Default
+            False.
         padding: "zeros" (the default), "circular" or "none".
         stride: Every stride-th place is kept, in pixels; default 1.
         bias: Whether there is a bias in the directions that rho_out keeps; default True.
@@ -144,14 +148,15 @@ class RelaxedSteerableConv2d(Relaxed):
         inputs, outputs = as_count("in_fields", in_fields), as_count("out_fields", out_fields)
         basis = steerable_basis(rho_in, rho_out, kernel)
         # Other machines may find another basis of the same space, so it belongs to the state.
-        self.register_buffer("basis", basis)
-        self.register_buffer("fixed", _range(rho_out.matrices.double().mean(0)))
+        self.keep("basis", basis, persistent=True)
+        self.keep("fixed", _range(rho_out.matrices.double().mean(0)), persistent=True)
         self.group = rho_in.group
         self.grid = Grid(LiftingConv2d(self.group, 1, 1, kernel, padding=padding), stride)
         # He et al. 2015: the variance survives the ReLUs. Each K_b has norm 1.
         spread = (2 * rho_out.dim / (inputs * len(basis))) ** 0.5
         even = torch.randn(outputs, inputs, len(basis), 1, 1) * spread
-        taps = 1 if as_switch("frozen", frozen) else self.grid.kernel
+        self.frozen = as_switch("frozen", frozen)
+        taps = 1 if self.frozen else self.grid.kernel
         self.weights = nn.Parameter(even.repeat(1, 1, 1, taps, taps))
         wanted = as_switch("bias", bias) and self.fixed.shape[1]
         biases = nn.Parameter(torch.zeros(outputs, self.fixed.shape[1])) if wanted else None
@@ -176,13 +181,28 @@ class RelaxedSteerableConv2d(Relaxed):
         return (self.bias @ self.fixed.to(self.bias).T).flatten()
 
     def weight_spread(self) -> Float[Tensor, " bank"]:
-        """Return max - min over the taps of the weights of each K_b, the largest of all pairs."""
+        """Return max - min over the taps for each K_b, of the pair of fields with the largest."""
         taps = self.weights.detach().movedim(2, 0).flatten(3).flatten(1, 2)
         return torch.stack([relaxation_spread(each).max() for each in taps])
 
     def penalty(self) -> Float[Tensor, ""]:
         """Return the mean difference of weights at adjacent taps."""
         return tap_penalty(self.weights)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        name = f"{prefix}weights"
+        if self.frozen and name in state_dict:
+            weights = state_dict[name]
+            check_exact(self, relaxation_spread(weights.flatten(-2).flatten(0, -2)), "all taps")
+            # A relaxed layer that is still exact has the one weight at every tap.
+            state_dict[name] = weights[..., :1, :1]
+        for own in ("basis", "fixed"):
+            given = state_dict.get(prefix + own)
+            if given is not None and given.shape == self.kept[own].shape:
+                found = _within(given, self.kept[own], axis=0 if own == "basis" else 1)
+                self.kept[own] = found.detach().cpu().double().clone()
+                state_dict[prefix + own] = self.kept[own]
+        super()._load_from_state_dict(state_dict, prefix, *options)
 
 
 def _on_orbit(
@@ -205,6 +225,25 @@ def _range(projection: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim found"]:
     """Return a basis of the vectors that a projection keeps; its singular values are 0 or >= 1."""
     left, sizes, _ = torch.linalg.svd(projection)
     return left[:, sizes > 0.5]
+
+
+def _within(
+    given: Float[Tensor, "*shape"], own: Float[Tensor, "*shape"], *, axis: int
+) -> Float[Tensor, "*shape"]:
+    """Return vectors along an axis without their rounding, which leads out of the own span."""
+    rows, basis = (each.cpu().double().movedim(axis, 0) for each in (given, own))
+    found = rows.flatten(1) @ torch.linalg.pinv(basis.flatten(1)) @ basis.flatten(1)
+    off = float((found - rows.flatten(1)).norm())
+    if off <= _EXACT * float(rows.norm()):
+        return given  # so that a round trip changes no bit
+    if not off <= _ROUNDED * float(rows.norm()):
+        raise OrbitLensError(
+            "state of a RelaxedSteerableConv2d",
+            expected="a basis of the kernels that commute with rho_in and rho_out of this layer",
+            received="one of other kernels",
+            remedy="build the layer with the representations of the one that was saved",
+        )
+    return found.view(rows.shape).movedim(0, axis)
 
 
 def _blur(kernel: int) -> Float[Tensor, "tap tap"]:

@@ -8,21 +8,24 @@ environment, which the group must keep.
 Nothing is saved here: stable-baselines3 pickles. `agent.policy.state_dict()` has the weights.
 """
 
+import inspect
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from orbitlens.checks import as_count, as_seed
-from orbitlens.errors import OrbitLensError, missing_extra
+from orbitlens.checks import as_count, as_seed, usual_torch
+from orbitlens.errors import OrbitLensError, missing_extra, unknown_name
 from orbitlens.reps import Representation
 from orbitlens.symmetry.check._spaces import Spaces, made, name_of, read_spaces, reset, step
 from orbitlens.symmetry.relax._gym_task import check_not_normalised
 from orbitlens.symmetry.relax._largest_spread import largest_spread
 from orbitlens.symmetry.relax._sac_networks import policy_class
+from orbitlens.symmetry.relax._trains import check_trains
 from orbitlens.symmetry.relax._trunks import AgentKind, as_maps
-from orbitlens.symmetry.relax.agents import actor, critic
+from orbitlens.symmetry.relax.agents import Actor, actor, critic
 from orbitlens.symmetry.relax.heads import warn_of_fixed_states
 from orbitlens.symmetry.relax.squash import Squash
 from orbitlens.typing import Numbers
@@ -51,6 +54,7 @@ class SACRun:
         return self.history[-1]["score"]
 
 
+@usual_torch()
 def make_sac(
     env: Any,
     states: object,
@@ -76,14 +80,15 @@ def make_sac(
         layers: Hidden layers; default 2.
         scale: Scales of the observations, which rho_S must keep; default 1.
         seed: Seed of networks, environment, exploration and batches; default 0.
-        **settings: Settings of `stable_baselines3.SAC`, such as learning_rate (3e-4 by default).
+        **settings: Settings of `stable_baselines3.SAC`, such as learning_rate (3e-4 by default);
+            policy_kwargs is none of them.
 
     Returns:
         The agent, a `stable_baselines3.SAC`; train it with `train_sac`, or by its own `learn`.
 
     Raises:
-        OrbitLensError: If maps, spaces and bounds do not fit, or if observations are normalised by
-            running means.
+        OrbitLensError: If maps, spaces and bounds do not fit, if observations are normalised by
+            running means, or if a setting is unknown.
         MissingExtraError: If stable-baselines3 is not installed.
 
     Example:
@@ -97,6 +102,7 @@ def make_sac(
         from stable_baselines3 import SAC
     except ImportError:
         raise missing_extra("stable-baselines3", extra="rl") from None
+    _check_settings(settings, SAC)
     env = made(env)
     maps, spaces = as_maps(states, actions), read_spaces(env)
     check_not_normalised(env)
@@ -114,6 +120,7 @@ def make_sac(
     return SAC(policy_class(), env, policy_kwargs=networks, **given)
 
 
+@usual_torch()
 def train_sac(
     agent: Any, judge: Any, *, steps: int, check_every: int = 1000, episodes: int = 5
 ) -> SACRun:
@@ -130,8 +137,10 @@ def train_sac(
         The course of the training.
 
     Raises:
-        OrbitLensError: If an argument is out of range, or if values are no longer finite.
+        OrbitLensError: If an argument is out of range, if the agent is another one, frozen or not
+            in float32, or if weights or values are no longer finite.
     """
+    _check_agent(agent)
     judge = made(judge)
     spaces = read_spaces(judge)
     total, every = as_count("steps", steps), as_count("check_every", check_every)
@@ -140,10 +149,29 @@ def train_sac(
     done = 0
     while done < total:
         more = min(every, total - done)
-        agent.learn(total_timesteps=more, reset_num_timesteps=False)
+        _learn(agent, more, done)
         done += more
         history.append(_checked(agent, judge, spaces, count, done))
     return SACRun(tuple(history))
+
+
+def _learn(agent: Any, steps: int, done: int) -> None:
+    """Take some steps; distributions of torch refuse NaN with an error of their own."""
+    try:
+        agent.learn(total_timesteps=steps, reset_num_timesteps=False)
+    except ValueError as error:
+        if all(bool(each.isfinite().all()) for each in agent.policy.parameters()):
+            raise
+        raise _not_finite("weights", f"{done} to {done + steps}", math.nan) from error
+
+
+def _not_finite(subject: str, steps: object, received: float) -> OrbitLensError:
+    return OrbitLensError(
+        f"{subject} after {steps} steps",
+        expected="finite values",
+        received=received,
+        remedy="lower the learning rate, or scale rewards and observations to about 1",
+    )
 
 
 @torch.no_grad()
@@ -155,12 +183,7 @@ def _checked(agent: Any, judge: Any, spaces: Spaces, episodes: int, steps: int) 
     values = policy.critic(states, policy.actor.network.best(states))[0]
     scale = float(values.square().mean().sqrt())
     if not np.isfinite(scale):
-        raise OrbitLensError(
-            f"Q after {steps} steps",
-            expected="finite values",
-            received=scale,
-            remedy="lower the learning rate, or scale rewards and observations to about 1",
-        )
+        raise _not_finite("Q", steps, scale)
     score = sum(_episode(agent, judge, spaces, _EVALUATION + i) for i in range(episodes)) / episodes
     spread = max(largest_spread(policy.actor), largest_spread(policy.critic))
     return {"steps": float(steps), "score": score, "spread": spread, "q_scale": scale}
@@ -174,6 +197,36 @@ def _episode(agent: Any, judge: Any, spaces: Spaces, seed: int) -> float:
         state, reward, ended, cut = step(judge, spaces, spaces.to_env(action))
         total, over = total + reward, ended or cut
     return total
+
+
+def _check_settings(settings: dict[str, Any], sac: Any) -> None:
+    """Refuse settings that stable-baselines3 does not have, and those that are made here."""
+    if "policy_kwargs" in settings:
+        raise OrbitLensError(
+            "`policy_kwargs`",
+            expected="none, as the networks are made here",
+            received=settings["policy_kwargs"],
+            remedy="choose their size by `parameters`, `layers` and `banks`",
+        )
+    known = [*inspect.signature(sac).parameters]
+    known = [name for name in known if name not in ("policy", "env", "policy_kwargs")]
+    for name in settings:
+        if name not in known:
+            raise unknown_name("a setting of SAC", name, known)
+
+
+def _check_agent(agent: Any) -> None:
+    """Refuse agents of other networks, and those that cannot be trained."""
+    policy = getattr(agent, "policy", None)
+    if not isinstance(getattr(getattr(policy, "actor", None), "network", None), Actor):
+        raise OrbitLensError(
+            "`agent`",
+            expected="an agent of make_sac",
+            received=type(agent).__name__,
+            remedy="make it with make_sac",
+        )
+    check_trains("the actor of `agent`", agent.actor)
+    check_trains("the critics of `agent`", agent.critic)
 
 
 def _check_fits(env: Any, spaces: Spaces, states: Representation, actions: Representation) -> None:

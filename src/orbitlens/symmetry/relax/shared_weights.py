@@ -68,8 +68,8 @@ class SharedLinear(nn.Module):
     Args:
         in_features: Width n of the input.
         out_features: Width m of the output.
-        k: Length of v. As much as there are free weights in a layer with the symmetry; more does
-            no harm.
+        k: Length of v: the number of free weights that a layer with the symmetry has. A larger one
+            does no harm.
         bias: Whether there is a bias, which each task adapts; default False.
         seed: Seed of the initial values.
 
@@ -77,7 +77,7 @@ class SharedLinear(nn.Module):
         OrbitLensError: If a number is below 1, or if U would have more than 2^26 numbers.
 
     Warns:
-        OrbitLensWarning: If k is m n or more, so that nothing need be shared.
+        OrbitLensWarning: If k is m n or more, so that no weights need be shared.
 
     Example:
         >>> layer = SharedLinear(4, 3, k=2)

@@ -4,7 +4,8 @@ Source: Zhou, Knowles & Finn 2021, arXiv 2007.02933, Proposition 1: the weights 
 commutes with a group lie in a space that U can span. That space is Hom(rho_in, rho_out).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +13,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.checks import (
-    as_axes,
-    as_number,
-    as_seed,
-    check_kind,
-    usual_torch,
-)
-from orbitlens.errors import OrbitLensError
+from orbitlens.checks import as_axes, as_seed, check_kind, usual_torch
+from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.symmetry.relax._collapse import LOST, warn_of_collapse
 from orbitlens.symmetry.relax.shared_weights import SharedLinear
 
 _FOUND = 0.99  # smallest cosine of a space that was found
+_NEAR = 0.9  # smallest cosine of a space that was nearly found
 _RANDOM = 0.9  # smallest cosine above which a random space says nothing
 _GAIN = 1.1  # times the loss of the plain layer over that of the shared one
 
 
 @dataclass(frozen=True)
 class Angles:
-    """How col(U) lies beside the weights of one known symmetry.
+    """The angles between col(U) and the weights with one known symmetry.
 
     Args:
         symmetry: Its name.
@@ -51,21 +47,27 @@ class Angles:
     def found(self) -> bool:
         """Whether one space holds the other: the smallest cosine is above 0.99.
 
-        False too where that of the random U is above 0.9, so that it says nothing.
+        It is False if that of a random U is above 0.9, since angles then say nothing.
         """
         return self.cosines[-1] > _FOUND and self.control[-1] < _RANDOM
+
+    @property
+    def near(self) -> bool:
+        """Whether the symmetry was missed by little: the smallest cosine is from 0.9 to 0.99."""
+        return _NEAR < self.cosines[-1] <= _FOUND and self.control[-1] < _RANDOM
 
     @property
     def words(self) -> str:
         """What was found, as "spans the weights with C8"."""
         if not self.found:
-            doubt = "nothing can be said of" if self.control[-1] >= _RANDOM else "does not have"
-            return f"{doubt} {self.symmetry}"
+            doubt = "nearly has" if self.near else "does not have"
+            unsaid = self.control[-1] >= _RANDOM
+            return f"{'nothing can be said of' if unsaid else doubt} {self.symmetry}"
         verb = "spans" if self.rank == self.dim else "holds" if self.rank > self.dim else "lies in"
         return f"{verb} the weights with {self.symmetry}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sharing:
     """What a learned sharing encodes.
 
@@ -81,6 +83,10 @@ class Sharing:
     angles: tuple[Angles, ...]
     gain: float | None
 
+    def __repr__(self) -> str:
+        near = f", nearly {', '.join(each.symmetry for each in self.near)}" if self.near else ""
+        return f"Sharing(rank {self.rank}, found {', '.join(self.found) or 'none'}{near})"
+
     @property
     def found(self) -> tuple[str, ...]:
         """The symmetries that were found; none without a gain over the plain layer."""
@@ -89,14 +95,32 @@ class Sharing:
         return tuple(each.symmetry for each in self.angles if each.found)
 
     @property
+    def near(self) -> tuple[Angles, ...]:
+        """The angles that missed by little, largest space first; none without a gain."""
+        if self.gain is not None and self.gain < _GAIN:
+            return ()
+        return tuple(each for each in _largest_first(self.angles) if each.near)
+
+    @property
     def sentence(self) -> str:
-        """What was found, in a sentence."""
+        """What was found, the largest space first, and what was missed by little."""
+        misses = [
+            # Rounded down, so that no miss reads as the bound.
+            f"{each.symmetry} (dimension {each.dim}, smallest cosine "
+            f"{math.floor(1e4 * each.cosines[-1]) / 1e4:.4f})"
+            for each in self.near
+        ]
+        near = f" Nearly found: {', '.join(misses)}; the bound is {_FOUND:g}." if misses else ""
+        return f"{self._verdict}{near}"
+
+    @property
+    def _verdict(self) -> str:
         if self.gain is not None and self.gain < _GAIN:
             return (
                 f"No shared symmetry was found: the plain layer has {self.gain:.2g} times the loss "
                 "of the shared one, so sharing gains nothing."
             )
-        found = [each.words for each in self.angles if each.symmetry in self.found]
+        found = [each.words for each in _largest_first(self.angles) if each.found]
         if found:
             return f"A shared symmetry was found: col(U) {', and it '.join(found)}."
         known = ", ".join(each.symmetry for each in self.angles)
@@ -122,6 +146,10 @@ class Sharing:
         ]
 
 
+def _largest_first(angles: Iterable[Angles]) -> list[Angles]:
+    return sorted(angles, key=lambda each: -each.dim)
+
+
 @usual_torch()
 def measure_sharing(
     layer: SharedLinear,
@@ -141,18 +169,19 @@ def measure_sharing(
         layer: The layer, trained by `meta_learn`.
         known: For each symmetry, by its name, weights that span those with it, one vec(W) in each
             column, see `toeplitz` and `intertwiners`.
-        losses: Test losses of this layer and of the same loop with a plain layer, if known. Where
-            the plain one is no worse, no symmetry is reported.
+        losses: Test losses of this layer and of the same loop with a plain layer, if known. Unless
+            the plain one is 1.1 times as large or more, no symmetry is reported.
         seed: Seed of the random U.
 
     Returns:
         Singular values, angles and what was found.
 
     Raises:
-        OrbitLensError: If no symmetry is given, or weights of another size or of dimension zero.
+        OrbitLensError: If no symmetry is given, if weights are of another size or of dimension
+            zero, if U has NaN, or if a loss is not above 0.
 
     Warns:
-        OrbitLensWarning: If U has lost directions or has empty columns.
+        OrbitLensWarning: If U has lost directions, or has empty columns.
 
     Example:
         >>> from orbitlens.symmetry.relax.known_sharing import toeplitz
@@ -168,12 +197,16 @@ def measure_sharing(
             received="none" if isinstance(known, Mapping) else type(known).__name__,
             remedy='give for example {"shifts": toeplitz(m, n, 3)}',
         )
-    values = warn_of_collapse("SharedLinear", layer.symmetry)
     u = layer.symmetry.detach().double().cpu()
-    gain = None
-    if losses is not None:
-        own, plain = (float(as_number("losses", each)) for each in losses)
-        gain = plain / own
+    if not bool(u.isfinite().all()):
+        raise OrbitLensError(
+            "U of `layer`",
+            expected="finite numbers",
+            received=f"{int((~u.isfinite()).sum())} NaN or infinite ones",
+            remedy="train it again with smaller rates",
+        )
+    gain = None if losses is None else _gain(losses)
+    values = warn_of_collapse("SharedLinear", u)
     generator = torch.Generator().manual_seed(as_seed(seed))
     random = torch.randn(u.shape, generator=generator, dtype=torch.float64)
     random_basis, own_basis = orthonormal(random), orthonormal(u)
@@ -201,6 +234,14 @@ def orthonormal(columns: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows r
     """
     left, values, _ = torch.linalg.svd(columns.double(), full_matrices=False)
     return left[:, values > LOST * values[:1]]
+
+
+def _gain(losses: tuple[float, float]) -> float:
+    """Return the loss of the plain layer over that of the shared one."""
+    own, plain = as_axes("losses", losses, "pair", dtype=torch.float64, sizes={"pair": 2}).tolist()
+    if not min(own, plain) > 0:
+        raise out_of_range("losses", "numbers above 0, such as mean squared errors", losses)
+    return float(plain / own)
 
 
 def _cosines(one: Float[Tensor, "rows a"], other: Float[Tensor, "rows b"]) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ _KERNEL = 3
 
 @final
 class KernelRegression(nn.Module):
-    """Reads values at anchor points out on a square grid of pixels.
+    """Takes values at anchor points to values on a square grid of pixels.
 
         W_t = sum_m u_m R[m, t]        R = (K_zz + s^2 I)^-1 K_zt
         K = (1 + 1e-6) exp(-omega^2 d^2 / 2)

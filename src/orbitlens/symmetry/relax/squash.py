@@ -5,24 +5,25 @@ orthogonal matrices keep lengths only, so lengths are squashed.
 """
 
 from math import log
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from orbitlens.checks import as_axes, as_number, as_tensor, check_kind
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.reps import Representation, check_multiplies
+from orbitlens.symmetry.relax._fixed import KeepsNumbers
 from orbitlens.symmetry.relax._signed import are_signed_permutations
 from orbitlens.typing import Numbers
 
-_ROUNDING = 1e-5  # of matrices and bounds in float32
+_ROUNDING = 1e-5  # of matrices, and of bounds by their half width, in float32
 
 
 @final
-class Squash(nn.Module):
+class Squash(KeepsNumbers):
     """Maps vectors to actions within bounds, and commutes with every rho_A(g).
 
         signed permutations   a = c + r tanh(u), each coordinate alone
@@ -32,7 +33,7 @@ class Squash(nn.Module):
 
     Args:
         actions: rho_A, of orthogonal matrices.
-        low: Lower bound of each action; default -1. With `high`, for signed permutations alone.
+        low: Lower bound of each action; default -1. Only for signed permutations, as `high` is.
         high: Upper bound of each action; default 1.
         radius: Largest length of an action, for other matrices; default 1.
 
@@ -47,7 +48,8 @@ class Squash(nn.Module):
         [-2.0, 0.0, 2.0]
     """
 
-    centre: Tensor
+    low: Tensor
+    high: Tensor
     radius: Tensor
 
     def __init__(
@@ -64,38 +66,46 @@ class Squash(nn.Module):
         _check_orthogonal(actions)
         self.dim, self.by_coordinate = actions.dim, are_signed_permutations(actions)
         if self.by_coordinate:
-            centre, half = _box(actions, low, high, radius)
+            for name, ends in zip(("low", "high"), _box(actions, low, high, radius), strict=True):
+                self.keep(name, ends, persistent=True)
         else:
-            centre, half = torch.zeros(()), _ball(actions, low, high, radius)
-        self.register_buffer("centre", centre, persistent=False)
-        self.register_buffer("radius", half, persistent=False)
+            self.keep("radius", _ball(actions, low, high, radius), persistent=True)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *options: Any) -> None:
+        self.check_state(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *options)
 
     def forward(self, u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Return the actions of unbounded vectors, shape [..., dim]."""
         _check_vectors(u, self.dim)
-        radius = self.radius.to(u)
         if self.by_coordinate:
-            return self.centre.to(u) + radius * u.tanh()
-        length = _length(u)
-        return radius * (length.tanh() / length) * u
+            low, high = self.low.to(u), self.high.to(u)
+            # Rounding may lead out of the bounds.
+            return ((low + high) / 2 + (high - low) / 2 * u.tanh()).clamp(low, high)
+        scaled, size, length = _polar(u)
+        return self.radius.to(u) * ((size * length).tanh() / length) * scaled
 
     def log_det(self, u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """Return log |det da/du|, which the density of what is squashed needs.
 
         The sum over i of log r_i (1 - tanh^2 u_i) where each coordinate is squashed alone, and
-        d log r + log(1 - tanh^2 |u|) + (d - 1) log(tanh |u| / |u|) otherwise.
+        d log r + log(1 - tanh^2 |u|) + (d - 1) log(tanh |u| / |u|) otherwise. Sizes so large that
+        the sum would overflow count as the largest that do not.
         """
         _check_vectors(u, self.dim)
-        radius = self.radius.to(u).log()
+        most = torch.finfo(u.dtype).max / (8 * self.dim)
         if self.by_coordinate:
-            return (radius + _log_slope(u)).sum(-1)
-        length = _length(u)
-        across = (length.tanh() / length).log()
-        return (self.dim * radius + _log_slope(length) + (self.dim - 1) * across).squeeze(-1)
+            half = ((self.high - self.low) / 2).to(u)
+            return (half.log() + _log_slope(u.clamp(-most, most))).sum(-1)
+        _, size, length = _polar(u)
+        size = (size * length).clamp(max=most)
+        across = (size.tanh() / size).log()
+        radius = self.dim * self.radius.to(u).log()
+        return (radius + _log_slope(size) + (self.dim - 1) * across).squeeze(-1)
 
 
 def _check_vectors(u: Tensor, dim: int) -> None:
-    """Refuse what are no vectors of the space of actions."""
+    """Refuse inputs that are no vectors of actions."""
     if u.ndim < 1 or u.shape[-1] != dim or not u.is_floating_point():
         raise OrbitLensError(
             "`u` of a squash",
@@ -120,7 +130,7 @@ def _check_orthogonal(actions: Representation) -> None:
 def _box(
     actions: Representation, low: Numbers | None, high: Numbers | None, radius: float | None
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
-    """Return centre and half width of bounds that the group keeps."""
+    """Return lower and upper bounds that the group keeps."""
     if radius is not None:
         remedy = "leave it out, and give low and high if they are not -1 and 1"
         raise out_of_range("radius", "none for signed permutations", radius, remedy)
@@ -128,11 +138,11 @@ def _box(
     centre, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
     if not bool((half > 0).all()):
         raise out_of_range("low", "less than high", ends[0].tolist(), "exchange the two")
-    matrices = actions.matrices.double()
+    matrices = actions.matrices.double().round()
     moved = torch.stack([matrices @ centre - centre, matrices.abs() @ half - half]).abs()
-    if not float(moved.max()) <= _ROUNDING * float(half.max()):
+    if not float((moved / half).max()) <= _ROUNDING:
         raise _other_bounds(actions, f"{ends[0].tolist()} to {ends[1].tolist()}")
-    return centre, half
+    return ends[0], ends[1]
 
 
 def _bound(name: str, given: Numbers | None, default: float, dim: int) -> Float[Tensor, " dim"]:
@@ -157,7 +167,7 @@ def _ball(
 
 def _other_bounds(actions: Representation, received: str) -> OrbitLensError:
     return OrbitLensError(
-        f"bounds of actions {actions.name}",
+        f"bounds of actions under {actions.group.name}",
         expected=f"bounds that {actions.group.name} keeps, rho_A(g) [low, high] = [low, high]",
         received=received,
         remedy="make them symmetric, with the narrower of the two; under matrices that turn, give "
@@ -165,9 +175,18 @@ def _other_bounds(actions: Representation, received: str) -> OrbitLensError:
     )
 
 
-def _length(u: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch 1"]:
-    """Return |u|, above 0 so that its gradient at 0 is finite."""
-    return (u.square().sum(-1, keepdim=True) + torch.finfo(u.dtype).tiny).sqrt()
+def _polar(
+    u: Float[Tensor, "*batch dim"],
+) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch 1"], Float[Tensor, "*batch 1"]]:
+    """Return u / m, m and |u| / m, with m = max(1, largest entry), so that no square overflows.
+
+    The length is above 0, so that its gradient at 0 is finite. What is made of the three does not
+    depend on m, which needs no gradient.
+    """
+    size = u.detach().abs().amax(-1, keepdim=True).clamp(min=1.0)
+    scaled = u / size
+    length = (scaled.square().sum(-1, keepdim=True) + torch.finfo(u.dtype).tiny).sqrt()
+    return scaled, size, length
 
 
 def _log_slope(u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
