@@ -211,11 +211,11 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(stopped: int, tmp_
 @pytest.mark.parametrize("layer", [nn.ReLU(), nn.Sigmoid()])
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, layer: nn.Module) -> None:
     tasks, file = tasks_1d(), tmp_path / "training.safetensors"
-    network = two_layers()
-    meta_learn(MetaLearner(network), tasks, steps=1, checkpoint=file)
+    first, _, last = two_layers().children()
+    meta_learn(MetaLearner(nn.Sequential(first, nn.Tanh(), last)), tasks, steps=1, checkpoint=file)
+    other = MetaLearner(nn.Sequential(first, layer, last))
     with pytest.raises(OrbitLensError, match="with other settings: expected network 'Sequential"):
-        other = nn.Sequential(network[0], layer, network[2])  # type: ignore[index]
-        meta_learn(MetaLearner(other), tasks, steps=1, checkpoint=file)
+        meta_learn(other, tasks, steps=1, checkpoint=file)
 
 
 def test_targets_that_would_be_broadcast_are_refused() -> None:
@@ -223,7 +223,7 @@ def test_targets_that_would_be_broadcast_are_refused() -> None:
         return (found - wanted).square().mean()
 
     x = torch.randn(4, 6, LENGTH)
-    tasks = HeldTasks(x, x.sum(2), "sums")
+    tasks = HeldTasks("sums", x, x.sum(2))
     with pytest.raises(
         OrbitLensError, match=r"received predictions \[\d+, 1\] for targets \[\d+\]"
     ):
