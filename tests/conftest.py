@@ -24,6 +24,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("orbitlens")
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Draw the constants of each file alike, whichever files were imported before."""
+    del collector
+    torch.manual_seed(0)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Draw the same numbers in every run, whichever tests come before."""
     del item
