@@ -111,7 +111,7 @@ class SealedCheckpoint(Interruptible):
             )
 
     def _check_seal(self, record: dict[str, Any], sums: Mapping[str, Any]) -> None:
-        """Take the seal from a record, and refuse what is not under it."""
+        """Remove the seal from a record; refuse a record or tensors that it does not fit."""
         if "seal" in record:
             fits = record.pop("seal") == digest_of({**record, **sums})
         else:  # trainings of earlier versions have a checksum of their numbers alone
@@ -167,7 +167,7 @@ class SealedCheckpoint(Interruptible):
 
 
 def _apart(tensors: Tensors) -> dict[str, Tensor]:
-    """Return tensors of which none shares memory with another, such as tied weights."""
+    """Return the tensors, with a copy of each that shares memory with another, as tied ones do."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

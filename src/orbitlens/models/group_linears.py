@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from orbitlens.checks import as_count, check_kind
-from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.models._biases import new_bias, repeated
+from orbitlens.models._last_axis import check_last_axis
 from orbitlens.reps import Representation
 
 
@@ -63,7 +63,7 @@ class LiftingLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """Return the functions of the vectors, [..., features * |G|]."""
-        _check_last_axis(x, self.tied.shape[1])
+        check_last_axis(x, self.tied.shape[1], "linear")
         back = self.back.to(self.tied.dtype)
         weights = torch.einsum("fi,gij->fgj", self.tied, back).flatten(0, 1)
         return linear(x, weights, repeated(self.bias, self.group.order))
@@ -107,17 +107,6 @@ class GroupLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Return functions on the group, [..., out_features * |G|]."""
-        _check_last_axis(x, self.tied.shape[1] * self.group.order)
+        check_last_axis(x, self.tied.shape[1] * self.group.order, "linear")
         weights = rearrange(self.tied[:, :, self.planes], "f c g h -> (f g) (c h)")
         return linear(x, weights, repeated(self.bias, self.group.order))
-
-
-def _check_last_axis(x: Tensor, values: int) -> None:
-    if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
-        raise OrbitLensError(
-            "`x` of a linear layer",
-            expected=f"floats of shape [..., {values}]",
-            received=f"{str(x.dtype).removeprefix('torch.')} of shape {list(x.shape)}",
-            remedy="give the values that the layer was built for; functions on the group have one "
-            "for each feature and element",
-        )

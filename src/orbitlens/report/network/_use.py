@@ -306,7 +306,7 @@ def _told(paths: Sequence[tuple[LayerUse, str, PartUse]], what: str) -> list[str
 
 
 def _unknown(uses: Sequence[LayerUse]) -> list[str]:
-    """Say of which layers the use is not known, and why."""
+    """Name the layers whose use is not known, and say why."""
     reasons = dict.fromkeys(use.unknown for use in uses if use.unknown)
     return [
         f"The use of {listed([use.brief for use in uses if use.unknown == reason])} is not known: "

@@ -4,13 +4,14 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orbitlens.checks import as_count, as_switch
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
+from orbitlens.models._biases import new_bias, repeated
 from orbitlens.symmetry.relax.relaxation import Relaxed, group_penalty, relaxation_spread
 
 
@@ -46,8 +47,7 @@ class BankLayer(Relaxed):
             self.register_buffer("weights", even)
         else:
             self.weights = nn.Parameter(even)
-        biases = nn.Parameter(torch.zeros(shape[0])) if as_switch("bias", bias) else None
-        self.register_parameter("bias", biases)
+        self.register_parameter("bias", new_bias(shape[0], bias))
 
     @abstractmethod
     def combined(self) -> Float[Tensor, "out in *taps"]:
@@ -55,9 +55,7 @@ class BankLayer(Relaxed):
 
     def biases(self) -> Float[Tensor, " out"] | None:
         """Return the bias of each value out; None if the layer has none."""
-        if self.bias is None:
-            return None
-        return repeat(self.bias, "feature -> (feature copy)", copy=self.group.order)
+        return repeated(self.bias, self.group.order)
 
     def weight_spread(self) -> Float[Tensor, " bank"]:
         """Return max - min over the group of the weights of each bank."""
@@ -102,15 +100,3 @@ def moved_filters(
     mixed = torch.einsum("lg,lfce->fcge", weights, filters.flatten(3)).flatten(2)
     moved = mixed.index_select(2, index.flatten()).unflatten(2, index.shape)
     return rearrange(moved, "f c out_group in_group ... -> (f out_group) (c in_group) ...")
-
-
-def check_last_axis(x: Tensor, values: int) -> None:
-    """Refuse inputs that are no vectors of the size that a layer was built for."""
-    if x.ndim < 1 or x.shape[-1] != values or not x.is_floating_point():
-        raise OrbitLensError(
-            "`x` of a relaxed layer",
-            expected=f"floats of shape [..., {values}]",
-            received=f"{str(x.dtype).removeprefix('torch.')} of shape {list(x.shape)}",
-            remedy="give the values that the layer was built for; functions on the group have one "
-            "for each feature and element",
-        )

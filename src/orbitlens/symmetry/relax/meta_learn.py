@@ -191,7 +191,7 @@ class _Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this training from others, JSON-ready."""
+        """Settings in which another training would differ, JSON-ready."""
         learner, loss = self.learner, self.learner.loss
         own = learner.network.named_parameters()
         shapes = {name: [*each.shape, each.requires_grad] for name, each in own}

@@ -71,7 +71,6 @@ class MixedBlock(nn.Module):
 
     effective_dimensions: Tensor
     switched_off: Tensor
-    sizes: Tensor
     measured_weights: Tensor
 
     def __init__(

@@ -23,8 +23,9 @@ from torch.nn.functional import linear
 
 from orbitlens.checks import as_count, check_kind
 from orbitlens.groups import Group, as_group
+from orbitlens.models._last_axis import check_last_axis
 from orbitlens.reps import Representation, check_multiplies
-from orbitlens.symmetry.relax._banks import BankLayer, check_last_axis, moved_filters, of_element
+from orbitlens.symmetry.relax._banks import BankLayer, moved_filters, of_element
 from orbitlens.symmetry.relax._fixed import KeepsNumbers
 
 
@@ -80,7 +81,7 @@ class RelaxedLiftingLinear(KeepsNumbers, BankLayer):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """Return the functions of the vectors, [..., features * |G|]."""
-        check_last_axis(x, self.filters.shape[-1])
+        check_last_axis(x, self.filters.shape[-1], "relaxed")
         return linear(x, self.combined(), self.biases())
 
     def combined(self) -> Float[Tensor, "out dim"]:
@@ -136,7 +137,7 @@ class RelaxedGroupLinear(BankLayer):
 
     def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Return functions on the group, [..., out_features * |G|]."""
-        check_last_axis(x, self.filters.shape[2] * self.group.order)
+        check_last_axis(x, self.filters.shape[2] * self.group.order, "relaxed")
         return linear(x, self.combined(), self.biases())
 
     def combined(self) -> Float[Tensor, "out in"]:

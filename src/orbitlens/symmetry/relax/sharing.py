@@ -103,7 +103,7 @@ class Sharing:
 
     @property
     def sentence(self) -> str:
-        """What was found, the largest space first, and what was missed by little."""
+        """The symmetries that were found, largest first, and those that were nearly found."""
         misses = [
             # Rounded down, so that no miss reads as the bound.
             f"{each.symmetry} (dimension {each.dim}, smallest cosine "
