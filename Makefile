@@ -14,7 +14,7 @@ test: $(VENV)/ready
 	$(VENV)/bin/ruff check src tests benchmarks recipes
 	$(VENV)/bin/ruff format --check src tests benchmarks recipes
 	$(VENV)/bin/mypy
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 	sh tests/smoke_demo.sh $(VENV)/bin/orbitlens
 
 $(VENV)/ready: pyproject.toml constraints.txt

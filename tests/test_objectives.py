@@ -17,6 +17,18 @@ class TestReconstruction(ObjectiveContract):
         return objectives.reconstruction
 
 
+class TestL1Reconstruction(ObjectiveContract):
+    def build(self) -> Objective:
+        return partial(objectives.l1_reconstruction, weight=0.7)
+
+    def test_is_zero_where_all_views_agree(self) -> None:
+        """It is zero without codes alone; the penalty is the weight times their sum."""
+        values = objectives.l1_reconstruction(
+            ROWS, ROWS, torch.tensor([[0.0, 0], [3, 1]]), weight=2.0
+        )
+        assert values.tolist() == [0, 8]
+
+
 class TestCanonical(ObjectiveContract):
     def build(self) -> Objective:
         return objectives.canonical

@@ -2,12 +2,12 @@
 
 import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fork_server import ForkServer, fork_server
 from orbitlens.reproduce import locate, names, read_table
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -38,21 +38,25 @@ def test_a_recipe_has_the_published_figures_or_says_that_there_are_none(name: st
         assert UNPUBLISHED.search((RECIPES / name / "README.md").read_text())
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[ForkServer]:
+    with fork_server({**os.environ, "OMP_NUM_THREADS": "1"}) as server:
+        yield server
+
+
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_recipe_runs_at_its_smallest_budget(name: str, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run = subprocess.run(
-        [sys.executable, RECIPES / name / "run.py", "--budget=smoke", "--jobs=1", "--out", out],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+def test_a_recipe_runs_at_its_smallest_budget(
+    name: str, tmp_path: Path, programs: ForkServer
+) -> None:
+    out, program = tmp_path / "out", str(RECIPES / name / "run.py")
+    words = ("--budget=smoke", "--jobs=1", "--out", str(out))
+    run = programs.run(tmp_path / "streams", program, *words)
     assert run.returncode == 0, run.stderr
     said = (run.stdout + run.stderr).splitlines()
     doubts = [line for line in said if "warning" in line.lower()]
     # Trainings of a few steps learn nothing.
-    assert [line for line in doubts if "explains the data no better than chance" not in line] == []
+    few = ("explains the data no better than chance", "they are the same for all images")
+    assert [line for line in doubts if not any(words in line for words in few)] == []
     rows = read_table(out / "results.csv")
     assert len(rows) >= 1
     assert len(read_table(out / "records.csv")) >= 1

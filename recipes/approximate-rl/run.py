@@ -6,7 +6,7 @@ gated arm after Chang et al. 2025, arXiv 2512.00915. Nothing published could be 
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from orbitlens.reproduce import (
     Job,
     Recipe,
     by_panel,
+    keep_network,
     layer_figures,
     layer_table,
     line_panels,
@@ -58,6 +59,7 @@ STUDENTS: dict[str, tuple[Any, int]] = {
     "augmented": ("plain", 1),
 }
 NOISE, TESTED, PENALTY, REPORTED = 0.05, 2000, 0.01, 100
+KEPT = "relaxed_2"
 SPEC: dict[str, Any] = {
     "breakings": ["none 0", "gain 0.3", "gain 0.8", "teacher 0.3", "teacher 0.8"],
     "students": [*STUDENTS],
@@ -142,8 +144,8 @@ def jobs(settings: Mapping[str, Any]) -> list[Job]:
 
 def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Fit all functions by one kind of student, or train one agent."""
-    del folder
-    how = {"fit": fit_all, "grid": on_grid, "cartpole": on_cartpole, "pendulum": on_pendulum}
+    how = {"fit": fit_all, "cartpole": on_cartpole, "pendulum": on_pendulum}
+    how["grid"] = partial(on_grid, folder)
     key = {name: arguments[name] for name in ("task", "broken", "seed")}
     rows = how[arguments["task"]](arguments)
     return [{**key, "arm": arguments["arm"], **row} for row in rows]
@@ -315,14 +317,24 @@ def use_of(network: nn.Module) -> dict[str, float]:
 # Parts B and C: agents
 
 
-def on_grid(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+def on_grid(folder: Path, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Train one agent on the grid."""
     grid = FourGoalGrid(arguments["broken"], side=arguments["side"])
     bounds = {"optimum": grid.optimum(), "symmetric_optimum": grid.symmetric_optimum()}
-    network = built(arguments, *grid.maps, "grid_parameters", layers=3)
+    network = on_states_of_grid(arguments)[0]
     rows = trained(network, grid, arguments, arguments["updates"], gamma=grid.gamma)
     rows = [{**row, **bounds} if "updates" in row else row for row in rows]
-    return [*rows, *looked_into(network, arguments)] if rows[-1]["value"] is not None else rows
+    if rows[-1]["value"] is None:
+        return rows
+    return [*rows, *looked_into(network, arguments, folder)]
+
+
+def on_states_of_grid(
+    arguments: Mapping[str, Any],
+) -> tuple[QNetwork, Callable[[Float[Tensor, "n 1 2"]], Float[Tensor, "n 2"]]]:
+    """The untrained network of an arm on the grid, and how points in the plane become states."""
+    maps = FourGoalGrid(arguments["broken"], side=arguments["side"]).maps
+    return built(arguments, *maps, "grid_parameters", layers=3), partial(torch.squeeze, dim=1)
 
 
 def on_cartpole(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -399,7 +411,9 @@ def on_pendulum(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*curve, {**end, "value": run.score, "spread": run.history[-1]["spread"]}]
 
 
-def looked_into(network: QNetwork, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+def looked_into(
+    network: QNetwork, arguments: Mapping[str, Any], folder: Path
+) -> list[dict[str, Any]]:
     """The use of each layer; for the first seed, broken most, the layer report under turns."""
     uses = [{"module": name, "use": value} for name, value in use_of(network).items()]
     most = arguments["broken"] == max(arguments["e"]) and arguments["seed"] == 0
@@ -410,7 +424,14 @@ def looked_into(network: QNetwork, arguments: Mapping[str, Any]) -> list[dict[st
     turns = ol.actions.own(
         "C4", partial(_turned, network.on_states.matrices.float()), example=x[:8]
     )
-    return [*uses, *layer_figures(network, shown, inputs=x, action=turns)]
+    if arguments["arm"] == KEPT:
+        points = {"inputs": x[:, None], "action": ol.actions.points("C4"), "layer": "trunk.1"}
+        keep_network(folder, KEPT, network, arguments, **points)
+    # Before it breaks, a hidden layer of width w is w copies of the regular representation.
+    widths = dict(zip(shown, (network.widths[0], network.widths[-1]), strict=True))
+    regular_copies = {name: [width] * len(irreps("C4")) for name, width in widths.items()}
+    promised = None if network.kind == "plain" else regular_copies
+    return [*uses, *layer_figures(network, shown, inputs=x, action=turns, promised=promised)]
 
 
 def _turned(matrices: Tensor, states: Tensor, g: int) -> Tensor:
@@ -542,6 +563,7 @@ RECIPE = Recipe(
         "use.csv": uses,
     },
     plot=plot,
+    network=on_states_of_grid,
 )
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ from orbitlens.reproduce import (
     Job,
     Recipe,
     draw_batches,
+    keep_network,
     layer_figures,
+    layer_row,
     layer_table,
     line_panels,
     main,
@@ -40,6 +42,7 @@ GROUPS = ("p1", "p4", "p4m")
 AUGMENTED = {"ordinary": None, **{f"augmented_{name}": name for name in GROUPS}}
 EXACT = {f"gae_{name}": name for name in GROUPS}
 SHOWN, REPORTED, GENERIC = 8, 100, 0.05
+KEPT = "gae_p4"
 NOISES = (0.0, 0.01, 0.02, 0.05, 0.1)
 SPEC = {
     "sources": ["shapes"],
@@ -166,8 +169,18 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     ]
     if seed == 0:
         keep_pictures(model, tests, folder / f"pictures-{source}-{arm}.npy")
-        if (source, arm) == ("shapes", "gae_p4"):
+        if (source, arm) == ("shapes", KEPT):
             records += [{**key, **row} for row in layers_of(model, tests["p4m"])]
+            keep_network(
+                folder,
+                KEPT,
+                model,
+                {**arguments, "channels": train.shape[1]},
+                inputs=tests["p4m"].inputs.values[:],
+                action=ol.actions.images("C4"),
+                layer="encoder.0.layer",
+                layout="n c h w",
+            )
     if isinstance(model, GroupAutoencoder):
         records += [{**key, **row} for row in pose_under_noise(model, tests[EXACT[arm]], seed)]
     return records
@@ -209,6 +222,11 @@ def build(arguments: Mapping[str, Any], channels: int) -> nn.Module:
         [2] * len(kernels),
         arguments["seed"],
     )
+
+
+def kept(arguments: Mapping[str, Any]) -> nn.Module:
+    """The untrained network that is kept."""
+    return build(arguments, arguments["channels"])
 
 
 def training(
@@ -360,9 +378,13 @@ def layers_of(model: nn.Module, test: Placed) -> list[dict[str, Any]]:
     }
     inner |= {name: model.get_submodule(name) for name in ("to_invariant", "from_invariant")}
     vectors = layer_figures(model, inner, inputs=images, action=turns)
-    rows = [{**maps.table[0], "layer": "first_map"}, *vectors[:-1], maps.table[1]]
-    names = ("layer", "r2", "identity_r2", "control_r2", "verdict")
-    return [{name: row[name] for name in names} for row in rows]
+    features = model.get_submodule("encoder.0.layer").get_parameter("bias").numel()
+    regular = [features] * len(ol.reps.irreps("C4"))
+    first, last = (
+        layer_row(row, turns.group, wanted)
+        for row, wanted in zip(maps.table, (regular, None), strict=True)
+    )
+    return [{"layer": "first_map", **first}, *vectors[:-1], {"layer": "reconstruction", **last}]
 
 
 @torch.no_grad()
@@ -516,6 +538,7 @@ RECIPE = Recipe(
     compute=compute,
     tables={"results.csv": results, "gates.csv": gates, "layers.csv": layers, "noise.csv": noise},
     plot=plot,
+    network=kept,
 )
 
 if __name__ == "__main__":

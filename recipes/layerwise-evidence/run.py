@@ -21,6 +21,7 @@ from orbitlens.groups import PlaneGroup
 from orbitlens.reproduce import (
     Job,
     Recipe,
+    keep_network,
     layer_figures,
     layer_table,
     line_panels,
@@ -65,6 +66,7 @@ DEEP = {
 }
 MAIN_ARMS = ["mixed_evidence", "mixed_map", "mixed_augmented", "conv_map"]
 SIDE, REPORTED = 16, 200
+SHIFTS = ol.actions.cyclic_shift("C4")  # to the right, by quarters of the canvas
 SMALL: dict[str, Any] = {
     "exact_seeds": 5,
     "exact_steps": 150,
@@ -202,6 +204,20 @@ def shifted(
     return move_on_plane(images, group.random(len(images), generator), group)
 
 
+def built(arguments: Mapping[str, Any]) -> nn.Module:
+    """The untrained network of an arm."""
+    return mixed_network(
+        1,
+        arguments["classes"],
+        SIDE,
+        channels=arguments["channels"],
+        strides=arguments["strides"],
+        hidden=arguments["hidden"],
+        paths=DEEP[arguments["arm"]].paths,
+        seed=arguments["seed"],
+    )
+
+
 def trained(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Train one network, test it, and report the use of its paths and its layers."""
     task, seed = arguments["task"], arguments["seed"]
@@ -209,16 +225,7 @@ def trained(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     images, labels = digits(arguments, task)
     n, classes = arguments["n_train"], 10 if task == "shifts" else 40
     images = (images - images[:n].mean()) / images[:n].std()
-    network = mixed_network(
-        1,
-        classes,
-        SIDE,
-        channels=arguments["channels"],
-        strides=arguments["strides"],
-        hidden=arguments["hidden"],
-        paths=arm.paths,
-        seed=seed,
-    )
+    network = built({**arguments, "classes": classes})
     how = {name: arguments[name] for name in ("epochs", "batch_size", "every")}
     file = folder / f"{task}-{n}-{arguments['arm']}-{seed}.checkpoint"
     found = fit_with_evidence(
@@ -242,6 +249,17 @@ def trained(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     largest = task == "shifts" and n == max(arguments["tasks"]["shifts"])
     if largest and arguments["arm"] in arguments["reported_arms"]:
         rows += [{**key, **row} for row in layers_of(network, images[-REPORTED:])]
+        if seed == 0:
+            keep_network(
+                folder,
+                arguments["arm"],
+                network,
+                {**arguments, "classes": classes},
+                inputs=images[-REPORTED:],
+                action=SHIFTS,
+                layer="hidden",
+                main=arguments["arm"] == "mixed_evidence",
+            )
     return rows
 
 
@@ -281,7 +299,7 @@ def layers_of(network: nn.Module, images: Float[Tensor, "n c h w"]) -> list[dict
     """The layer report under shifts to the right by quarters of the canvas."""
     blocks = {name: m for name, m in network.named_children() if isinstance(m, MixedBlock)}
     shown = {**blocks, "hidden": network.get_submodule("hidden")}
-    return layer_figures(network, shown, inputs=images, action=ol.actions.cyclic_shift("C4"))
+    return layer_figures(network, shown, inputs=images, action=SHIFTS)
 
 
 def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -440,6 +458,7 @@ RECIPE = Recipe(
         "layers.csv": layers,
     },
     plot=plot,
+    network=built,
 )
 
 if __name__ == "__main__":

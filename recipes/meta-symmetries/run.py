@@ -17,7 +17,7 @@ from torch.nn.functional import mse_loss, pad
 import orbitlens as ol
 from orbitlens.data import Episodes, TaskFamily, TurnedFields, shift_tasks
 from orbitlens.files import new_file
-from orbitlens.reproduce import Job, Recipe, by_panel, line_panels, main, summarise
+from orbitlens.reproduce import Job, Recipe, by_panel, keep_network, line_panels, main, summarise
 from orbitlens.reps import Representation, permutation, restrict
 from orbitlens.symmetry.relax.known_sharing import intertwiners, orbits_under, toeplitz
 from orbitlens.symmetry.relax.meta import MetaLearner
@@ -49,6 +49,7 @@ FIELD_ARMS = {
     "msr_patches": "shared",
 }
 LONG = ("maml_conv", "msr_fc")  # arms that are compared after more steps
+KEPT = "msr_patches"
 NOTHING = ("maml_fc", "msr_fc")  # arms on tasks that share nothing
 SPEC: dict[str, Any] = {
     "ranks": {"1": 3, "2": 6, "5": 30, "0": 3},
@@ -288,6 +289,9 @@ def field(arguments: Mapping[str, Any], file: Path) -> list[dict[str, Any]]:
     if seed == 0:
         groups = {name: pair[0] for name, pair in field_groups(tasks).items()}
         records += layers_of(learner, tasks, groups, arguments, steps)
+        last = arguments["rate"] == arguments["field_rates"][-1]
+        if arguments["arm"] == KEPT and last and not tasks.flips:
+            keep(learner, tasks, arguments, file.parent)
     return records
 
 
@@ -363,6 +367,59 @@ def field_groups(tasks: TurnedFields) -> dict[str, tuple[Representation, ...]]:
     return pairs
 
 
+class SideBySide(nn.Module):
+    """Networks whose outputs stand side by side, after a ReLU."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks, self.relu = nn.ModuleList(networks), nn.ReLU()
+
+    def forward(self, x: Float[Tensor, "n *axes"]) -> Float[Tensor, "n out"]:
+        """Return the outputs of all networks as one vector."""
+        outputs = [network(x).flatten(1) for network in self.networks]
+        joined: Tensor = self.relu(torch.cat(outputs, 1))
+        return joined
+
+
+def adapted(
+    learner: MetaLearner,
+    tasks: TaskFamily,
+    arguments: Mapping[str, Any],
+    generator: torch.Generator,
+) -> SideBySide:
+    """Networks that have adapted to new tasks."""
+    drawn = tasks.draw(arguments["adapted"], support=1, query=19, generator=generator)
+    pairs = zip(drawn.support_x, drawn.support_y, strict=True)
+    return SideBySide([learner.adapt(*pair) for pair in pairs])
+
+
+def kept(arguments: Mapping[str, Any]) -> SideBySide:
+    """The untrained network that is kept: layers on patches, for some tasks."""
+    channels = TurnedFields(arguments["fields"], arguments["side"], arguments["flips"]).channels
+    return SideBySide(
+        [
+            OnPatches(SharedLinear(9, channels.dim, 9 * arguments["fields"]))
+            for _ in range(arguments["adapted"])
+        ]
+    )
+
+
+def keep(
+    learner: MetaLearner, tasks: TaskFamily, arguments: Mapping[str, Any], folder: Path
+) -> None:
+    """Keep networks that have adapted to new tasks, with patches to look into them with."""
+    generator = torch.Generator().manual_seed(3)
+    keep_network(
+        folder,
+        KEPT,
+        adapted(learner, tasks, arguments, generator),
+        arguments,
+        inputs=torch.rand(arguments["reported"], 1, 3, 3, generator=generator),
+        action=ol.actions.images("C4"),
+        layer="relu",
+    )
+
+
 def layers_of(
     learner: MetaLearner,
     tasks: TaskFamily,
@@ -377,13 +434,10 @@ def layers_of(
     one tap would commute with every permutation.
     """
     generator = torch.Generator().manual_seed(3)
-    drawn = tasks.draw(arguments["adapted"], support=1, query=19, generator=generator)
-    pairs = zip(drawn.support_x, drawn.support_y, strict=True)
-    networks = [learner.adapt(*pair) for pair in pairs]
+    network = adapted(learner, tasks, arguments, generator)
 
     def outputs(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n out"]:
-        shaped = x if "rank" in arguments else x.unflatten(1, (1, 3, 3))
-        return torch.cat([network(shaped).flatten(1) for network in networks], 1).relu()
+        return network(x if "rank" in arguments else x.unflatten(1, (1, 3, 3)))
 
     dim = next(iter(groups.values())).dim
     inputs = torch.randn(arguments["reported"], dim, generator=generator)
@@ -535,6 +589,7 @@ RECIPE = Recipe(
         "layers.csv": layers,
     },
     plot=plot,
+    network=kept,
 )
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Source: Kim et al. 2023, arXiv 2306.02866; the task stands in for EXP-classify, 
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from orbitlens.reproduce import (
     Recipe,
     by_panel,
     draw_batches,
+    keep_network,
     layer_figures,
     layer_table,
     line_panels,
@@ -71,6 +73,7 @@ PANELS = {
     "tau 0.12": (("probabilistic_tau_0.12", "soft_permutations_tau_0.12"), "_tau_0.12"),
     "50 training graphs": (("probabilistic_50_graphs", "fixed_noise_50_graphs"), "_50_graphs"),
 }
+KEPT = "probabilistic"
 FIRST_SEED = 5  # seeds 0 to 4 chose the momentum of the batch norms in the graph network
 FULL: dict[str, Any] = {
     "arms": list(ARMS),
@@ -140,10 +143,9 @@ def jobs(settings: Mapping[str, Any]) -> list[Job]:
 
 def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Train and test one arm, or measure untrained networks."""
-    del folder
     if arguments["arm"] is None:
         return list(_free(arguments))
-    return list(_trained({**arguments, **ARMS[arguments["arm"]].settings}))
+    return list(_trained({**arguments, **ARMS[arguments["arm"]].settings}, folder))
 
 
 class AdjacencyMLP(nn.Module):
@@ -225,7 +227,34 @@ def _build(arguments: Mapping[str, Any]) -> nn.Module:
     )
 
 
-def _trained(arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _in_a_container(model: nn.Module) -> nn.Module:
+    """Return a network whose prediction is the output of a layer, so that it can be measured."""
+    return nn.Sequential(OrderedDict(prediction=model))
+
+
+def _kept(arguments: Mapping[str, Any]) -> nn.Module:
+    """Return the untrained network that is kept."""
+    return _in_a_container(_build(arguments))
+
+
+def _keep(
+    model: Symmetrized, test: ol.data.Inputs, arguments: Mapping[str, Any], folder: Path
+) -> None:
+    """Keep a network with graphs, whose nodes a ring moves: the whole group is too large."""
+    model.n_samples = arguments["k"]
+    keep_network(
+        folder,
+        KEPT,
+        _in_a_container(model),
+        arguments,
+        inputs=test.values[: arguments["reported"]],
+        action=ol.actions.graphs(f"C{arguments['nodes']}"),
+        layer="prediction",
+        seed_forward=0,
+    )
+
+
+def _trained(arguments: Mapping[str, Any], folder: Path) -> Iterator[dict[str, Any]]:
     """Train one arm; yield its accuracies, and the report of its layers."""
     arm, seed = arguments["arm"], arguments["seed"]
     train, test = (
@@ -247,6 +276,8 @@ def _trained(arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**named, "arm": name, **figures}
     if arm in arguments["reported_arms"]:
         yield from _layers(model, test, arguments)
+    if arm == KEPT and seed == FIRST_SEED:
+        _keep(model, test, arguments, folder)
 
 
 def _loss(
@@ -462,6 +493,7 @@ RECIPE = Recipe(
         "layers.csv": partial(layer_table, by=["arm"]),
     },
     plot=plot,
+    network=_kept,
 )
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from orbitlens.typing import Activations, Codes, Orbits, PerSample
 __all__ = [
     "canonical",
     "dead_latent_revival",
+    "l1_reconstruction",
     "latent_invariance",
     "orbit_invariance",
     "orbit_reconstruction",
@@ -45,6 +46,31 @@ def reconstruction(x_moved: Activations, x_hat_moved: Activations) -> PerSample:
         [3.0]
     """
     return squared_error(x_moved, x_hat_moved)
+
+
+def l1_reconstruction(
+    x_moved: Activations, x_hat_moved: Activations, codes_moved: Codes, *, weight: float = 1.0
+) -> PerSample:
+    """The classical SAE, || psi(gx) - D(E(psi(gx))) ||^2 + lambda || E(psi(gx)) ||_1.
+
+    It is for the sparsity rule ReLU with directions of unit length.
+
+    Args:
+        x_moved: psi(gx), shape [batch, dim].
+        x_hat_moved: D(E(psi(gx))), shape [batch, dim].
+        codes_moved: E(psi(gx)), shape [batch, latents].
+        weight: lambda, default 1.
+
+    Returns:
+        One value per sample, shape [batch].
+
+    Example:
+        >>> ones, zeros = torch.ones(1, 3), torch.zeros(1, 3)
+        >>> l1_reconstruction(ones, zeros, ones, weight=2.0).tolist()
+        [9.0]
+    """
+    penalty = as_floats("codes_moved", codes_moved).abs().sum(-1)
+    return squared_error(x_moved, x_hat_moved) + _weight(weight) * penalty
 
 
 def canonical(x: Activations, x_hat_moved: Activations) -> PerSample:

@@ -144,7 +144,7 @@ def test_names_are_those_of_the_rooms() -> None:
         "positions": POSITIONS,
         "precision": PRECISIONS,
         "saes": NAMES,
-        "sparsity": sae.BUILDERS,
+        "sparsity": (*sae.BUILDERS, sae.BiasAdaptation.name),
         "transport": transport.METHODS,
     }
     assert {name: set(known) for name, known in rooms.items()} == {

@@ -39,9 +39,11 @@ def test_a_plan_from_a_width(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert lines[1].startswith("store: 260 kB on disk")
     begins = ("harvest: ", "transport: ", "SAE, vanilla or equivariant: ", "orbit SAE: ")
     assert all(any(line.startswith(begin) for line in lines) for begin in begins)
+    assert not any("not measured" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_other_process")
 def test_a_plan_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--n-samples", "300", "--group", "D4", "--out", str(tmp_path), "--json"]
     assert command(*SHAPES, *words) == 0

@@ -128,7 +128,7 @@ def test_weights_of_another_sae_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("architecture", "gated", "batchtopk, topk"),
+        ("architecture", "gated", "batchtopk, bias-adaptation, jumprelu, standard, topk"),
         ("dictionary", "gated", "archetypal, crosscoder, free, orbit"),
         ("dictionary", "orbit", "group"),
         ("dictionary", "crosscoder", "group_order"),
@@ -148,23 +148,23 @@ def test_what_this_version_cannot_read_is_said(
 def test_a_folder_of_neither_is_rejected(tmp_path: Path, make: bool) -> None:
     if make:
         (tmp_path / "empty").mkdir()
-    with pytest.raises(OrbitLensError, match="neither" if make else "no such folder"):
+    with pytest.raises(OrbitLensError, match="none of them" if make else "no such folder"):
         load(tmp_path / "empty")
 
 
-def test_only_saes_and_transports_are_saved(
+def test_what_is_no_sae_transport_or_network_is_not_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     store = store_from_array(torch.randn(5, 2, 3), group="C2")
     for thing, kind in ((store, "ActivationStore"), ("sae", "str"), (topk_sae, "function")):
-        with pytest.raises(OrbitLensError, match=f"an SAE or a transport, received {kind}"):
+        with pytest.raises(OrbitLensError, match=f"a transport or a network, received {kind}"):
             save(thing, tmp_path / "thing")  # type: ignore[arg-type]
-    # A network is kept as torch keeps it; the line that says so works.
-    network, other = nn.Linear(2, 3), nn.Linear(2, 3)
-    remedy = r"received Linear; .* torch\.save\(network\.state_dict\(\), path\); .* load_state_dict"
+    # Another network is kept as torch keeps it; the line that says so works.
+    network, other = nn.Bilinear(2, 2, 3), nn.Bilinear(2, 2, 3)
+    remedy = r"received Bilinear; .* torch\.save\(network\.state_dict\(\), path\), .* torch\.load"
     with pytest.raises(OrbitLensError, match=remedy):
-        save(network, tmp_path / "thing")  # type: ignore[arg-type]
+        save(network, tmp_path / "thing")
     assert list(tmp_path.iterdir()) == []
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orbitlens import groups, reps
 from orbitlens.errors import OrbitLensError
-from orbitlens.metrics import feature_recovery
+from orbitlens.metrics import feature_recovery, feature_recovery_rate, max_cosine_similarity
 
 D4 = reps.regular(groups.dihedral(4)).matrices
 
@@ -89,3 +89,44 @@ def test_without_scipy_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(OrbitLensError, match=r"orbitlens\[metrics\]"):
         feature_recovery(torch.eye(3), torch.eye(3))
+
+
+def test_the_recovery_rate_counts_features_with_a_latent_near_by() -> None:
+    # Cosines of the nearest latents: 1, 0.8 and 0.6. Both latents may serve one feature.
+    W_dec = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.8, 0.6]])
+    features = torch.eye(3)
+    assert feature_recovery_rate(W_dec, features, threshold=0.7) == pytest.approx(2 / 3)
+    assert feature_recovery_rate(W_dec, features, threshold=0.9) == pytest.approx(1 / 3)
+    assert feature_recovery_rate(-W_dec, features, threshold=0.5) == 0
+    assert feature_recovery_rate(torch.zeros(0, 3), features, threshold=0.5) == 0
+
+
+def test_the_similarity_of_runs_is_that_of_the_nearest_latent_and_not_symmetric() -> None:
+    one, other = torch.eye(2), torch.tensor([[0.0, 3.0]])
+    assert max_cosine_similarity(one, other).tolist() == [0, 1]
+    assert max_cosine_similarity(other, one).tolist() == [1]
+
+
+@given(st.integers(0, 10_000))
+@settings(deadline=None, max_examples=10)
+def test_modulo_the_group_a_moved_dictionary_is_the_same(seed: int) -> None:
+    W_dec = torch.randn(5, 8, generator=generator(seed), dtype=torch.float64)
+    moved = torch.stack([D4[i % 8].double() @ row for i, row in enumerate(W_dec)])
+    similar = max_cosine_similarity(W_dec, moved, matrices=D4)
+    torch.testing.assert_close(similar, torch.ones(5, dtype=torch.float64))
+    rate = feature_recovery_rate(moved, W_dec, threshold=0.999, matrices=D4)
+    assert rate == 1
+
+
+def test_a_threshold_out_of_range_and_missing_rows_are_rejected() -> None:
+    for threshold in (0, 1.1):
+        with pytest.raises(OrbitLensError, match="`threshold`: expected above 0 and up to 1"):
+            feature_recovery_rate(torch.eye(3), torch.eye(3), threshold=threshold)
+    with pytest.raises(OrbitLensError, match="`features`: expected shape .features, dim = 3."):
+        feature_recovery_rate(torch.eye(3), torch.eye(4), threshold=0.9)
+    with pytest.raises(OrbitLensError, match="`W_dec`: expected shape .features, dim = 4."):
+        max_cosine_similarity(torch.eye(3), torch.eye(4))
+    with pytest.raises(OrbitLensError, match="`other`: .* with latents at least 1"):
+        max_cosine_similarity(torch.eye(3), torch.zeros(0, 3))
+    with pytest.raises(OrbitLensError, match="`W_dec`: .* with features at least 1"):
+        max_cosine_similarity(torch.zeros(0, 3), torch.eye(3))

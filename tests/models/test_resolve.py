@@ -100,7 +100,8 @@ def test_random_weights_are_the_functions_own_business(source: str) -> None:
 @pytest.mark.parametrize("name", ["resnet18", "keras:resnet", "hf:", "", ":vit"])
 def test_an_unknown_prefix_lists_the_known_ones(name: str) -> None:
     with pytest.raises(
-        OrbitLensError, match="hf:NAME, timm:NAME, torchvision:NAME, onnx:FILE or python"
+        OrbitLensError,
+        match="torchvision:NAME, onnx:FILE, python:MODULE:FUNCTION, recipe:NAME or the folder",
     ):
         resolve(name)
 

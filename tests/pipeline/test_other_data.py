@@ -12,6 +12,7 @@ from orbitlens.cli.commands import main
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import from_name
 from orbitlens.pipeline import RunConfig, load_source, run
+from orbitlens.plan import _measure as measure
 
 NETWORKS = """
 import torch
@@ -146,7 +147,7 @@ def test_whole_inputs_move_exactly(
 
 
 def test_dna_from_the_command_line_to_the_page(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"gene {i}" for i in range(60)]
     source = write(dna(60, 20), labels=np.arange(60) % 2, class_names=["on", "off"], names=names)
@@ -179,6 +180,8 @@ def test_dna_from_the_command_line_to_the_page(
     table = (here / "runs" / "python-net.py-strands-data" / "layers.csv").read_text()
     assert "exactly equivariant" in table
     capsys.readouterr()
+    # Here the plan need not be good; tests of plans measure.
+    monkeypatch.setattr(measure, "measure_apart", lambda *_: {"not_measured": "too long"})
     call(["plan", source, *layer, "--epochs", "1", "--json"])
     assert '"order": 2' in capsys.readouterr().out
 
@@ -271,7 +274,11 @@ BAD: list[tuple[str, list[str], str]] = [
     ("image", ["--axis", "z"], "`axis`: expected no --axis for images"),
     ("image", ["--image-size", "8"], "no --image-size for images in arrays, which stay"),
     ("image", ["--crop", "none"], "no --crop for images in arrays, which stay"),
-    ("dna", [*RC, "--model", "cnn"], "python:FILE.py:FUNCTION for --action reverse_complement, "),
+    (
+        "dna",
+        [*RC, "--model", "cnn"],
+        "python:FILE.py:FUNCTION or recipe:NAME for --action reverse_complement, ",
+    ),
     ("dna", [*RC, "--model", "hf:vit"], "received hf:vit, which takes images"),
     ("text", RC, "a whole .npz file, as numpy.savez writes it"),
 ]

@@ -40,6 +40,8 @@ TINY: dict[str, Any] = {
     "probe_every": 45,
     "features": 2,
 }
+GIVEN_WEIGHT = TINY | {"orbit_weight": 1.0}
+"""Spares the trainings by which the weight is chosen."""
 SAES = {
     *("vanilla", "equivariant_canonical", "equivariant_latent", "equivariant_output"),
     "orbit",
@@ -96,7 +98,7 @@ def test_digits_under_other_groups_with_batch_topk(tmp_path: Path, group: str) -
 def test_images_that_are_drawn_on_demand(tmp_path: Path, source: str) -> None:
     assert RunConfig.for_source(source).image_size == 32
     assert RunConfig.for_source(source).model == "cnn"
-    metrics = run(RunConfig.for_source(source, **TINY), tmp_path / "out")
+    metrics = run(RunConfig.for_source(source, **GIVEN_WEIGHT), tmp_path / "out")
     check_folder(tmp_path / "out", metrics)
     assert metrics["data"]["name"] == source
     assert metrics["data"]["n"] == 40
@@ -106,7 +108,7 @@ def test_images_that_are_drawn_on_demand(tmp_path: Path, source: str) -> None:
 @pytest.mark.parametrize("classes", [0, 2])
 def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: int) -> None:
     source = pictures(tmp_path, classes, 12)
-    metrics = run(RunConfig.for_source(str(source), **TINY), tmp_path / "out")
+    metrics = run(RunConfig.for_source(str(source), **GIVEN_WEIGHT), tmp_path / "out")
     assert metrics["model"]["name"] == "images-cnn"
     assert metrics["data"]["classes"] == [f"class{i}" for i in range(classes)]
     assert (metrics["saes"]["vanilla"]["probe"] is None) == (classes == 0)
@@ -114,7 +116,7 @@ def test_a_folder_of_images_with_and_without_classes(tmp_path: Path, classes: in
 
 
 def test_a_vision_transformer_is_trained_and_spliced(tmp_path: Path) -> None:
-    metrics = run(RunConfig.for_source("shapes", model="vit", **TINY), tmp_path / "out")
+    metrics = run(RunConfig.for_source("shapes", model="vit", **GIVEN_WEIGHT), tmp_path / "out")
     check_folder(tmp_path / "out", metrics)
     assert metrics["model"]["name"] == "shapes-vit"
     assert metrics["model"]["dim"] == 256
@@ -122,7 +124,7 @@ def test_a_vision_transformer_is_trained_and_spliced(tmp_path: Path) -> None:
 
 
 def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
-    config = RunConfig.for_source("shapes", group="C8", interpolation="bilinear", **TINY)
+    config = RunConfig.for_source("shapes", group="C8", interpolation="bilinear", **GIVEN_WEIGHT)
     metrics = run(config, tmp_path / "out")
     assert not metrics["action"]["exact"]
     assert 0 < metrics["action"]["error"] < 1
@@ -130,7 +132,9 @@ def test_an_interpolated_group_states_its_error(tmp_path: Path) -> None:
 
 
 def test_places_of_a_feature_map_are_samples(tmp_path: Path) -> None:
-    config = RunConfig.for_source("shapes", model="cnn", layer="encoder.2", positions="all", **TINY)
+    config = RunConfig.for_source(
+        "shapes", model="cnn", layer="encoder.2", positions="all", **GIVEN_WEIGHT
+    )
     metrics = run(config, tmp_path / "out")
     assert metrics["model"]["positions"] == 16
     assert metrics["model"]["dim"] == 32
@@ -151,6 +155,16 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str, calls: int) 
     monkeypatch.setattr(stages, function, interrupted)
 
 
+TO_INTERRUPT = TINY | {"probe_every": 90}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run(RunConfig.for_source("shapes", **TO_INTERRUPT), out)
+    return out
+
+
 @pytest.mark.parametrize(
     ("function", "calls"),
     [
@@ -159,24 +173,28 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str, calls: int) 
     ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, calls: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    uninterrupted: Path,
+    function: str,
+    calls: int,
 ) -> None:
-    config = RunConfig.for_source("shapes", **TINY | {"probe_every": 90})
-    whole = run(config, tmp_path / "whole")
+    config = RunConfig.for_source("shapes", **TO_INTERRUPT)
     with monkeypatch.context() as patch:
         interrupt_after(patch, function, calls)
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.json").exists()
-    resumed = run(config, tmp_path / "out", resume=True)
+    run(config, tmp_path / "out", resume=True)
+    whole, resumed = (
+        files.read_json(out / "metrics.json") for out in (uninterrupted, tmp_path / "out")
+    )
     for metrics in (whole, resumed):
         del metrics["seconds"]
     assert resumed == whole
     for name in SAES:
         folder = Path("saes") / name / "sae" / "sae_weights.safetensors"
-        assert (tmp_path / "out" / folder).read_bytes() == (
-            tmp_path / "whole" / folder
-        ).read_bytes()
+        assert (tmp_path / "out" / folder).read_bytes() == (uninterrupted / folder).read_bytes()
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
@@ -275,7 +293,7 @@ def test_a_diverged_sae_is_reported_and_not_probed(tmp_path: Path) -> None:
 
 
 def test_one_training_sample_for_probes_gives_no_probes(tmp_path: Path) -> None:
-    config = RunConfig.for_source("digits", **TINY | {"image_size": 8, "probe_samples": 1})
+    config = RunConfig.for_source("digits", **GIVEN_WEIGHT | {"image_size": 8, "probe_samples": 1})
     metrics = run(config, tmp_path / "out")
     assert metrics["saes"]["vanilla"]["probe"] is None
     assert metrics["notes"]

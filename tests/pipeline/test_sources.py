@@ -56,7 +56,10 @@ def test_a_file_of_the_name_is_no_folder(here: Path) -> None:
         ("images.zip", "received the file images.zip; give the folder that holds its images"),
         ("https://example.org/images/", "received the URL https://example.org/images/; download"),
         ("images/*.png", r"received the pattern images/\*.png; give the folder"),
-        ("no-such-folder", "or a folder of images, received 'no-such-folder', and no folder has"),
+        (
+            "no-such-folder",
+            "or recipe:NAME, received 'no-such-folder', and no folder has",
+        ),
         ("moved/away", "a folder of images, received moved/away, which is not there"),
     ],
 )

@@ -344,7 +344,20 @@ def tokens_of_their_own() -> Transport:
         ({"tolerance": 1.0}, r"`tolerance`: expected.*merges everything, received 1.0"),
         ({"tolerance": -0.1}, r"`tolerance`: expected from 0.*received -0.1"),
         ({"tolerance": math.nan}, r"`tolerance`: expected.*received nan"),
-        ({"sparsity": "topp"}, r"`sparsity`: expected one of topk, batchtopk, received 'topp'"),
+        (
+            {"sparsity": "topp"},
+            r"`sparsity`: expected one of topk, batchtopk, bias-adaptation, rec",
+        ),
+        ({"htf": 0.1}, r"`htf`: expected a setting of sparsity=.bias-adaptation., received 0.1"),
+        ({"sparsity": "bias-adaptation"}, r"`k`: expected None.*received 2; give None"),
+        (
+            {"sparsity": "bias-adaptation", "k": None},
+            r"`groups`: expected a setting.*received none",
+        ),
+        (
+            {"sparsity": "bias-adaptation", "k": None, "one_pose": True},
+            r"`one_pose`: expected False with bias adaptation",
+        ),
         ({"group": groups.cyclic(8)}, r"`group`: expected C4 or a subgroup.*received C8"),
         ({"group": groups.dihedral(4)}, r"`group`: expected C4 or a subgroup.*received D4"),
     ],

@@ -51,9 +51,10 @@ def check_command(subject: str, inputs: str | None, out: Path | None, **values: 
     """Check whether a group is a symmetry of a network, or two maps are one of an environment.
 
     MODEL is mlp, cnn, vit, hf:NAME, python:FILE.py:FUNCTION, ...; INPUTS is shapes, digits, ..., a
-    folder of images, or a .npz or .npy file. The output for moved inputs is compared with the
-    output as it should move, beside two wrong groups; --layer takes a layer instead of the output.
-    At most 256 inputs are used; --n-samples changes this number.
+    folder of images, or a .npz or .npy file. recipe:NAME is the network that a recipe has kept, and
+    its inputs. The output for moved inputs is compared with the output as it should move, beside
+    two wrong groups; --layer takes a layer instead of the output. At most 256 inputs are used;
+    --n-samples changes this number.
 
     env:NAME is an environment of Gymnasium, or env:FILE.py:NAME a class or function of your own. It
     steps from states and from moved states; where the state cannot be set, a model is fitted to
@@ -71,7 +72,7 @@ def check_command(subject: str, inputs: str | None, out: Path | None, **values: 
             if subject in ENVIRONMENTS
             else "name the inputs too, such as digits",
         )
-    out = out or _folder(f"{Path(subject).resolve().name}-{cli.name_of(inputs)}")
+    out = out or _folder(cli.name_of_both(subject, inputs))
     return _check_network(subject, inputs, out, **values)
 
 

@@ -23,8 +23,8 @@ def harvest_command(
 ) -> cli.Result:
     """Store the activations of a network over the orbits of images or other data.
 
-    SOURCE is shapes, digits, photographs, cells, a folder of images, or a .npz or .npy file, as for
-    `orbitlens run`.
+    SOURCE is shapes, digits, photographs, cells, a folder of images, a .npz or .npy file, or
+    recipe:NAME, as for `orbitlens run`.
     """
     config = cli.config_of(values, {})
     out = out or Path("runs") / f"{cli.name_of(config.source)}-harvest"

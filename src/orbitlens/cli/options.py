@@ -1,5 +1,6 @@
 """Code that the verbs share: the class of their commands, options, and formats of numbers."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from orbitlens.errors import OrbitLensError, printable, without_credentials
 from orbitlens.files import TO_READ, as_path, one_line_errors, place_error, to_json
+from orbitlens.models._kept import INPUTS, kept_folder, kept_record
 from orbitlens.pipeline import Console, RunConfig
 from orbitlens.pipeline._given_source import SOURCES, is_array_source
 from orbitlens.pipeline.config import AUTOENCODERS
@@ -32,7 +34,7 @@ NO_READER = 128 + signal.SIGPIPE
 """The exit code if nobody reads the result."""
 
 _ALL = "orbitlens.help-all"
-_NETWORKS = ("hf:", "timm:", "torchvision:", "onnx:", "python:")
+_NETWORKS = ("hf:", "timm:", "torchvision:", "onnx:", "python:", "recipe:")
 
 
 @final
@@ -273,7 +275,28 @@ def name_of(source: str) -> str:
         ('data', 'cells', 'images.v2')
     """
     path = Path(source.removeprefix("builtin:")).expanduser().resolve()
+    beside = path.parent if path.name == INPUTS else source
+    if kept_folder(str(beside)) is not None:
+        return name_of_model(str(beside))
     return path.stem if is_array_source(str(path)) else path.name
+
+
+def name_of_model(model: str) -> str:
+    """Return the name of a network in that of its run folder.
+
+    Example:
+        >>> name_of_model("torchvision:vit_b_16")
+        'torchvision-vit_b_16'
+    """
+    kept, name = kept_folder(model), Path(model).expanduser().resolve().name
+    name = name if kept is None else kept_record(kept).get("name", kept.name)
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def name_of_both(model: str, source: str) -> str:
+    """Return the name of a network and a source in that of their run folder; once if it is one."""
+    names = (name_of_model(model), name_of(source))
+    return "-".join(dict.fromkeys(names) if kept_folder(model) else names)
 
 
 def check_activations(place: str) -> None:

@@ -32,6 +32,7 @@ _OF_SOURCES = (
     *cli.POINTS, "random_weights", "seed_forward", *cli.IMAGES_FOR_EXPERTS, "dtype", expert=True
 )
 @settings("sparsity", "hidden", "orbit_weight", "batch_size", expert=True)
+@settings("bias_groups", "htf", "ltf", expert=True)
 @settings("memory_gib", "precision", expert=True)
 @option(
     "--out",

@@ -21,6 +21,7 @@ from orbitlens.pipeline.folder import check_place
 @settings(*cli.POINTS, "interpolation", "layout", "random_weights", "seed_forward", expert=True)
 @settings(*cli.IMAGES_FOR_EXPERTS, *cli.AUTOENCODER, "dtype", expert=True)
 @settings("n_atoms", "sparsity", "hidden", "weight", "orbit_weight", expert=True)
+@settings("bias_groups", "htf", "ltf", expert=True)
 @settings("batch_size", "lr", "memory_gib", "precision", expert=True)
 @settings("probe_latents", "probe_samples", "probe_every", "probe_threads", expert=True)
 @settings("features", "seed", expert=True)
@@ -36,7 +37,8 @@ def run_command(
 
     SOURCE is also a .npz file with an array `inputs` (and, if they are known, `labels`,
     `class_names` and `files`), or a .npy file of inputs: images [n, channels, height, width] in
-    [0, 1], or other data with --action and a network of python:.
+    [0, 1], or other data with --action and a network of python:. recipe:NAME is the inputs and the
+    network that a recipe has kept.
     """
     presets = dict(QUICK) if quick else {}
     config = cli.config_of(values, presets)

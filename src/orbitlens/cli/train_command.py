@@ -21,6 +21,7 @@ from orbitlens.pipeline._names import SAES
 )
 @option("--rho", "Exact transport for the orbit SAE; by default it is fitted.", kind=cli.Folder())
 @settings("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight")
+@settings("bias_groups", "htf", "ltf")
 @settings("epochs", "batch_size", "lr", *cli.RUN)
 @settings("memory_gib", "precision", expert=True)
 @cli.common("runs/OBJECTIVE")

@@ -1,6 +1,5 @@
 """The command `orbitlens transport`: fit one transport, or measure every layer of a network."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +46,15 @@ def transport_command(
     transport is fitted and measured, with all orbits of the store.
 
     MODEL is mlp, cnn, vit, hf:NAME, ...; INPUTS is shapes, digits, ..., a folder of images, or a
-    .npz or .npy file. Every layer is measured from one forward pass per moved input, and a page
-    shows the result; with --groups, which of the groups acts up to which layer. At most 1024 images
-    are used; --n-samples changes this number.
+    .npz or .npy file. recipe:NAME is the network that a recipe has kept, and its inputs. Every
+    layer is measured from one forward pass per moved input, and a page shows the result; with
+    --groups, which of the groups acts up to which layer. At most 1024 images are used; --n-samples
+    changes this number.
     """
     if inputs is None:
         return _transport_of_store(subject, out or Path("runs/transport"), **values)
-    model = re.sub(r"[^\w.-]+", "-", Path(subject).resolve().name)
-    names = f"{model}-{cli.name_of(inputs)}"
-    return _transport_of_network(subject, inputs, out or Path("runs") / names, **values)
+    out = out or Path("runs") / cli.name_of_both(subject, inputs)
+    return _transport_of_network(subject, inputs, out, **values)
 
 
 def _transport_of_store(
@@ -116,6 +115,7 @@ def _transport_of_network(
         f"the network gets {record['inputs']['given']}",
         *(
             f"{row['layer']:<32} {_verdict(row)}, unchanged {row['spectrum'][0]:.0%}"
+            + _regular(row, record["group"]["name"])
             for row in record["layers"]
         ),
         *(
@@ -127,6 +127,17 @@ def _transport_of_network(
     lines += [f"{skipped} skipped, the page says why"] if skipped else []
     page = out / "report" / "index.html"
     return record, [*lines, f"table: {out / 'layers.csv'}", f"page: {page}"]
+
+
+def _regular(row: dict[str, Any], group: str) -> str:
+    """Say how many copies of the regular representation a layer carries, if it clearly does."""
+    from orbitlens.transport import representation_line
+
+    copies = row.get("multiplicities")
+    if not copies or row["verdict"] not in ("exactly equivariant", "nearly equivariant"):
+        return ""
+    line = representation_line(group, copies)
+    return f", {line}" if "regular" in line else ""
 
 
 def _refuse(names: set[str], where: str, remedy: str) -> None:

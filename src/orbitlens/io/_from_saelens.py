@@ -67,6 +67,12 @@ def as_ours(
     """Return the weights with which our SAE gives the codes and reconstructions of SAELens'."""
     if set(tensors) != {*_TENSORS}:
         raise _refused(path, f"the tensors {', '.join(_TENSORS)}", ", ".join(sorted(tensors)))
+    shifts, rescales = (_switch(path, record, name) for name in _FOLDED)
+    return _folded(tensors, shifts=shifts, rescales=rescales)
+
+
+def check_fields(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a field of `cfg.json` that changes numbers in a way that is not known."""
     for name, value in record.items():
         known = _ONLY.get(name)
         if known is not None and value not in known:
@@ -77,8 +83,6 @@ def as_ours(
         raise _refused(path, "`normalize_activations` 'none'", "no such field")
     if record.get(_KWARGS) not in (None, {}, {"k": record["k"]}):
         raise _refused(path, f"`{_KWARGS}` with k = {record['k']}", repr(record[_KWARGS]))
-    shifts, rescales = (_switch(path, record, name) for name in _FOLDED)
-    return _folded(tensors, shifts=shifts, rescales=rescales)
 
 
 def _folded(tensors: Mapping[str, Tensor], *, shifts: bool, rescales: bool) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
 """SAEs as files: `cfg.json` and `sae_weights.safetensors` in SAELens' layout.
 
 The weights are W_enc, b_enc, W_dec, b_dec (and W_hidden, b_hidden, threshold where an SAE has
-them). SAELens reads an SAE with a linear encoder and TopK. `cfg.json` names every dictionary but
-the free one, with its settings; its tensors take the place of W_dec.
+them). SAELens reads an SAE with a linear encoder and TopK, ReLU ("standard") or JumpReLU
+("jumprelu"). Of bias adaptation the file has the dictionary, `biases` and `scales`;
+`orbitlens.sae.dense` writes it out for SAELens. `cfg.json` names every dictionary but the free one,
+with its settings; its tensors take the place of W_dec.
 
 An orbit SAE is stored as it was trained, not |G| times larger: one vector per atom and encoder row,
 in isotypic coordinates, with T and T_inverse. Its group, multiplicities and transport are in
@@ -23,10 +25,18 @@ from typing import Any
 from orbitlens import sae as parts
 from orbitlens.errors import OrbitLensError
 from orbitlens.files import read_json, write_json
-from orbitlens.io._from_saelens import as_ours, is_foreign
+from orbitlens.io._from_saelens import as_ours, check_fields, is_foreign
 from orbitlens.io._irreps import IRREPS, irreps_of_earlier
 from orbitlens.io._sealed import SCHEMA, check_schema, complete, read_tensors, write_tensors
-from orbitlens.sae import SAE, Dictionary, OnePose, OrbitDictionary, Sparsity, compose
+from orbitlens.sae import (
+    SAE,
+    Dictionary,
+    OnePose,
+    OrbitDictionary,
+    Sparsity,
+    TransposedEncoder,
+    compose,
+)
 from orbitlens.transport import Transport
 from orbitlens.typing import Tensor
 
@@ -50,7 +60,7 @@ def _flat(sae: SAE) -> dict[str, Tensor]:
 
 def check_known_parts(sae: SAE) -> None:
     """Refuse parts that the format has no name for."""
-    encoders = sae.dictionary.encoders
+    encoders = (TransposedEncoder,) if sae.sparsity.ties else sae.dictionary.encoders
     for part, known, fits in (
         (sae.sparsity, _named(Sparsity).values(), sae.sparsity.name in _named(Sparsity)),
         (sae.dictionary, _named(Dictionary).values(), sae.dictionary.name in _named(Dictionary)),
@@ -76,7 +86,7 @@ def write_sae(sae: SAE, folder: Path, metadata: Mapping[str, Any], *, finite: bo
         **sae.dictionary.settings(),
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
-        "k": sae.sparsity.k,
+        **({"k": sae.sparsity.k} if sae.sparsity.k else {}),
         **sae.encoder.settings(),
         "dtype": "float32",
         "device": "cpu",
@@ -105,6 +115,8 @@ def read_sae(folder: Path, *, finite: bool = True, transport: Transport | None =
         posed = config.get("one_pose") and dictionary.group is not None
         sparsity = (OnePose if posed else rule).from_settings(config)
         sae = compose(sparsity, dictionary, hidden=config.get("hidden"))
+        if is_foreign(record):
+            check_fields(folder / "cfg.json", record)
     loose = () if finite else None
     tensors = read_tensors(folder / "sae_weights.safetensors", record, loose=loose)
     full_names = {name.split(".", 1)[1]: name for name in sae.state_dict()}

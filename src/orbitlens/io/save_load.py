@@ -1,7 +1,8 @@
-"""Save and load SAEs and transports: JSON beside safetensors, never pickle.
+"""Save and load SAEs, transports and networks: JSON beside safetensors, never pickle.
 
 An SAE folder holds `cfg.json` and `sae_weights.safetensors`, a transport folder `transport.json`
-and `transport.safetensors`. A folder is written under a temporary name and renamed. Both files are
+and `transport.safetensors`, the folder of a network `network.json` and `network.safetensors`, see
+`models.read_network`. A folder is written under a temporary name and renamed. Both files are
 sealed together: what was damaged, changed by hand or put beside another's file is refused.
 """
 
@@ -22,17 +23,25 @@ from orbitlens.files import (
 )
 from orbitlens.io._saes import check_known_parts, read_sae, write_sae
 from orbitlens.io._transports import check_built_on, read_transport, write_transport
+from orbitlens.models import load_network, save_network
 from orbitlens.sae import SAE
 from orbitlens.transport import Transport
 
 
 def save(
-    thing: SAE | Transport, path: str | Path, *, metadata: Mapping[str, Any] | None = None
+    thing: SAE | Transport | nn.Module,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write an SAE or a transport to a new folder.
+    """Write an SAE, a transport or a network of OrbitLens to a new folder.
+
+    A network is kept with the arguments that it was built with. Those of `orbitlens.models` and of
+    `orbitlens.symmetry` remember them. For networks of your own, see "Save a network" in
+    docs/your-own-network.md.
 
     Args:
-        thing: The SAE or the transport.
+        thing: The SAE, the transport or the network.
         path: The folder; must not exist yet.
         metadata: JSON-ready notes to keep beside it, such as the model and layer it is of.
 
@@ -40,8 +49,9 @@ def save(
         The folder.
 
     Raises:
-        OrbitLensError: If it is neither, the folder exists, a weight is NaN or infinite, the SAE
-            has parts that this format does not know, or JSON cannot hold the metadata.
+        OrbitLensError: If it is none of them, the folder exists, a weight is NaN or infinite, the
+            SAE has parts that this format does not know, the network does not remember its
+            arguments or one of them cannot be kept, or JSON cannot hold the metadata.
 
     Example:
         >>> import orbitlens as ol
@@ -54,6 +64,9 @@ def save(
     """
     _check(thing, metadata)
     place = as_path("path", path)
+    if isinstance(thing, nn.Module) and not isinstance(thing, SAE):
+        save_network(thing, place, metadata=metadata)
+        return place
     if isinstance(thing, SAE):
         check_known_parts(thing)
     with new_folder(place) as folder:
@@ -65,19 +78,12 @@ def save(
 
 
 def _check(thing: object, metadata: object) -> None:
-    if not isinstance(thing, SAE | Transport):
-        remedy = "a store is written where it is made, with `out`; arrays with numpy.save"
-        if isinstance(thing, nn.Module):
-            remedy = (
-                "keep its weights with torch.save(network.state_dict(), path); to get them back "
-                "build the network anew, and give its load_state_dict what "
-                "torch.load(path, weights_only=True) returns"
-            )
+    if not isinstance(thing, SAE | Transport | nn.Module):
         raise OrbitLensError(
             "`thing` to save",
-            expected="an SAE or a transport",
+            expected="an SAE, a transport or a network",
             received=type(thing).__name__,
-            remedy=remedy,
+            remedy="a store is written where it is made, with `out`; arrays with numpy.save",
         )
     try:
         to_json(dict(metadata or {}))  # type: ignore[call-overload]
@@ -90,8 +96,11 @@ def _check(thing: object, metadata: object) -> None:
         ) from None
 
 
-def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport:
-    """Read an SAE or a transport that `save` wrote, or a TopK SAE that SAELens wrote.
+def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Transport | nn.Module:
+    """Read an SAE, a transport or a network that `save` wrote, or a TopK SAE that SAELens wrote.
+
+    A network that a recipe has kept is read too; `models.read_network` also returns how its inputs
+    are prepared.
 
     The settings of SAELens that change numbers (apply_b_dec_to_input, rescale_acts_by_decoder_norm)
     are folded into the weights; others, such as normalize_activations, are refused by name.
@@ -102,16 +111,18 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
             nothing. An orbit SAE of an earlier version needs it, unless it lies in its run.
 
     Returns:
-        The SAE, in evaluation mode, or the transport.
+        The SAE or the network, in evaluation mode, or the transport.
 
     Raises:
-        OrbitLensError: If the folder holds neither, a file in it is damaged or was changed, it
+        OrbitLensError: If the folder holds none of them, a file in it is damaged or was changed, it
             needs a setting of another program that is not known, or the SAE was not built on the
             transport.
     """
     folder = as_path("path", path)
     with one_line_errors(folder, TO_READ):
-        is_sae, is_transport = map(Path.is_file, (folder / "cfg.json", folder / "transport.json"))
+        is_sae, is_transport, is_network = (
+            (folder / name).is_file() for name in ("cfg.json", "transport.json", "network.json")
+        )
     if is_sae:
         sae = read_sae(folder, transport=transport)
         if transport is not None:
@@ -119,9 +130,12 @@ def load(path: str | Path, *, transport: Transport | None = None) -> SAE | Trans
         return sae
     if is_transport:
         return read_transport(folder)
+    if is_network:
+        return load_network(folder)
     raise OrbitLensError(
         str(folder),
-        expected="a folder with cfg.json (an SAE) or transport.json (a transport)",
-        received="neither" if folder.is_dir() else in_place_of_a_folder(folder),
+        expected="a folder with cfg.json (an SAE), transport.json (a transport) or network.json (a "
+        "network)",
+        received="none of them" if folder.is_dir() else in_place_of_a_folder(folder),
         remedy="give the folder that `orbitlens.save` wrote",
     )

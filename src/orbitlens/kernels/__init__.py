@@ -6,7 +6,9 @@ SparseCodes                     codes of a stack of SAEs, stored as their select
 Pattern, starts_of              rows and columns of such entries
 selected, shifted               gradients of selected pre-activations, and of the centre
 entry_products                  inner products at the entries of a pattern
+at_columns                      one number of each column at the entries of a pattern
 per_sample, per_batch           the two searches for the largest pre-activations
+every_positive                  the search for all positive pre-activations
 Block, Found                    input and result of a search
 RunningLargest                  the largest numbers of a stream
 tiled_products, tiled_sums      products with weights in every orientation, tile by tile
@@ -28,8 +30,8 @@ from orbitlens.kernels._products import entry_products
 from orbitlens.kernels._threads import spread, steady, team, team_size
 from orbitlens.kernels._tiles import Form, tiled_products, tiled_sums
 from orbitlens.kernels.buffers import Memory, empty
-from orbitlens.kernels.search import Block, Found, per_batch, per_sample
-from orbitlens.kernels.sparse_codes import SparseCodes, selected, shifted
+from orbitlens.kernels.search import Block, Found, every_positive, per_batch, per_sample
+from orbitlens.kernels.sparse_codes import SparseCodes, at_columns, selected, shifted
 
 __all__ = [
     "Block",
@@ -39,9 +41,11 @@ __all__ = [
     "Pattern",
     "RunningLargest",
     "SparseCodes",
+    "at_columns",
     "branches",
     "empty",
     "entry_products",
+    "every_positive",
     "matrix_product",
     "multiply",
     "per_batch",

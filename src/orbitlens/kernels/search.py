@@ -1,4 +1,4 @@
-"""Searches for the largest pre-activations, which arrive block by block."""
+"""Searches for the largest pre-activations, or all positive ones, which arrive block by block."""
 
 import math
 from abc import ABC, abstractmethod
@@ -68,6 +68,14 @@ def per_batch(like: Tensor, shape: tuple[int, int, int], *, k: int) -> _Search:
     if like.is_cuda:
         return _PerBatchSized(k, *shape)
     return _PerBatch(k, *shape, compiled=_compiled(like, shape))
+
+
+def every_positive(shape: tuple[int, int, int]) -> _Search:
+    """Return a search for all positive pre-activations, however many; see `per_sample`.
+
+    Their number is known after the search alone, so on a GPU the host waits for it.
+    """
+    return _EveryPositive(*shape)
 
 
 def _compiled(like: Tensor, shape: tuple[int, int, int]) -> bool:
@@ -205,3 +213,29 @@ class _PerBatchSized(_Search):
         columns = (member * latents + places % latents).flatten()
         starts = starts_of(rows, members * self.batch)
         return values.gather(-1, order).flatten(), Pattern(starts, columns, members * latents)
+
+
+@final
+class _EveryPositive(_Search):
+    """Find every positive one, sample after sample and latent after latent."""
+
+    def __init__(self, members: int, batch: int, latents: int) -> None:
+        self.height, self.batch, self.latents = members * batch, batch, latents
+        self.members = members
+        self._found: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, block: Block) -> None:
+        member, row, column = (block.pre > 0).nonzero(as_tuple=True)
+        sample = member * self.batch + block.sample + row
+        places = sample * self.latents + block.latent + column
+        self._found.append((block.pre[member, row, column], places))
+
+    def finish(self) -> Found:
+        values, places = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        if len(self._found) > 1:
+            places, order = places.sort()
+            values = values[order]
+        rows, latent = places // self.latents, places % self.latents
+        columns = rows // self.batch * self.latents + latent
+        starts = starts_of(rows, self.height)
+        return values, Pattern(starts, columns, self.members * self.latents)

@@ -62,6 +62,13 @@ def selected(
     return _Selected.apply(found, features, vectors, biases, pattern)  # type: ignore[no-untyped-call]
 
 
+def at_columns(
+    per_column: Float[Tensor, " columns"], pattern: Pattern
+) -> Float[Tensor, " entries"]:
+    """Return the number of each entry's column; its gradient is the sum over the column."""
+    return _AtColumns.apply(per_column, pattern)  # type: ignore[no-untyped-call]
+
+
 def shifted(
     biases: Float[Tensor, "member latents"],
     vectors: Float[Tensor, "member latents dim"],
@@ -72,6 +79,19 @@ def shifted(
     If their gradient is g, that of the centre is -sum_i g_i vector_i.
     """
     return _Shifted.apply(biases, vectors.detach(), centre)  # type: ignore[no-untyped-call]
+
+
+class _AtColumns(torch.autograd.Function):
+    """One number of each column, differentiated in an order that depends on the pattern alone."""
+
+    @staticmethod
+    def forward(ctx: Any, per_column: Tensor, pattern: Pattern) -> Tensor:
+        ctx.pattern = pattern
+        return per_column.index_select(0, pattern.columns)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return column_sums(ctx.pattern, grad.contiguous()), None
 
 
 class _Shifted(torch.autograd.Function):

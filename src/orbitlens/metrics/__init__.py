@@ -4,6 +4,8 @@
     explained_variance, normalised_mse    over a whole set, one definition for everyone
     ReconstructionStats                   the same for sets larger than memory
     feature_recovery, Recovery            dictionary rows against true features (MMCS)
+    feature_recovery_rate                 share of them with a latent near by (FRR)
+    max_cosine_similarity                 nearest latent of another run, for each latent (MCS)
     feature_detection                     F1 of a logistic probe on m latents
     l0, firing_rates, dead_latents        how sparse the codes are
     invariance_error, equivariance_error  how codes and reconstructions move along orbits
@@ -37,7 +39,12 @@ from orbitlens.metrics.reconstruction import (
     normalised_mse,
     squared_error,
 )
-from orbitlens.metrics.recovery import Recovery, feature_recovery
+from orbitlens.metrics.recovery import (
+    Recovery,
+    feature_recovery,
+    feature_recovery_rate,
+    max_cosine_similarity,
+)
 from orbitlens.metrics.sparsity import dead_latents, firing_rates, l0
 from orbitlens.metrics.turning import Turning, feature_turning
 
@@ -53,11 +60,13 @@ __all__ = [
     "explained_variance",
     "feature_detection",
     "feature_recovery",
+    "feature_recovery_rate",
     "feature_turning",
     "firing_rates",
     "invariance_error",
     "l0",
     "lie_derivative_errors",
+    "max_cosine_similarity",
     "moving_share",
     "mse",
     "normalised_mse",

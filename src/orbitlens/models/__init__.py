@@ -13,8 +13,9 @@ LiftingLinear      vectors of a representation to functions on any finite group
 GroupLinear        functions on it to functions on it
 EGNN               the same on point clouds: a graph network under O(3) and permutations
 train_autoencoder  trains an autoencoder on images that the group moves at random -> AutoencoderFit
-resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "onnx:FILE" or
+resolve_model      "hf:NAME", "timm:NAME", "torchvision:NAME", "onnx:FILE", "recipe:NAME" or
                    "python:MODULE:FUNCTION" -> BaseModel
+read_network       a network that a recipe or `orbitlens.save` has kept -> BaseModel
 layer_names        the names of a network's layers
 Prepare            the type of functions that prepare images for a network
 normalisation      mean and deviation by name, such as "half"
@@ -33,6 +34,15 @@ check_channels     refuse images that have other channels than a network takes
 as_they_are        the preparation that returns images unchanged
 user_files         the files of python: networks that were imported, by the names of their modules
 find_user_files    let another process import them
+keeps_settings     let a class remember the arguments that a network was built with
+save_network       write such a network to a new folder
+load_network       read one from its folder
+write_network      write a network and its record, which says how to build it
+kept_folder        the folder of the kept network that a name stands for
+kept_record        what its record says
+inputs_file        the file of the inputs beside it
+NETWORKS           the folder of a recipe's run with the networks that it keeps
+INPUTS             the name of the file of inputs beside a kept network
 call_python        what a function of the user returns, by its module or file
 joined             maps of a torus with a margin that continues them
 ShowsViews         the interface of modules that show a network several views of each input
@@ -45,6 +55,7 @@ from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
     from orbitlens.models._from_python import call_python, find_user_files, user_files
+    from orbitlens.models._kept import INPUTS, NETWORKS, inputs_file, kept_folder, kept_record
     from orbitlens.models._layers import (
         ALL_LAYERS,
         check_network,
@@ -55,6 +66,7 @@ if TYPE_CHECKING:
     from orbitlens.models._names import check_model_file, check_model_name
     from orbitlens.models._normalisation import normalisation
     from orbitlens.models._pretrained import check_channels
+    from orbitlens.models._settings import keeps_settings
     from orbitlens.models._state import evaluating
     from orbitlens.models._torus import joined
     from orbitlens.models._train_autoencoder import AutoencoderFit, train_autoencoder
@@ -72,12 +84,15 @@ if TYPE_CHECKING:
     from orbitlens.models.group_linears import GroupLinear, LiftingLinear
     from orbitlens.models.preparation import ImagePreparation
     from orbitlens.models.resolve import resolve_model
+    from orbitlens.models.saved import load_network, read_network, save_network, write_network
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
 __all__ = [
     "ALL_LAYERS",
     "EGNN",
+    "INPUTS",
+    "NETWORKS",
     "AutoencoderFit",
     "BaseModel",
     "CNNAutoencoder",
@@ -102,12 +117,20 @@ __all__ = [
     "find_user_files",
     "get_layer",
     "group_pool",
+    "inputs_file",
     "joined",
+    "keeps_settings",
+    "kept_folder",
+    "kept_record",
     "layer_names",
+    "load_network",
     "name_of_layer",
     "network_of_views",
     "normalisation",
+    "read_network",
     "resolve_model",
+    "save_network",
     "train_autoencoder",
     "user_files",
+    "write_network",
 ]

@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 from orbitlens.checks import check_weights
 from orbitlens.errors import OrbitLensError, out_of_range
 from orbitlens.models._building import check_sizes, seeded_weights
+from orbitlens.models._settings import keeps_settings
 
 _Images = Float[Tensor, "batch channels height width"]
 
@@ -26,6 +27,7 @@ _SPREAD = 0.02  # of the ViT's initial class token and positions, as in the sour
 
 
 @final
+@keeps_settings
 class MLPAutoencoder(nn.Module):
     """Fully connected autoencoder.
 
@@ -69,6 +71,7 @@ class MLPAutoencoder(nn.Module):
 
 
 @final
+@keeps_settings
 class CNNAutoencoder(nn.Module):
     """Convolutional autoencoder whose code is a single vector.
 
@@ -160,6 +163,7 @@ class _WholeConvTranspose2d(nn.ConvTranspose2d):
 
 
 @final
+@keeps_settings
 class ViTAutoencoder(nn.Module):
     """Vision transformer whose class token is the code of an image.
 

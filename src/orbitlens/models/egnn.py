@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from orbitlens.checks import as_count, as_floats
 from orbitlens.errors import OrbitLensError
 from orbitlens.models._building import check_sizes, seeded_weights
+from orbitlens.models._settings import keeps_settings
 
 
 @final
+@keeps_settings
 class EGNN(nn.Module):
     """Message passing between all points of a cloud that turns, mirrors and moves with the cloud.
 

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from orbitlens.groups import Group
 from orbitlens.models._building import check_sizes, seeded_weights
+from orbitlens.models._settings import keeps_settings
 from orbitlens.models.group_layers import GroupConv2d, LiftingConv2d
 
 
 @final
+@keeps_settings
 class GroupCNN(nn.Module):
     """Convolutional network over a group of turns and flips, with untrained weights.
 

@@ -57,10 +57,11 @@ class _TiedConv2d(nn.Module, ABC):
     ) -> None:
         super().__init__()
         kernel = as_count("kernel", kernel)
-        if kernel % 2 == 0:
-            raise out_of_range("kernel", "an odd number of pixels", kernel)
         if padding not in _PADDINGS:
             raise unknown_name("`padding`", str(padding), _PADDINGS)
+        if kernel % 2 == 0 and padding != "none":
+            remedy = 'choose another one, or padding="none"'
+            raise out_of_range("kernel", "an odd number of pixels", kernel, remedy)
         if broken is not None and not 0 <= broken <= 1:
             raise out_of_range("broken", "0 to 1", broken)
         self.group, self.kernel = as_group(group), kernel
@@ -129,7 +130,7 @@ class LiftingConv2d(_TiedConv2d):
         group: C1, C2, C4, D1, D2 or D4, or its name.
         in_channels: Channels c of the images.
         features: Features f; the maps have features * |G| channels.
-        kernel: Height and width of the kernels, in pixels; odd. Default 3.
+        kernel: Height and width of the kernels, in pixels; odd where the layer pads. Default 3.
         padding: "zeros" (the default), "circular" for images whose opposite sides are joined, or
             "none" for images that bring their own margin of kernel // 2 pixels.
         bias: Whether there is a bias for each feature, at first zero; default True.
@@ -181,7 +182,7 @@ class GroupConv2d(_TiedConv2d):
         group: C1, C2, C4, D1, D2 or D4, or its name.
         in_features: Features f' of the maps, which have in_features * |G| channels.
         out_features: Features f of the maps that it returns.
-        kernel: Height and width of the kernels, in pixels; odd. Default 3.
+        kernel: Height and width of the kernels, in pixels; odd where the layer pads. Default 3.
         padding: "zeros" (the default), "circular" or "none".
         bias: Whether there is a bias for each feature, at first zero; default True.
         broken: None (the default), or the share of free kernels, 0 to 1.
@@ -229,7 +230,7 @@ class ProjectingConv2d(_TiedConv2d):
         group: C1, C2, C4, D1, D2 or D4, or its name.
         features: Features f of the maps, which have features * |G| channels.
         out_channels: Channels c of the images.
-        kernel: Height and width of the kernels, in pixels; odd. Default 3.
+        kernel: Height and width of the kernels, in pixels; odd where the layer pads. Default 3.
         padding: "zeros" (the default), "circular" or "none".
         bias: Whether there is a bias for each channel, at first zero; default True.
         broken: None (the default), or the share of free kernels, 0 to 1.

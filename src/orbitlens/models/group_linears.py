@@ -22,10 +22,12 @@ from orbitlens.checks import as_count, check_kind
 from orbitlens.groups import Group, as_group
 from orbitlens.models._biases import new_bias, repeated
 from orbitlens.models._last_axis import check_last_axis
+from orbitlens.models._settings import keeps_settings
 from orbitlens.reps import Representation
 
 
 @final
+@keeps_settings
 class LiftingLinear(nn.Module):
     """Lifts vectors of a representation rho to functions on its group.
 
@@ -70,6 +72,7 @@ class LiftingLinear(nn.Module):
 
 
 @final
+@keeps_settings
 class GroupLinear(nn.Module):
     """Takes functions on a finite group to functions on it.
 

@@ -1,4 +1,4 @@
-"""Networks by name: "hf:...", "timm:...", "torchvision:...", "onnx:...", "python:..."."""
+"""Networks by name: a prefix such as "hf:", "python:" or "recipe:" says where they come from."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.models._from_huggingface import from_huggingface
 from orbitlens.models._from_onnx import from_onnx
 from orbitlens.models._from_python import from_python
+from orbitlens.models._from_saved import from_saved
 from orbitlens.models._from_timm import from_timm
 from orbitlens.models._from_torchvision import from_torchvision
+from orbitlens.models._kept import kept_folder
 from orbitlens.models._names import check_model_name
 from orbitlens.models._normalisation import normalisation
 from orbitlens.models.base import BaseModel, as_they_are
@@ -32,10 +34,13 @@ def resolve_model(
 ) -> BaseModel:
     """Return the network called `name`, in float32 and evaluation mode.
 
+    A network that a recipe or `orbitlens.save` has kept is in the number type that it was kept in.
+
     Args:
         name: "hf:NAME" (a repository on the Hugging Face Hub, a local folder, or with random
             weights an architecture such as "vit"), "timm:NAME", "torchvision:NAME", "onnx:FILE",
-            "python:module:function" or "python:path/to/file.py:function".
+            "python:module:function" or "python:path/to/file.py:function", "recipe:NAME" or
+            "recipe:NAME/ARM" (a network that a recipe has kept), or the folder of a kept network.
         layer: Dotted name of the layer to harvest; None takes a default near the network's end.
         random_weights: Whether to draw the weights instead of loading them.
         image_shape: Channels, height and width of the images that it will receive; None (the
@@ -55,7 +60,10 @@ def resolve_model(
     check_model_name(name)
     chosen = None if normalise is None else normalisation(normalise)
     prefix, _, rest = name.partition(":")
-    if prefix == "python":
+    kept = kept_folder(name)
+    if kept is not None:
+        base = from_saved(kept, name=name, layer=layer, random_weights=random_weights)
+    elif prefix == "python":
         base = from_python(rest, layer=layer, random_weights=random_weights)
     else:
         base = _LIBRARIES[prefix](

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.models._kept import inputs_file, kept_folder, kept_record
 from orbitlens.pipeline._names import ACTIONS
 
 SOURCES = ("shapes", "digits", "photographs", "cells")
@@ -28,13 +29,16 @@ def is_array_source(source: str) -> bool:
 def checked_source(source: str) -> str:
     """Return the name of a built-in source or the path of the data, if it is clear which.
 
-    Paths become absolute, so that config.json rebuilds the run from anywhere.
+    Paths become absolute, so that config.json rebuilds the run from anywhere. A kept network stands
+    for the file of the inputs that are kept beside it.
     """
     prefix, _, name = source.partition(_BUILTIN)
     if not prefix and name:
         if name not in SOURCES:
             raise unknown_name("`source`", name, SOURCES)
         return name
+    if (kept := kept_folder(source)) is not None:
+        return str(inputs_file(kept))
     if source in SOURCES and Path(source).is_dir():
         raise OrbitLensError(
             "`source`",
@@ -47,6 +51,32 @@ def checked_source(source: str) -> str:
         return source
     there = Path(source).is_dir() or (is_array_source(source) and Path(source).exists())
     return str(Path(source).resolve()) if there else source
+
+
+def settings_of_kept(source: object, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that follow from kept networks, where a run is given their names.
+
+    Kept inputs bring their network, and the action and the group that move them. A kept network
+    brings its layout and its seed, and its path becomes absolute. What is given counts first.
+    """
+    found: dict[str, Any] = {}
+    inputs = kept_folder(source) if isinstance(source, str) else None
+    if inputs is not None:
+        beside = kept_record(inputs).get("inputs") or {}
+        told = ("action", "group", *_OF_POINTS, "interpolation")
+        found = {name: beside[name] for name in told if beside.get(name) is not None}
+        if settings.get("action", found.get("action")) != found.get("action"):
+            found = {}
+        found["model"] = str(inputs)
+    name = settings.get("model", found.get("model"))
+    model = kept_folder(name) if isinstance(name, str) else None
+    if model is None:
+        return {**found, **settings}
+    record = kept_record(model)
+    for name in ("layout", "seed_forward"):
+        if record.get(name) is not None:
+            found[name] = record[name]
+    return {**found, **settings, "model": str(model)}
 
 
 def check_source(source: str) -> None:
@@ -74,7 +104,7 @@ def check_source(source: str) -> None:
     nearest = get_close_matches(source.lower(), SOURCES, n=1)
     raise OrbitLensError(
         "`source`",
-        expected=f"{', '.join(SOURCES)}, a .npz or .npy file, or a folder of images",
+        expected=f"{', '.join(SOURCES)}, a .npz or .npy file, a folder of images or recipe:NAME",
         received=f"{source!r}, and no folder has this name",
         remedy=f"did you mean {nearest[0]!r}?" if nearest else "check the name or the path",
     )
@@ -106,10 +136,11 @@ def check_kind_of_data(settings: Mapping[str, Any], defaults: Mapping[str, Any])
     if action != "points":
         where = f"for --action {action}"
         _refuse(others, _OF_POINTS, where, "leave it out: it goes with --action points")
-    if source and not model.startswith("python:"):
+    own = model.startswith(("python:", "recipe:")) or Path(model).is_absolute()
+    if source and not own:
         raise OrbitLensError(
             "`model`",
-            expected=f"python:FILE.py:FUNCTION for --action {action}",
+            expected=f"python:FILE.py:FUNCTION or recipe:NAME for --action {action}",
             received=f"{model}, which takes images",
             remedy="write a function that returns your network, such as python:net.py:network",
         )

@@ -21,7 +21,7 @@ KNOWN_NAMES = {
     "positions": ("auto", "cls", "mean", "all"),
     "precision": ("auto", "float32", "bfloat16"),
     "saes": SAES,
-    "sparsity": ("topk", "batchtopk"),
+    "sparsity": ("topk", "batchtopk", "bias-adaptation"),
     "transport": (
         *("identity", "gradient", "least_squares", "exact", "spatial", "low_rank"),
         "lie",

@@ -291,7 +291,7 @@ def _measure(
     return {
         "objective": name.removeprefix("equivariant_"),
         "d_sae": result.sae.d_sae,
-        "k": job.config.k,
+        "k": result.sae.sparsity.k,
         "status": result.status,
         **figures,
         **write_features(result, store, orbits, transport, place),

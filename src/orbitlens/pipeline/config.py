@@ -24,10 +24,12 @@ from orbitlens.pipeline._given_source import (
     check_source,
     checked_source,
     is_array_source,
+    settings_of_kept,
     usual_group,
     with_action,
 )
 from orbitlens.pipeline._names import KNOWN_NAMES
+from orbitlens.pipeline._sae_settings import check_names_of_saes, check_sparsity
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,7 @@ _MODELS = (
     "torchvision:NAME",
     "onnx:FILE",
     "python:MODULE:FUNCTION",
+    "recipe:NAME",
 )
 _TYPES: dict[Any, str] = {
     str: "text",
@@ -74,7 +77,8 @@ _LARGEST = {
 
 # The settings of two verbs that run one stage alone.
 TRAINING = (
-    *("d_sae", "n_atoms", "k", "sparsity", "hidden", "weight", "orbit_weight"),
+    *("d_sae", "n_atoms", "k", "sparsity", "bias_groups", "htf", "ltf", "hidden"),
+    *("weight", "orbit_weight"),
     *("epochs", "batch_size", "lr", "memory_gib", "precision", "seed", "device"),
 )
 PROBING = ("probe_latents", "probe_samples", "probe_every", "probe_threads", "seed")
@@ -130,8 +134,9 @@ class RunConfig:
 
     source: str = _setting(
         "",
-        "Shapes, digits, photographs, cells, a folder of images, or a .npz or .npy file of inputs. "
-        "Where both exist, builtin:cells or ./cells. Empty where activations are given.",
+        "Shapes, digits, photographs, cells, a folder of images, a .npz or .npy file of inputs, or "
+        "recipe:NAME, the inputs that a recipe has kept. Where both exist, builtin:cells or "
+        "./cells. Empty where activations are given.",
     )
     action: str = _setting(
         IMAGES,
@@ -155,8 +160,9 @@ class RunConfig:
     model: str = _setting(
         "cnn",
         "mlp, cnn or vit (autoencoders trained here), hf:NAME, timm:NAME, torchvision:NAME, "
-        "onnx:FILE or python:FILE.py:FUNCTION, which returns a network, or a network and the "
-        "function that prepares images for it. For shapes: mlp.",
+        "onnx:FILE, python:FILE.py:FUNCTION, which returns a network, or a network and the "
+        "function that prepares images for it, or recipe:NAME, a network that a recipe has kept. "
+        "For shapes: mlp.",
     )
     layer: str | None = _setting(
         None,
@@ -221,11 +227,22 @@ class RunConfig:
     k: int = _setting(
         8, "Active latents per activation; for the orbit SAE, active pairs of element and atom."
     )
-    sparsity: str = _setting("topk", "Sparsity rule: topk or batchtopk.")
+    sparsity: str = _setting(
+        "topk",
+        "Sparsity rule: topk, batchtopk, or bias-adaptation, which has target frequencies in "
+        "place of --k.",
+    )
+    bias_groups: int = _setting(
+        4, "Bias adaptation: groups of latents, or of the orbit SAE's atoms, one target for each."
+    )
+    htf: float = _setting(
+        0.2, "Bias adaptation: highest target, the share of activations for which a latent fires."
+    )
+    ltf: float = _setting(0.01, "Bias adaptation: lowest target; those between are geometric.")
     hidden: int = _setting(
         128,
         "Width of the encoder's hidden layer; 0 makes the encoder linear. The orbit SAE's is "
-        "always linear.",
+        "always linear, and so is that of bias adaptation, the dictionary transposed.",
     )
     weight: float = _setting(1.0, "Weight lambda of the latent and output invariance objectives.")
     orbit_weight: float | None = _setting(
@@ -279,17 +296,7 @@ class RunConfig:
             for each in (value,) if isinstance(value, str) else value or ():
                 if each not in known:
                     raise unknown_name(f"`{name}`", each, known)
-        if self.saes is not None and len(set(self.saes)) < len(self.saes):
-            raise OrbitLensError(
-                "`saes`",
-                expected="each once",
-                received=", ".join(self.saes),
-                remedy="name it once; for other settings, begin another run",
-            )
-        if self.saes == ():
-            raise OrbitLensError(
-                "`saes`", expected="at least one", received="none", remedy="name one, such as orbit"
-            )
+        check_names_of_saes(self.saes)
         if self.model not in AUTOENCODERS:
             _check_model(self.model)
         if self.layout is not None:
@@ -329,13 +336,7 @@ class RunConfig:
             raise out_of_range(
                 "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
             )
-        if self.k > self.d_sae:
-            raise OrbitLensError(
-                "`k`",
-                expected=f"at most d_sae = {self.d_sae}",
-                received=self.k,
-                remedy="lower k or raise d_sae",
-            )
+        check_sparsity(vars(self))
         if not self.probe_latents or min(self.probe_latents) < 1:
             raise out_of_range("probe_latents", "numbers from 1", self.probe_latents)
 
@@ -345,12 +346,14 @@ class RunConfig:
 
         The path of a folder or file becomes absolute, so that config.json rebuilds the run from
         anywhere. A source may be written "builtin:cells", and must be if there is a folder of that
-        name. For a file of arrays, the group follows the action.
+        name. For a file of arrays, the group follows the action. "recipe:NAME" stands for the
+        inputs that a recipe has kept, which bring their action, their group and their network.
 
         Raises:
             OrbitLensError: If a value is wrong, the source is both a name and a folder, or a file
                 of arrays needs an action or a group.
         """
+        settings = settings_of_kept(source, settings)
         source = checked_source(_of_type("source", source, str))
         settings = with_action(_BY_SOURCE.get(source, {}) | settings)
         config = cls(source=source, **settings)  # what names alone can tell is told first
@@ -431,9 +434,9 @@ def _check_cuda() -> None:
 
 def _check_model(name: str) -> None:
     """Check the form of the name of a network; what it names is looked up later."""
-    from orbitlens.models import check_model_name
+    from orbitlens.models import check_model_name, kept_folder
 
-    if ":" in name or Path(name).suffix:
+    if ":" in name or Path(name).suffix or Path(name).is_absolute() or kept_folder(name):
         check_model_name(name)
     elif name in SOURCES:
         raise OrbitLensError(

@@ -23,7 +23,7 @@ from orbitlens.pipeline.console import Console
 from orbitlens.pipeline.folder import RunFolder
 from orbitlens.pipeline.stages import train_model
 from orbitlens.report import network_doubts, write_groups_page, write_network_page
-from orbitlens.reps import irrep_label, irreps
+from orbitlens.reps import character_norm, irrep_label, irreps
 from orbitlens.transport import (
     LayerEquivariance,
     NetworkEquivariance,
@@ -35,6 +35,7 @@ from orbitlens.transport import (
 __all__ = ["NetworkConfig", "choose", "report"]
 
 _RECORD, _MEASURED = "metrics.json", ".measured"
+_LISTS = ("spectrum", "multiplicities")  # with a column for each irrep
 _PAGE, _GROUPS = "report/index.html", "groups"
 
 
@@ -332,7 +333,12 @@ def _record(
             "order": group.order,
             "elements": list(group.element_names),
             "irreps": [
-                {"name": irrep.name, "dim": irrep.dim, "label": irrep_label(irrep)}
+                {
+                    "name": irrep.name,
+                    "dim": irrep.dim,
+                    "label": irrep_label(irrep),
+                    "in_regular": irrep.dim // character_norm(irrep),
+                }
                 for irrep in irreps(group)
             ],
         },
@@ -360,12 +366,15 @@ def _describe_inputs(job: Job) -> dict[str, Any]:
 def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
     """Give every irrep and part a column of its own, and write the names of layers as text."""
     shares = zip(irreps(found.group), row["spectrum"], strict=True)
+    # A measurement that an earlier version began has none.
+    copies = zip(irreps(found.group), row["multiplicities"], strict=False)
     use = found.use.get(row["layer"], {"parts": {}})
     after = None if row["after"] is None else " ".join(row["after"])
     return {
-        **{name: value for name, value in row.items() if name != "spectrum"},
+        **{name: value for name, value in row.items() if name not in _LISTS},
         "after": after,
         **{f"spectrum {irrep.name}": share for irrep, share in shares},
+        **{f"copies of {irrep.name}": number for irrep, number in copies},
         **{f"use {name}": value for name, value in use["parts"].items()},
         **{f"determined {name}": value for name, value in use.get("determined", {}).items()},
         **{f"parameters {name}": value for name, value in use.get("sizes", {}).items()},
@@ -373,6 +382,6 @@ def _flat(row: Mapping[str, Any], found: NetworkEquivariance) -> dict[str, Any]:
 
 
 def _figures(figures: LayerEquivariance) -> dict[str, Any]:
-    left_out = ("layer", "spectrum")
+    left_out = ("layer", *_LISTS)
     plain = {name: value for name, value in asdict(figures).items() if name not in left_out}
     return {"verdict": figures.verdict, **plain}

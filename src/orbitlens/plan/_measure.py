@@ -28,8 +28,9 @@ from orbitlens.data import LazyInputs
 from orbitlens.files import one_line_errors
 from orbitlens.groups import Group, cyclic, from_name
 from orbitlens.pipeline import ORBIT, RunConfig, build_sae, load_source, prepare, sae_objective
+from orbitlens.pipeline._saes import sparsity_rule
 from orbitlens.reps import IsotypicBasis, multiplicities, regular
-from orbitlens.sae import SAE, SPARSITY_RULES, OrbitDictionary, compose
+from orbitlens.sae import SAE, OrbitDictionary, compose
 from orbitlens.training import fit, unit_scale
 from orbitlens.transport import fit_transport
 from orbitlens.typing import Float, Tensor
@@ -133,7 +134,7 @@ def build(config: RunConfig, dim: int, name: str) -> SAE:
     copies, spare = divmod(dim, group.order)
     first, *others = (copies * each for each in multiplicities(regular(group)))
     basis = IsotypicBasis(group, (first + spare, *others), same, same)
-    rule = SPARSITY_RULES[config.sparsity](config.k)
+    rule = sparsity_rule(config, config.atoms, group.order)
     return compose(rule, OrbitDictionary(config.atoms, basis))
 
 
@@ -141,8 +142,9 @@ def measure_training(config: RunConfig, dim: int, name: str) -> Iterator[dict[st
     """Yield the size of an SAE; then its first step, later ones, and memory but for activations."""
     sae = build(config, dim, name)
     yield {"latents": sae.d_sae, "parameters": sum(each.numel() for each in sae.parameters())}
-    with torch.no_grad():
-        sae.encoder.get_parameter("b_enc")[0] = -1e9  # a latent that dies
+    if not sae.sparsity.steers:
+        with torch.no_grad():
+            sae.encoder.get_parameter("b_enc")[0] = -1e9  # a latent that dies
     batch = min(config.batch_size, max(1, _LONG // (sae.d_sae * dim)))
     count = max(1, min(16, _SHORT // (batch * sae.d_sae * dim)))
     calm = 1 if count == 1 else 2  # epochs after the first in which no latent counts as dead

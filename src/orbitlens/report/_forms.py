@@ -34,7 +34,7 @@ NETWORK: dict[Any, Any] = {
     "inputs": {"skipped": [], "passed_over": []},
     "group": {"elements": [], "irreps": [{"dim": int}]},
     "action": {},
-    "layers": [{"spectrum": [], "after": []}],
+    "layers": [{"spectrum": [], "multiplicities": [], "after": []}],
     "skipped": {},
     "use": {
         ...: {

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,13 @@ def write_html(
     style sheet and script by their hashes, pictures that it holds, and nothing else.
     """
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        import jinja2
     except ImportError:
         raise missing_extra("jinja2", extra="report") from None
-    environment = Environment(
-        loader=PackageLoader("orbitlens", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = _templates(jinja2)
 
     def filled(name: str, **more: Any) -> str:
-        text = environment.get_template(name).render(view, palette=PALETTE, figure=figure, **more)
+        text = templates.get_template(name).render(view, palette=PALETTE, figure=figure, **more)
         # File names that are not UTF-8 bring lone surrogates, which UTF-8 cannot encode.
         return text.encode("utf-8", "replace").decode()
 
@@ -54,6 +49,18 @@ def write_html(
     with new_file(path) as file:
         file.write_text(page, encoding="utf-8", newline="\n")
     return path
+
+
+@cache
+def _templates(jinja2: Any) -> Any:
+    """Return the templates, which are compiled for the first page alone."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("orbitlens", "report/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _policy(style: str, script: str) -> str:

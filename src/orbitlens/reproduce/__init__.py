@@ -12,6 +12,9 @@ oriented_reconstruction      its reconstruction of samples in any orientation
 centroids                    k-means centroids of activations, for the archetypal SAEs
 train_steps, draw_batches    training of networks that are no SAEs, step by step
 layer_figures, layer_table   the layer report of a network that may be symmetrized
+layer_row                    a line of it, from a row of `measure_network`
+agreement                    whether copies of irreps that were found are those that were promised
+keep_network                 keeps a trained network, for `orbitlens transport recipe:NAME`
 summarise                    mean and spread over seeds
 compare, Comparison          ours beside the published value, with a verdict
 comparison_lines             comparisons as lines of text
@@ -31,8 +34,14 @@ from orbitlens._lazy import lazy_names
 if TYPE_CHECKING:
     from orbitlens.reproduce._compare import Comparison, compare, comparison_lines, result_lines
     from orbitlens.reproduce._jobs import Job
-    from orbitlens.reproduce._layer_figures import layer_figures, layer_table
+    from orbitlens.reproduce._layer_figures import (
+        agreement,
+        layer_figures,
+        layer_row,
+        layer_table,
+    )
     from orbitlens.reproduce._locate import BUDGETS, locate, names
+    from orbitlens.reproduce._networks import keep_network
     from orbitlens.reproduce._plots import by_panel, line_panels
     from orbitlens.reproduce._saes import centroids
     from orbitlens.reproduce._steps import draw_batches, train_steps
@@ -55,6 +64,7 @@ __all__ = [
     "Comparison",
     "Job",
     "Recipe",
+    "agreement",
     "build_column",
     "by_panel",
     "centroids",
@@ -62,7 +72,9 @@ __all__ = [
     "compare",
     "comparison_lines",
     "draw_batches",
+    "keep_network",
     "layer_figures",
+    "layer_row",
     "layer_table",
     "line_panels",
     "locate",

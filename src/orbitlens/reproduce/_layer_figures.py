@@ -8,10 +8,17 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from orbitlens.actions import Action
+from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.groups import Group
 from orbitlens.reproduce._tables import Row, summarise
-from orbitlens.transport import measure_network
+from orbitlens.reps import Representation, multiplicities
+from orbitlens.transport import measure_network, representation_line
 
 _FIGURES = ("identity_r2", "r2", "control_r2")
+_ALSO = ("relation_error",)  # absent from the layer reports of some recipes
+_WORDS = ("verdict", "rank", "representation", "promised", "agrees")
+
+_Promise = Representation | Sequence[int]
 
 
 def layer_figures(
@@ -20,6 +27,7 @@ def layer_figures(
     *,
     inputs: Shaped[Tensor, "n *axes"],
     action: Action,
+    promised: Mapping[str, _Promise] | None = None,
     max_dim: int = 64,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -39,15 +47,22 @@ def layer_figures(
         layers: Modules inside it that it calls once, by the names that the table shall show.
         inputs: Inputs, at least 50.
         action: How a finite group moves the inputs.
+        promised: For some layers, or for "prediction", the representation that they promise: as
+            such, or its copies of each of `reps.irreps(action.group)`. None (the default) promises
+            nothing.
         max_dim: Largest number of principal directions kept of a layer, default 64.
         seed: Seed of controls and intervals.
 
     Returns:
         For each layer, and then for "prediction": the R^2 of rho = I, of the exact transport and of
-        the shuffled control, and the verdict, see `transport.LayerEquivariance`.
+        the shuffled control, the verdict, the relation error of the least-squares fit and the
+        rank, see `transport.LayerEquivariance`; "representation", what the exact transport is on
+        the span of the activations, in words; "promised", and whether it "agrees", see
+        `agreement`.
 
     Raises:
-        OrbitLensError: As `measure_network`.
+        OrbitLensError: As `measure_network`; or if a layer is promised that is not measured, or
+            a representation of another group.
 
     Example:
         >>> import torch
@@ -62,6 +77,7 @@ def layer_figures(
         >>> [(row["layer"], row["identity_r2"] > 0.9) for row in rows]
         [('hidden', True), ('prediction', True)]
     """
+    wanted = _promises(promised or {}, [*layers, "prediction"], action.group)
     names = [*(f"means.{name}" for name in layers), "prediction"]
     shown = _FrameMeans(model, layers)
     try:
@@ -78,25 +94,103 @@ def layer_figures(
         )
     finally:
         shown.let_go()
-    kept = (*_FIGURES, "verdict")
+    shown_as = {name: name.removeprefix("means.") for name in names}
     return [
-        {"layer": name.removeprefix("means."), **{each: row[each] for each in kept}}
+        {"layer": shown_as[name], **layer_row(row, action.group, wanted.get(shown_as[name]))}
         for name, row in zip(names, found.table, strict=True)
     ]
 
 
+def layer_row(
+    row: Mapping[str, Any], group: Group, promised: _Promise | None = None
+) -> dict[str, Any]:
+    """Return what the layer report of a recipe says of a layer that was measured.
+
+    Args:
+        row: A row of `NetworkEquivariance.table`.
+        group: The group.
+        promised: The representation that the layer promises, or its copies of each irrep.
+
+    Returns:
+        The figures, as `layer_figures` has them.
+    """
+    found = tuple(row["multiplicities"])
+    line = {
+        **{name: row[name] for name in (*_FIGURES, *_ALSO, "verdict", "rank")},
+        "representation": representation_line(group, found),
+        "promised": None,
+        "agrees": None,
+    }
+    if promised is not None:
+        wanted = _copies(promised, group, "`promised`")
+        line |= {
+            "promised": representation_line(group, wanted),
+            "agrees": agreement(found, wanted),
+        }
+    return line
+
+
+def agreement(found: Sequence[int], promised: Sequence[int]) -> str:
+    """Say whether copies that were found are those that were promised.
+
+    What is found is on the span of the activations. Units that died, inputs that do not reach every
+    direction, and directions that were left out (`max_dim`) leave a part of the promise.
+
+    Returns:
+        "yes", "a part of it" if some irreps have fewer copies and none has more, or "no".
+
+    Example:
+        >>> agreement([2, 2, 2], [2, 2, 2]), agreement([2, 1, 2], [2, 2, 2]), agreement([3], [2])
+        ('yes', 'a part of it', 'no')
+    """
+    if tuple(found) == tuple(promised):
+        return "yes"
+    fewer = all(f <= p for f, p in zip(found, promised, strict=True))
+    return "a part of it" if fewer and any(found) else "no"
+
+
+def _promises(
+    promised: Mapping[str, _Promise], layers: Sequence[str], group: Group
+) -> dict[str, tuple[int, ...]]:
+    for name in promised:
+        if name not in layers:
+            raise unknown_name("layer in `promised`", name, layers)
+    return {name: _copies(each, group, f"`promised` of {name}") for name, each in promised.items()}
+
+
+def _copies(promised: _Promise, group: Group, subject: str) -> tuple[int, ...]:
+    """Return the copies of each irrep that are promised."""
+    if isinstance(promised, Representation):
+        group.check_same_elements(promised.group, subject)
+        if promised.group != group:
+            raise OrbitLensError(
+                subject,
+                expected=f"a representation of {group.name}",
+                received=f"one of {promised.group.name}",
+                remedy="give that of the group of the action",
+            )
+        return multiplicities(promised)
+    representation_line(group, promised)  # checks their number
+    return tuple(promised)
+
+
 def layer_table(records: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Row]:
-    """Return mean and standard deviation of layer figures over seeds, and every verdict.
+    """Return mean and standard deviation of layer figures over seeds, and every word about them.
 
     Records without a layer are passed over. Records that agree in `by` and the layer are
-    repetitions.
+    repetitions. Words that differ between them stand beside each other: verdicts, ranks, the
+    representations that were found and promised, and whether they agree.
     """
     measured = [record for record in records if "layer" in record]
     keys = [*by, "layer"]
-    rows = summarise(measured, keys, dict.fromkeys(_FIGURES, "std"))
+    also = [name for name in _ALSO if all(name in record for record in measured)]
+    rows = summarise(measured, keys, dict.fromkeys([*_FIGURES, *also], "std"))
+    words = [name for name in _WORDS if any(name in record for record in measured)]
     for row in rows:
         own = [each for each in measured if all(each[key] == row[key] for key in keys)]
-        row["verdicts"] = "; ".join(dict.fromkeys(each["verdict"] for each in own))
+        for name in words:
+            found = dict.fromkeys(str(each[name]) for each in own if each.get(name) is not None)
+            row["verdicts" if name == "verdict" else name] = "; ".join(found) or None
     return rows
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
+from torch import nn
+
 from orbitlens.errors import OrbitLensError, printable, unknown_name
 from orbitlens.files import (
     alone_in,
@@ -19,12 +21,15 @@ from orbitlens.files import (
     write_json,
     write_table,
 )
+from orbitlens.models import BaseModel, Prepare
 from orbitlens.pipeline.console import Console
 from orbitlens.processes import Terminated, listening_to_signals, run_program
 from orbitlens.reproduce._compare import Comparison, compare, comparison_lines, result_lines
 from orbitlens.reproduce._jobs import Compute, Job, Record, run_jobs
 from orbitlens.reproduce._locate import BUDGETS
 from orbitlens.reproduce._tables import Row, read_table
+
+_Network = BaseModel | nn.Module | tuple[nn.Module, Prepare]
 
 _SETTINGS = "settings.json"
 _NO_READER = 128 + signal.SIGPIPE
@@ -44,6 +49,9 @@ class Recipe:
             compared with expected.csv.
         where: Selects the rows of results.csv that the published table is compared with.
         plot: Draws the figures into a folder, from the rows of each table.
+        network: Builds the untrained network of a job from its arguments: a network, or a network
+            and the function that prepares inputs for it. A job that has trained it keeps it with
+            `keep_network`. None (the default) if the recipe keeps no networks.
     """
 
     folder: Path
@@ -53,6 +61,7 @@ class Recipe:
     tables: Mapping[str, Callable[[Sequence[Record]], list[Row]]]
     where: Mapping[str, Any] = field(default_factory=dict)
     plot: Callable[[Mapping[str, list[Row]], Path], None] | None = None
+    network: Callable[[Mapping[str, Any]], _Network] | None = None
 
 
 def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> None:

@@ -81,6 +81,13 @@ class SAE(nn.Module):
                 sparsity.k,
                 "lower k or take more latents",
             )
+        if getattr(encoder, "dictionary", dictionary) is not dictionary:
+            raise OrbitLensError(
+                "`encoder`",
+                expected="the transpose of the SAE's own dictionary",
+                received="that of another one",
+                remedy="build it with `compose`",
+            )
         self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
 
     @property

@@ -1,5 +1,6 @@
-"""Sparsity rules: from pre-activations to a few non-negative codes."""
+"""Sparsity rules: from pre-activations to non-negative codes."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
@@ -8,16 +9,27 @@ import torch
 from torch import nn
 
 from orbitlens.checks import as_count, as_floats, check_kind, usual_torch
-from orbitlens.kernels import RunningLargest
-from orbitlens.typing import StackedCodes, Tensor
+from orbitlens.errors import out_of_range
+from orbitlens.kernels import RunningLargest, SparseCodes
+from orbitlens.sae.encoders import Encoder
+from orbitlens.typing import Float, StackedCodes, Tensor
 
 
 class Sparsity(nn.Module, ABC):
-    """The interface: which pre-activations survive, k of them per sample."""
+    """The interface: which pre-activations survive."""
 
     name = ""
     """The rule's name in files; empty for a rule that files have no name for."""
-    k: int
+    k: int = 0
+    """Latents kept per sample, on average; 0 for a rule that keeps as many as fire."""
+    every = False
+    """Whether all eligible pre-activations above zero are codes, as many as there are."""
+    per_latent = False
+    """Whether the rule has numbers for each latent, and so must see all latents at once."""
+    ties = False
+    """Whether the encoder is the dictionary transposed."""
+    steers = False
+    """Whether training counts what fires, and the rule acts on it."""
     learns = False
     """Whether `calibrate_` learns something from the pre-activations of trained weights."""
     shared = False
@@ -51,9 +63,32 @@ class Sparsity(nn.Module, ABC):
         """
         del blocks, n
 
+    def of_entries(self, pre: SparseCodes) -> Float[Tensor, " entries"]:
+        """Return the codes of selected pre-activations."""
+        return torch.relu(pre.values)
+
+    def observe_(self, pre: SparseCodes) -> None:
+        """Count what fires in a step of training, for a rule that steers."""
+        del pre
+
+    def steer_(self) -> None:
+        """Act on the counts; training calls it after each step."""
+
+    def project_(self) -> None:
+        """Restore constraints on trained weights; training calls it after each step."""
+
     def scale_(self, factor: float) -> None:
         """Scale thresholds with the unit of the activations."""
         del factor
+
+    def written_out(self, encoder: Encoder) -> "Sparsity":
+        """Return the rule of the SAE written out as an ordinary one; see `sae.dense`.
+
+        Args:
+            encoder: The encoder written out, changed in place by a rule with weights of its own.
+        """
+        del encoder
+        return copy.deepcopy(self)
 
 
 @final
@@ -144,6 +179,78 @@ class BatchTopK(Sparsity):
 
 
 @final
+class ReLU(Sparsity):
+    """Keep every positive pre-activation, z = relu(a).
+
+    With an L1 penalty, `objectives.l1_reconstruction`, it is the classical SAE. Files call it
+    "standard", as SAELens does.
+
+    Example:
+        >>> ReLU()(torch.tensor([[1.0, -1.0, 2.0]])).tolist()
+        [[1.0, 0.0, 2.0]]
+    """
+
+    name = "standard"
+    every = True
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "ReLU":
+        """Build the rule, which has no settings."""
+        del settings
+        return cls()
+
+    def forward(self, pre: StackedCodes) -> StackedCodes:
+        """Return codes, as many as are positive, shape [batch, d_sae]."""
+        return torch.relu(as_floats("pre", pre))
+
+
+@final
+class JumpReLU(Sparsity):
+    """Keep every pre-activation above the threshold of its latent, z = a where a > theta.
+
+    The thresholds get no gradient here: `sae.dense` writes them. Source: Rajamanoharan et al.,
+    arXiv 2407.14435. Files call it "jumprelu", as SAELens does.
+
+    Args:
+        d_sae: Number of latents; every threshold is 0 at first.
+
+    Example:
+        >>> rule = JumpReLU(2)
+        >>> _ = rule.threshold.fill_(1.5)
+        >>> rule(torch.tensor([[1.0, 2.0]])).tolist()
+        [[0.0, 2.0]]
+    """
+
+    name = "jumprelu"
+    every = True
+    per_latent = True
+    threshold: Tensor
+
+    @usual_torch()
+    def __init__(self, d_sae: int) -> None:
+        super().__init__()
+        self.register_buffer("threshold", torch.zeros(as_count("d_sae", d_sae)))
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "JumpReLU":
+        """Build the rule from the fields of `cfg.json`; its tensor is loaded afterwards."""
+        return cls(settings["d_sae"])
+
+    def eligible(self, pre: StackedCodes) -> StackedCodes:
+        """Return the pre-activations above their thresholds, -inf for the others."""
+        return torch.where(pre > self.threshold.unsqueeze(-2), pre, -torch.inf)
+
+    def forward(self, pre: StackedCodes) -> StackedCodes:
+        """Return codes, as many as are above their thresholds, shape [batch, d_sae]."""
+        return torch.relu(self.eligible(as_floats("pre", pre)))
+
+    @torch.no_grad()
+    def scale_(self, factor: float) -> None:
+        """Scale the thresholds."""
+        self.threshold.mul_(factor)
+
+
+@final
 class OnePose(Sparsity):
     """Let all codes of a sample share the element of a group that responds most.
 
@@ -163,6 +270,8 @@ class OnePose(Sparsity):
     def __init__(self, rule: Sparsity, order: int) -> None:
         super().__init__()
         check_kind("rule", rule, Sparsity, "for example TopK(k)")
+        if rule.every:
+            raise out_of_range("rule", "TopK(k) or BatchTopK(k)", rule.name, "give one with a k")
         self.rule, self.order, self.k = rule, as_count("order", order), rule.k
         self.name, self.learns, self.shared = rule.name, rule.learns, rule.shared
 

@@ -8,6 +8,7 @@ PRECISIONS             the names of the precisions of the search for the largest
 unit_scale             the factor that brings activations to unit variance
 choose_orbit_weight    choose the weight of invariance on held-out orbits
 WeightChoice           its choice, with the figures of every weight
+single_bias_adaptation directions that fire with one target frequency, each by itself
 
 For the other rooms:
 
@@ -23,6 +24,7 @@ from orbitlens.training._views import VIEWS, Objective
 from orbitlens.training.curves import blew_up, still_falling
 from orbitlens.training.fit import FitResult, fit
 from orbitlens.training.orbit_weight import WeightChoice, choose_orbit_weight
+from orbitlens.training.single_bias_adaptation import single_bias_adaptation
 
 __all__ = [
     "PRECISIONS",
@@ -35,6 +37,7 @@ __all__ = [
     "blew_up",
     "choose_orbit_weight",
     "fit",
+    "single_bias_adaptation",
     "still_falling",
     "unit_scale",
 ]

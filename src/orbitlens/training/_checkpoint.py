@@ -77,7 +77,10 @@ class Checkpoint(SealedCheckpoint):
 def sae_parts(sae: SAE) -> str:
     """Return the parts of an SAE and their widths, as in "LinearEncoder, TopK, ..., k 2"."""
     names = ", ".join(type(part).__name__ for part in sae.children())
-    return f"{names}, d_in {sae.d_in}, d_sae {sae.d_sae}, k {sae.sparsity.k}"
+    rule = sae.sparsity
+    # Earlier versions wrote the k alone; the targets of a rule without one matter as much.
+    settings = f"k {rule.k}" if rule.k else str(rule.settings())
+    return f"{names}, d_in {sae.d_in}, d_sae {sae.d_sae}, {settings}"
 
 
 def store_identity(store: ActivationStore) -> str:

@@ -1,9 +1,9 @@
 """Encoding in a training step: a search through all latents, and the entries that learn.
 
 The matrix of pre-activations, batch x latents, is by far the largest of a step, and all but k of
-its numbers per sample are dropped. Here a block of it is computed, searched while it is in cache,
-and overwritten by the next. The numbers found become `SparseCodes`; the gradient flows through
-these entries alone.
+its numbers per sample are dropped; with a rule without a k, all but those that fire. Here a block
+of it is computed, searched while it is in cache, and overwritten by the next. The numbers found
+become `SparseCodes`; the gradient flows through these entries alone.
 """
 
 import math
@@ -22,6 +22,7 @@ from orbitlens.kernels import (
     branches,
     empty,
     entry_products,
+    every_positive,
     multiply,
     per_batch,
     per_sample,
@@ -57,6 +58,23 @@ def sparse_codes(
     The pre-activations of `dead` latents, which have not fired for long, are of either sign. With
     `half` the search runs in bfloat16, and codes are computed again in full precision.
     """
+    pre, dying = selected_entries(sae, y, dead=dead, half=half)
+    return codes_of(sae, pre), dying
+
+
+def codes_of(sae: SAE, pre: SparseCodes) -> SparseCodes:
+    """Return the codes of selected pre-activations."""
+    return SparseCodes(sae.sparsity.of_entries(pre), pre.pattern, pre.shape)
+
+
+def selected_entries(
+    sae: SAE,
+    y: Float[Tensor, "member batch dim"],
+    *,
+    dead: Bool[Tensor, "member latents"] | None = None,
+    half: bool = False,
+) -> tuple[SparseCodes, SparseCodes | None]:
+    """Return the pre-activations that become codes, and those of dead latents; see above."""
     layer, shape, rule = _last_layer(sae, y), (*y.shape[:2], sae.d_sae), sae.sparsity
     among = partial(
         per_sample,
@@ -66,7 +84,10 @@ def sparse_codes(
         # The encoder sees a sample from several sides; its entries must come side after side.
         ordered=layer.features.ndim > 3,
     )
-    search = per_batch(y, shape, k=rule.k) if rule.shared else among()
+    if rule.every:
+        search = every_positive(shape)
+    else:
+        search = per_batch(y, shape, k=rule.k) if rule.shared else among()
     among_dead = None if dead is None else among()
     bare = search.adds_biases and (among_dead is None or among_dead.adds_biases)
     with torch.no_grad():
@@ -76,14 +97,13 @@ def sparse_codes(
             search.add(block._replace(pre=rule.eligible(sae.dictionary.admitted(block.pre))))
     living, *dying = layer.uses(1 if among_dead is None else 2)
     codes = living.entries(search.finish(), sae.d_sae, half=half)
-    positive = SparseCodes(torch.relu(codes.values), codes.pattern, codes.shape)
     if among_dead is None:
-        return positive, None
+        return codes, None
     reviving = dying[0].entries(among_dead.finish(), sae.d_sae, half=half)
     values = reviving.values
     # In a member with fewer than k dead latents the search fills up with living ones at -inf.
     values = torch.where(values.isfinite(), values, torch.zeros_like(values))
-    return positive, SparseCodes(values, reviving.pattern, reviving.shape)
+    return codes, SparseCodes(values, reviving.pattern, reviving.shape)
 
 
 class _LastLayer(NamedTuple):
@@ -165,8 +185,9 @@ def _blocks(sae: SAE, layer: _LastLayer, *, bare: bool, half: bool) -> Iterator[
 
 
 def _compares(sae: SAE, layer: _LastLayer) -> bool:
-    """Whether latents, or the sides of a sample, are compared."""
-    compares = sae.dictionary.compares or sae.sparsity.compares
+    """Whether latents, or the sides of a sample, are compared, or must be told apart."""
+    rule = sae.sparsity
+    compares = sae.dictionary.compares or rule.compares or rule.per_latent
     return bool(compares or layer.features.ndim > 3)
 
 

@@ -77,8 +77,14 @@ class StackTraining:
             self.projected = False
             with spread():
                 self.optimizer.step(self.lr)
-                self.sae.dictionary.project_()
+                self.project()
+                self.sae.sparsity.steer_()
             self.projected = True
+
+    def project(self) -> None:
+        """Restore the constraints on the weights."""
+        self.sae.dictionary.project_()
+        self.sae.sparsity.project_()
 
     def begin(self) -> None:
         """Note that the weights change from now on, so that those before are of no use."""
@@ -89,7 +95,8 @@ class StackTraining:
 
     def _loss(self, batch: Batch, revival_weight: float) -> Float[Tensor, ""]:
         """Return the sum of all members' losses, and count the figures."""
-        dead = self.dead if revival_weight > 0 else None
+        # A rule that keeps as many as fire has no k for a search among dead latents.
+        dead = self.dead if revival_weight > 0 and not self.sae.sparsity.every else None
         views = Views(self.sae, batch, self.names, dead, half=self.half)
         losses = self._losses(views)
         self._count(views, losses)
@@ -144,6 +151,7 @@ class StackTraining:
         for each in views.outputs:
             fired = each.sparse.fired()
             self.fired += fired
+            self.sae.sparsity.observe_(each.pre)
             if each is output:
                 self.fired_primary += fired
 
@@ -229,8 +237,8 @@ def _tensors(sae: SAE) -> dict[str, Tensor]:
 
 def _make_vectors_contiguous(sae: SAE) -> None:
     """Make the vector of each latent contiguous, for products with a few of them."""
-    weights = sae.encoder.get_parameter("W_enc")
-    if not sae.encoder.vectors.is_contiguous():
+    weights = dict(sae.encoder.named_parameters()).get("W_enc")
+    if weights is not None and not sae.encoder.vectors.is_contiguous():
         weights.data = weights.data.mT.contiguous().mT
 
 

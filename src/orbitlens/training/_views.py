@@ -10,7 +10,7 @@ import torch
 
 from orbitlens.errors import OrbitLensError
 from orbitlens.sae import SAE
-from orbitlens.training._encode import sparse_codes
+from orbitlens.training._encode import codes_of, selected_entries
 from orbitlens.typing import Bool, Float, Int, PerSample, StackedActivations, StackedCodes, Tensor
 
 Objective = Callable[..., PerSample]
@@ -75,7 +75,8 @@ class StepOutput:
         half: bool = False,
     ) -> None:
         self._sae = sae
-        self.sparse, self._dead = sparse_codes(sae, y, dead=dead, half=half)
+        self.pre, self._dead = selected_entries(sae, y, dead=dead, half=half)
+        self.sparse = codes_of(sae, self.pre)
 
     @cached_property
     def codes(self) -> StackedCodes:

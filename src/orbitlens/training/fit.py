@@ -46,6 +46,7 @@ from orbitlens.training._objective_values import objective_values
 from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import Source
 from orbitlens.training._stack import stack_key, unstack_
+from orbitlens.training._steered import warn_of_drift, warn_of_few_firings
 from orbitlens.training._steps import StackTraining
 from orbitlens.training._streamed import StreamedData
 from orbitlens.training._views import Objective, views_of
@@ -120,7 +121,9 @@ def fit(
 
     Activations stay in memory if they fit into `memory_gib`. Otherwise they are read in shuffled
     buffers of that size; SAEs in a list then share the order of the first seed. A step computes the
-    gradient of the selected codes alone and never stores the matrix of all pre-activations.
+    gradient of the selected codes alone and never stores the matrix of all pre-activations. With
+    bias adaptation it counts what fires, and the rule changes the biases, see
+    `sae.BiasAdaptation`; dead latents come back by that, and `revival_weight` does not apply.
 
     In a list, members with equal parts, shapes and k, whose objectives name the same views, form
     one stack. Each member gets the result that it would get alone with its seed, to rounding; small
@@ -178,7 +181,9 @@ def fit(
 
     Warns:
         OrbitLensWarning: If the activations are constant, so that there is nothing to learn, or if
-            the training in the checkpoint began with other weights.
+            the training in the checkpoint began with other weights; of bias adaptation also if the
+            lowest target is hard to tell from none, if the training is too short to change a bias,
+            or if loss, l0 or the number of dead latents kept rising at the end.
 
     Example:
         >>> import orbitlens as ol
@@ -219,6 +224,8 @@ def fit(
             Member(*each, torch.Generator().manual_seed(each[-1]), Lent(each[0]))
             for each in zip(saes, sources, minimised, map(views_of, minimised), seeds, strict=True)
         ]
+        for member in members:
+            warn_of_few_firings(member.sae, member.source.n * chosen["epochs"])
         stacks: list[StackTraining] = []
         try:
             for member in members:
@@ -238,6 +245,8 @@ def fit(
             _leave(members, stacks, data)
             raise
     results = [_result(member) for member in members]
+    for result in results:
+        warn_of_drift(result.sae, result.history)
     return results[0] if isinstance(sae, SAE) else results
 
 
@@ -324,7 +333,7 @@ def _leave(members: Sequence[Member], stacks: Sequence[StackTraining], data: Tra
         begun = [stack for stack in stacks if stack.begun]
         for stack in begun:
             if not stack.projected:  # stopped in the middle of a step
-                stack.sae.dictionary.project_()
+                stack.project()
         ends.callback(_give_back, begun, data)
         trained = [id(member) for stack in begun for member in stack.members]
         for member in members:

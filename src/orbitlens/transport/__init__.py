@@ -32,6 +32,7 @@ rank_groups        ranks groups by figures measured before
 BANDS              the words for an R^2 with their bounds; bands_of gives those of an interval
 OtherMeasurementError  raised where a measurement would go on with another network or other inputs
 use_line           how much a layer uses of its parts, in a line of text
+representation_line    the copies of the irreps in a layer, in words
 cross_moments      sum psi(ghx) psi(hx)^T over orbits -> CrossMoments
 """
 
@@ -41,6 +42,7 @@ from collections.abc import Callable
 from orbitlens.transport._controls import shuffled
 from orbitlens.transport._kept import OtherMeasurementError
 from orbitlens.transport._moments import CrossMoments, cross_moments
+from orbitlens.transport._representation import representation_line
 from orbitlens.transport._use import use_line
 from orbitlens.transport.bands import BANDS, bands_of
 from orbitlens.transport.base import Transport, move
@@ -94,6 +96,7 @@ __all__ = [
     "order_errors",
     "rank_groups",
     "reorder",
+    "representation_line",
     "serves_orbit_saes",
     "shuffled",
     "so3_r2",

@@ -15,6 +15,7 @@ from orbitlens.transport._controls import another_group, shuffled
 from orbitlens.transport._cost import check_cost
 from orbitlens.transport._door import parts_of
 from orbitlens.transport._element_order import warn_of_element_order
+from orbitlens.transport._representation import span_multiplicities
 from orbitlens.transport._token_kinds import KindSums, mean_map, move_mean, position_orbits
 from orbitlens.transport.bands import bands_of
 from orbitlens.transport.fit_transport import condition_number
@@ -57,6 +58,11 @@ class LayerEquivariance:
         invariance_score: Mean correlation of moved and unmoved activations along the same axes.
         identity_low: Lower end of the 95% interval of `identity_r2`; None in older records.
         identity_high: Upper end of that interval.
+        multiplicities: Copies of each irrep in the exact transport on the directions with variance,
+            in the order of `reps.irreps(group)`, see `representation_line`; of maps and token
+            grids, on the channels of their places. They describe the layer as far as R^2 says that
+            it moves this way: directions that no input reaches are not in them. None in older
+            records.
     """
 
     layer: str
@@ -78,6 +84,7 @@ class LayerEquivariance:
     invariance_score: float
     identity_low: float | None = None
     identity_high: float | None = None
+    multiplicities: tuple[int, ...] | None = None
 
     @property
     def verdict(self) -> str:
@@ -200,6 +207,7 @@ def measure_layer(
         invariance_score=invariance,
         identity_low=found["identity"].interval[0],
         identity_high=found["identity"].interval[1],
+        multiplicities=span_multiplicities(store.group, bound.core, bound.variable),
     )
 
 

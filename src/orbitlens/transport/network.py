@@ -48,6 +48,7 @@ _LIE_INPUTS = 64
 _FEWEST = 50
 _STORES = "layers"
 _ELEMENTS = 2  # of the group, on which outputs are compared
+_LISTS = ("spectrum", "multiplicities")  # figures with one number for each irrep
 _BATCH = 64  # moved inputs; few, so that progress shows often
 
 
@@ -337,8 +338,8 @@ def _measure(
         if "failure" in found:
             failed[layer] = found["failure"]
         else:
-            spectrum = tuple(found["figures"].pop("spectrum"))
-            measured[layer] = LayerEquivariance(**found["figures"], spectrum=spectrum)
+            lists = {name: tuple(found["figures"].get(name, ())) for name in _LISTS}
+            measured[layer] = LayerEquivariance(**{**found["figures"], **lists})
             # Its figures are kept: its part of the disk is free again.
             shutil.rmtree(store, ignore_errors=True)
         tick(number + 1, len(stores))
@@ -380,7 +381,7 @@ def _row(
         "width": taken.width,
         "kept_variance": taken.kept_variance,
         **{key: value for key, value in asdict(figures).items() if key not in ("layer", "group")},
-        "spectrum": list(figures.spectrum),
+        **{name: list(getattr(figures, name) or ()) for name in _LISTS},
         "lie_rotation": lie.get("lie_rotation", {}).get(figures.layer),
         "lie_translation": lie.get("lie_translation", {}).get(figures.layer),
     }

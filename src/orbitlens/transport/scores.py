@@ -16,6 +16,8 @@ from orbitlens.transport.motion import Motion
 from orbitlens.typing import Float, Numbers, Tensor
 
 _RESAMPLES = 1000
+_DRAWN_AT_ONCE = 2**16
+"""Inputs that are drawn in one call: few, so that they stay in the cache."""
 _LEVEL = 0.95
 _ROUNDING = 1e-11
 
@@ -180,12 +182,11 @@ def _interval(
         return r2, r2
     generator = torch.Generator().manual_seed(seed)
     n, found = len(residuals), []
-    for _ in range(_RESAMPLES):
-        chosen = torch.randint(n, (n,), generator=generator)
-        total = totals[chosen].sum()
-        found.append(
-            1 - residuals[chosen].sum() / total if total > 0 else torch.tensor(r2).double()
-        )
+    at_once = max(1, _DRAWN_AT_ONCE // n)
+    for begun in range(0, _RESAMPLES, at_once):
+        chosen = torch.randint(n, (min(at_once, _RESAMPLES - begun), n), generator=generator)
+        total = totals[chosen].sum(1)
+        found.append(torch.where(total > 0, 1 - residuals[chosen].sum(1) / total, r2))
     tails = torch.tensor([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], dtype=torch.float64)
-    low, high = torch.quantile(torch.stack(found), tails).tolist()
+    low, high = torch.quantile(torch.cat(found), tails).tolist()
     return low, high

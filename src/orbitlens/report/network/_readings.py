@@ -8,6 +8,7 @@ from orbitlens.report._notation import TRIVIAL, figure, finite, percent, score, 
 from orbitlens.report._readings import Headline, action_notices, network_input, part, passed_over
 from orbitlens.report._table import Record
 from orbitlens.report.network._branches import ends, is_unknown, known_before, layer_name
+from orbitlens.report.network._representations import regular_sentence
 from orbitlens.report.network._use import unknown_parts, use_sentences, uses_of
 from orbitlens.report.network._words import EQUIVARIANT, INVARIANT, KINDS, NONE, count_verdicts
 
@@ -38,6 +39,7 @@ def lead(record: Record) -> str:
     sentences = (
         _verdicts(record),
         branch_sentence(layers_of(record)),
+        regular_sentence(record, layers_of(record)),
         _growth(record),
         _fall_sentence(record),
         *use_sentences(uses_of(record)),

@@ -72,6 +72,11 @@ class Dictionary(nn.Module, ABC):
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """One direction per latent, D, shape [d_sae, d_in]."""
 
+    @property
+    def oriented(self) -> Float[Tensor, "*stack latents dim"]:
+        """The directions in the coordinates that the encoder takes, shape [d_sae, d_in]."""
+        return self.directions
+
     @abstractmethod
     def project_(self) -> None:
         """Restore the constraints on the directions; the training loop calls it after each step."""

@@ -144,7 +144,12 @@ class OrbitDictionary(Dictionary):
     @property
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """The atoms in every orientation, rho(g) d_c, shape [|G| * n_atoms, d_in]."""
-        return self.tied.orbits(self.atoms).flatten(-3, -2) @ self.T.mT
+        return self.oriented @ self.T.mT
+
+    @property
+    def oriented(self) -> Float[Tensor, "*stack latents dim"]:
+        """The same in isotypic coordinates, shape [|G| * n_atoms, d_in]."""
+        return self.tied.orbits(self.atoms).flatten(-3, -2)
 
     @property
     def b_dec(self) -> Float[Tensor, "*stack dim"]:  # type: ignore[override]  # follows from `bias`
@@ -172,7 +177,7 @@ class OrbitDictionary(Dictionary):
 
     def sums(self, *codes: SparseCodes) -> list[Float[Tensor, "member batch dim"]]:
         """Return sum_{g, c} z[g, c] rho(g) d_c of each, shape [member, batch, d_in] each."""
-        oriented = branches(self.tied.orbits(self.atoms).flatten(-3, -2), len(codes))
+        oriented = branches(self.oriented, len(codes))
         y_hats = [each.sums(own) for each, own in zip(codes, oriented, strict=True)]
         return [matrix_product(y_hat, self.T.mT) for y_hat in y_hats]
 

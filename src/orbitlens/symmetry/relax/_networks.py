@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.errors import OrbitLensError
+from orbitlens.models import keeps_settings
 from orbitlens.reps import Representation, direct_sum
 from orbitlens.symmetry.relax._scaling import Scaling
 from orbitlens.symmetry.relax._trunks import AgentKind, as_kind, as_maps, banks_of, trunk
@@ -25,6 +26,7 @@ _SMALL = 0.1  # factor of the first weights of the last layer, so that values be
 
 
 @final
+@keeps_settings
 class QNetwork(nn.Module):
     """Values Q(s, a) of discrete actions that the group permutes.
 
@@ -77,6 +79,7 @@ class QNetwork(nn.Module):
 
 
 @final
+@keeps_settings
 class Actor(nn.Module):
     """A normal distribution of vectors, to be squashed within bounds, for each state.
 
@@ -157,6 +160,7 @@ class Actor(nn.Module):
 
 
 @final
+@keeps_settings
 class Critic(nn.Module):
     """The value Q(s, a) of a state and a vector, which are lifted together.
 

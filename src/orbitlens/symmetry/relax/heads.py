@@ -22,6 +22,7 @@ from torch.nn.functional import linear
 from orbitlens.checks import as_axes, check_kind
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import Group
+from orbitlens.models import keeps_settings
 from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.relax._fixed import KeepsNumbers
 from orbitlens.symmetry.relax._signed import are_signed_permutations
@@ -33,6 +34,7 @@ _NOISE = 1e-12  # of the largest number is what float64 leaves, such as sin(pi)
 
 
 @final
+@keeps_settings
 class InvariantHead(nn.Module):
     """Values that the group keeps: the mean of functions on the group.
 
@@ -73,6 +75,7 @@ class InvariantHead(nn.Module):
 
 
 @final
+@keeps_settings
 class PermutedActionsHead(KeepsNumbers):
     """A value for each action of a set that the group permutes.
 
@@ -130,6 +133,7 @@ class ActionSpread(NamedTuple):
 
 
 @final
+@keeps_settings
 class VectorActionsHead(KeepsNumbers):
     """Mean and spread of actions that the group moves by matrices, both before the squash.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from orbitlens._checkpoints import checksum
 from orbitlens.checks import as_count, as_seed, as_switch, as_texts
 from orbitlens.errors import OrbitLensError, unknown_name
+from orbitlens.models import keeps_settings
 from orbitlens.models._building import seeded_weights
 from orbitlens.symmetry.relax._maps import as_maps
 from orbitlens.symmetry.relax._paths import PATHS, build_path
@@ -28,6 +29,7 @@ _WIDTHS = (1, 2, 2, 4, 4, 8, 8, 16)
 
 
 @final
+@keeps_settings
 class MixedBlock(nn.Module):
     """The ReLU of the mean of several paths; the evidence says how much it needs of each.
 

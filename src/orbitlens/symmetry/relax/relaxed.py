@@ -23,6 +23,7 @@ from torch.nn.functional import linear
 
 from orbitlens.checks import as_count, check_kind
 from orbitlens.groups import Group, as_group
+from orbitlens.models import keeps_settings
 from orbitlens.models._last_axis import check_last_axis
 from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.relax._banks import BankLayer, moved_filters, of_element
@@ -30,6 +31,7 @@ from orbitlens.symmetry.relax._fixed import KeepsNumbers
 
 
 @final
+@keeps_settings
 class RelaxedLiftingLinear(KeepsNumbers, BankLayer):
     """Lifts vectors of a representation rho to functions on its group.
 
@@ -91,6 +93,7 @@ class RelaxedLiftingLinear(KeepsNumbers, BankLayer):
 
 
 @final
+@keeps_settings
 class RelaxedGroupLinear(BankLayer):
     """Takes functions on a finite group to functions on it.
 

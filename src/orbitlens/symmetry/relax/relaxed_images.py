@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orbitlens.checks import as_count
 from orbitlens.groups import Group
-from orbitlens.models import GroupConv2d, LiftingConv2d
+from orbitlens.models import GroupConv2d, LiftingConv2d, keeps_settings
 from orbitlens.symmetry.relax._banks import BankLayer, moved_filters, of_element
 from orbitlens.symmetry.relax._on_grid import Grid
 
@@ -66,6 +66,7 @@ class _RelaxedConv2d(BankLayer):
 
 
 @final
+@keeps_settings
 class RelaxedLiftingConv2d(_RelaxedConv2d):
     """Lifts images to functions on the group, by kernels that are mixed for each element.
 
@@ -126,6 +127,7 @@ class RelaxedLiftingConv2d(_RelaxedConv2d):
 
 
 @final
+@keeps_settings
 class RelaxedGroupConv2d(_RelaxedConv2d):
     """Takes functions on the group to functions on it, by kernels mixed for each element.
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from orbitlens.checks import as_count, as_switch, check_kind
 from orbitlens.errors import OrbitLensError
-from orbitlens.models import LiftingConv2d
+from orbitlens.models import LiftingConv2d, keeps_settings
 from orbitlens.reps import Representation, check_multiplies
 from orbitlens.symmetry.relax._banks import check_exact
 from orbitlens.symmetry.relax._fixed import KeepsNumbers
@@ -89,6 +89,7 @@ def steerable_basis(
 
 
 @final
+@keeps_settings
 class RelaxedSteerableConv2d(KeepsNumbers, Relaxed):
     """A convolution of fields whose basis weights may vary by tap; at first they are constant.
 

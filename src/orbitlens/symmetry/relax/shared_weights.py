@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d, linear
 
 from orbitlens.checks import as_axes, as_count, as_floats, as_seed, as_switch
 from orbitlens.errors import OrbitLensError, warn
+from orbitlens.models import keeps_settings
 
 # Numbers of U; in float32 these are 256 MiB, and training holds it four times.
 _MOST_NUMBERS = 2**26
@@ -53,6 +54,7 @@ def shared_names(network: nn.Module) -> tuple[str, ...]:
 
 
 @final
+@keeps_settings
 class SharedLinear(nn.Module):
     """A linear layer whose weights are a shared matrix times a short vector.
 
@@ -150,6 +152,7 @@ class SharedLinear(nn.Module):
 
 
 @final
+@keeps_settings
 class SharedConv2d(nn.Module):
     """A convolution whose channels and taps are mixed by shared matrices.
 

@@ -15,7 +15,7 @@ from orbitlens.actions import move_on_plane
 from orbitlens.checks import as_axes, as_count, as_floats, as_seed, as_switch, check_kind
 from orbitlens.errors import OrbitLensError, warn
 from orbitlens.groups import PlaneGroup
-from orbitlens.models import GroupConv2d, LiftingConv2d, ProjectingConv2d, joined
+from orbitlens.models import GroupConv2d, LiftingConv2d, ProjectingConv2d, joined, keeps_settings
 from orbitlens.symmetry.split._memory import channels_last
 from orbitlens.symmetry.split.base import Split, SplitModel
 from orbitlens.symmetry.split.cosets import (
@@ -36,6 +36,7 @@ _OneOrMany = Int[Tensor, "*n 3"]
 
 
 @final
+@keeps_settings
 class GroupAutoencoder(SplitModel):
     """An autoencoder whose code is an invariant vector and an element of a plane group.
 

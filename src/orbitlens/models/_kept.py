@@ -1,0 +1,108 @@
+"""Folders of kept networks: which ones a name stands for, and what their records say.
+
+This file imports nothing heavy, so that the command line tells a wrong name at once.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from orbitlens.errors import DamageError, OrbitLensError, unknown_name
+from orbitlens.files import TO_READ, one_line_errors, read_json
+from orbitlens.reproduce._locate import BUDGETS, names
+
+RECORD, WEIGHTS, INPUTS = "network.json", "network.safetensors", "inputs.npz"
+NETWORKS = "networks"
+"""The folder in a run of a recipe with one folder for each network that it keeps."""
+_RECIPE = "recipe:"
+_RUNS = Path("runs")
+
+
+def kept_folder(name: str) -> Path | None:
+    """Return the folder of a kept network that a name stands for; None if it is another name.
+
+    The name is the path of the folder, "recipe:NAME" or "recipe:NAME/ARM". Of a recipe it is the
+    newest among runs/NAME-smoke, -small, -medium and -full that hold such a network. Without ARM it
+    is the only network that they hold, or the one that the recipe calls its main one.
+
+    Raises:
+        OrbitLensError: If there is no such recipe, if it was not run, or if it keeps several
+            networks, none of which is the main one, and the name does not say which.
+    """
+    if name.startswith(_RECIPE):
+        recipe, _, arm = name.removeprefix(_RECIPE).partition("/")
+        return _of_recipe(recipe, arm)
+    path = Path(os.path.expanduser(name))
+    try:
+        return path.resolve() if name and (path / RECORD).is_file() else None
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return None
+
+
+def _of_recipe(recipe: str, arm: str) -> Path:
+    if recipe not in names():
+        raise unknown_name("recipe", recipe, names())
+    runs = [_RUNS / f"{recipe}-{budget}" / NETWORKS for budget in BUDGETS]
+    kept = [path.parent for run in runs for path in sorted(run.glob(f"*/{RECORD}"))]
+    command = f"run `orbitlens reproduce {recipe}` first"
+    if not kept:
+        raise OrbitLensError(
+            f"{_RECIPE}{recipe}",
+            expected=f"a network that the recipe has kept, in runs/{recipe}-BUDGET/{NETWORKS}",
+            received="none",
+            remedy=f"{command}, here; of a run elsewhere, give the path of the network's folder",
+        )
+    arms = sorted({path.name for path in kept})
+    if not arm and len(arms) > 1:
+        main = {path.name for path in kept if kept_record(path).get("main")}
+        arm = main.pop() if len(main) == 1 else ""
+    if arm not in arms and (arm or len(arms) > 1):
+        raise OrbitLensError(
+            f"{_RECIPE}{recipe}{'/' * bool(arm)}{arm}",
+            expected=f"one of {', '.join(f'{_RECIPE}{recipe}/{each}' for each in arms)}",
+            received=arm or "none of them",
+            remedy="name one of these",
+        )
+    fitting = [path for path in kept if path.name == (arm or arms[0])]
+    # Of two that are as new, that of the larger budget.
+    return max(
+        fitting, key=lambda path: ((path / RECORD).stat().st_mtime, kept.index(path))
+    ).resolve()
+
+
+def kept_record(folder: Path) -> dict[str, Any]:
+    """Return what network.json says."""
+    return read_json(folder / RECORD)
+
+
+def inputs_file(folder: Path) -> Path:
+    """Return the file of the inputs that are kept beside a network.
+
+    Raises:
+        OrbitLensError: If there are none, or they are others than those that were kept.
+    """
+    path = folder / INPUTS
+    if not path.is_file():
+        raise OrbitLensError(
+            f"inputs of {folder}",
+            expected=f"{INPUTS} beside the network",
+            received="none, it was kept without inputs",
+            remedy="name a source, such as digits, a folder of images or a .npz file",
+        )
+    wanted = (kept_record(folder).get("inputs") or {}).get("digest")
+    with one_line_errors(path, TO_READ):
+        found = digest_of_file(path)
+    if wanted not in (None, found):
+        raise DamageError(
+            str(path),
+            expected=f"the inputs that were kept, digest {wanted}",
+            received=f"others, digest {found}",
+            remedy="restore the folder, or run the recipe again",
+        )
+    return path
+
+
+def digest_of_file(path: Path) -> str:
+    """Return sixteen hexadecimal digits that change with any byte of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
