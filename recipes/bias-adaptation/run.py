@@ -7,42 +7,26 @@ Source: Chen et al., arXiv 2506.14002 (Group Bias Adaptation). Controls with fix
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 import orbitlens as ol
+from orbitlens import metrics, reproduce
 from orbitlens.data import SparseMixtures, sparse_mixtures
 from orbitlens.files import new_file
-from orbitlens.metrics import (
-    dead_latents,
-    feature_detection,
-    feature_recovery,
-    feature_recovery_rate,
-    l0,
-    max_cosine_similarity,
-    normalised_mse,
-)
+from orbitlens.kernels import SparseCodes, at_columns
 from orbitlens.probe import invariant_readout
-from orbitlens.reproduce import (
-    Job,
-    Recipe,
-    by_panel,
-    draw_batches,
-    line_panels,
-    main,
-    summarise,
-    train_steps,
-)
+from orbitlens.reproduce import Job, Recipe, by_panel, line_panels, main, summarise
 from orbitlens.reproduce.shapes import shapes_base
-from orbitlens.sae import SAE, FreeDictionary, bias_adaptation_sae, compose, orbit_sae, topk_sae
-from orbitlens.sae.sparsity import ReLU
+from orbitlens.sae import SAE, FreeDictionary, ReLU, Sparsity, TopK, TransposedEncoder
 from orbitlens.training import single_bias_adaptation
-from orbitlens.typing import Float, Tensor
+from orbitlens.typing import Float, StackedCodes, Tensor
 
 # Highest and lowest target, and whether codes leave the bias out.
 STEERED = {
@@ -50,25 +34,31 @@ STEERED = {
     "gba_jump": (0.1, 0.002, True),
     "gba_full": (0.5, 0.001, False),
     "gba_full_jump": (0.5, 0.001, True),
-    "gba_high_jump": (0.5, 0.25, True),
-    "gba_low_jump": (0.004, 0.0005, True),
+    "gba_high": (0.5, 0.25, False),
+    "gba_low": (0.004, 0.0005, False),
 }
-# What might stop the decay: changes of the arm `gba`.
-REMEDIES = {
+# Changes of the arm `gba`: what may cause drift, and what may stop it.
+CHANGES: dict[str, dict[str, Any]] = {
     "gba_frozen_bias": {"frozen_after": 1 / 3},
-    "gba_low_lr": {"lr_factor": 0.25},
+    "gba_low_lr": {"lr": 4e-3},
     "gba_constant_lr": {"lr_decay": 0.0},
-    # As the method is described: everything is trained, from scales of one, at a lower rate.
-    "gba_plain": {"lr_factor": 0.2, "scale": 1.0, "centred": True},
+    "gba_trained_b_dec": {"centred": True},
+    "gba_slow": {"rate": 0.01},
+    # As the method is described.
+    "gba_plain": {"lr": 2e-3, "scale": 1.0, "centred": True, "rate": 0.01},
 }
-TOPK = {"topk20": 20, "topk30": 30, "topk50": 50}
+# k with the weights and the scales of bias adaptation. 11.5 directions make a sample on average.
+TOPK = {"topk12": 12, "topk20": 20, "topk30": 30, "topk50": 50}
 L1 = {"l1_0.3": 0.3, "l1_1": 1.0, "l1_3": 3.0}
-FIXED = ("frozen", "soft_frozen")
+UNTIED = ("topk20_untied", "frozen", "soft_frozen")
 UNTRAINED = ("random", "dictionary_learning")
-SOFT, MEASURED, FEWEST = 0.8, 4096, 5
-LONGER = ("gba_full", "gba_low_lr", "gba_constant_lr", "l1_0.3", "l1_3")  # not in `small`
+DRAWN = {"steered": STEERED, "changes": ("gba", *CHANGES), "topk": ("gba", *TOPK, *UNTIED[:1])}
+# Arms without a question about the length of training.
+ONCE = (*L1, "frozen", "soft_frozen", *UNTRAINED)
+USUAL_K, SOFT, MEASURED, FEWEST = 20, 0.8, 4096, 5
+LARGER = ("gba_full_jump", "l1_0.3", "l1_3")  # not in `small`
 FAR = 8  # times the frequency of the features
-SPEC = {
+SPEC: dict[str, Any] = {
     "seeds": 3,
     "resonance": {
         "n_features": 256,
@@ -78,7 +68,7 @@ SPEC = {
         "batch_size": 3000,
         "iterations": 25,
         "dims": [96, 32],
-        # In units of the features' own frequency, 3/256.
+        # The features' own frequency is 3/256.
         "frequencies": [0.5, 0.1, 0.02, 3 / 256, 0.006, 0.002],
     },
     "mixture": {
@@ -91,25 +81,31 @@ SPEC = {
         "batch_size": 256,
         "lr": 1e-2,
         "lr_decay": 0.5,
+        "rate": 0.2,
         "scale": 0.1,
         "samples": 2560,
         "steps": [1000, 2000, 4000],
         "components": 256,
         "alpha": 0.1,
         "passes": 2,
-        "arms": [*STEERED, *REMEDIES, *TOPK, *L1, *FIXED, *UNTRAINED],
+        "arms": [*STEERED, *CHANGES, *TOPK, *UNTIED, *L1, *UNTRAINED],
     },
     "orbit": {
         "sources": ["toy", "shapes"],
         "atoms": 96,
         "groups": 3,
-        "targets": {"toy": [0.2, 0.02], "shapes": [0.5, 0.02]},
-        "arms": ["orbit_gba", "orbit_topk_right", "orbit_topk_wrong"],
-        "k": {"toy": [2, 8], "shapes": [4, 16]},
+        "samples": 250,
+        "arms": ["orbit_gba", "orbit_gba_wide", "orbit_topk_few", "orbit_topk_many"],
+        # Highest and lowest target, or k, in the order of the arms.
+        "choices": {
+            "toy": [[0.1, 0.02], [0.2, 0.02], 2, 8],
+            "shapes": [[0.5, 0.02], [0.5, 0.005], 4, 16],
+        },
         "n_samples": 4000,
         "epochs": 60,
         "batch_size": 256,
         "lr": 5e-3,
+        "rate": 0.2,
         "scale": 0.1,
         "model_epochs": 20,
         "model_samples": 4096,
@@ -120,12 +116,12 @@ SMOKE = {
     "resonance": {
         **SPEC["resonance"],
         "n_features": 24,
+        "active": [1],
         "n_samples": 1000,
         "neurons": 96,
         "batch_size": 1000,
         "iterations": 5,
         "dims": [16, 4],
-        "active": [1],
         "frequencies": [0.5, 1 / 24, 0.02],
     },
     "mixture": {
@@ -147,57 +143,68 @@ SMOKE = {
         "batch_size": 64,
     },
 }
+SMALL = {
+    **SPEC,
+    "mixture": {
+        **SPEC["mixture"],
+        "steps": [1000, 4000],
+        "arms": [arm for arm in SPEC["mixture"]["arms"] if arm not in LARGER],
+    },
+    "orbit": {**SPEC["orbit"], "n_samples": 2000, "model_epochs": 5, "model_samples": 2048},
+}
 BUDGETS: dict[str, dict[str, Any]] = {
     "smoke": SMOKE,
-    "small": {
-        **SPEC,
-        "mixture": {
-            **SPEC["mixture"],
-            "latents": 768,
-            "groups": 3,
-            "steps": [500, 1000],
-            "arms": [arm for arm in SPEC["mixture"]["arms"] if arm not in LONGER],
-        },
-        "orbit": {
-            **SPEC["orbit"],
-            "n_samples": 2000,
-            "model_epochs": 5,
-            "model_samples": 2048,
-        },
-    },
+    "small": SMALL,
     "medium": SPEC,
     "full": {**SPEC, "seeds": 5},
 }
-METRICS = dict.fromkeys(("frr_0.8", "frr_0.9", "l0", "dead_share", "normalised_mse"), "std")
+# What tells the jobs of a part apart, and the setting that lists it.
+VARIED = {
+    "resonance": {"dim": "dims"},
+    "orbit": {"source": "sources", "arm": "arms"},
+    "mixture": {"arm": "arms"},
+}
+# For each table its part, what tells its lines apart, and its figures.
+CODES, FRR = ["l0", "dead_share", "normalised_mse"], ["frr_0.8", "frr_0.9"]
+FOUND = ["recovery", "frr_0.9", "detection_top1", "detection_top4"]
+MEANS = {
+    "results.csv": ("mixture", ["arm", "steps"], [*FRR, *CODES]),
+    "resonance.csv": ("resonance", ["dim", "frequency", "times_f"], FRR),
+    "agreement.csv": ("agreement", ["arm", "steps"], ["firing", "mcs_mean", "mcs_above_0.9"]),
+    "orbit.csv": ("orbit", ["source", "arm"], [*FOUND, *CODES]),
+}
+
+
+@final
+class ScaledTopK(Sparsity):
+    """TopK with what bias adaptation has besides its feedback: one set of weights, and scales."""
+
+    ties = True
+
+    def __init__(self, k: int, latents: int, scale: float) -> None:
+        super().__init__()
+        self.k = k
+        self.scales = nn.Parameter(torch.full((latents,), scale))
+
+    def forward(self, pre: StackedCodes) -> StackedCodes:
+        """Return the scaled codes."""
+        return TopK(self.k)(pre) * self.scales.unsqueeze(-2)
+
+    def of_entries(self, pre: SparseCodes) -> Float[Tensor, " entries"]:
+        """Return the scaled codes of the entries that are kept."""
+        return at_columns(self.scales.flatten(), pre.pattern) * torch.relu(pre.values)
 
 
 def jobs(settings: Mapping[str, Any]) -> list[Job]:
     """One job for each dimension, arm and seed; the agreement of seeds comes after them."""
-    resonance, mixture, orbit = (settings[name] for name in ("resonance", "mixture", "orbit"))
-    seeds = range(settings["seeds"])
-    every = [
-        Job(
-            f"resonance-{dim}-seed{seed}",
-            {**resonance, "part": "resonance", "dim": dim, "seed": seed},
-        )
-        for seed in seeds
-        for dim in resonance["dims"]
-    ]
-    every += [
-        Job(
-            f"orbit-{source}-{arm}-seed{seed}",
-            {**orbit, "part": "orbit", "source": source, "arm": arm, "seed": seed},
-        )
-        for seed in seeds
-        for source in orbit["sources"]
-        for arm in orbit["arms"]
-    ]
-    every += [
-        Job(f"mixture-{arm}-seed{seed}", {**mixture, "part": "mixture", "arm": arm, "seed": seed})
-        for seed in seeds
-        for arm in mixture["arms"]
-    ]
-    agreement = {**mixture, "part": "agreement", "seeds": settings["seeds"]}
+    every = []
+    for seed, (part, varied) in product(range(settings["seeds"]), VARIED.items()):
+        own = settings[part]
+        for values in product(*(own[name] for name in varied.values())):
+            name = "-".join([part, *map(str, values), f"seed{seed}"])
+            chosen = dict(zip(varied, values, strict=True))
+            every.append(Job(name, {**own, **chosen, "part": part, "seed": seed}))
+    agreement = {**settings["mixture"], "part": "agreement", "seeds": settings["seeds"]}
     return [*every, Job("agreement", agreement, phase=1)]
 
 
@@ -211,9 +218,8 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 def resonance(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Recovery of decoupled neurons by their target frequency."""
     del folder
-    names = ("n_samples", "n_features", "dim", "active", "seed")
-    data = sparse_mixtures(**{name: arguments[name] for name in names})
-    rows = []
+    dim, seed = arguments["dim"], arguments["seed"]
+    data, rows = data_of(arguments, seed), []
     for frequency in arguments["frequencies"]:
         W = single_bias_adaptation(
             data.values,
@@ -221,34 +227,30 @@ def resonance(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]
             frequency=frequency,
             iterations=arguments["iterations"],
             batch_size=arguments["batch_size"],
-            seed=arguments["seed"],
+            seed=seed,
         )
-        key = {
-            "dim": arguments["dim"],
-            "frequency": frequency,
-            "times_f": frequency / data.frequency,
-        }
-        rows.append({**key, "seed": arguments["seed"], **recovered(W, data)})
+        key = {"dim": dim, "frequency": frequency, "times_f": frequency / data.frequency}
+        rows.append({**key, "seed": seed, **recovered(W, data)})
     return rows
+
+
+def data_of(arguments: Mapping[str, Any], seed: int) -> SparseMixtures:
+    """The samples of a part."""
+    names = ("n_samples", "n_features", "dim", "active")
+    return sparse_mixtures(**{name: arguments[name] for name in names}, seed=seed)
 
 
 def recovered(W: Float[Tensor, "latents dim"], data: SparseMixtures) -> dict[str, float]:
     """Share of directions with a latent near by."""
-    return {
-        f"frr_{tau}": feature_recovery_rate(W, data.features, threshold=tau) for tau in (0.8, 0.9)
-    }
-
-
-def mixture_of(arguments: Mapping[str, Any]) -> SparseMixtures:
-    """The imbalanced mixture, the same for all seeds, so that their dictionaries can agree."""
-    names = ("n_samples", "n_features", "dim", "active")
-    return sparse_mixtures(**{name: arguments[name] for name in names}, seed=0)
+    rate = partial(metrics.feature_recovery_rate, W, data.features)
+    return {f"frr_{tau}": rate(threshold=tau) for tau in (0.8, 0.9)}
 
 
 def mixture(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Train one arm for each number of steps, and measure it."""
-    data, arm, seed = mixture_of(arguments), arguments["arm"], arguments["seed"]
-    lengths = arguments["steps"][-1:] if arm in UNTRAINED else arguments["steps"]
+    # The same samples for all seeds, so that dictionaries can agree.
+    data, arm, seed = data_of(arguments, 0), arguments["arm"], arguments["seed"]
+    lengths = arguments["steps"][-1:] if arm in ONCE else arguments["steps"]
     rows = []
     for steps in lengths:
         if arm == "dictionary_learning":
@@ -261,18 +263,21 @@ def mixture(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
                 output = sae(data.values[:MEASURED])
             codes, x_hat = output.codes, output.x_hat
         keep(W[(codes != 0).any(0)], place_of(folder, arm, steps, seed))
-        rows.append(
-            {
-                "arm": arm,
-                "steps": steps,
-                "seed": seed,
-                **recovered(W, data),
-                "l0": l0(codes).mean().item(),
-                "dead_share": dead_latents(codes).item() / len(W),
-                "normalised_mse": normalised_mse(data.values[: len(codes)], x_hat).item(),
-            }
-        )
+        key = {"arm": arm, "steps": steps, "seed": seed}
+        told = figures(data.values[: len(codes)], x_hat, codes)
+        rows.append({**key, **recovered(W, data), **told})
     return rows
+
+
+def figures(
+    x: Float[Tensor, "n dim"], x_hat: Float[Tensor, "n dim"], codes: Float[Tensor, "n latents"]
+) -> dict[str, float]:
+    """What codes and reconstructions tell without the truth."""
+    return {
+        "l0": metrics.l0(codes).mean().item(),
+        "dead_share": metrics.dead_latents(codes).item() / codes.shape[1],
+        "normalised_mse": metrics.normalised_mse(x, x_hat).item(),
+    }
 
 
 def place_of(folder: Path, arm: str, steps: int, seed: int) -> Path:
@@ -289,63 +294,73 @@ def keep(W: Float[Tensor, "latents dim"], path: Path) -> None:
 
 def trained(x: Float[Tensor, "n dim"], arguments: Mapping[str, Any], steps: int) -> SAE:
     """Build and train the SAE of an arm."""
-    arm, seed = arguments["arm"], arguments["seed"]
-    sae = built(arguments)
+    arm = arguments["arm"]
+    sae, change = built(arguments), CHANGES.get(arm, {})
     if arm == "random":
         return sae
-    store = ol.store_from_array(x[:, None], group="C1")
-    epochs = max(1, round(steps * arguments["batch_size"] / len(x)))
-    settings: dict[str, Any] = {
-        "samples": np.arange(len(x)),
-        "batch_size": arguments["batch_size"],
-        "lr": arguments["lr"] * REMEDIES.get(arm, {}).get("lr_factor", 1.0),
-        "lr_decay": REMEDIES.get(arm, {}).get("lr_decay", arguments["lr_decay"]),
-        "seed": seed,
-    }
     if arm == "soft_frozen":
         return softly_frozen(sae, x, arguments, steps)
+    epochs = max(1, round(steps * arguments["batch_size"] / len(x)))
+    decay = change.get("lr_decay", arguments["lr_decay"])
+    fit = partial(
+        ol.fit,
+        sae,
+        ol.store_from_array(x[:, None], group="C1"),
+        samples=np.arange(len(x)),
+        batch_size=arguments["batch_size"],
+        lr=change.get("lr", arguments["lr"]),
+        seed=arguments["seed"],
+    )
     if arm in L1:
         weight = partial(ol.objectives.l1_reconstruction, weight=L1[arm])
-        ol.fit(sae, store, objective=weight, epochs=epochs, **settings)
-    elif "frozen_after" in REMEDIES.get(arm, {}):
-        first = max(1, round(epochs * REMEDIES[arm]["frozen_after"]))
-        ol.fit(sae, store, epochs=first, **{**settings, "lr_decay": 0.0})
+        fit(objective=weight, epochs=epochs, lr_decay=decay)
+    elif arm in TOPK:
+        fit(epochs=epochs, lr_decay=decay, revival_weight=0.0)
+    elif "frozen_after" in change:
+        first = max(1, round(epochs * change["frozen_after"]))
+        fit(epochs=first, lr_decay=0.0)
         sae.sparsity.gamma_minus = sae.sparsity.gamma_plus = 0.0
         left = max(1, epochs - first)
-        decay = min(1.0, settings["lr_decay"] * epochs / left)
-        ol.fit(sae, store, epochs=left, **{**settings, "lr_decay": decay})
+        fit(epochs=left, lr_decay=min(1.0, decay * epochs / left))
     else:
-        ol.fit(sae, store, epochs=epochs, **settings)
+        fit(epochs=epochs, lr_decay=decay)
     return sae
 
 
 def built(arguments: Mapping[str, Any]) -> SAE:
     """Return the untrained SAE of an arm."""
-    arm, latents, dim = arguments["arm"], arguments["latents"], arguments["dim"]
-    seed = arguments["seed"]
-    if arm in STEERED or arm in REMEDIES:
-        highest, lowest, jump = STEERED.get(arm, STEERED["gba"])
-        sae = bias_adaptation_sae(
-            dim,
-            latents,
-            groups=arguments["groups"],
-            htf=highest,
-            ltf=lowest,
-            jump=jump,
-            # Fewer expected firings than this cannot be told from none.
-            samples=max(arguments["samples"], round(FEWEST / lowest)),
-            seed=seed,
-        )
-        change = REMEDIES.get(arm, {})
-        sae.sparsity.scales.data.fill_(change.get("scale", arguments["scale"]))
-        # A bias of the input that is free to move undoes the biases of the latents.
-        sae.dictionary.b_dec.requires_grad_(change.get("centred", False))
-        return sae
+    arm, latents, dim, seed = (arguments[name] for name in ("arm", "latents", "dim", "seed"))
+    dictionary = FreeDictionary(latents, dim, seed=seed)
     if arm in L1:
-        return compose(ReLU(), FreeDictionary(latents, dim, seed=seed), seed=seed)
-    sae = topk_sae(dim, latents, TOPK.get(arm, TOPK["topk20"]), seed=seed)
-    sae.dictionary.W_dec.requires_grad_(arm != "frozen")
+        return ol.sae.compose(ReLU(), dictionary, seed=seed)
+    if arm in UNTIED or arm == "random":
+        sae = ol.sae.topk_sae(dim, latents, USUAL_K, seed=seed)
+        sae.dictionary.W_dec.requires_grad_(arm != "frozen")
+        return sae
+    change = CHANGES.get(arm, {})
+    if arm in TOPK:
+        rule = ScaledTopK(TOPK[arm], latents, arguments["scale"])
+        sae = SAE(TransposedEncoder(dictionary), rule, dictionary)
+    else:
+        highest, lowest, jump = STEERED.get(arm, STEERED["gba"])
+        chosen = feedback({**arguments, **change}, highest, lowest)
+        sae = ol.sae.bias_adaptation_sae(dim, latents, jump=jump, **chosen)
+    # A bias of the input that is free to move undoes the biases of the latents.
+    sae.dictionary.b_dec.requires_grad_(change.get("centred", False))
     return sae
+
+
+def feedback(arguments: Mapping[str, Any], highest: float, lowest: float) -> dict[str, Any]:
+    """The settings of bias adaptation."""
+    return {
+        "htf": highest,
+        "ltf": lowest,
+        # Fewer expected firings than this cannot be told from none.
+        "samples": max(arguments["samples"], round(FEWEST / lowest)),
+        "gamma_minus": arguments["rate"],
+        "gamma_plus": arguments["rate"],
+        **{name: arguments[name] for name in ("groups", "scale", "seed")},
+    }
 
 
 def softly_frozen(
@@ -354,7 +369,7 @@ def softly_frozen(
     """Train an SAE whose directions stay within a cosine of their random start."""
     start = sae.W_dec.detach().clone()
     generator = torch.Generator().manual_seed(arguments["seed"])
-    batches = draw_batches(len(x), arguments["batch_size"], generator)
+    batches = reproduce.draw_batches(len(x), arguments["batch_size"], generator)
 
     def loss(step: int) -> Float[Tensor, ""]:
         del step
@@ -362,7 +377,7 @@ def softly_frozen(
         batch = x[next(batches)]
         return (sae(batch).x_hat - batch).square().sum(1).mean()
 
-    list(train_steps(sae, loss, checks=[steps], lr=arguments["lr"]))
+    list(reproduce.train_steps(sae, loss, checks=[steps], lr=arguments["lr"]))
     sae.dictionary.W_dec.data = held_near(sae.dictionary.W_dec.data, start)
     return sae.eval()
 
@@ -385,15 +400,14 @@ def learned_dictionary(
     from sklearn.exceptions import ConvergenceWarning
 
     x = data.values.double().numpy()
+    lasso = {"fit_algorithm": "cd", "transform_algorithm": "lasso_cd", "positive_code": True}
     model = MiniBatchDictionaryLearning(
         arguments["components"],
+        **lasso,
         alpha=arguments["alpha"],
         batch_size=arguments["batch_size"],
         max_iter=arguments["passes"],
-        fit_algorithm="cd",
-        transform_algorithm="lasso_cd",
         transform_alpha=arguments["alpha"],
-        positive_code=True,
         random_state=arguments["seed"],
     )
     with warnings.catch_warnings():
@@ -411,37 +425,24 @@ def agreement(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]
         runs = [np.load(place_of(folder, arm, steps, seed)) for seed in range(arguments["seeds"])]
         for first, second in combinations(range(len(runs)), 2):
             if len(runs[first]) and len(runs[second]):
-                similar = max_cosine_similarity(runs[first], runs[second])
-                rows.append(
-                    {
-                        "arm": arm,
-                        "steps": steps,
-                        "seeds": f"{first}-{second}",
-                        "firing": len(similar),
-                        "mcs_mean": similar.mean().item(),
-                        "mcs_above_0.9": (similar > 0.9).double().mean().item(),
-                    }
-                )
+                similar = metrics.max_cosine_similarity(runs[first], runs[second])
+                row = {"arm": arm, "steps": steps, "seeds": f"{first}-{second}"}
+                near = (similar > 0.9).double().mean().item()
+                told = {"firing": len(similar), "mcs_mean": similar.mean().item()}
+                rows.append({**row, **told, "mcs_above_0.9": near})
     return rows
 
 
 def orbits(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Train one orbit SAE, and ask whether it finds and detects the features."""
     source, arm, seed = (arguments[name] for name in ("source", "arm", "seed"))
-    n = arguments["n_samples"]
+    found: dict[str, Any] = {"recovery": None, "frr_0.9": None}
     if source == "toy":
-        toy = ol.data.toy(n_samples=n, canonical="random", seed=seed)
+        toy = ol.data.toy(n_samples=arguments["n_samples"], canonical="random", seed=seed)
         store, present = ol.store_from_array(toy.orbits, group=toy.group), toy.present
     else:
-        base = shapes_base(
-            folder,
-            model="mlp",
-            group="C4",
-            seed=seed,
-            n_samples=n,
-            model_epochs=arguments["model_epochs"],
-            model_samples=arguments["model_samples"],
-        )
+        effort = {name: arguments[name] for name in ("n_samples", "model_epochs", "model_samples")}
+        base = shapes_base(folder, model="mlp", group="C4", seed=seed, **effort)
         store, glyphs = base.store, torch.from_numpy(base.shape_ids)
         present = (glyphs[:, :, None] == torch.arange(int(glyphs.max()) + 1)).any(1)
     rho = ol.fit_transport(store, "exact")
@@ -453,103 +454,53 @@ def orbits(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     with torch.no_grad():
         output = sae(x)
     codes = invariant_readout(sae, output.codes)
-    found: dict[str, Any] = {"recovery": None, "frr_0.9": None}
     if source == "toy":
-        atoms = sae.W_dec[: arguments["atoms"]].detach()
-        found = {
-            "recovery": feature_recovery(atoms, toy.features, toy.matrices).score,
-            "frr_0.9": feature_recovery_rate(
-                atoms, toy.features, threshold=0.9, matrices=toy.matrices
-            ),
-        }
-    shown = present[torch.from_numpy(held_out)]
-    return [
-        {
-            "source": source,
-            "arm": arm,
-            "seed": seed,
-            **found,
-            "detection_top1": feature_detection(codes, shown, m=1, seed=seed),
-            "detection_top4": feature_detection(codes, shown, m=4, seed=seed),
-            "l0": l0(output.codes).mean().item(),
-            "dead_share": dead_latents(codes).item() / arguments["atoms"],
-            "normalised_mse": normalised_mse(x, output.x_hat).item(),
-        }
-    ]
+        truth = (sae.W_dec[: arguments["atoms"]].detach(), toy.features)
+        near = partial(metrics.feature_recovery_rate, threshold=0.9, matrices=toy.matrices)
+        score = metrics.feature_recovery(*truth, toy.matrices).score
+        found = {"recovery": score, "frr_0.9": near(*truth)}
+    detected = partial(metrics.feature_detection, codes, present[torch.from_numpy(held_out)])
+    row = {"source": source, "arm": arm, "seed": seed, **found}
+    row |= {f"detection_top{m}": detected(m=m, seed=seed) for m in (1, 4)}
+    return [{**row, **figures(x, output.x_hat, output.codes)}]
 
 
 def orbit_arm(
     arguments: Mapping[str, Any], store: ol.ActivationStore, rho: ol.transport.Transport
 ) -> SAE:
     """Return the untrained orbit SAE of an arm."""
-    dim, source, atoms, seed = store.dim, *(arguments[n] for n in ("source", "atoms", "seed"))
-    if arguments["arm"] == "orbit_gba":
-        highest, lowest = arguments["targets"][source]
-        sae = orbit_sae(
-            dim,
-            atoms,
-            None,
-            rho,
-            sparsity="bias-adaptation",
-            groups=arguments["groups"],
-            htf=highest,
-            ltf=lowest,
-            samples=round(FEWEST / lowest),
-            seed=seed,
-        )
-        sae.sparsity.scales.data.fill_(arguments["scale"])
-        sae.dictionary.center_(store.orbits(store.split()[0]).mean(0))
-        sae.dictionary.bias.requires_grad_(False)
-        return sae
-    right, wrong = arguments["k"][source]
-    return orbit_sae(
-        dim, atoms, wrong if arguments["arm"].endswith("wrong") else right, rho, seed=seed
-    )
+    dim, atoms, seed = store.dim, arguments["atoms"], arguments["seed"]
+    choice = arguments["choices"][arguments["source"]][arguments["arms"].index(arguments["arm"])]
+    if isinstance(choice, int):
+        return ol.sae.orbit_sae(dim, atoms, choice, rho, seed=seed)
+    chosen = feedback(arguments, *choice)
+    sae = ol.sae.orbit_sae(dim, atoms, None, rho, sparsity="bias-adaptation", **chosen)
+    sae.dictionary.center_(store.orbits(store.split()[0]).mean(0))
+    sae.dictionary.bias.requires_grad_(False)
+    return sae
 
 
-def part_of(records: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    """The records of one part."""
-    return [record for record in records if record["part"] == name]
+def means(name: str, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds, or over pairs of them, for one table."""
+    part, by, names = MEANS[name]
+    own = [record for record in records if record["part"] == part]
+    return summarise(own, by, dict.fromkeys(names, "std"))
 
 
-def results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The imbalanced mixture: mean and standard deviation over seeds."""
-    return summarise(part_of(records, "mixture"), ["arm", "steps"], METRICS)
-
-
-def resonances(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Recovery by dimension and frequency."""
-    names = dict.fromkeys(("frr_0.8", "frr_0.9"), "std")
-    return summarise(part_of(records, "resonance"), ["dim", "frequency", "times_f"], names)
-
-
-def agreements(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Agreement of seeds, over pairs of them."""
-    names = dict.fromkeys(("firing", "mcs_mean", "mcs_above_0.9"), "std")
-    return summarise(part_of(records, "agreement"), ["arm", "steps"], names)
-
-
-def orbit_results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Orbit SAEs."""
-    names = ("recovery", "frr_0.9", "detection_top1", "detection_top4")
-    wanted = dict.fromkeys((*names, "l0", "dead_share", "normalised_mse"), "std")
-    return summarise(part_of(records, "orbit"), ["source", "arm"], wanted)
-
-
-# From the published table (arXiv 2506.14002, as reported second hand), rounded to what one seed of
-# a smaller training may be asked for.
+# The published table (arXiv 2506.14002, as reported second hand) has 1 for the full range, 0.04 for
+# a wrong one, and 0.98, 0.24 and 0.23 for TopK with k 20, 30 and 50.
 WANTED = {
     "gba": ("frr_0.9", ">=", 0.9),
     "gba_jump": ("frr_0.9", ">=", 0.9),
     "gba_full": ("frr_0.9", ">=", 0.95),
-    "gba_full_jump": ("frr_0.9", ">=", 0.95),
-    "gba_high_jump": ("frr_0.9", "<=", 0.1),
-    "gba_low_jump": ("frr_0.9", "<=", 0.1),
+    "gba_high": ("frr_0.9", "<=", 0.1),
+    "gba_low": ("frr_0.9", "<=", 0.1),
     "topk20": ("frr_0.9", ">=", 0.9),
-    "topk30": ("frr_0.9", "<=", 0.3),
-    "topk50": ("frr_0.9", "<=", 0.3),
+    "topk30": ("frr_0.9", "<=", 0.5),
+    "topk50": ("frr_0.9", "<=", 0.5),
     "random": ("frr_0.8", "<=", 0.01),
 }
+ORDER = ("gba", "topk20", "topk30", "topk50")
 
 
 def gate(
@@ -565,75 +516,87 @@ def gate(
 
 def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The worst seed of each promise, beside what is wanted."""
-    own = part_of(records, "resonance")
-    dims = list(dict.fromkeys(record["dim"] for record in own))
-    # For each dimension, the row of the best frequency of each seed.
-    best = {
-        dim: [
-            max(
-                (r for r in own if (r["dim"], r["seed"]) == (dim, seed)), key=lambda r: r["frr_0.9"]
-            )
-            for seed in sorted({record["seed"] for record in own})
-        ]
-        for dim in dims
-    }
-    wide, narrow = f"d = {dims[0]}", f"d = {dims[-1]}"
-    places = [record["times_f"] for record in best[dims[0]]]
-    peaks = [record["frr_0.9"] for record in best[dims[0]]]
-    far = [r["frr_0.9"] for r in own if r["dim"] == dims[0] and r["times_f"] >= FAR]
-    lower = [
-        other["frr_0.9"] - record["frr_0.9"]
-        for record, other in zip(best[dims[0]], best[dims[-1]], strict=True)
+    return [row for part in (resonance_gates, mixture_gates, orbit_gates) for row in part(records)]
+
+
+def runs_of(
+    records: Sequence[Mapping[str, Any]], part: str, *names: str
+) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    """The records of a part that agree in these fields, in the order of seeds."""
+    runs: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        if record["part"] == part:
+            runs.setdefault(tuple(record[name] for name in names), []).append(record)
+    return runs
+
+
+def resonance_gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Whether the best target is near the frequency of the directions."""
+    best: dict[int, list[Mapping[str, Any]]] = {}
+    for (dim, _), run in runs_of(records, "resonance", "dim", "seed").items():
+        best.setdefault(dim, []).append(max(run, key=lambda record: record["frr_0.9"]))
+    wide, narrow = best
+    places = [record["times_f"] for record in best[wide]]
+    peaks, lower = ([record["frr_0.9"] for record in best[dim]] for dim in best)
+    every = runs_of(records, "resonance", "dim")[wide,]
+    far = [record["frr_0.9"] for record in every if record["times_f"] >= FAR]
+    steps = [low - peak for low, peak in zip(lower, peaks, strict=True)]
+    subject, at_best = f"d = {wide}", "frr_0.9 at the best p"
+    return [
+        gate("resonance", subject, "best p over f", places, ">=", 1 / 3),
+        gate("resonance", subject, "best p over f", places, "<=", 2.0),
+        gate("resonance", subject, at_best, peaks, ">=", 0.9),
+        gate("resonance", subject, "frr_0.9 far above f", far, "<=", 0.1),
+        gate("resonance", f"d = {narrow} minus {subject}", at_best, steps, "<=", 0.0),
     ]
-    rows = [
-        gate("resonance", wide, "best p over f", places, ">=", 1 / 3),
-        gate("resonance", wide, "best p over f", places, "<=", 2.0),
-        gate("resonance", wide, "frr_0.9 at the best p", peaks, ">=", 0.9),
-        gate("resonance", wide, "frr_0.9 far above f", far, "<=", 0.1),
-        gate("resonance", f"{narrow} minus {wide}", "frr_0.9 at the best p", lower, "<=", 0.0),
-    ]
-    trained_rows = part_of(records, "mixture")
-    for arm, (figure, sign, limit) in WANTED.items():
-        for steps in dict.fromkeys(r["steps"] for r in trained_rows if r["arm"] == arm):
-            values = [r[figure] for r in trained_rows if (r["arm"], r["steps"]) == (arm, steps)]
+
+
+def mixture_gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Whether arms find what the published table has them find, and in which order."""
+    rows, runs = [], runs_of(records, "mixture", "steps", "arm")
+    for (steps, arm), run in runs.items():
+        if arm in WANTED:
+            figure, sign, limit = WANTED[arm]
+            values = [record[figure] for record in run]
             rows.append(gate("mixture", f"{arm}, {steps} steps", figure, values, sign, limit))
-    detected = {
-        (r["source"], r["arm"], r["seed"]): r["detection_top1"] for r in part_of(records, "orbit")
-    }
-    for source in dict.fromkeys(key[0] for key in detected):
-        over = [
-            value - detected[source, "orbit_topk_wrong", seed]
-            for (where, arm, seed), value in detected.items()
-            if (where, arm) == (source, "orbit_gba")
-        ]
-        figure = "detection_top1 over that of the wrong k"
-        rows.append(gate("orbit", source, figure, over, ">=", 0.0))
+    for steps, (first, second) in product(dict.fromkeys(key[0] for key in runs), pairwise(ORDER)):
+        pairs = zip(runs[steps, first], runs[steps, second], strict=True)
+        over = [one["frr_0.9"] - other["frr_0.9"] for one, other in pairs]
+        subject = f"{first} minus {second}, {steps} steps"
+        rows.append(gate("mixture", subject, "frr_0.9", over, ">=", 0.0))
+    return rows
+
+
+def orbit_gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Whether bias adaptation detects more than TopK does, with each k."""
+    rows, figure = [], "detection_top1"
+    runs = runs_of(records, "orbit", "source", "arm")
+    for (source, arm), run in runs.items():
+        if "topk" in arm:
+            pairs = zip(runs[source, "orbit_gba"], run, strict=True)
+            over = [one[figure] - other[figure] for one, other in pairs]
+            rows.append(gate("orbit", f"{source}, orbit_gba minus {arm}", figure, over, ">=", 0.0))
     return rows
 
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
     """Draw recovery by frequency, and by the length of training."""
-    rows, metrics = by_panel(tables["resonance.csv"], "frr_0.9", "d = {dim}", "std")
+    rows, panels = by_panel(tables["resonance.csv"], "frr_0.9", "d = {dim}", "std")
     line_panels(
         [{**row, "target": "frr_0.9", "p": float(f"{row['frequency']:.3g}")} for row in rows],
         folder / "resonance.png",
         x=("p", "target frequency p"),
         series="target",
-        metrics=metrics,
+        metrics=panels,
         title="Features found by decoupled neurons: mean and standard deviation over seeds",
     )
-    groups = {
-        "steered": STEERED,
-        "remedies": ("gba", *REMEDIES),
-        "controls": (*TOPK, *L1, *FIXED),
-    }
-    for name, arms in groups.items():
+    for name, arms in DRAWN.items():
         line_panels(
             [row for row in tables["results.csv"] if row["arm"] in arms],
             folder / f"{name}.png",
             x=("steps", "steps of training"),
             series="arm",
-            metrics={each: "std" for each in METRICS if each != "dead_share"},
+            metrics=dict.fromkeys([*FRR, "l0", "normalised_mse"], "std"),
             title="Imbalanced mixture: mean and standard deviation over seeds",
             dodge=0.3,
         )
@@ -644,13 +607,7 @@ RECIPE = Recipe(
     budgets=BUDGETS,
     jobs=jobs,
     compute=compute,
-    tables={
-        "results.csv": results,
-        "gates.csv": gates,
-        "resonance.csv": resonances,
-        "agreement.csv": agreements,
-        "orbit.csv": orbit_results,
-    },
+    tables={**{name: partial(means, name) for name in MEANS}, "gates.csv": gates},
     plot=plot,
 )
 

@@ -9,7 +9,7 @@ import copy
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Any, final
 
@@ -43,6 +43,7 @@ from orbitlens.symmetry.pretext import (
     PretextTask,
     RelativePosition,
     RotationPrediction,
+    barlow_twins,
     frozen_features,
     max_similarity,
     mean_similarity,
@@ -63,6 +64,7 @@ SIMILARITIES = {
     "contrastive_max": max_similarity,
     "contrastive_soft": soft_similarity,
     "contrastive_pool": pooled_similarity,
+    "barlow": max_similarity,
     "simsiam": max_similarity,
     "ordinary_contrastive": plain_similarity,
 }
@@ -231,6 +233,7 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
                 inputs=images[:KEPT],
                 action=turns,
                 layer="encoder",
+                main=arm == "contrastive_max",
             )
         rows = layer_figures(
             model,
@@ -411,6 +414,8 @@ def contrastive_loss(
         ahead = model.predictor(torch.cat([first, second])).chunk(2)
         pairs = zip(ahead, (second, first), strict=True)
         return torch.stack([simsiam(p, z, group).mean() for p, z in pairs]).mean()
+    if arm == "barlow":
+        return barlow_twins(first, second, group)
     similarity, scale = SIMILARITIES[arm], arguments["temperature"]
     return nt_xent(first, second, group, similarity=similarity, temperature=scale).mean()
 
@@ -568,6 +573,10 @@ def wanted(source: str, arm: str, tested: int) -> Iterator[tuple[str, str, float
         yield f"pretext_train{GAIN}", ">=", 0.1
         yield f"pretext_test{GAIN}", ">=", 0.1
         yield "projector_energy", ">=", 0.1
+    if (source, arm) == ("digits", "barlow"):
+        # Twice that of the untrained network.
+        yield "pretext_test", ">=", 0.25
+        yield "projector_energy", ">=", 0.1
     if (source, arm) == ("digits", "contrastive_plain"):
         yield "projector_energy", "<=", 0.05
     if arm in (*CAPS, "contrastive_plain"):
@@ -584,21 +593,27 @@ def layers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
-    """Draw hits, energies and probes over training, one figure for each source."""
+    """Draw hits, energies and probes over training, of tasks and of losses apart."""
     rows = tables["results.csv"]
     shown = ("pretext_test", "projector_energy", "probe_all", "probe_100")
-    for source in dict.fromkeys(row["source"] for row in rows):
-        own = [row for row in rows if row["source"] == source]
+    kinds = {"tasks": False, "losses": True}
+    for source, kind in product(dict.fromkeys(row["source"] for row in rows), kinds):
+        own = [
+            row
+            for row in rows
+            if row["source"] == source and (row["arm"] in SIMILARITIES) == kinds[kind]
+        ]
         metrics = [name for name in shown if any(row[f"{name}_mean"] is not None for row in own)]
-        line_panels(
-            own,
-            folder / f"{source}.png",
-            x=("steps", "training steps"),
-            series="arm",
-            metrics=dict.fromkeys(metrics, "std"),
-            title=f"{source}: mean and standard deviation over seeds",
-            dodge=0.4,
-        )
+        if own:
+            line_panels(
+                own,
+                folder / f"{source}-{kind}.png",
+                x=("steps", "training steps"),
+                series="arm",
+                metrics=dict.fromkeys(metrics, "std"),
+                title=f"{source}, {kind}: mean and standard deviation over seeds",
+                dodge=0.2,
+            )
 
 
 RECIPE = Recipe(

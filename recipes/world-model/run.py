@@ -182,6 +182,7 @@ def compute(arguments: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
             inputs=states(test),
             action=turns_of(fit.model),
             layer="embedding",
+            main=arm == "sen",
         )
     return records
 
@@ -458,7 +459,7 @@ def plot(tables: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
         joined=False,
     )
     line_panels(
-        tables["training.csv"],
+        [row for row in tables["training.csv"] if row["step"] % 3 == 0],
         folder / "training.png",
         x=("step", "thirtieths of the training"),
         series="arm",

@@ -87,7 +87,7 @@ def test_kept_inputs_are_harvested_and_checked_with_their_network(kept: Path) ->
         ("recipe:no-such", "expected one of"),
         ("recipe:../x", "expected one of"),
         (f"recipe:{RECIPE}/other", f"expected one of recipe:{RECIPE}/{ARM}, received other"),
-        ("recipe:toy", "run `orbitlens reproduce toy` first"),
+        ("recipe:toy", "this recipe keeps none"),
         ("/no/such/folder", "expected the folder of a kept network"),
         (".", "say where it comes from"),
     ],

@@ -132,10 +132,14 @@ def test_a_group_that_moves_no_cells_to_cells_is_refused(name: str) -> None:
         ({"moves": "up"}, "a list of some of up, right, down, left"),
         ({"moves": []}, "a list of some of"),
         ({"moves": ["upp"]}, "did you mean 'up'"),
+        ({"moves": [["up"]]}, "one of up, right, down, left"),
         ({"steps": 0}, "at least 1, received 0"),
     ],
 )
-def test_wrong_episodes_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_wrong_episodes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object], message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match=message):
         block_episodes(2, **{"seed": 0, **arguments})  # type: ignore[arg-type]
 
@@ -181,6 +185,17 @@ def test_grids_between_two_states_have_the_picture_between_them() -> None:
     full, quarter, empty = render_blocks(grids)
     assert torch.allclose(quarter, 0.25 * full + 0.75 * empty)
     assert torch.equal(render_blocks(0 * grids), torch.ones_like(render_blocks(grids)))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "list", "bool"])
+def test_grids_of_any_kind_step_alike(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    data = block_episodes(4, seed=0)
+    grids, actions = data.grids[:, 0], data.actions[:, 0]
+    given = {"numpy": grids.numpy(), "list": grids.tolist(), "bool": grids.bool()}[kind]
+    after = step_blocks(given, actions.tolist())  # type: ignore[arg-type]
+    assert (after.dtype == torch.bool) == (kind == "bool")
+    assert torch.equal(after.float(), data.grids[:, 1])
 
 
 def test_an_action_that_does_not_exist_is_refused() -> None:

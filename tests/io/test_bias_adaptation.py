@@ -52,6 +52,7 @@ def test_round_trip(tmp_path: Path, kind: str, jump: bool) -> None:
     loaded = load(save(sae, tmp_path / "sae"))
     assert isinstance(loaded, SAE)
     assert loaded.sparsity.settings() == sae.sparsity.settings()
+    assert not loaded.dictionary.bias_weights.requires_grad
     for name in ("biases", "scales", "targets"):
         assert torch.equal(getattr(loaded.sparsity, name), getattr(sae.sparsity, name))
     # An orbit SAE's atoms get unit length again when they are read, which may move a last bit.

@@ -1,6 +1,7 @@
 """Saving and loading."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_what_is_no_sae_transport_or_network_is_not_saved(
     assert torch.equal(other.weight, network.weight)
 
 
-@pytest.mark.parametrize("metadata", [{"x": torch.ones(2)}, [1], "text"])
+@pytest.mark.parametrize("metadata", [{"x": torch.ones(2)}, {"a": [math.nan]}, [1], "text"])
 def test_metadata_that_json_cannot_hold_are_refused(
     tmp_path: Path, metadata: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

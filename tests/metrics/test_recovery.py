@@ -118,6 +118,13 @@ def test_modulo_the_group_a_moved_dictionary_is_the_same(seed: int) -> None:
     assert rate == 1
 
 
+def test_equal_directions_count_at_every_threshold_and_every_length() -> None:
+    W_dec = torch.randn(200, 37, generator=torch.Generator().manual_seed(0))
+    assert feature_recovery_rate(W_dec, W_dec, threshold=1.0) == 1
+    longest = 1e200 * W_dec.double()
+    assert feature_recovery_rate(longest, longest / 1e300, threshold=1.0) == 1
+
+
 def test_a_threshold_out_of_range_and_missing_rows_are_rejected() -> None:
     for threshold in (0, 1.1):
         with pytest.raises(OrbitLensError, match="`threshold`: expected above 0 and up to 1"):

@@ -248,6 +248,79 @@ def test_unknown_kinds_of_arguments_are_one_line(tmp_path: Path, kind: str) -> N
         ol.load(changed(tmp_path, build=build))
 
 
+def test_a_layer_of_torch_that_stands_twice_is_kept_twice(tmp_path: Path) -> None:
+    relu, x = nn.ReLU(inplace=True), noise(5, 4)
+    network = nn.Sequential(nn.Linear(4, 4), relu, nn.Linear(4, 4), relu)
+    found = ol.load(ol.save(network, tmp_path / "net"))
+    assert torch.equal(found(x), network(x))
+    assert found[1].inplace
+
+
+def hooked() -> nn.Module:
+    network = GroupLinear("C4", 1, 1)
+    network.register_forward_hook(lambda module, args, output: 2 * output)
+    return network
+
+
+def mixed() -> nn.Module:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[1].double()
+    return network
+
+
+def with_(network: nn.Module, **attributes: object) -> nn.Module:
+    for name, value in attributes.items():
+        setattr(network, name, value)
+    return network
+
+
+CHANGED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "shared": (lambda: nn.Sequential(*2 * [nn.Linear(2, 2)]), "the same as '0.weight'"),
+    "hook": (hooked, "hooks of the network: expected 0"),
+    "mixed types": (mixed, "tensor '1.weight': expected torch.float32"),
+    "attribute": (
+        lambda: with_(TopographicVAE(4, (1, 8, 8), capsules=2), coherence="still"),
+        "coherence of the network: expected 'shifting'.*received 'still'",
+    ),
+    "layer": (
+        lambda: with_(GroupCNN(cyclic(4), features=2), pool=nn.Identity()),
+        "layer 'pool'.*received Identity",
+    ),
+    "forward": (lambda: with_(GroupLinear("C4", 1, 1), forward=print), "forward of the network"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_network_that_was_changed_after_it_was_built_is_refused(
+    name: str, tmp_path: Path
+) -> None:
+    build, told = CHANGED[name]
+    with pytest.raises(OrbitLensError, match=rf"`thing` to save, .*{told}"):
+        ol.save(build(), tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_are_those_of_the_call_whatever_becomes_of_them(tmp_path: Path) -> None:
+    shape = [1, 8, 8]
+    network = TopographicVAE(4, shape, capsules=2)
+    shape[0] = 3
+    assert settings_of(network)["shape"] == [1, 8, 8]
+
+
+def test_frozen_weights_are_frozen_when_they_are_read(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[0].requires_grad_(False)
+    found = ol.load(ol.save(network, tmp_path / "net"))
+    assert [each.requires_grad for each in found.parameters()] == [False, False, True, True]
+
+
+def test_reading_a_network_leaves_random_numbers_as_they_were(tmp_path: Path) -> None:
+    folder = ol.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "net")
+    before = torch.random.get_rng_state()
+    ol.load(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_weights_of_another_shape_are_named(tmp_path: Path) -> None:
     build = {
         "class": "models.GroupLinear",

@@ -51,5 +51,12 @@ def test_targets_are_checked_before_anything_runs(settings: dict[str, Any], mess
         RunConfig(sparsity="bias-adaptation", **settings)
 
 
+@pytest.mark.parametrize("name", ["bias_groups", "htf", "ltf"])
+def test_targets_without_the_rule_are_refused(name: str) -> None:
+    value = 5 if name == "bias_groups" else 0.15
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected none with .* topk.*leave it out"):
+        RunConfig(**{name: value})
+
+
 def test_without_a_k_any_number_of_pairs_will_do() -> None:
     check_pairs(RunConfig(sparsity="bias-adaptation", k=8, n_atoms=4), cyclic(1))

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from orbitlens import actions, groups
 from orbitlens.errors import DamageError, OrbitLensError
-from orbitlens.files import read_json, write_json
+from orbitlens.files import read_json, to_json, write_json
 from orbitlens.models import (
     GroupCNN,
     ImagePreparation,
@@ -48,6 +49,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = SimpleNamespace(RECIPE=SimpleNamespace(network=built))
     monkeypatch.setattr(saved, "_program", lambda name: program)
     monkeypatch.setattr(kept, "names", lambda: [NAME, "other"])
+    monkeypatch.setattr(kept, "locate", lambda name: tmp_path / name)
+    for name, text in ((NAME, "keep_network(folder)"), ("other", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / f"{NAME}-small"
     folder.mkdir(parents=True)
@@ -107,7 +112,7 @@ def test_names_that_stand_for_nothing_are_one_line(run: Path) -> None:
     for name, told in (
         ("recipe:none", "recipe: expected one of known, other"),
         ("recipe:", "recipe: expected one of known, other"),
-        ("recipe:other", "run `orbitlens reproduce other` first"),
+        ("recipe:other", "received none; this recipe keeps none"),
         (f"recipe:{NAME}", f"run `orbitlens reproduce {NAME}` first"),
     ):
         with pytest.raises(OrbitLensError, match=told):
@@ -137,9 +142,10 @@ def test_settings_of_commands_follow_from_kept_inputs(run: Path) -> None:
 
 def test_points_bring_their_axis(run: Path) -> None:
     record = keep(run) / "network.json"
-    inputs = {"action": "points", "group": "C4", "axis": "z", "centred": True}
-    write_json({**read_json(record), "inputs": inputs}, record)
     np.savez(record.with_name("inputs.npz"), inputs=np.zeros((60, 4, 3)))
+    digest = kept.digest_of_file(record.with_name("inputs.npz"))
+    inputs = {"action": "points", "group": "C4", "axis": "z", "centred": True, "digest": digest}
+    write_json({**read_json(record), "inputs": inputs}, record)
     config = RunConfig.for_source(f"recipe:{NAME}")
     assert (config.action, config.group, config.axis, config.centred) == ("points", "C4", "z", True)
 
@@ -152,6 +158,65 @@ def test_inputs_that_were_not_kept_or_are_others_are_refused(run: Path) -> None:
     (place / "inputs.npz").unlink()
     with pytest.raises(OrbitLensError, match="it was kept without inputs"):
         RunConfig.for_source(str(place))
+
+
+def test_a_record_without_its_checksum_or_digest_is_not_believed(run: Path) -> None:
+    record = keep(run) / "network.json"
+    whole = read_json(record)
+    record.write_text(to_json(whole))
+    for model in ({}, {"model": "cnn"}):
+        with pytest.raises(DamageError, match="a record with its checksum"):
+            RunConfig.for_source(str(record.parent), **model)
+    del whole["inputs"]["digest"]
+    write_json(whole, record)
+    with pytest.raises(DamageError, match=r"a record with the digest of inputs\.npz"):
+        RunConfig.for_source(str(record.parent), model="cnn")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../..", "a/b", "/a/b", "a\0b", " "])
+def test_a_name_that_is_no_folder_of_the_run_is_refused(run: Path, name: str) -> None:
+    (run / "networks" / "a").mkdir(parents=True)
+    with pytest.raises(OrbitLensError, match="`name` of a kept network"):
+        keep(run, name)
+    assert (run / "networks" / "a").is_dir()
+
+
+def test_a_network_that_cannot_be_kept_leaves_the_earlier_one(run: Path) -> None:
+    place = keep(run)
+    before = (place / "network.json").read_text()
+    with pytest.raises(DamageError, match="as the network has"):
+        keep(run, arguments={"features": 3})
+    assert (place / "network.json").read_text() == before
+    assert list(place.parent.iterdir()) == [place]
+    (place.parent / ".arm.partial").mkdir()  # of a process that was killed
+    (place.parent / ".arm.partial" / "network.json").write_text(before)
+    assert kept_folder(f"recipe:{NAME}") == place
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"inputs": images(3)}, "at least 50 inputs"),
+        ({"inputs": images() * torch.nan}, "finite numbers that fit float32"),
+        ({"inputs": images().double() + 1e300}, "finite numbers that fit float32"),
+        ({"layout": "zzz"}, "the axes of the output"),
+        ({"main": "yes"}, "`main`"),
+        ({"seed_forward": -1}, "`seed_forward`"),
+        ({"action": 3}, "`action`: expected an object Action"),
+    ],
+)
+def test_settings_that_no_command_could_use_are_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match=told):
+        keep(run, **settings)
+
+
+def test_inputs_of_numpy_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with np.load(keep(run, inputs=images().numpy()) / "inputs.npz") as found:
+        assert np.array_equal(found["inputs"], images())
 
 
 def test_what_commands_cannot_do_is_not_kept(run: Path, tmp_path: Path) -> None:
@@ -175,11 +240,12 @@ def test_what_commands_cannot_do_is_not_kept(run: Path, tmp_path: Path) -> None:
 def test_a_network_that_would_come_back_as_another_is_not_kept(run: Path) -> None:
     with pytest.raises(DamageError, match="as the network has"):
         keep(run, arguments={"features": 3})
-    network = GroupCNN(groups.cyclic(4), features=2)
-    network.pool.register_forward_hook(lambda module, args, output: 2 * output)
     settings = {"inputs": images(), "action": actions.images("C4"), "layer": "pool"}
-    with pytest.raises(OrbitLensError, match="keep what else it needs in its state"):
-        keep_network(run, "arm", network, {"features": 2, "seed": 0}, **settings)
+    for layer in ("pool", "readout"):  # at the layer, and after it
+        network = GroupCNN(groups.cyclic(4), features=2)
+        network.get_submodule(layer).register_forward_hook(lambda module, args, output: 2 * output)
+        with pytest.raises(OrbitLensError, match="keep what else it needs in its state"):
+            keep_network(run, "arm", network, {"features": 2, "seed": 0}, **settings)
     assert not list(run.glob("networks/*"))
 
 

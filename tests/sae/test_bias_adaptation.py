@@ -179,7 +179,7 @@ def test_the_jump_leaves_the_bias_out() -> None:
 
 
 def test_one_set_of_weights_gets_the_gradient_of_both_sides() -> None:
-    sae, x = bias_adaptation_sae(5, 9, **TARGETS), random(7, 5)
+    sae, x = bias_adaptation_sae(5, 9, centre="trained", **TARGETS), random(7, 5)
     W, b = (each.detach().requires_grad_() for each in (sae.W_dec, sae.b_dec))
     by_hand = torch.relu((x - b) @ W.T) @ W + b
     wanted = torch.autograd.grad((by_hand - x).square().sum(), [W, b])
@@ -190,10 +190,11 @@ def test_one_set_of_weights_gets_the_gradient_of_both_sides() -> None:
         torch.testing.assert_close(weights[name].grad, gradient)
 
 
-def orbit_of(jump: bool, seed: int = 0) -> SAE:
+def orbit_of(jump: bool, seed: int = 0, centre: str = "auto") -> SAE:
     """An orbit SAE of C4 whose weights and biases are none of them special."""
     dictionary = OrbitDictionary(6, isotypic_basis(regular(cyclic(4))), tolerance=1e-4, seed=seed)
-    sae = compose(BiasAdaptation(6, orientations=4, jump=jump, **TARGETS), dictionary)
+    rule = BiasAdaptation(6, orientations=4, jump=jump, centre=centre, **TARGETS)
+    sae = compose(rule, dictionary)
     sae.sparsity.biases.copy_(-torch.rand(6, generator=torch.Generator().manual_seed(1)) / 2)
     with torch.no_grad():
         sae.sparsity.scales.copy_(torch.linspace(0.5, 1.5, 6))
@@ -254,6 +255,7 @@ def test_written_out_it_is_the_same_sae(build: str, jump: bool) -> None:
         ({"samples": 30}, r"`ltf`: expected at least one firing in 30 samples, 0.0333"),
         ({"gamma_minus": 1.5}, r"`gamma_minus`: expected 0 to 1, received 1.5"),
         ({"gamma_plus": -1}, r"`gamma_plus`: expected 0 to 1, received -1"),
+        ({"centre": "mean"}, r"`centre`: expected one of auto, fixed, trained, received 'mean'"),
     ],
     ids=str,
 )
@@ -268,6 +270,40 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(
 def test_groups_narrower_than_the_features_are_warned_about() -> None:
     with pytest.warns(OrbitLensWarning, match="groups of 3 latents: 4 features are expected"):
         bias_adaptation_sae(5, 9, features=4, **TARGETS)
+
+
+@pytest.mark.parametrize("centre", ["auto", "fixed", "trained"])
+def test_the_input_bias_is_trained_where_that_is_asked_for(centre: str) -> None:
+    for sae in (bias_adaptation_sae(4, 9, centre=centre, **TARGETS), orbit_of(True, centre=centre)):
+        assert sae.dictionary.bias_weights.requires_grad is (centre == "trained")
+        assert sae.dictionary.get_parameter("W_dec" if sae.d_sae == 9 else "atoms").requires_grad
+
+
+@pytest.mark.parametrize(
+    ("rule", "tied", "message"),
+    [
+        (JumpReLU(1), False, "expected a rule for 24 latents, 1 of each atom.*received one for 1,"),
+        (BiasAdaptation(12, **TARGETS), False, "received one for 12, 1 of each"),
+        (BiasAdaptation(6, orientations=4, **TARGETS), False, "received one for 24, 4 of each"),
+        (BiasAdaptation(24, **TARGETS), True, "24 latents, 4 of each atom.*one for 24, 1 of each"),
+    ],
+    ids=str,
+)
+def test_a_rule_with_numbers_of_other_latents_is_refused(
+    rule: Sparsity, tied: bool, message: str
+) -> None:
+    with pytest.raises(OrbitLensError, match=message):
+        compose(rule, orbit_of(True).dictionary if tied else FreeDictionary(24, 4))
+
+
+def test_parts_that_were_changed_by_hand_are_refused() -> None:
+    sae = orbit_of(True)
+    sae.sparsity.scales.data[1] = -1.0
+    with pytest.raises(OrbitLensError, match="`scales`.*expected 0 or more"):
+        dense(sae)
+    sae.dictionary = orbit_of(True, seed=1).dictionary
+    with pytest.raises(OrbitLensError, match="transpose of the SAE's own dictionary"):
+        sae.encode(random(3, 4))
 
 
 def test_it_has_no_other_encoder_and_no_shared_pose() -> None:

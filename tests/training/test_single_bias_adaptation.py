@@ -42,6 +42,19 @@ def test_the_length_of_a_sample_does_not_count() -> None:
     assert torch.equal(one, other)
 
 
+def test_the_largest_numbers_and_equal_samples_give_unit_directions() -> None:
+    x = DATA.values[:500]
+    for scale in (2.0**100, 2.0**-100):  # squares of these are not numbers of float32
+        assert torch.equal(
+            *(
+                single_bias_adaptation(rows, 16, frequency=0.05, iterations=3, seed=1)
+                for rows in (x, scale * x)
+            )
+        )
+    W = single_bias_adaptation(x[:1].expand(500, 32), 8, frequency=0.05, seed=0)
+    torch.testing.assert_close(W.norm(dim=1), torch.ones(8))
+
+
 def test_the_same_seed_gives_the_same_bits_and_the_global_generator_stays() -> None:
     before = torch.get_rng_state()
     first, again, other = (

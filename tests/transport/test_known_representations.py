@@ -1,5 +1,6 @@
 """The exact transport finds which representation is in networks that are equivariant by design."""
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,8 +84,12 @@ def test_directions_without_variance_are_not_counted() -> None:
     assert one.rank == other.rank == other.dim - 5
 
 
-def test_the_line_needs_a_number_for_each_irrep() -> None:
+def test_the_line_needs_a_number_for_each_irrep(monkeypatch: pytest.MonkeyPatch) -> None:
     assert representation_line("D4", (1, 1, 1, 1, 2)) == "1 copy of the regular representation"
     assert representation_line("C4", (0, 0, 0)) == "nothing"
     with pytest.raises(OrbitLensError, match="3 numbers, for trivial"):
         representation_line("C4", (1,))
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for copies in ("111", (1.5, 1, 1), (-1, 0, 0), (True, True, True)):
+        with pytest.raises(OrbitLensError, match="copies"):
+            representation_line("C4", copies)

@@ -118,7 +118,7 @@ def step_blocks(
         actions: 4 k + m moves block k by move m of `BLOCK_MOVES`.
 
     Returns:
-        Grids of the same shape and type.
+        Grids of the same shape; of the type of the given ones, or floats if these are no tensor.
 
     Raises:
         OrbitLensError: If the grids are not one-hot, or an action does not exist.
@@ -130,9 +130,11 @@ def step_blocks(
         >>> step_blocks(grid, torch.tensor([3])).tolist()                  # left, into the wall
         [[[[0, 0], [1, 0]]]]
     """
-    _check_states(grids)
-    most = len(_STEPS) * grids.shape[1] - 1
-    return _stepped(grids, as_indices("actions", actions, "n", most=most, size=len(grids)))
+    states = _as_states(grids)
+    most = len(_STEPS) * states.shape[1] - 1
+    actions = as_indices("actions", actions, "n", most=most, size=len(states))
+    after = _stepped(states, actions.to(states.device))
+    return after.to(grids.dtype) if isinstance(grids, Tensor) else after
 
 
 def render_blocks(
@@ -211,8 +213,8 @@ def _stepped(
 ) -> Shaped[Tensor, "n blocks side side"]:
     n, _, side, _ = grids.shape
     cells = grids.flatten(2).argmax(-1)
-    rows, mover = torch.arange(n), actions // len(_STEPS)
-    steps = torch.tensor(list(_STEPS.values()))[actions % len(_STEPS)]
+    rows, mover = torch.arange(n, device=grids.device), actions // len(_STEPS)
+    steps = torch.tensor(list(_STEPS.values()), device=grids.device)[actions % len(_STEPS)]
     own = cells[rows, mover]
     place = torch.stack([own // side, own % side], 1) + steps
     wanted = place[:, 0] * side + place[:, 1]
@@ -227,7 +229,7 @@ def _corner(cell: int, side: int) -> tuple[int, int]:
     return int(4 + 2.2 * r + 0.6 * c) - _TOP, int(1 + 2.6 * c + 1.1 * (side - 1 - r))
 
 
-def _names(moves: object) -> Sequence[str]:
+def _names(moves: object) -> Sequence[object]:
     if isinstance(moves, str) or not isinstance(moves, Sequence) or not moves:
         raise OrbitLensError(
             "`moves`",
@@ -238,8 +240,8 @@ def _names(moves: object) -> Sequence[str]:
     return moves
 
 
-def _move_number(name: str) -> int:
-    if name not in _STEPS:
+def _move_number(name: object) -> int:
+    if not isinstance(name, str) or name not in _STEPS:
         raise unknown_name("`moves`", str(name), _STEPS)
     return BLOCK_MOVES.index(name)
 
@@ -257,13 +259,14 @@ def _as_maps(grids: Shaped[Tensor, "n blocks side side"]) -> Float[Tensor, "n bl
     return values
 
 
-def _check_states(grids: Shaped[Tensor, "n blocks side side"]) -> None:
-    """Refuse maps that are no state of the world."""
+def _as_states(grids: Shaped[Tensor, "n blocks side side"]) -> Float[Tensor, "n blocks side side"]:
+    """Return maps that are states of the world."""
     values = _as_maps(grids)
     if bool((values.sum((2, 3)) != 1).any()) or bool(((values != 0) & (values != 1)).any()):
         raise _wrong_grids("maps that are not one 1 among zeros")
     if bool((values.sum(1) > 1).any()):
         raise _wrong_grids("two blocks on one cell")
+    return values
 
 
 def _wrong_grids(received: str) -> OrbitLensError:

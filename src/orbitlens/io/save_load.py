@@ -6,6 +6,7 @@ and `transport.safetensors`, the folder of a network `network.json` and `network
 sealed together: what was damaged, changed by hand or put beside another's file is refused.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from orbitlens.files import (
     in_place_of_a_folder,
     new_folder,
     one_line_errors,
-    to_json,
 )
 from orbitlens.io._saes import check_known_parts, read_sae, write_sae
 from orbitlens.io._transports import check_built_on, read_transport, write_transport
@@ -51,7 +51,9 @@ def save(
     Raises:
         OrbitLensError: If it is none of them, the folder exists, a weight is NaN or infinite, the
             SAE has parts that this format does not know, the network does not remember its
-            arguments or one of them cannot be kept, or JSON cannot hold the metadata.
+            arguments or one of them cannot be kept, it was changed after it was built (another
+            layer or attribute, a hook, weights that two layers share), or JSON cannot hold the
+            metadata.
 
     Example:
         >>> import orbitlens as ol
@@ -86,11 +88,12 @@ def _check(thing: object, metadata: object) -> None:
             remedy="a store is written where it is made, with `out`; arrays with numpy.save",
         )
     try:
-        to_json(dict(metadata or {}))  # type: ignore[call-overload]
+        # As JSON stands for it; `to_json` writes null for what is not finite.
+        json.dumps(dict(metadata or {}), allow_nan=False)  # type: ignore[call-overload]
     except (TypeError, ValueError, RecursionError) as error:
         raise OrbitLensError(
             "`metadata`",
-            expected="a dict of text, numbers, lists and dicts, as JSON holds them",
+            expected="a dict of text, finite numbers, lists and dicts, as JSON holds them",
             received=one_line(error),
             remedy="convert what it holds, for example with .tolist()",
         ) from None

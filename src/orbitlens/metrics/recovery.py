@@ -15,6 +15,7 @@ from orbitlens.errors import missing_extra, out_of_range
 from orbitlens.typing import Numbers
 
 _CHUNK = 1024  # features whose cosines are held at once
+_ROUNDING = 1e-9  # the cosine of equal directions may end just below 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def feature_recovery_rate(
     if not 0 < as_number("threshold", threshold, "above 0 and up to 1") <= 1:
         raise out_of_range("threshold", "above 0 and up to 1", threshold)
     nearest = _nearest(*_checked(W_dec, features, matrices))
-    return float((nearest >= threshold).double().mean())
+    return float((nearest >= threshold - _ROUNDING).double().mean())
 
 
 def max_cosine_similarity(
@@ -192,5 +193,8 @@ def _similarity(
 
 def _unit(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
     """Scale rows to norm 1 and leave zero rows at zero."""
+    # Squares of very long or short rows would leave the range of numbers.
+    largest = rows.abs().amax(-1, keepdim=True)
+    rows = rows / torch.where(largest == 0, 1.0, largest)
     norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     return rows / torch.where(norms == 0, 1.0, norms)

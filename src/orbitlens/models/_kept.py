@@ -4,19 +4,21 @@ This file imports nothing heavy, so that the command line tells a wrong name at 
 """
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import DamageError, OrbitLensError, unknown_name
 from orbitlens.files import TO_READ, one_line_errors, read_json
-from orbitlens.reproduce._locate import BUDGETS, names
+from orbitlens.reproduce._locate import BUDGETS, locate, names
 
 RECORD, WEIGHTS, INPUTS = "network.json", "network.safetensors", "inputs.npz"
 NETWORKS = "networks"
 """The folder in a run of a recipe with one folder for each network that it keeps."""
 _RECIPE = "recipe:"
 _RUNS = Path("runs")
+_KEEPS = "keep_network"  # what the program of a recipe calls that keeps networks
 
 
 def kept_folder(name: str) -> Path | None:
@@ -44,15 +46,11 @@ def _of_recipe(recipe: str, arm: str) -> Path:
     if recipe not in names():
         raise unknown_name("recipe", recipe, names())
     runs = [_RUNS / f"{recipe}-{budget}" / NETWORKS for budget in BUDGETS]
-    kept = [path.parent for run in runs for path in sorted(run.glob(f"*/{RECORD}"))]
-    command = f"run `orbitlens reproduce {recipe}` first"
+    found = [path.parent for run in runs for path in sorted(run.glob(f"*/{RECORD}"))]
+    # A name with a dot in front is that of a network that was being written.
+    kept = [path for path in found if not path.name.startswith(".")]
     if not kept:
-        raise OrbitLensError(
-            f"{_RECIPE}{recipe}",
-            expected=f"a network that the recipe has kept, in runs/{recipe}-BUDGET/{NETWORKS}",
-            received="none",
-            remedy=f"{command}, here; of a run elsewhere, give the path of the network's folder",
-        )
+        raise _none_kept(recipe)
     arms = sorted({path.name for path in kept})
     if not arm and len(arms) > 1:
         main = {path.name for path in kept if kept_record(path).get("main")}
@@ -71,9 +69,39 @@ def _of_recipe(recipe: str, arm: str) -> Path:
     ).resolve()
 
 
+def _none_kept(recipe: str) -> OrbitLensError:
+    text = (locate(recipe) / "run.py").read_text(encoding="utf-8")
+    command = f"run `orbitlens reproduce {recipe}` first, here"
+    return OrbitLensError(
+        f"{_RECIPE}{recipe}",
+        expected=f"a network that the recipe has kept, in runs/{recipe}-BUDGET/{NETWORKS}",
+        received="none",
+        remedy=f"{command}; of a run elsewhere, give the path of the network's folder"
+        if _KEEPS in text
+        else "this recipe keeps none; its page, README.md, says what it measures",
+    )
+
+
 def kept_record(folder: Path) -> dict[str, Any]:
-    """Return what network.json says."""
-    return read_json(folder / RECORD)
+    """Return what network.json says.
+
+    Raises:
+        DamageError: If it is no such file, was changed, or has no checksum.
+    """
+    path = folder / RECORD
+    record = read_json(path)
+    if "checksum" not in json.loads(path.read_bytes()):
+        raise _unsealed(path, "its checksum")
+    return record
+
+
+def _unsealed(path: Path, lacks: str) -> DamageError:
+    return DamageError(
+        str(path),
+        expected=f"a record with {lacks}, as it was written",
+        received="one without",
+        remedy="restore the folder, or make it again",
+    )
 
 
 def inputs_file(folder: Path) -> Path:
@@ -91,9 +119,11 @@ def inputs_file(folder: Path) -> Path:
             remedy="name a source, such as digits, a folder of images or a .npz file",
         )
     wanted = (kept_record(folder).get("inputs") or {}).get("digest")
+    if wanted is None:
+        raise _unsealed(folder / RECORD, f"the digest of {INPUTS}")
     with one_line_errors(path, TO_READ):
         found = digest_of_file(path)
-    if wanted not in (None, found):
+    if wanted != found:
         raise DamageError(
             str(path),
             expected=f"the inputs that were kept, digest {wanted}",

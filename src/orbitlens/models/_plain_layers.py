@@ -13,7 +13,8 @@ _LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
         *("bias", "padding_mode"),
     ),
     nn.Flatten: ("start_dim", "end_dim"),
-    **dict.fromkeys((nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Identity), ()),
+    **dict.fromkeys((nn.ReLU, nn.SiLU), ("inplace",)),
+    **dict.fromkeys((nn.Tanh, nn.Sigmoid, nn.Identity), ()),
 }
 _BY_NAME = {cls.__name__: cls for cls in (*_LAYERS, nn.Sequential)}
 
@@ -26,7 +27,8 @@ def plain_settings(layer: nn.Module) -> Mapping[str, Any] | None:
         {'in_features': 2, 'out_features': 3, 'bias': True}
     """
     if type(layer) is nn.Sequential:
-        return dict(layer.named_children())
+        # Not named_children, which leaves out a layer that was there before.
+        return dict(layer._modules)
     names = _LAYERS.get(type(layer))
     if names is None:
         return None

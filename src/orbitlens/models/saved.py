@@ -22,6 +22,7 @@ from orbitlens.models._arguments import build_class, class_record
 from orbitlens.models._from_python import find_user_files
 from orbitlens.models._kept import RECORD, WEIGHTS, kept_record
 from orbitlens.models._layers import check_network, default_layer
+from orbitlens.models._same import check_same_build
 from orbitlens.models.base import BaseModel, Prepare, as_they_are
 from orbitlens.models.preparation import ImagePreparation
 from orbitlens.reproduce._locate import locate
@@ -34,10 +35,14 @@ _TYPES |= {"float32": torch.float32, "float64": torch.float64}
 def save_network(
     network: nn.Module, folder: Path, *, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a network that remembers its arguments to a new folder; `orbitlens.save` calls it."""
+    """Write a network that remembers its arguments to a new folder; `orbitlens.save` calls it.
+
+    It is read back at once, and refused if that gives another network.
+    """
     record = {"build": class_record(network), "layer": None, "metadata": dict(metadata or {})}
     with new_folder(folder) as part:
         write_network(network, part, record)
+        check_same_build(network, load_network(part))
 
 
 def write_network(network: nn.Module, folder: Path, record: Mapping[str, Any]) -> None:
@@ -50,6 +55,7 @@ def write_network(network: nn.Module, folder: Path, record: Mapping[str, Any]) -
     whole = {
         "schema": SCHEMA,
         "dtype": _dtype_of(network),
+        "frozen": [name for name, each in network.named_parameters() if not each.requires_grad],
         **record,
     }
     weights = dict(network.state_dict())
@@ -119,6 +125,9 @@ def _opened(folder: Path) -> tuple[nn.Module, Prepare, dict[str, Any]]:
     if dtype is not None:
         module = module.to(dtype)
     _load(module, weights, place)
+    if "frozen" in record:
+        for name, each in module.named_parameters():
+            each.requires_grad_(name not in record["frozen"])
     return module.eval(), prepare, record
 
 
@@ -153,11 +162,13 @@ def _build_recipe(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, P
 
 
 def _built(build: Mapping[str, Any]) -> tuple[nn.Module, Prepare]:
-    if "recipe" not in build:
-        return build_class(build), as_they_are
+    with torch.random.fork_rng(devices=[]):
+        return _of_recipe(build) if "recipe" in build else (build_class(build), as_they_are)
+
+
+def _of_recipe(build: Mapping[str, Any]) -> tuple[nn.Module, Prepare]:
     try:
-        with torch.random.fork_rng(devices=[]):
-            return _build_recipe(str(build["recipe"]), build["arguments"])
+        return _build_recipe(str(build["recipe"]), build["arguments"])
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, OrbitLensError):
             raise

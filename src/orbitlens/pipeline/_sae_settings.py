@@ -23,8 +23,8 @@ def check_names_of_saes(saes: Sequence[str] | None) -> None:
         )
 
 
-def check_sparsity(settings: Mapping[str, Any]) -> None:
-    """Check k; that latents and atoms fill equal groups; that targets fall between 0 and 1."""
+def check_sparsity(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Check k, targets, that latents and atoms fill equal groups, and that nothing is unused."""
     k, d_sae, n_atoms = (settings[name] for name in ("k", "d_sae", "n_atoms"))
     if k > d_sae:
         raise OrbitLensError(
@@ -38,6 +38,14 @@ def check_sparsity(settings: Mapping[str, Any]) -> None:
         if not 0 < settings[name] < 1:
             raise out_of_range(name, "a frequency between 0 and 1", settings[name])
     if settings["sparsity"] != BIAS_ADAPTATION:
+        for name in ("bias_groups", "htf", "ltf"):
+            if settings[name] != defaults[name]:
+                raise OrbitLensError(
+                    f"`{name}`",
+                    expected=f"none with the sparsity rule {settings['sparsity']}, which has a k",
+                    received=settings[name],
+                    remedy=f"leave it out, or take {BIAS_ADAPTATION}",
+                )
         return
     if htf < ltf or (htf == ltf) != (groups == 1):
         raise OrbitLensError(

@@ -336,7 +336,7 @@ class RunConfig:
             raise out_of_range(
                 "n_samples", "at most 4096, the number of distinct shapes", self.n_samples
             )
-        check_sparsity(vars(self))
+        check_sparsity(vars(self), {entry.name: entry.default for entry in fields(self)})
         if not self.probe_latents or min(self.probe_latents) < 1:
             raise out_of_range("probe_latents", "numbers from 1", self.probe_latents)
 

@@ -19,6 +19,7 @@ _EXPECTED = (
 )
 _WRONG = (_MEAN, _LARGEST)
 _MOST, _FAR = 1000, 10  # times the error: how far a wrong group is from it
+_BETTER, _LEAST = 2, 1e-12  # times the error of a wrong group that fits better than the right one
 _WRONG_GROUPS = ("shuffled", "other", "inverse")
 _CONSTANT_STEPS = 16  # of the number format, that outputs with a spread differ by
 _DOTS = "Dots are means over the inputs, lines the middle 80% of these."
@@ -34,7 +35,7 @@ _WORDS = {
     "unclear": ("Unclear", "rounding hides it"),
     "nearly": ("Nearly", "the error is at most a tenth of the wrong one"),
     "partly": ("In part", "the error is at most half of the wrong one"),
-    "none": ("No", "a wrong target fits about as well"),
+    "none": ("No", "a wrong target fits as well or better"),
 }
 
 
@@ -103,6 +104,8 @@ def _beside(check: Record, wrong: Record) -> str:
     rounding = finite(check.get("rounding")) or 0.0
     if rounding > error and other < _FAR * rounding:
         of, error = "what rounding may explain", rounding
+    if _BETTER * other <= error:
+        return f"{error / max(other, _LEAST):.1f} times less than {of}: it fits better"
     if other <= error:
         return f"no more than {of}: no difference"
     if other > _MOST * error:

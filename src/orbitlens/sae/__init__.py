@@ -28,7 +28,7 @@ SPARSITY_RULES      TopK and BatchTopK by their names in files
 Tied                products with every orientation of weights, in isotypic coordinates
 """
 
-from orbitlens.sae.bias_adaptation import BiasAdaptation, TransposedEncoder
+from orbitlens.sae.bias_adaptation import BiasAdaptation
 from orbitlens.sae.builders import (
     BUILDERS,
     archetypal_sae,
@@ -39,7 +39,7 @@ from orbitlens.sae.builders import (
     topk_sae,
 )
 from orbitlens.sae.dictionaries.archetypal import ArchetypalDictionary, kmeans_candidates
-from orbitlens.sae.dictionaries.base import Dictionary
+from orbitlens.sae.dictionaries.base import Dictionary, TransposedEncoder
 from orbitlens.sae.dictionaries.crosscoder import CrosscoderDictionary
 from orbitlens.sae.dictionaries.free import FreeDictionary
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary

@@ -45,7 +45,8 @@ class SAE(nn.Module):
         dictionary: Codes to reconstruction.
 
     Raises:
-        OrbitLensError: If the widths of the parts differ, or k exceeds the number of latents.
+        OrbitLensError: If the widths of the parts differ, k exceeds the number of latents, or the
+            rule has numbers for others than these latents.
 
     Example:
         >>> import torch
@@ -81,14 +82,21 @@ class SAE(nn.Module):
                 sparsity.k,
                 "lower k or take more latents",
             )
-        if getattr(encoder, "dictionary", dictionary) is not dictionary:
+        _check_rule(sparsity, dictionary)
+        self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
+        self.check_ties()
+        if sparsity.centre != "trained":
+            dictionary.bias_weights.requires_grad_(False)
+
+    def check_ties(self) -> None:
+        """Refuse an encoder that is the transpose of another dictionary, replaced by hand."""
+        if getattr(self.encoder, "dictionary", self.dictionary) is not self.dictionary:
             raise OrbitLensError(
                 "`encoder`",
                 expected="the transpose of the SAE's own dictionary",
                 received="that of another one",
-                remedy="build it with `compose`",
+                remedy="build the SAE with `compose`",
             )
-        self.encoder, self.sparsity, self.dictionary = encoder, sparsity, dictionary
 
     @property
     def d_in(self) -> int:
@@ -129,6 +137,7 @@ class SAE(nn.Module):
                 are not finite. On a GPU, NaN is not looked for, which would wait for the device; it
                 then shows in every result.
         """
+        self.check_ties()
         rows = self._rows("x", x, self.d_in)
         with _autocast_off(rows.device), self._without_gradients(rows):
             output = self.of_coordinates(self.dictionary.coordinates(self._flat(rows)))
@@ -215,6 +224,20 @@ class SAE(nn.Module):
             raise out_of_range("scale", "above 0", scale)
         for part in (self.encoder, self.sparsity, self.dictionary):
             part.scale_(1.0 / scale)
+
+
+def _check_rule(sparsity: Sparsity, dictionary: Dictionary) -> None:
+    """Refuse a rule whose numbers belong to other latents than those of the dictionary."""
+    each = 1 if dictionary.group is None else dictionary.group.order
+    wanted, given = (dictionary.d_sae, each), (sparsity.d_sae, sparsity.orientations)
+    if not all(have in (0, want) for have, want in zip(given, wanted, strict=True)):
+        raise OrbitLensError(
+            "`sparsity`",
+            expected=f"a rule for {wanted[0]} latents, {each} of each atom, as in the dictionary",
+            received=f"one for {given[0]}, {given[1] or each} of each",
+            remedy="build it with as many atoms, and as many orientations as the group has "
+            "elements",
+        )
 
 
 def _fits(tensor: Tensor, width: int) -> bool:

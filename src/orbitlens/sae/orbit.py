@@ -8,6 +8,7 @@ canonical sample and no knowledge of the element that moved an input.
 """
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from orbitlens.groups import Group, as_group
 from orbitlens.kernels import steady
 from orbitlens.reps import IsotypicBasis, Representation, isotypic_basis
 from orbitlens.sae._stabilisers import TOLERANCE
-from orbitlens.sae.bias_adaptation import BiasAdaptation, TransposedEncoder
+from orbitlens.sae.bias_adaptation import BiasAdaptation
 from orbitlens.sae.builders import compose
+from orbitlens.sae.dictionaries.base import TransposedEncoder
 from orbitlens.sae.dictionaries.free import FreeDictionary
 from orbitlens.sae.dictionaries.orbit import OrbitDictionary
 from orbitlens.sae.model import SAE
@@ -27,6 +29,11 @@ from orbitlens.sae.sparsity import SPARSITY_RULES, OnePose, Sparsity
 from orbitlens.transport import Transport
 
 _EXACT = 1e-3
+_STEERING = tuple(
+    name
+    for name in signature(BiasAdaptation).parameters
+    if name not in ("atoms", "orientations")  # they follow from the dictionary
+)
 
 
 @steady()
@@ -60,8 +67,8 @@ def orbit_sae(
         one_pose: Whether all pairs of a sample share one element, the one that answers most.
         tolerance: See `OrbitDictionary`.
         seed: Seed of all weights, default 0.
-        steering: The settings of `BiasAdaptation`, such as groups, htf and ltf; with that rule
-            alone.
+        steering: The settings of `BiasAdaptation`: groups, htf, ltf, jump, samples, gamma_minus,
+            gamma_plus, centre, scale and features; with that rule alone.
 
     Returns:
         The untrained SAE. A linear encoder starts as the transpose of the dictionary.
@@ -70,7 +77,8 @@ def orbit_sae(
         OrbitLensError: If the transport is of another width, is not exact, does not have the group,
             or moves tokens by matrices of their own; if k exceeds the number of pairs, or with one
             pose that of atoms; if a number is out of range or the sparsity rule is unknown; if bias
-            adaptation is given a k, one pose or a hidden layer, or lacks its targets.
+            adaptation is given a k, one pose, a hidden layer or a setting that it does not have, or
+            lacks its targets.
 
     Example:
         >>> import orbitlens as ol
@@ -170,6 +178,8 @@ def dense(sae: SAE) -> SAE:
         raise _refused(
             "TopK or BatchTopK", type(sae.sparsity).__name__, "save the orbit SAE itself"
         )
+    sae.check_ties()
+    sae.sparsity.check()
     encoder = sae.encoder.dense(T_inverse)
     free = FreeDictionary(sae.d_sae, sae.d_in)
     free.W_dec.copy_(sae.W_dec)
@@ -197,6 +207,9 @@ def _check_steered(k: int | None, steering: Mapping[str, Any], *, one_pose: bool
         )
     if one_pose:
         raise out_of_range("one_pose", "False with bias adaptation", one_pose, "leave it out")
+    for name in steering:
+        if name not in _STEERING:
+            raise unknown_name("setting of bias adaptation", name, _STEERING)
     for name in ("groups", "htf", "ltf"):
         if name not in steering:
             raise out_of_range(

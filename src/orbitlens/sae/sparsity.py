@@ -36,6 +36,12 @@ class Sparsity(nn.Module, ABC):
     """Whether the samples of a batch share a budget of k each while training."""
     compares = False
     """Whether `eligible` looks at several latents together."""
+    d_sae: int = 0
+    """Latents that the rule has numbers for; 0 for a rule that takes any number of them."""
+    orientations: int = 0
+    """Latents of each atom, which share these numbers; 0 for a rule that takes any."""
+    centre: str = "trained"
+    """Where the input bias is: see `BiasAdaptation`."""
 
     def settings(self) -> dict[str, Any]:
         """Return the fields of `cfg.json` that build the rule again, besides k."""
@@ -66,6 +72,12 @@ class Sparsity(nn.Module, ABC):
     def of_entries(self, pre: SparseCodes) -> Float[Tensor, " entries"]:
         """Return the codes of selected pre-activations."""
         return torch.relu(pre.values)
+
+    def start_(self) -> None:
+        """Forget what an earlier training counted; a training begins with it."""
+
+    def check(self) -> None:
+        """Refuse numbers that no training gives; before a training or a translation."""
 
     def observe_(self, pre: SparseCodes) -> None:
         """Count what fires in a step of training, for a rule that steers."""
@@ -229,7 +241,8 @@ class JumpReLU(Sparsity):
     @usual_torch()
     def __init__(self, d_sae: int) -> None:
         super().__init__()
-        self.register_buffer("threshold", torch.zeros(as_count("d_sae", d_sae)))
+        self.d_sae = as_count("d_sae", d_sae)
+        self.register_buffer("threshold", torch.zeros(self.d_sae))
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "JumpReLU":

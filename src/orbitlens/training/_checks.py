@@ -160,6 +160,8 @@ def check_members(
                 remedy="put an array [n, |G|, dim] into one with `store_from_array`",
             )
         _check_weights(sae, saes[0].b_dec.device)
+        sae.check_ties()
+        sae.sparsity.check()
         _check_pair(sae, store, views_of(objective))
     if saes[0].b_dec.device.type == "cpu":
         check_training(sum(each.numel() for sae in saes for each in sae.parameters()))

@@ -33,6 +33,10 @@ class Lent:
         """Free the memory of everything that training changes."""
         self._tensors = {name: self._tensors[name] for name in self._frozen}
 
+    def release(self, weights: nn.Parameter) -> None:
+        """Let frozen weights keep the value that the training has given them."""
+        self._frozen -= {name for name, own in self._sae.named_parameters() if own is weights}
+
     def put_back(self) -> None:
         """Give the SAE the tensors that are known still, to the bit, and its modes."""
         self.put_back_frozen()

@@ -49,11 +49,12 @@ def warn_of_drift(sae: SAE, history: History) -> None:
     }
     rising = [name for name, rises in figures.items() if rises]
     if rising:
+        moves = sae.dictionary.bias_weights.requires_grad
+        free = 'keep b_dec where it is (`centre="auto"`), ' if moves else ""
         warn(
             "bias adaptation",
             found=f"{' and '.join(rising)} kept rising in the last epochs",
-            remedy="keep b_dec where it is with requires_grad_(False), stop earlier, or let the "
-            "learning rate fall (`lr_decay`)",
+            remedy=f"{free}stop earlier, or let the learning rate fall (`lr_decay`)",
         )
 
 

@@ -41,7 +41,7 @@ from orbitlens.training._encode import searches_in_bfloat16
 from orbitlens.training._held import HeldData
 from orbitlens.training._lent import Lent
 from orbitlens.training._loop import train
-from orbitlens.training._member import History, Member
+from orbitlens.training._member import History, Member, begin
 from orbitlens.training._objective_values import objective_values
 from orbitlens.training._settings import FitSettings
 from orbitlens.training._source import Source
@@ -132,8 +132,9 @@ def fit(
     A training that ends early, by Ctrl-C, SIGTERM or any error, leaves each SAE for unscaled
     activations, with the weights that it has by then and the modes that it had; between two epochs
     these are the weights of that many epochs. Before its first step an SAE stays as it was, to the
-    bit. Frozen weights (`requires_grad` False) keep their values. Gradients, default type, device
-    and autocast of torch may be set to anything; training uses float32, and puts them back.
+    bit. Frozen weights (`requires_grad` False) keep their values, but for a bias at zero that bias
+    adaptation wants at the mean, see `centre`. Gradients, default type, device and autocast of
+    torch may be set to anything; training uses float32, and puts them back.
 
     Args:
         sae: The SAE, or a list; trained in place, on its device, in float32.
@@ -229,7 +230,7 @@ def fit(
         stacks: list[StackTraining] = []
         try:
             for member in members:
-                _scale(member)
+                begin(member)
             for group in _group(members):
                 stacks.append(  # noqa: PERF401  # each is known from its start, should the next fail
                     StackTraining(group, data, batch_size=chosen["batch_size"], half=half)
@@ -290,17 +291,6 @@ def _load(
                 remedy="choose another layer",
             )
     return data, [places[id(store)] for store in stores]
-
-
-def _scale(member: Member) -> None:
-    """Scale an SAE for scaled activations; a new bias starts at their mean, unless it is frozen."""
-    sae, source = member.sae, member.source
-    sae.fold_scale_(1.0 / source.scale)
-    if not sae.b_dec.any():
-        frozen = [(own, own.detach().clone()) for own in sae.parameters() if not own.requires_grad]
-        sae.dictionary.center_(source.orbit_mean)
-        for own, value in frozen:
-            own.data = value
 
 
 def _group(members: Sequence[Member]) -> list[list[Member]]:

@@ -59,8 +59,7 @@ def single_bias_adaptation(
         >>> feature_recovery_rate(W, data.features, threshold=0.9)
         1.0
     """
-    x = as_axes("x", x, "n dim", least=1).detach().float()
-    _check_rows(x)
+    x = _of_length_one(as_axes("x", x, "n dim", least=1).detach())
     neurons, iterations = as_count("neurons", neurons), as_count("iterations", iterations, least=0)
     batch_size = min(as_count("batch_size", batch_size), len(x))
     if not 0 < as_number("frequency", frequency, "between 0 and 1") < 1:
@@ -74,7 +73,6 @@ def single_bias_adaptation(
         )
     firing = round(batch_size * frequency)
     generator = torch.Generator().manual_seed(as_seed(seed))
-    x = normalize(x)
     W = normalize(torch.randn(neurons, x.shape[1], generator=generator))
     for _ in range(iterations):
         batch = x[torch.randperm(len(x), generator=generator)[:batch_size]]
@@ -88,11 +86,15 @@ def _ascended(
     """Move each direction to the mean of the samples that it fires for, weighted by y."""
     y = W @ batch.T
     threshold = y.kthvalue(len(batch) - firing, dim=1, keepdim=True).values
-    return normalize(torch.where(y > threshold, y, 0.0) @ batch)
+    ascent = torch.where(y > threshold, y, 0.0) @ batch
+    # Where equal samples share the threshold, nothing may fire.
+    return torch.where(ascent.any(1, keepdim=True), normalize(ascent), W)
 
 
-def _check_rows(x: Float[Tensor, "n dim"]) -> None:
-    zero = torch.linalg.vector_norm(x, dim=1) == 0
+def _of_length_one(x: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+    """Scale rows to norm one, first by their largest number, whose square may be out of range."""
+    largest = x.abs().amax(1, keepdim=True)
+    zero = largest[:, 0] == 0
     if bool(zero.any()):
         raise OrbitLensError(
             "`x`",
@@ -100,3 +102,4 @@ def _check_rows(x: Float[Tensor, "n dim"]) -> None:
             received=f"{int(zero.sum())} zero rows, first {int(zero.nonzero()[0])}",
             remedy="leave them out",
         )
+    return normalize((x.double() / largest.double()).float())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orbitlens.checks import as_count
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.reps import character_norm, irreps, multiplicities, regular
@@ -11,12 +12,13 @@ from orbitlens.typing import Float, Tensor
 def span_multiplicities(
     group: Group, matrices: Float[Tensor, "group dim dim"], rank: int
 ) -> tuple[int, ...]:
-    """Count the copies of each irrep in an exact transport, on the directions with variance.
+    """Count the copies of each irrep in an exact transport, on the directions that it moves.
 
         m_i = <chi, chi_i> / <chi_i, chi_i>,   chi(g) = tr rho(g) - (dim - rank)
 
-    The transport leaves the other directions where they are, so they add copies of the trivial
-    irrep that the activations do not show, and these are taken off.
+    These are the directions along which some activation is not 0, so a unit that is constant counts
+    as one copy of the trivial irrep. The transport leaves the other directions where they are, so
+    they add copies that the activations do not show, and these are taken off.
 
     Args:
         group: The group.
@@ -46,7 +48,7 @@ def representation_line(group: Group | str, copies: Sequence[int]) -> str:
         if there are none.
 
     Raises:
-        OrbitLensError: If there is not one number for each irrep.
+        OrbitLensError: If there is not one whole number, 0 or more, for each irrep.
 
     Example:
         >>> representation_line("C4", [2, 2, 2]), representation_line("C4", [3, 0, 1])
@@ -61,9 +63,10 @@ def representation_line(group: Group | str, copies: Sequence[int]) -> str:
             received=list(copies),
             remedy="see reps.multiplicities",
         )
+    copies = tuple(as_count("copies", each, least=0) for each in copies)
     if not any(copies):
         return "nothing"
     m = copies[0]
-    if tuple(copies) == tuple(m * each for each in multiplicities(regular(group))):
+    if copies == tuple(m * each for each in multiplicities(regular(group))):
         return f"{m} {'copy' if m == 1 else 'copies'} of the regular representation"
     return " + ".join(f"{n} x {name}" for n, name in zip(copies, names, strict=True) if n)

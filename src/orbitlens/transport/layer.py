@@ -58,10 +58,11 @@ class LayerEquivariance:
         invariance_score: Mean correlation of moved and unmoved activations along the same axes.
         identity_low: Lower end of the 95% interval of `identity_r2`; None in older records.
         identity_high: Upper end of that interval.
-        multiplicities: Copies of each irrep in the exact transport on the directions with variance,
-            in the order of `reps.irreps(group)`, see `representation_line`; of maps and token
-            grids, on the channels of their places. They describe the layer as far as R^2 says that
-            it moves this way: directions that no input reaches are not in them. None in older
+        multiplicities: Copies of each irrep in the exact transport, on the directions along which
+            some activation is not 0, in the order of `reps.irreps(group)`, see
+            `representation_line`; of maps and token grids, on the channels of their places. A unit
+            that is constant counts as one trivial copy. They describe the layer as far as R^2 says
+            that it moves this way: directions that no input reaches are not in them. None in older
             records.
     """
 

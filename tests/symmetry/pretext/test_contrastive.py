@@ -14,6 +14,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.symmetry.pretext import (
     Similarity,
+    barlow_twins,
     max_similarity,
     mean_similarity,
     nt_xent,
@@ -175,6 +176,42 @@ def test_a_batch_norm_does_not_see_that_all_codes_lie_in_one_orbit() -> None:
     )
 
 
+@every_group
+def test_barlow_twins_stays_if_each_view_is_moved_and_if_views_are_exchanged(group: Group) -> None:
+    first, second = noise(5, 3 * group.order), noise(5, 3 * group.order, seed=1)
+    loss = barlow_twins(first, second, group)
+    moved = [
+        acted_by_own(group, z, elements(group, 5, seed)) for seed, z in enumerate((first, second))
+    ]
+    torch.testing.assert_close(barlow_twins(*moved, group), loss)
+    torch.testing.assert_close(barlow_twins(second, first, group), loss)
+
+
+def test_barlow_twins_is_the_ordinary_one_for_the_trivial_group() -> None:
+    first, second = noise(40, 5), noise(40, 5, seed=1)
+    a, b = ((z - z.mean(0)) / z.std(0, correction=0) for z in (first, second))
+    c = a.T @ b / 40
+    wanted = (1 - c.diagonal()).square().sum() + 0.3 * (c - c.diagonal().diag()).square().sum()
+    found = barlow_twins(first, second, "C1", weight=0.3)
+    torch.testing.assert_close(found, wanted / 5, **NEAR)
+
+
+@every_group
+def test_codes_in_one_orbit_cost_barlow_twins_their_rank(group: Group) -> None:
+    n, order = 3 * group.order, group.order
+    codes = acted_by_own(group, noise(1, 4 * order).expand(n, -1), torch.arange(n) % order)
+    least = 0.05 * (4 * order / (order - 1) - 1)
+    assert barlow_twins(codes, codes.flip(0), group) >= least - 1e-3
+    # As many functions without correlations cost next to nothing.
+    free = noise(4000, 4 * order)
+    assert barlow_twins(free, free, group) < 0.01 * least
+
+
+def test_barlow_twins_has_true_gradients() -> None:
+    pair = noise(4, 8).requires_grad_(), noise(4, 8, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: barlow_twins(a, b, "C4"), pair)
+
+
 def views(n: int, width: int = 8) -> torch.Tensor:
     return torch.ones(n, width)
 
@@ -185,6 +222,10 @@ def views(n: int, width: int = 8) -> torch.Tensor:
         (lambda: nt_xent(views(1), views(1), "C4"), "at least 2 inputs.*received 1"),
         (lambda: nt_xent(views(2), views(3), "C4"), r"`second`: .*\[2, 8\], received \[3, 8\]"),
         (lambda: retrieval(views(1), views(1), "C4"), "at least 2 inputs"),
+        (lambda: barlow_twins(views(1), views(1), "C4"), "at least 2 inputs"),
+        (lambda: barlow_twins(views(2), views(3), "C4"), r"`second`: .*\[2, 8\]"),
+        (lambda: barlow_twins(views(2, 6), views(2, 6), "C4"), r"f \* 4.*received \[2, 6\]"),
+        (lambda: barlow_twins(views(2), views(2), "C4", weight=0.0), "`weight`: .*above 0"),
         (lambda: simsiam(views(2), views(3), "C4"), r"`target`: .*\[2, 8\], received \[3, 8\]"),
         (lambda: nt_xent(views(2, 6), views(2, 6), "C4"), r"`first`: .*f \* 4.*received \[2, 6\]"),
         (lambda: nt_xent(0 * views(2), views(2), "C4"), "not zero everywhere.*2 rows of zeros"),

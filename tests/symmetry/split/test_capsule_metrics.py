@@ -1,6 +1,7 @@
 """Figures of capsules, on cases that are known by hand."""
 
 import math
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -112,6 +113,43 @@ def test_the_mean_of_importance_weights_does_not_grow_with_their_number() -> Non
     assert importance_log_likelihood(weights).item() == pytest.approx(math.log(2))
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-25, 1e25, 1e37])
+def test_the_size_of_capsules_does_not_matter(scale: float) -> None:
+    t = normal(3, 4, 2, 4).float()
+    tolerance = 0.2 if scale < 1e-38 else 1e-5  # numbers so small have few digits
+    torch.testing.assert_close(roll_error(t * scale), roll_error(t), rtol=tolerance, atol=0)
+    moved = t[:, 0].roll(3, -1) * scale
+    assert capsule_rolls(t[:, 0] * scale, moved, together=True).tolist() == [3, 3, 3]
+
+
+def test_half_precision_is_not_too_small_for_norms() -> None:
+    t = 100 * normal(3, 4, 2, 4).half()
+    torch.testing.assert_close(roll_error(40 * t), roll_error(t), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decode": 3}, "`decode`: expected a function"),
+        ({"decode": lambda t: t[:, :, :1]}, r"the shape of `frames`, \[2, 4, 3, 4\]"),
+        ({"decode": lambda t: t / 0}, r"`decode\(capsules\)`.*finite"),
+        ({"frames": torch.full((2, 4, 3, 4), math.nan)}, "`frames`.*NaN"),
+        ({"frames": torch.ones(2, 1, 3, 4)}, "a frame beside the one that is seen"),
+        ({"seen": 1.5}, "`seen`"),
+        ({"first": True}, "`first`"),
+        ({"roll": "no"}, "`roll`: expected True or False"),
+    ],
+)
+def test_a_decode_error_that_would_be_no_figure_is_refused(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    t = normal(2, 3, 4)
+    arguments = {"decode": lambda x: x, "frames": rolled(t, torch.arange(4)), **change}
+    with pytest.raises(OrbitLensError, match=message):
+        roll_decode_error(capsules=t, **arguments)
+
+
 def test_other_shapes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     t = normal(2, 3, 4)
@@ -127,3 +165,7 @@ def test_other_shapes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         roll_decode_error(lambda x: x, t, normal(3, 4))
     with pytest.raises(OrbitLensError, match=r"`weights`.*at least 1"):
         importance_log_likelihood(torch.zeros(0, 3))
+    with pytest.raises(OrbitLensError, match=r"`weights`.*NaN or inf"):
+        importance_log_likelihood(torch.tensor([[0.0], [math.nan]]))
+    with pytest.raises(OrbitLensError, match=r"`reference`.*a capsule and a slot or more"):
+        capsule_rolls(t[..., :0], t[..., :0])

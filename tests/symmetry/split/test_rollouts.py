@@ -1,5 +1,7 @@
 """Ranks and errors of roll-outs: perfect, collapsed and hand-made predictions."""
 
+import math
+
 import jaxtyping
 import pytest
 import torch
@@ -91,6 +93,13 @@ def test_the_distance_error_by_hand() -> None:
     assert seeds == {0.0, 2.0}
 
 
+@pytest.mark.parametrize("one", [torch.zeros(2, 4), latents(1)[0]])
+def test_nothing_is_known_of_a_collapsed_model(one: Tensor) -> None:
+    z, same = latents(6), one.expand(6, 2, 4)
+    assert math.isnan(distance_invariance_error(z, same, z, same))
+    assert math.isnan(embedding_error(same, z))
+
+
 @pytest.mark.parametrize("twins", [latents(5), latents(6)[:, :1]])
 def test_twins_that_are_missing_or_of_another_length_are_refused(
     monkeypatch: pytest.MonkeyPatch, twins: Tensor
@@ -107,6 +116,8 @@ def test_wrong_numbers_are_refused() -> None:
     z = latents(4)
     with pytest.raises(OrbitLensError, match="`k`"):
         hits_at_k(z, z, 5)
+    with pytest.raises(OrbitLensError, match=r"`predicted`: expected shape \[n, \.\.\., dim\]"):
+        strict_ranks(z[:, 0, 0], z[:, 0, 0])
     with pytest.raises(OrbitLensError, match="at least 2"):
         strict_ranks(z[:1], z[:1])
     with pytest.raises(OrbitLensError, match="NaN"):

@@ -30,6 +30,11 @@ def sequences(n: int = 4, frames: int = FRAMES) -> Tensor:
     return torch.rand(n, frames, *SHAPE, generator=generator, dtype=torch.float64)
 
 
+def shifting(n: int = 4) -> Tensor:
+    """The columns shift by one per frame, around twice."""
+    return torch.stack([sequences(n)[:, 0].roll(frame, -1) for frame in range(FRAMES)], 1).float()
+
+
 class Topographic(SplitContract):
     """All delays; what is exact is exact for every window."""
 
@@ -183,7 +188,7 @@ def test_a_training_lowers_the_loss_and_is_the_same_for_the_same_seed() -> None:
 
 def test_a_training_that_diverges_stops_before_it_spoils_the_weights() -> None:
     model = TopographicVAE(FRAMES, SHAPE)
-    fit = fit_topographic(model, sequences().float(), steps=20, lr=1e12)
+    fit = fit_topographic(model, shifting(), steps=20, lr=1e12)
     assert fit.status == "diverged"
     assert len(fit.losses) < 20
     assert all(bool(each.isfinite().all()) for each in model.parameters())
@@ -207,6 +212,8 @@ def test_sizes_and_windows_that_do_not_fit_are_refused() -> None:
         TopographicVAE(FRAMES, SHAPE, coherence="bubble")
     with pytest.raises(OrbitLensError, match=r"`mu`"):
         TopographicVAE(FRAMES, SHAPE, mu=math.inf)
+    with pytest.raises(OrbitLensError, match="GiB of memory"):
+        TopographicVAE(FRAMES, (1, 10**6, 10**6))
     other = TopographicVAE(FRAMES, SHAPE, slots=5, coherence="still", reach=1)
     with pytest.raises(OrbitLensError, match=r"one slot per frame, 6.*received 5"):
         other.encode(sequences())
@@ -254,9 +261,29 @@ def test_sequences_without_equal_steps_are_refused() -> None:
         check_steps(torch.rand(3, 1, 2))
 
 
+def test_each_sequence_is_judged_by_its_own_steps() -> None:
+    """Over all sequences these have equal steps."""
+    x = moving_shapes(64, seed=0).inputs.values[:]
+    generator = torch.Generator().manual_seed(0)
+    shuffled = torch.stack([each[torch.randperm(16, generator=generator)] for each in x])
+    with pytest.raises(OrbitLensError, match=r"equal steps.* in sequence \d+"):
+        check_steps(shuffled)
+    ramp = torch.arange(8.0)[None, :, None] * torch.ones(64, 1, 2)
+    starts = torch.randint(8, (64,), generator=generator)
+    moved = [each.roll(int(start), 0) for each, start in zip(ramp, starts, strict=True)]
+    with pytest.raises(OrbitLensError, match=r"of 7\.0 times the usual one"):
+        check_steps(torch.stack(moved))
+    still = x.clone()
+    still[:3] = x[:3, :1]
+    with pytest.raises(OrbitLensError, match=r"stay the same, in 3 of 64 sequences"):
+        check_steps(still)
+
+
 def test_a_training_refuses_what_it_cannot_use() -> None:
     model = TopographicVAE(FRAMES, SHAPE)
     with pytest.raises(OrbitLensError, match=r"`lr`: expected a number above 0, received 0"):
-        fit_topographic(model, sequences().float(), steps=1, lr=0.0)
+        fit_topographic(model, shifting(), steps=1, lr=0.0)
     with pytest.raises(OrbitLensError, match=r"`x`: expected values from 0 to 1"):
-        fit_topographic(model, 2 * sequences().float(), steps=1)
+        fit_topographic(model, 2 * shifting(), steps=1)
+    with pytest.raises(OrbitLensError, match=r"weights that can be trained.*frozen"):
+        fit_topographic(model.requires_grad_(False), shifting(), steps=1)

@@ -1,12 +1,13 @@
-"""The interface of a dictionary: from codes to a reconstruction."""
+"""The interface of a dictionary, from codes to a reconstruction, and its transpose, an encoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import nn
 
+from orbitlens.checks import check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.kernels import SparseCodes, branches
@@ -71,6 +72,11 @@ class Dictionary(nn.Module, ABC):
     @abstractmethod
     def directions(self) -> Float[Tensor, "*stack latents dim"]:
         """One direction per latent, D, shape [d_sae, d_in]."""
+
+    @property
+    def bias_weights(self) -> nn.Parameter:
+        """The weights that `b_dec` follows from."""
+        return self.get_parameter("b_dec")
 
     @property
     def oriented(self) -> Float[Tensor, "*stack latents dim"]:
@@ -172,3 +178,61 @@ class Dictionary(nn.Module, ABC):
 
     def settle_(self) -> None:
         """Update the state that follows from the directions; called at the start of each epoch."""
+
+
+@final
+class TransposedEncoder(Encoder):
+    """The dictionary transposed, a = D y: one set of weights, with the gradients of both sides.
+
+    It has no weights of its own and no bias. For an orbit dictionary these are the products with
+    every orientation of each atom.
+
+    Args:
+        dictionary: The dictionary of the same SAE.
+
+    Example:
+        >>> from orbitlens.sae import FreeDictionary
+        >>> dictionary = FreeDictionary(8, 4)
+        >>> encoder = TransposedEncoder(dictionary)
+        >>> bool((encoder.W_enc.mT == dictionary.W_dec).all()), list(encoder.parameters())
+        (True, [])
+    """
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        super().__init__()
+        check_kind("dictionary", dictionary, Dictionary, "for example FreeDictionary(d_sae, d_in)")
+        # In a tuple, so that it is not a part of the encoder too, with its weights twice.
+        self._of = (dictionary,)
+        self.d_in, self.d_sae = dictionary.d_in, dictionary.d_sae
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The dictionary that it transposes."""
+        return self._of[0]
+
+    @property
+    def vectors(self) -> Float[Tensor, "*stack latents width"]:
+        """The directions in the coordinates of the encoder, shape [d_sae, d_in]."""
+        return self.dictionary.oriented
+
+    @property
+    def W_enc(self) -> Float[Tensor, "*stack width latents"]:  # type: ignore[override]  # noqa: N802  # follows from the dictionary
+        """The directions as columns, shape [d_in, d_sae]."""
+        return self.vectors.mT
+
+    @property
+    def b_enc(self) -> Float[Tensor, "*stack latents"]:  # type: ignore[override]  # there is none
+        """Zeros, shape [d_sae]."""
+        stack = self.dictionary.centre.shape[:-1]
+        return self.dictionary.centre.detach().new_zeros(*stack, self.d_sae)
+
+    def scale_(self, factor: float) -> None:
+        """Do nothing: there is no bias to scale."""
+        del factor
+
+    @torch.no_grad()
+    def dense(self, T_inverse: Float[Tensor, "dim dim"]) -> LinearEncoder:
+        """Return the linear encoder of activations with these columns."""
+        linear = LinearEncoder(self.d_in, self.d_sae)
+        linear.W_enc.copy_(T_inverse.mT @ self.W_enc)
+        return linear

@@ -158,6 +158,11 @@ class OrbitDictionary(Dictionary):
         return (fixed @ self.bias.unsqueeze(-1)).squeeze(-1)
 
     @property
+    def bias_weights(self) -> nn.Parameter:
+        """The bias in the trivial irrep, which `b_dec` follows from."""
+        return self.bias
+
+    @property
     def centre(self) -> Float[Tensor, "*stack dim"]:
         """The bias in isotypic coordinates, shape [d_in]."""
         return pad(self.bias, (0, self.d_in - self.bias.shape[-1]))

@@ -12,7 +12,8 @@ GroupMLP                functions on the group -> functions on it, in two layers
 EquivariantHead         logits that move with the input; InvariantHead, the rival that cannot
 
 nt_xent                 a contrastive loss that each view may be moved under
-simsiam                 the same without negatives
+barlow_twins            the same without negatives: views agree, functions are not correlated
+simsiam                 the older loss without negatives, which collapses here
 retrieval               whether the partner of a view is found in its batch
 Similarity              what both take: rows, other rows, group -> one number for each pair
 max_similarity          in the relative pose that fits best; soft_similarity, its smooth form
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from orbitlens._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from orbitlens.symmetry.pretext.barlow import barlow_twins
     from orbitlens.symmetry.pretext.contrastive import Similarity, nt_xent, retrieval, simsiam
     from orbitlens.symmetry.pretext.encoder import GroupEncoder
     from orbitlens.symmetry.pretext.frozen import frozen_features, nontrivial_energy
@@ -59,6 +61,7 @@ __all__ = [
     "RelativePosition",
     "RotationPrediction",
     "Similarity",
+    "barlow_twins",
     "distant_permutations",
     "frozen_features",
     "max_similarity",

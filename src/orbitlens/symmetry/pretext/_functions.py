@@ -42,11 +42,33 @@ def unit_functions(name: str, z: object, group: Group) -> Float[Tensor, "n f ord
     return functions / torch.linalg.vector_norm(functions, dim=(1, 2), keepdim=True)
 
 
-def check_temperature(temperature: float) -> float:
-    """Return a temperature, which is above 0."""
-    number = float(as_number("temperature", temperature, "a number above 0"))
+def check_same_shape(name: str, given: Tensor, other: Tensor) -> None:
+    """Refuse views of other inputs, or with other functions, than the other views."""
+    if given.shape != other.shape:
+        raise OrbitLensError(
+            f"`{name}`",
+            expected=f"the shape of the other views, {list(other.shape)}",
+            received=list(given.shape),
+            remedy="give two views of each input, in the same order",
+        )
+
+
+def check_pairs(n: int) -> None:
+    """Refuse the views of a single input, which are told from those of no other."""
+    if n < 2:
+        raise OrbitLensError(
+            "`first` and `second`",
+            expected="views of at least 2 inputs: a view is told from those of others",
+            received=n,
+            remedy="give a larger batch",
+        )
+
+
+def as_positive(name: str, given: float) -> float:
+    """Return a number above 0, such as a temperature."""
+    number = float(as_number(name, given, "a number above 0"))
     if number <= 0:
-        raise out_of_range("temperature", "a number above 0", temperature)
+        raise out_of_range(name, "a number above 0", given)
     return number
 
 

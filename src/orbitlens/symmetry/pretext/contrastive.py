@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.pretext._functions import (
-    check_temperature,
+    as_positive,
+    check_pairs,
+    check_same_shape,
     functions_on,
     moved_by_all,
     unit_functions,
@@ -63,7 +64,7 @@ def nt_xent(
         >>> nt_xent(z, moved, "C2").mean() < 0.02
         tensor(True)
     """
-    scale = check_temperature(temperature)
+    scale = as_positive("temperature", temperature)
     own, partner = _among_views(first, second, as_group(group), similarity)
     return (own / scale).logsumexp(1) - partner / scale
 
@@ -106,7 +107,9 @@ def simsiam(predicted: _Views, target: _Views, group: Group | str) -> Float[Tens
         d = min_g |p / |p| - g z / |z||^2 = 2 - 2 max_g <p, g z> / (|p| |z|)
 
     No gradient goes through the target. A loss is the mean of `simsiam(predictor(z1), z2, group)`
-    and `simsiam(predictor(z2), z1, group)`.
+    and `simsiam(predictor(z2), z1, group)`. It is the known form, and it collapses: the distance is
+    0 if the codes of all inputs lie in one orbit, and batch norm does not see that. Train with
+    `barlow_twins` or `nt_xent`.
 
     Source: Chen & He 2020, arXiv 2011.10566, equation 1 and the stop-gradient of algorithm 1.
 
@@ -129,7 +132,7 @@ def simsiam(predicted: _Views, target: _Views, group: Group | str) -> Float[Tens
     group = as_group(group)
     p = unit_functions("predicted", predicted, group).flatten(1)
     z = unit_functions("target", target.detach(), group)
-    _check_same_shape("target", target, predicted)
+    check_same_shape("target", target, predicted)
     cosines = (moved_by_all(z, group) * p).sum(-1)
     return 2 - 2 * cosines.amax(0)
 
@@ -139,27 +142,11 @@ def _among_views(
 ) -> tuple[Float[Tensor, "views views"], Float[Tensor, " views"]]:
     """Return the similarities of all views, -inf to itself, and those of the partners."""
     functions_on("first", first, group)
-    _check_same_shape("second", second, first)
+    check_same_shape("second", second, first)
     n = len(first)
-    if n < 2:
-        raise OrbitLensError(
-            "`first` and `second`",
-            expected="views of at least 2 inputs: a view is told from those of others",
-            received=n,
-            remedy="give a larger batch",
-        )
+    check_pairs(n)
     views = torch.cat([first, second])
     found = similarity(views, views, group)
     partner = found[torch.arange(2 * n), torch.arange(2 * n).roll(n)]
     itself = torch.eye(2 * n, dtype=torch.bool, device=found.device)
     return found.masked_fill(itself, -torch.inf), partner
-
-
-def _check_same_shape(name: str, given: Tensor, other: Tensor) -> None:
-    if given.shape != other.shape:
-        raise OrbitLensError(
-            f"`{name}`",
-            expected=f"the shape of the other views, {list(other.shape)}",
-            received=list(given.shape),
-            remedy="give two views of each input, in the same order",
-        )

@@ -129,8 +129,8 @@ def distant_permutations(
     taken = np.zeros((0, parts**2), dtype=np.int64)
     for number in range(seeds):
         tried = np.argsort(draw.random((_CANDIDATES, parts**2)), axis=1)
-        orbits = [np.unique(_conjugates(s, places), axis=0) for s in tried]
-        distances = [_smallest_distance(orbit, taken) for orbit in orbits]
+        conjugates = _conjugates(tried, places)
+        distances = _smallest_distances(tried, conjugates, taken)
         best = int(np.argmax(distances))
         if distances[best] == 0:
             raise OrbitLensError(
@@ -139,7 +139,7 @@ def distant_permutations(
                 received=seeds,
                 remedy="take fewer, or more parts",
             )
-        taken = np.concatenate([taken, orbits[best]])
+        taken = np.concatenate([taken, np.unique(conjugates[best], axis=0)])
     return taken
 
 
@@ -152,19 +152,27 @@ def _places(group: Group, parts: int) -> Int[np.ndarray, "order places"]:
 
 
 def _conjugates(
-    s: Int[np.ndarray, " places"], places: Int[np.ndarray, "order places"]
-) -> Int[np.ndarray, "order places"]:
-    """Return r s r^-1 for the permutation r of each element."""
-    conjugates: Int[np.ndarray, "order places"] = np.take_along_axis(
-        places, s[np.argsort(places, axis=1)], axis=1
-    )
+    own: Int[np.ndarray, "n places"], places: Int[np.ndarray, "order places"]
+) -> Int[np.ndarray, "n order places"]:
+    """Return r s r^-1 for each permutation s and the permutation r of each element."""
+    conjugates: Int[np.ndarray, "n order places"] = places[
+        np.arange(len(places))[:, None], own[:, np.argsort(places, axis=1)]
+    ]
     return conjugates
 
 
-def _smallest_distance(orbit: _Permutations, taken: Int[np.ndarray, "others places"]) -> int:
+def _smallest_distances(
+    tried: Int[np.ndarray, "n places"],
+    conjugates: Int[np.ndarray, "n order places"],
+    taken: Int[np.ndarray, "others places"],
+) -> Int[np.ndarray, " n"]:
+    """Return how far each orbit is from those that were taken, and its elements from each other."""
     # All elements of an orbit are equally far from a whole orbit.
-    others = np.concatenate([orbit[1:], taken])
-    return int((others != orbit[0]).sum(1).min(initial=orbit.shape[1]))
+    most = tried.shape[1]
+    among = (conjugates != tried[:, None]).sum(2)
+    away = (taken != tried[:, None]).sum(2).min(1, initial=most)
+    closest: Int[np.ndarray, " n"] = np.minimum(np.where(among == 0, most, among).min(1), away)
+    return closest
 
 
 def _as_permutations(given: object, parts: int) -> _Permutations:
@@ -192,7 +200,7 @@ def _conjugation(own: _Permutations, group: Group, parts: int) -> Int[np.ndarray
     """Return the label of r s r^-1 for each element and each permutation s."""
     places = _places(group, parts)
     number = {tuple(s): label for label, s in enumerate(own.tolist())}
-    conjugates = [[tuple(each) for each in _conjugates(s, places).tolist()] for s in own]
+    conjugates = [[tuple(each) for each in row] for row in _conjugates(own, places).tolist()]
     for s, row in zip(own.tolist(), conjugates, strict=True):
         for g, each in enumerate(row):
             if each not in number:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.pretext._functions import (
+    as_positive,
     check_nonzero,
-    check_temperature,
     functions_on,
     moved_by_all,
     unit_functions,
@@ -80,7 +80,7 @@ def soft_similarity(
         >>> soft_similarity(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]]), "C2")
         tensor([[0.9653]])
     """
-    group, scale = as_group(group), check_temperature(temperature)
+    group, scale = as_group(group), as_positive("temperature", temperature)
     products = _products(a, b, group) / scale
     return scale * (products.logsumexp(0) - math.log(group.order))
 

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_floats, as_indices, as_switch
+from orbitlens.checks import as_axes, as_count, as_indices, as_switch, as_tensor
 from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.symmetry.split._doors import as_like, as_steps, as_values, check_function
 
 _Capsules = Float[Tensor, "n frames capsules slots"]
 
@@ -24,13 +25,17 @@ def rolled(
 
         t[l, j] = t[j - steps_l]
 
+    Raises:
+        OrbitLensError: If the capsules have another shape, or a step is no whole number.
+
     Example:
         >>> rolled(torch.tensor([[[1.0, 2, 3]]]), torch.tensor([0, 1]))[0, :, 0].tolist()
         [[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]]
     """
-    slots = capsules.shape[-1]
-    places = (torch.arange(slots, device=capsules.device) - steps[:, None]) % slots
-    return capsules[:, :, places].transpose(1, 2)
+    t = as_values("capsules", capsules, "n capsules slots")
+    slots, by = t.shape[-1], as_steps("steps", steps).to(t.device)
+    places = (torch.arange(slots, device=t.device) - by[:, None]) % slots
+    return t[:, :, places].transpose(1, 2)
 
 
 def roll_error(capsules: _Capsules) -> Float[Tensor, " n"]:
@@ -60,15 +65,16 @@ def roll_error(capsules: _Capsules) -> Float[Tensor, " n"]:
         True
     """
     t = as_axes("capsules", capsules, "n frames capsules slots")
-    norm = t.norm(dim=-1, keepdim=True)
-    if not bool((norm > 0).all()):
+    dead = int((t == 0).all(-1).sum())
+    if dead:
         raise OrbitLensError(
             "`capsules`",
             expected="capsules of a norm above 0",
-            received=f"{int((norm == 0).sum())} with all slots 0",
+            received=f"{dead} with all slots 0",
             remedy="these say nothing of a direction; look for dead latents",
         )
-    unit = t / norm
+    t = _scaled(t, (-1,))
+    unit = t / t.norm(dim=-1, keepdim=True)
     frames = t.shape[1]
     total = unit.new_zeros(len(unit))
     for d in range(1, frames):
@@ -102,7 +108,7 @@ def capsule_rolls(
         Slots, from 0 to slots - 1, shape [n].
 
     Raises:
-        OrbitLensError: If the shapes differ, or if values are not finite.
+        OrbitLensError: If the shapes differ, if values are not finite, or if there is no capsule.
 
     Example:
         >>> t = torch.rand(5, 3, 8)
@@ -110,10 +116,18 @@ def capsule_rolls(
         [3, 3, 3, 3, 3]
     """
     before = as_axes("reference", reference, "n capsules slots")
+    if 0 in before.shape[1:]:
+        raise OrbitLensError(
+            "`reference`",
+            expected="a capsule and a slot or more",
+            received=f"shape {list(before.shape)}",
+            remedy="give capsules of a model",
+        )
     axes = ("n", "capsules", "slots")
     after = as_axes(
         "capsules", capsules, " ".join(axes), sizes=dict(zip(axes, before.shape, strict=True))
     )
+    before, after = _scaled(before, (1, 2)), _scaled(after.to(before.device), (1, 2))
     slots = before.shape[-1]
     moved = torch.stack([before.roll(d, -1) for d in range(slots)], dim=-2)
     alike = torch.einsum("ncdj,ncj->ncd", moved, after.to(moved.dtype))
@@ -188,7 +202,8 @@ def roll_decode_error(
         The mean over the pixels of the frames that count, shape [n].
 
     Raises:
-        OrbitLensError: If a frame is outside of the sequence, or if there are not as many capsules.
+        OrbitLensError: If a frame is outside of the sequence, none counts, there are not as many
+            capsules, the decoded frames have another shape, or a value is not finite.
 
     Example:
         >>> t0 = torch.rand(2, 1, 4)
@@ -196,7 +211,11 @@ def roll_decode_error(
         >>> roll_decode_error(lambda t: t, t0, frames).tolist()
         [0.0, 0.0]
     """
-    t, true = as_axes("capsules", capsules, "n capsules slots"), as_floats("frames", frames)
+    t, true = (
+        as_axes("capsules", capsules, "n capsules slots"),
+        as_tensor("frames", frames, dtype=None),
+    )
+    check_function("decode", decode, "the frames of capsules")
     if true.ndim < 2 or len(true) != len(t):
         raise OrbitLensError(
             "`frames`",
@@ -205,13 +224,28 @@ def roll_decode_error(
             remedy="give whole sequences, with the frames at axis 1",
         )
     length = true.shape[1]
-    for name, frame in (("seen", seen), ("first", seen if first is None else first)):
-        if not 0 <= frame < length:
-            raise out_of_range(name, f"a frame from 0 to {length - 1}", frame)
-    steps = torch.arange(length, device=t.device) - seen
-    predicted = decode(rolled(t, steps if roll else 0 * steps))
-    counted = steps != 0 if first is None else torch.arange(length, device=t.device) >= first
-    return (predicted - true).square()[:, counted].flatten(1).mean(1)
+    seen = as_count("seen", seen, least=0, most=length - 1)
+    steps = torch.arange(length) - seen
+    counted = steps != 0
+    if first is not None:
+        counted = torch.arange(length) >= as_count("first", first, least=0, most=length - 1)
+    if not bool(counted.any()):
+        raise out_of_range("frames", "a frame beside the one that is seen", 1, "give sequences")
+    predicted = decode(rolled(t, steps if as_switch("roll", roll) else 0 * steps))
+    predicted = as_like("decode(capsules)", predicted, "frames", true)
+    as_tensor("decode(capsules)", predicted, dtype=None)  # finite
+    return (predicted - true)[:, counted].square().flatten(1).mean(1)
+
+
+def _scaled(t: Float[Tensor, "*axes"], dim: tuple[int, ...]) -> Float[Tensor, "*axes"]:
+    """Return values divided by a power of two, to at most 2 along some axes, so without rounding.
+
+    Products of very large or small ones would be infinite, or 0.
+    """
+    t = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+    largest = t.abs().amax(dim, keepdim=True)
+    scale = largest / (2 * torch.frexp(largest).mantissa)
+    return t / torch.where(largest > 0, scale, 1)
 
 
 def importance_log_likelihood(weights: Float[Tensor, "samples n"]) -> Float[Tensor, " n"]:
@@ -229,11 +263,16 @@ def importance_log_likelihood(weights: Float[Tensor, "samples n"]) -> Float[Tens
         The bound, shape [n].
 
     Raises:
-        OrbitLensError: If there is no sample.
+        OrbitLensError: If there is no sample, or a weight is NaN or plus infinity.
 
     Example:
         >>> importance_log_likelihood(torch.full((10, 1), -3.0)).tolist()
         [-3.0]
     """
     w = as_axes("weights", weights, "samples n", least=1, finite=False)
+    # Minus infinity is a sample of probability 0.
+    if bool((w.isnan() | (w == math.inf)).any()):
+        raise out_of_range(
+            "weights", "logarithms of finite weights", "NaN or inf", "look at the model"
+        )
     return w.logsumexp(0) - math.log(len(w))

@@ -9,6 +9,10 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.checks import as_number
+from orbitlens.errors import out_of_range
+from orbitlens.symmetry.split._doors import as_like, as_values
+
 _Latents = Float[Tensor, "n objects dim"]
 
 
@@ -36,12 +40,18 @@ def latent_distance(u: _Latents, v: _Latents, *, sigma: float = 0.5) -> Float[Te
     Returns:
         Distances, shape [n].
 
+    Raises:
+        OrbitLensError: If the shapes differ, or sigma is not above 0.
+
     Example:
         >>> import torch
         >>> latent_distance(torch.zeros(1, 2, 3), torch.ones(1, 2, 3))
         tensor([6.])
     """
-    return (u - v).square().mean(1).sum(1) / (2 * sigma**2)
+    if as_number("sigma", sigma) <= 0:
+        raise out_of_range("sigma", "above 0", sigma)
+    u = as_values("u", u, "n objects dim")
+    return (u - as_like("v", v, "u", u)).square().mean(1).sum(1) / (2 * sigma**2)
 
 
 def contrastive_loss(
@@ -73,6 +83,9 @@ def contrastive_loss(
     Returns:
         Both terms, shape [n] each.
 
+    Raises:
+        OrbitLensError: If the shapes differ, sigma is not above 0, or the margin is below 0.
+
     Example:
         >>> import torch
         >>> z = torch.zeros(1, 1, 2)
@@ -80,6 +93,9 @@ def contrastive_loss(
         >>> loss.near, loss.far
         (tensor([4.]), tensor([0.]))
     """
+    if as_number("margin", margin) < 0:
+        raise out_of_range("margin", "0 or more", margin)
+    state = as_like("state", state, "predicted", as_values("predicted", predicted, "n objects dim"))
     near = latent_distance(predicted, following, sigma=sigma)
     far = (margin - latent_distance(state, other, sigma=sigma)).relu()
     return ContrastiveLoss(near, far)

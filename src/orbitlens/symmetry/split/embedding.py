@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orbitlens.actions import Action, images, places_moved
-from orbitlens.checks import as_count, as_seed
+from orbitlens.checks import as_count, as_seed, check_memory, check_weights
 from orbitlens.errors import OrbitLensError, unknown_name
 from orbitlens.groups import Group, as_group
 from orbitlens.models import GroupConv2d, LiftingConv2d, ProjectingConv2d, keeps_settings
+from orbitlens.symmetry.split._doors import as_values
 from orbitlens.symmetry.split._functions_on_group import MapNorm, OrbitStack, three_linears
 from orbitlens.symmetry.split._memory import channels_last
 
@@ -55,8 +56,8 @@ class SymmetricEmbedding(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If the group moves pixels off the grid, the kind is unknown, or a size is
-            below 1.
+        OrbitLensError: If the group moves pixels off the grid, the kind is unknown, a size is
+            below 1, or the weights need more memory than there is.
 
     Example:
         >>> model = SymmetricEmbedding("C4", side=8, hidden=4)
@@ -90,6 +91,10 @@ class SymmetricEmbedding(nn.Module):
         width, hidden = as_count("width", width), as_count("hidden", hidden)
         if kind not in _KINDS:
             raise unknown_name("`kind`", str(kind), _KINDS)
+        order, places = self.group.order, self.side**2
+        check_weights(max(width, self.objects), max(width, self.channels), 9 * order)
+        check_weights(hidden, max(hidden, self.copies, places // order), order)
+        check_memory("maps of a world", 8 * self.objects * order * places, "choose smaller ones")
         moves = places_moved(_exact(self.group).apply, self.group.order, self.side, self.side)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(as_seed(seed))
@@ -124,6 +129,7 @@ class SymmetricEmbedding(nn.Module):
             OrbitLensError: If the maps are not square, or of another size or number.
         """
         wanted = (self.objects, self.side, self.side)
+        maps = as_values("maps", maps, "...", network=self)
         if maps.ndim != 4 or tuple(maps.shape[1:]) != wanted:
             raise OrbitLensError(
                 "`maps` of objects",
@@ -138,13 +144,13 @@ class SymmetricEmbedding(nn.Module):
     def checked(
         self, x: Float[Tensor, "n channels side side"]
     ) -> Float[Tensor, "n channels side side"]:
-        """Return the images if they are such as the embedding takes.
+        """Return the images as floats of the type of the weights.
 
         Raises:
-            OrbitLensError: If they are not.
+            OrbitLensError: If they are not such as the embedding takes.
         """
-        wanted = (self.channels, self.side, self.side)
-        subject, dtype = "images of a world", next(self.encoder.parameters()).dtype
+        wanted, subject = (self.channels, self.side, self.side), "images of a world"
+        given, x = getattr(x, "dtype", "floats"), as_values("x", x, "...", network=self)
         if x.ndim != 4 or tuple(x.shape[1:]) != wanted:
             raise OrbitLensError(
                 subject,
@@ -153,11 +159,11 @@ class SymmetricEmbedding(nn.Module):
                 remedy="cut or resize the images, or build the embedding with their channels and "
                 "side",
             )
-        if not x.is_floating_point():
+        if "float" not in str(given):
             raise OrbitLensError(
                 subject,
                 expected="floats in [0, 1]",
-                received=str(x.dtype).removeprefix("torch."),
+                received=str(given).removeprefix("torch."),
                 remedy="convert them, for example with images.float() / 255",
             )
         low, high = (float(bound) for bound in x.detach().aminmax()) if len(x) else (0.0, 0.0)
@@ -168,7 +174,7 @@ class SymmetricEmbedding(nn.Module):
                 received=f"values from {low:.4g} to {high:.4g}",
                 remedy="divide them by their white, such as 255",
             )
-        return x.to(dtype)
+        return x
 
 
 def _exact(group: Group) -> Action:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.symmetry.split._doors import drawn_on
+
 _Latents = Float[Tensor, "n frames capsules slots"]
 
 
@@ -35,7 +37,9 @@ class Elbo(NamedTuple):
 
 def _draw(q: Gaussian, generator: torch.Generator | None) -> tuple[_Latents, Float[Tensor, " n"]]:
     """Return a sample and log p - log q of it, summed over the latents of a sequence."""
-    noise = torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype, device=q.mean.device)
+    device = drawn_on(generator, q.mean.device)
+    noise = torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype, device=device)
+    noise = noise.to(q.mean.device)
     value = q.mean + (q.log_variance / 2).exp() * noise
     ratio = (noise.square() - value.square() + q.log_variance) / 2
     return value, ratio.flatten(1).sum(1)

@@ -5,6 +5,8 @@ arXiv 1911.12247. Both count ties as hits, so that a model with one latent for a
 perfect; here a tie is a miss.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +15,7 @@ from orbitlens.checks import as_axes, as_count, as_seed
 from orbitlens.errors import OrbitLensError
 
 _ROWS = 256  # of distances at once
+_ROUNDING = 1e-6  # of single precision, relative
 _Vectors = Float[Tensor, "n *axes"]
 
 
@@ -46,7 +49,7 @@ def strict_ranks(predicted: _Vectors, target: _Vectors) -> Int[Tensor, " n"]:
         # Products of matrices would round distances, and hide ties.
         every = torch.cdist(part, found, compute_mode="donot_use_mm_for_euclid_dist")
         # Two ways to sum one distance may round apart; a prediction is as near as itself.
-        ranks.append((every <= reference[:, None] * (1 + 1e-6)).sum(1))
+        ranks.append((every <= reference[:, None] * (1 + _ROUNDING)).sum(1))
     return torch.cat(ranks)
 
 
@@ -71,8 +74,9 @@ def hits_at_k(predicted: _Vectors, target: _Vectors, k: int) -> float:
         >>> hits_at_k(z, z, 1), hits_at_k(z.flip(0), z, 1)
         (1.0, 0.333...)
     """
-    k = as_count("k", k, most=len(target))
-    return float((strict_ranks(predicted, target) <= k).double().mean())
+    found, wanted = _alike("predicted", predicted, "target", target)
+    k = as_count("k", k, most=len(wanted))
+    return float((strict_ranks(found, wanted) <= k).double().mean())
 
 
 def mean_reciprocal_rank(predicted: _Vectors, target: _Vectors) -> float:
@@ -123,7 +127,8 @@ def distance_invariance_error(
         seed: Seed of the partners.
 
     Returns:
-        The error, 0 or more.
+        The error, 0 or more; NaN where all targets are the same, as nothing is known of a collapsed
+        model.
 
     Raises:
         OrbitLensError: If the shapes differ, as where twins are missing, or a value is not finite.
@@ -140,6 +145,8 @@ def distance_invariance_error(
     partner = torch.randperm(len(found), generator=generator)
     here = (found - wanted[partner]).norm(dim=1)
     there = (twins - twin_targets[partner]).norm(dim=1)
+    if _collapsed(wanted):
+        return math.nan
     return float((here - there).abs().mean() / wanted.norm(dim=1).mean())
 
 
@@ -159,24 +166,33 @@ def embedding_error(moved: _Vectors, of_moved: _Vectors) -> float:
         of_moved: S(g x), with the states moved before their images are made.
 
     Returns:
-        The error, 0 or more.
+        The error, 0 or more; NaN where all g S(x) are the same, as nothing is known of a collapsed
+        embedding.
 
     Raises:
         OrbitLensError: If the shapes differ, as where twins are missing, or a value is not finite.
 
     Example:
-        >>> embedding_error(torch.ones(2, 3), torch.ones(2, 3))
+        >>> embedding_error(torch.eye(2), torch.eye(2))
         0.0
     """
     found, wanted = _alike("moved", moved, "of_moved", of_moved)
+    if _collapsed(found):
+        return math.nan
     return float((found - wanted).norm(dim=1).mean() / found.norm(dim=1).mean())
+
+
+def _collapsed(latents: Float[Tensor, "n dim"]) -> bool:
+    """Return whether all rows are one, but for rounding."""
+    spread = (latents - latents[:1]).norm(dim=1).max()
+    return bool(spread <= _ROUNDING * latents.norm(dim=1).max())
 
 
 def _alike(
     name: str, value: _Vectors, other_name: str, other: _Vectors
 ) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n dim"]]:
-    first = as_axes(name, value, "n ...", dtype=torch.float64, least=2)
-    second = as_axes(other_name, other, "n ...", dtype=torch.float64)
+    first = as_axes(name, value, "n ... dim", dtype=torch.float64, least=2)
+    second = as_axes(other_name, other, "n ... dim", dtype=torch.float64).to(first.device)
     if first.shape != second.shape:
         raise OrbitLensError(
             f"`{other_name}`",

@@ -14,23 +14,28 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from orbitlens.checks import as_axes, as_count, as_floats, as_indices, as_number, as_seed
-from orbitlens.errors import OrbitLensError, out_of_range, unknown_name, warn
+from orbitlens.checks import as_count, as_indices, as_number, as_seed, check_weights
+from orbitlens.errors import warn
 from orbitlens.models import keeps_settings
+from orbitlens.symmetry.split._doors import as_values, drawn_on
+from orbitlens.symmetry.split._topographic_doors import (
+    as_parts,
+    as_sequences,
+    as_shape,
+    as_squares,
+    as_windows,
+    check_finite,
+    check_slots,
+)
 from orbitlens.symmetry.split.base import Split, SplitModel
 from orbitlens.symmetry.split.capsule_metrics import importance_log_likelihood
-from orbitlens.symmetry.split.coherence import (
-    _check_windows,
-    _sheared,
-    temporal_coherence,
-)
+from orbitlens.symmetry.split.coherence import _sheared, temporal_coherence
 from orbitlens.symmetry.split.latents import Elbo, Gaussian, Posterior, _draw, _kl
 
 _Sequences = Float[Tensor, "n frames *shape"]
 _Latents = Float[Tensor, "n frames capsules slots"]
 _Elements = Int[Tensor, "n 1"]
 
-_COHERENCES = ("shifting", "still", "none")
 _EPS = 1e-6  # under the root, as in the source's code
 _TIED = 16  # steps of the number type within which two slots count as equally full
 
@@ -74,7 +79,8 @@ class TopographicVAE(SplitModel):
 
     Raises:
         OrbitLensError: If a size is too small, a window wider than its axis, the coherence unknown,
-            or if there is not one slot per frame for shifting coherence.
+            if there is not one slot per frame for shifting coherence, or if the weights need more
+            memory than there is.
 
     Example:
         >>> model = TopographicVAE(8, (1, 4, 4), capsules=2)
@@ -102,22 +108,21 @@ class TopographicVAE(SplitModel):
     ) -> None:
         super().__init__()
         self.frames = as_count("frames", frames, least=2)
-        self.shape = tuple(as_count("shape", size) for size in shape)
+        self.shape = as_shape(shape)
         self.n_capsules = as_count("capsules", capsules)
         self.slots = self.frames if slots is None else as_count("slots", slots)
-        if coherence not in _COHERENCES:
-            raise unknown_name("`coherence`", coherence, _COHERENCES)
-        self.coherence, self.reach, self.spread = coherence, reach, spread
-        if coherence != "none":
-            _check_windows(self.frames, self.slots, reach, spread, coherence == "shifting")
+        self.coherence, self.reach, self.spread = as_windows(
+            self.frames, self.slots, coherence, reach, spread
+        )
         pixels, d = prod(self.shape), self.n_capsules * self.slots
+        initial = float(as_number("mu", mu))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(as_seed(seed))
             self.z_encoder = _mlp(pixels, 3 * d, 2 * d, 2 * d)
             self.u_encoder = None if coherence == "none" else _mlp(pixels, 3 * d, 2 * d, 2 * d)
             self.decoder = _mlp(d, 2 * d, 3 * d, pixels)
         if coherence != "none":
-            self.mu = nn.Parameter(torch.tensor(float(as_number("mu", mu))))
+            self.mu = nn.Parameter(torch.tensor(initial))
 
     def posterior(self, x: _Sequences) -> Posterior:
         """Return q(z | x) and q(u | x) of sequences [n, frames, *shape] in [0, 1].
@@ -125,22 +130,21 @@ class TopographicVAE(SplitModel):
         Raises:
             OrbitLensError: If the sequences have another shape, or values outside of [0, 1].
         """
-        x = self._sequences(x)
-        low, high = x.aminmax() if x.numel() else (0, 1)
-        if not (low >= 0 and high <= 1):
-            raise out_of_range(
-                "x",
-                "values from 0 to 1, as of Bernoulli pixels",
-                f"{float(low):.4g} to {float(high):.4g}",
-                "scale the frames",
-            )
-        pixels = x.flatten(2)
+        pixels = as_sequences(x, self.frames, self.shape, self, pixels=True).flatten(2)
         z = self._gaussian(self.z_encoder(pixels))
         u = None if self.u_encoder is None else self._gaussian(self.u_encoder(pixels))
         return Posterior(z, u)
 
     def topographic(self, z: _Latents, squares: _Latents | None) -> _Latents:
-        """Return t of z and of u^2; z itself without coherence."""
+        """Return t of z and of u^2; z itself without coherence.
+
+        Raises:
+            OrbitLensError: If the shapes differ, a square is below 0, or squares are missing.
+        """
+        z = self._latents("z", z)
+        return self._tied(z, as_squares(squares, z, self.coherence))
+
+    def _tied(self, z: _Latents, squares: _Latents | None) -> _Latents:
         if squares is None:
             return z
         v = temporal_coherence(
@@ -161,7 +165,7 @@ class TopographicVAE(SplitModel):
         """
         z, u = self.posterior(x)
         squares = None if u is None else u.mean.square() + u.log_variance.exp()
-        return self.topographic(z.mean, squares)
+        return self._tied(z.mean, squares)
 
     def sampled_capsules(self, x: _Sequences, generator: torch.Generator | None = None) -> _Latents:
         """Return t of one sample of z and u.
@@ -172,8 +176,12 @@ class TopographicVAE(SplitModel):
         return self._sample(self.posterior(x), generator)[0]
 
     def frames_of(self, t: _Latents) -> _Sequences:
-        """Return the probabilities of the pixels, frame by frame; any number of frames."""
-        return torch.sigmoid(self._logits(t))
+        """Return the probabilities of the pixels, frame by frame; any number of frames.
+
+        Raises:
+            OrbitLensError: If there are other capsules or slots.
+        """
+        return torch.sigmoid(self._logits(self._latents("t", t)))
 
     def elbo(self, x: _Sequences, generator: torch.Generator | None = None) -> Elbo:
         """Return the terms of the bound for each frame, by one sample of z and u.
@@ -213,13 +221,15 @@ class TopographicVAE(SplitModel):
             slots], and the pose, shape [n, 1].
 
         Raises:
-            OrbitLensError: As `posterior`, or if there is not one slot per frame.
+            OrbitLensError: As `posterior`, if there is not one slot per frame, or if capsules are
+                not finite.
 
         Warns:
             OrbitLensWarning: If a pose is not unique.
         """
-        self._check_slots()
+        check_slots(self.slots, self.frames)
         t = _sheared(self.capsules(x), 1).mean(1)
+        check_finite(t)
         full = t.sum(1)
         highest, slot = full.max(-1, keepdim=True)
         margin = _TIED * torch.finfo(full.dtype).eps * full.abs().amax(-1, keepdim=True)
@@ -241,25 +251,24 @@ class TopographicVAE(SplitModel):
         Raises:
             OrbitLensError: If the parts have other shapes, or a pose is no frame.
         """
-        self._check_slots()
-        sizes = {"latents": self.n_capsules * self.slots}
-        code = as_axes("invariant", split[0], "n latents", sizes=sizes, finite=False)
-        pose = self._frames("pose", split[1], len(code)).to(code.device)
+        check_slots(self.slots, self.frames)
+        code, pose = self._parts(split)
         t = code.unflatten(1, (self.n_capsules, self.slots))
         return self.frames_of(
-            torch.stack([self._roll(t, frame - pose) for frame in range(self.frames)], dim=1)
+            torch.stack(
+                [self._roll(t, frame - pose.to(t.device)) for frame in range(self.frames)], dim=1
+            )
         )
 
     def act(self, element: _Elements, split: Split) -> Split:
         """Return codes of sequences that are delayed by so many frames each, shape [n, 1].
 
         Raises:
-            OrbitLensError: If an element or a pose is no frame.
+            OrbitLensError: If an element or a pose is no frame, or a part has another shape.
         """
-        n = len(split[0])
-        pose = self._frames("pose", split[1], n)
-        element = self._frames("element", element, n).to(pose.device)
-        return Split(split[0], (pose + element) % self.frames)
+        code, pose = self._parts(split)
+        element = self._frames("element", element, len(code)).to(pose.device)
+        return Split(code, (pose + element) % self.frames)
 
     def move(self, element: _Elements, x: _Sequences) -> _Sequences:
         """Return sequences delayed by so many frames each: (g x)[l] = x[l - g].
@@ -267,14 +276,15 @@ class TopographicVAE(SplitModel):
         Raises:
             OrbitLensError: If the sequences have another shape, or an element is no frame.
         """
-        x = self._sequences(x)
+        x = as_sequences(x, self.frames, self.shape, self)
         element = self._frames("element", element, len(x)).to(x.device)
         frame = (torch.arange(self.frames, device=x.device) - element) % self.frames
         return x[torch.arange(len(x), device=x.device)[:, None], frame]
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> _Elements:
         """Draw n delays, all as likely."""
-        return torch.randint(self.frames, (as_count("n", n), 1), generator=generator)
+        shape, device = (as_count("n", n), 1), drawn_on(generator, None)
+        return torch.randint(self.frames, shape, generator=generator, device=device)
 
     def product(self, g: _Elements, h: _Elements) -> _Elements:
         """Return the delays g + h.
@@ -282,7 +292,8 @@ class TopographicVAE(SplitModel):
         Raises:
             OrbitLensError: If an element is no frame.
         """
-        return (self._frames("g", g, len(h)) + self._frames("h", h, len(h))) % self.frames
+        second = self._frames("h", h)
+        return (self._frames("g", g, len(second)).to(second.device) + second) % self.frames
 
     def _gaussian(self, output: Float[Tensor, "n frames both"]) -> Gaussian:
         parts = output.unflatten(2, (2, self.n_capsules, self.slots)).unbind(2)
@@ -294,16 +305,16 @@ class TopographicVAE(SplitModel):
         """Return t of a sample, and log p(z) + log p(u) - log q(z) - log q(u)."""
         z, ratio = _draw(q.z, generator)
         if q.u is None:
-            return self.topographic(z, None), ratio
+            return z, ratio
         u, more = _draw(q.u, generator)
-        return self.topographic(z, u.square()), ratio + more
+        return self._tied(z, u.square()), ratio + more
 
     def _logits(self, t: _Latents) -> _Sequences:
         logits: Tensor = self.decoder(t.flatten(2))
         return logits.unflatten(2, self.shape)
 
     def _log_likelihood(self, x: _Sequences, t: _Latents) -> Float[Tensor, "n frames"]:
-        logits = self._logits(t)
+        logits, x = self._logits(t), as_sequences(x, self.frames, self.shape, self)
         loss = binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
         return -loss.flatten(2).sum(2)
 
@@ -313,35 +324,25 @@ class TopographicVAE(SplitModel):
         places = (torch.arange(self.slots, device=t.device) - steps) % self.slots
         return t.gather(2, places[:, None].expand_as(t))
 
-    def _frames(self, name: str, value: object, n: int) -> _Elements:
+    def _latents(self, name: str, value: object) -> _Latents:
+        sizes = {"capsules": self.n_capsules, "slots": self.slots}
+        return as_values(name, value, "n frames capsules slots", sizes=sizes, network=self)
+
+    def _parts(self, split: object) -> tuple[Float[Tensor, "n latents"], _Elements]:
+        invariant, pose = as_parts(split)
+        sizes = {"latents": self.n_capsules * self.slots}
+        code = as_values("invariant", invariant, "n latents", sizes=sizes)
+        return code, self._frames("pose", pose, len(code))
+
+    def _frames(self, name: str, value: object, n: int | None = None) -> _Elements:
         """Return a frame, or a delay, for each sequence."""
         found: Tensor = as_indices(name, value, "n 1", most=self.frames - 1, size=n)
         return found
-
-    def _check_slots(self) -> None:
-        if self.slots != self.frames:
-            raise OrbitLensError(
-                "a split code of TopographicVAE",
-                expected=f"one slot per frame, {self.frames}, so that a roll of all slots is none",
-                received=self.slots,
-                remedy="build the model without `slots`",
-            )
-
-    def _sequences(self, x: object) -> _Sequences:
-        x, shape = as_floats("x", x), (self.frames, *self.shape)
-        if x.ndim < 2 or tuple(x.shape[1:]) != shape:
-            raise OrbitLensError(
-                "`x` of TopographicVAE",
-                expected=f"sequences of shape [n, {', '.join(map(str, shape))}]",
-                received=f"shape {list(x.shape)}",
-                remedy="bring the frames to axis 1, or build the model for this shape; a frame "
-                "needs its neighbours, so one alone is no input",
-            )
-        return x.to(next(self.decoder.parameters()).dtype)
 
 
 def _mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
+        check_weights(after, before)
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

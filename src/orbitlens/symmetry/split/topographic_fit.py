@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.checks import as_count, as_number, as_seed, as_tensor, check_kind, usual_torch
+from orbitlens.checks import as_axes, as_count, as_number, as_seed, check_kind, usual_torch
 from orbitlens.errors import OrbitLensError, out_of_range
+from orbitlens.symmetry.split._doors import as_values, check_trains
 from orbitlens.symmetry.split.topographic import TopographicVAE
 
-_UNEVEN = 1.2  # times the usual step; even ones from random starts differ by 1%
+_UNEVEN = 1.2  # times the usual step; those of drawn shapes differ by 8% at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +60,22 @@ def fit_topographic(
 
     Raises:
         OrbitLensError: If the sequences do not fit the model, do not move by equal steps, or are
-            not cyclic; see `check_steps`.
+            not cyclic, see `check_steps`; or if no weight can be trained.
 
     Example:
-        >>> model = TopographicVAE(4, (1, 3, 3), capsules=2)
-        >>> fit = fit_topographic(model, torch.rand(8, 4, 1, 3, 3), steps=2)
+        >>> model = TopographicVAE(4, (1, 4, 4), capsules=2)
+        >>> start = torch.rand(8, 1, 4, 4)
+        >>> x = torch.stack([start.roll(frame, -1) for frame in range(4)], 1)
+        >>> fit = fit_topographic(model, x, steps=2)
         >>> fit.status, fit.losses.shape
         ('completed', torch.Size([2]))
     """
     check_kind("model", model, TopographicVAE, "build one")
+    check_trains(model)
     steps, batch, seed = as_count("steps", steps), as_count("batch", batch), as_seed(seed)
     if as_number("lr", lr) <= 0:
         raise out_of_range("lr", "a number above 0", lr)
+    sequences = as_values("sequences", sequences, "n frames ...")
     check_steps(sequences)
     with torch.no_grad():
         model.posterior(sequences)
@@ -101,46 +106,48 @@ def fit_topographic(
 def check_steps(sequences: Float[Tensor, "n frames *shape"]) -> None:
     """Check that frames are one equal step apart, and that the last leads back to the first.
 
-    The step from a frame to the next is measured over all sequences, sqrt(mean |x[l+1] - x[l]|^2).
-    If sequences start anywhere, each is as large as the others. So a step that is more than 1.2
-    times as large as their median, or as much smaller, shows frames that are missing or repeated,
-    or a motion that does not return. It takes a few sequences, and it cannot see a gap after which
-    frames are no less alike.
+    The step from a frame to the next is sqrt(mean |x[l+1] - x[l]|^2). Each sequence is judged by
+    its own median step: one that is more than 1.2 times as large, or as much smaller, shows frames
+    that are missing, repeated or in disorder, or a motion that does not return. A gap after which
+    frames are no less alike cannot be seen, nor can a sequence that runs backwards.
 
     Raises:
-        OrbitLensError: If a step is too large or too small, or if nothing moves.
+        OrbitLensError: If a step is too large or too small, or if a sequence stands still.
 
     Example:
         >>> line = torch.linspace(0, 1, 8).reshape(1, 8, 1)
         >>> check_steps(line)
         Traceback (most recent call last):
         orbitlens.errors.OrbitLensError: `sequences`: expected equal steps, also from the last frame
-        back to the first, received a step from frame 7 to frame 0 of 7.0 times the usual one; ...
+        back to the first, received a step from frame 7 to frame 0 of 7.0 times the usual one, in
+        sequence 0; ...
     """
-    x = as_tensor("sequences", sequences)
-    if x.ndim < 2 or len(x) == 0 or x.shape[1] < 2:
+    x = as_axes("sequences", sequences, "n frames ...")
+    if len(x) == 0 or x.shape[1] < 2 or x.ndim < 3:
         raise OrbitLensError(
             "`sequences`",
             expected="shape [n, frames, ...], of two frames or more",
             received=f"shape {list(x.shape)}",
             remedy="bring the frames to axis 1; one frame alone does not move",
         )
-    step = (x.roll(-1, 1) - x).transpose(0, 1).flatten(1).square().mean(1).sqrt()
-    usual = step.median()
-    if usual == 0:
+    step = (x.roll(-1, 1) - x).flatten(2).square().mean(2).sqrt()
+    usual = step.median(1, keepdim=True).values
+    still = int((usual == 0).sum())
+    if still:
         raise OrbitLensError(
             "`sequences`",
             expected="frames that differ from the next",
-            received="frames that stay the same",
+            received=f"frames that stay the same, in {still} of {len(x)} sequences",
             remedy="give sequences of a transformation, one step per frame",
         )
     ratio = step / usual
-    worst = int((ratio.log().abs()).argmax())
-    if not 1 / _UNEVEN <= ratio[worst] <= _UNEVEN:
+    sequence, frame = divmod(int(ratio.log().abs().argmax()), x.shape[1])
+    worst = float(ratio[sequence, frame])
+    if not 1 / _UNEVEN <= worst <= _UNEVEN:
         raise OrbitLensError(
             "`sequences`",
             expected="equal steps, also from the last frame back to the first",
-            received=f"a step from frame {worst} to frame {(worst + 1) % len(step)} of "
-            f"{float(ratio[worst]):.1f} times the usual one",
+            received=f"a step from frame {frame} to frame {(frame + 1) % x.shape[1]} of "
+            f"{worst:.1f} times the usual one, in sequence {sequence}",
             remedy="sample the transformation evenly over its whole period, from random starts",
         )

@@ -8,8 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_count, as_indices, as_number, as_seed
+from orbitlens.checks import (
+    as_axes,
+    as_count,
+    as_indices,
+    as_number,
+    as_seed,
+    check_kind,
+    usual_torch,
+)
 from orbitlens.errors import OrbitLensError, out_of_range, warn
+from orbitlens.symmetry.split._doors import check_function, check_trains
 from orbitlens.symmetry.split._memory import channels_last
 from orbitlens.symmetry.split.contrastive import contrastive_loss, latent_distance
 from orbitlens.symmetry.split.world_model import WorldModel
@@ -43,6 +52,7 @@ class WorldModelFit:
         return len(self.starts) - 1
 
 
+@usual_torch()
 def train_world_model(
     build: Callable[[int], WorldModel],
     images: Float[Tensor, "n channels side side"],
@@ -68,7 +78,7 @@ def train_world_model(
     our own.
 
     Args:
-        build: Returns an untrained model from a seed.
+        build: Returns an untrained model from a seed, another one for each start.
         images: Images in [0, 1].
         actions: Number of the action after each.
         following: The image after the action.
@@ -84,7 +94,7 @@ def train_world_model(
 
     Raises:
         OrbitLensError: If the data do not fit each other or the model, the batch has one
-            transition, or the loss is not finite.
+            transition, `build` returns no model or the same one again, or the loss is not finite.
 
     Warns:
         OrbitLensWarning: If all starts are stuck, or the model has one latent for all images.
@@ -105,12 +115,14 @@ def train_world_model(
     for name, value in (("lr", lr), ("stuck", stuck)):
         if as_number(name, value) <= 0:
             raise out_of_range(name, "above 0", value)
+    check_function("build", build, "a WorldModel of a seed")
     generator = torch.Generator().manual_seed(as_seed(seed))
+    built: list[WorldModel] = []
     starts: list[float] = []
     best: tuple[float, WorldModel, list[float]] | None = None
     while best is None or (best[0] > stuck and len(starts) <= restarts):
         own = int(torch.randint(2**31, (), generator=generator))
-        model = build(own)
+        model = _untrained(build(own), built)
         losses = list(_start(model, first, action, after, steps, batch, lr, own))
         last = losses[-max(1, round(_LAST * steps)) :]
         starts.append(sum(last) / len(last))
@@ -119,6 +131,21 @@ def train_world_model(
     loss, model, losses = best
     _warn_of(model.eval(), first, starts, stuck)
     return WorldModelFit(model, tuple(losses), loss, tuple(starts), stuck=loss > stuck)
+
+
+def _untrained(model: WorldModel, built: list[WorldModel]) -> WorldModel:
+    """Return a model that no start has trained, and remember it."""
+    check_kind("build(seed)", model, WorldModel, "return one")
+    if any(model is each for each in built):
+        raise OrbitLensError(
+            "`build(seed)`",
+            expected="another model for each start",
+            received="the one that the last start has trained",
+            remedy="build it inside of the function",
+        )
+    check_trains(model)
+    built.append(model)
+    return model
 
 
 def _start(

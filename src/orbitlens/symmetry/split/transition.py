@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from orbitlens.checks import as_count, as_indices, as_seed
+from orbitlens.checks import as_count, as_indices, as_seed, check_weights
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group, check_moves
 from orbitlens.models import keeps_settings
+from orbitlens.symmetry.split._doors import as_values
 from orbitlens.symmetry.split._functions_on_group import OrbitStack, three_linears
 from orbitlens.typing import Numbers
 
@@ -42,7 +43,8 @@ class ObjectTransition(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If the moves are no action of the group, or a size is below 1.
+        OrbitLensError: If the moves are no action of the group, a size is below 1, or the
+            weights need more memory than there is.
 
     Example:
         >>> from orbitlens.data import block_moves
@@ -65,6 +67,7 @@ class ObjectTransition(nn.Module):
         super().__init__()
         self.group, self.copies = as_group(group), as_count("copies", copies)
         hidden, table = as_count("hidden", hidden), _as_moves(moves, self.group)
+        check_weights(hidden, max(2 * hidden, 2 * self.copies), self.group.order)
         self.register_buffer("moves", torch.from_numpy(table), persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(as_seed(seed))
@@ -91,6 +94,7 @@ class ObjectTransition(nn.Module):
         Raises:
             OrbitLensError: If the latents have another shape, or an action does not exist.
         """
+        z = as_values("z", z, "...", network=self)
         if z.ndim != 3 or z.shape[-1] != self.dim:
             raise OrbitLensError(
                 "`z` of a transition",
@@ -101,7 +105,7 @@ class ObjectTransition(nn.Module):
         n, objects, _ = z.shape
         count = self.moves.shape[1]
         actions = as_indices("actions", actions, "n", most=count * objects - 1, size=n)
-        chosen = one_hot(actions, count * objects).unflatten(-1, (objects, count))
+        chosen = one_hot(actions.to(z.device), count * objects).unflatten(-1, (objects, count))
         # Row i holds the objects that object i sees.
         others = torch.arange(objects).repeat(objects, 1)[~torch.eye(objects, dtype=torch.bool)]
         seen = z[:, others.to(z.device)].unflatten(1, (objects, objects - 1))
@@ -114,6 +118,8 @@ class ObjectTransition(nn.Module):
 def _as_moves(moves: Numbers, group: Group) -> Int[np.ndarray, "group actions"]:
     table = as_indices("moves", moves, "group actions", most=2**31).numpy()
     try:
+        if table.shape[1] == 0:
+            raise ValueError("no action at all")
         check_moves(table, group)
     except ValueError as error:
         raise OrbitLensError(
@@ -123,4 +129,4 @@ def _as_moves(moves: Numbers, group: Group) -> Int[np.ndarray, "group actions"]:
             received=str(error),
             remedy=f'give for example data.block_moves("{group.name}")',
         ) from None
-    return np.ascontiguousarray(table)
+    return table.copy()  # the caller may change the one that was given

@@ -16,6 +16,7 @@ from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group
 from orbitlens.models import keeps_settings
 from orbitlens.reps import Representation, direct_sum, regular
+from orbitlens.symmetry.split._doors import as_any_indices, as_values
 from orbitlens.symmetry.split.embedding import SymmetricEmbedding
 from orbitlens.symmetry.split.transition import ObjectTransition
 from orbitlens.typing import Numbers
@@ -123,6 +124,7 @@ class WorldModel(nn.Module):
         Raises:
             OrbitLensError: If the latents have another shape, or an action does not exist.
         """
+        z = as_values("z", z, "...", network=self)
         change: Tensor = self.transition(z, actions)
         return z + change
 
@@ -142,8 +144,8 @@ class WorldModel(nn.Module):
         Raises:
             OrbitLensError: If there are fewer actions than steps, or an input is wrong.
         """
-        most = len(self.transition.moves[0]) * self.embedding.objects - 1
-        actions = as_indices("actions", actions, "n steps", most=most, size=len(x))
+        x = self.embedding.checked(x)
+        actions = as_indices("actions", actions, "n steps", most=self._last, size=len(x))
         given = actions.shape[1]
         steps = given if steps is None else as_count("steps", steps)
         if not 1 <= steps <= given:
@@ -163,8 +165,9 @@ class WorldModel(nn.Module):
         """Return latents moved by an element: (k F)[c, g] = F[c, k^-1 g].
 
         Raises:
-            OrbitLensError: If the element does not exist.
+            OrbitLensError: If the element does not exist, or the latents have another length.
         """
+        z = as_values("z", z, "... dim", sizes={"dim": self.transition.dim})
         order, back = self.group.order, int(self.group.inverses[self.group.index(element)])
         came_from = torch.from_numpy(self.group.table[back].copy()).to(z.device)
         return z.unflatten(-1, (-1, order))[..., came_from].flatten(-2)
@@ -173,8 +176,13 @@ class WorldModel(nn.Module):
         """Return the actions that do to moved states what the given ones do to states.
 
         Raises:
-            OrbitLensError: If the element does not exist.
+            OrbitLensError: If the element or an action does not exist.
         """
-        count = self.transition.moves.shape[1]
-        moved = self.transition.moves[self.group.index(element)][actions % count]
-        return actions - actions % count + moved
+        moves = self.transition.moves[self.group.index(element)]
+        actions = as_any_indices("actions", actions, most=self._last).to(moves.device)
+        return actions - actions % len(moves) + moves[actions % len(moves)]
+
+    @property
+    def _last(self) -> int:
+        """The number of the last action on the last object."""
+        return self.transition.moves.shape[1] * self.embedding.objects - 1
