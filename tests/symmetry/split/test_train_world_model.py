@@ -77,6 +77,12 @@ def test_where_all_starts_are_stuck_the_best_is_kept_with_a_warning() -> None:
     assert fit.loss == min(fit.starts)
 
 
+def test_a_world_of_few_states_is_told_apart_from_a_stuck_start() -> None:
+    # 16 states, so about one pair in 16 costs 1, whatever is learned.
+    with pytest.warns(OrbitLensWarning, match=r"0\.09\d? of all pairs .* set `stuck` to 0\.19"):
+        train_world_model(build, *transitions(), **SHORT, stuck=0.1, restarts=0)
+
+
 def test_collapsed_latents_are_warned_of() -> None:
     def silent(seed: int) -> WorldModel:
         model = build(seed)

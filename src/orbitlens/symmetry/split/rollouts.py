@@ -25,7 +25,8 @@ def strict_ranks(predicted: _Vectors, target: _Vectors) -> Int[Tensor, " n"]:
 
         rank_i = 1 + number of j != i with |zhat_j - z_i| <= |zhat_i - z_i|
 
-    1 is best. What is as near counts as nearer, so equal predictions rank last.
+    1 is best. What is as near counts as nearer, so equal predictions rank last. Give each target
+    once: where two episodes end in one state, even a perfect prediction of either ranks second.
 
     Args:
         predicted: Predicted latents of n episodes, shape [n, ...].
@@ -57,6 +58,8 @@ def hits_at_k(predicted: _Vectors, target: _Vectors, k: int) -> float:
     """Return the share of predictions among the k nearest to their own targets.
 
         H@k = mean over i of [rank_i <= k]        by `strict_ranks`
+
+    Give each target once, or perfect predictions do not reach 1 either.
 
     Args:
         predicted: Predicted latents, shape [n, ...].

@@ -200,12 +200,25 @@ def _warn_of(
             remedy="train with more steps, or with another seed",
         )
     if min(starts) > stuck:
+        remedy = "train with more steps or another seed; the best start was kept"
+        equal = _equal_pairs(images[:_LOOKED_AT])
+        if equal > stuck / 2:
+            remedy = (
+                f"{equal:.2g} of all pairs of images show the same, and each of these costs 1 "
+                f"whatever is learned; set `stuck` to {equal + stuck:.2g}"
+            )
         warn(
             "training of a world model",
             found=f"all {len(starts)} starts are stuck: their final losses are "
             f"{', '.join(f'{loss:.3g}' for loss in starts)}, above {stuck:g}",
-            remedy="train with more steps or another seed; the best start was kept",
+            remedy=remedy,
         )
+
+
+def _equal_pairs(images: Float[Tensor, "n c s s"]) -> float:
+    """Return the share of pairs of images that show the same."""
+    _, counts = images.flatten(1).unique(dim=0, return_counts=True)
+    return float((counts.double() / len(images)).square().sum())
 
 
 def _as_transitions(
