@@ -68,7 +68,7 @@ BUILDERS: list[Callable[[], SAE]] = [
     relu,
     jump_relu,
 ]
-every_rule = pytest.mark.parametrize("build", BUILDERS, ids=str)
+every_rule = pytest.mark.parametrize("build", BUILDERS)
 
 
 def off_its_start(sae: SAE, seed: int) -> SAE:
@@ -122,7 +122,7 @@ def test_without_any_setting_it_finds_the_features() -> None:
     assert not sae.b_dec.any()
 
 
-@pytest.mark.parametrize("build", [free, orbit], ids=str)
+@pytest.mark.parametrize("build", [free, orbit])
 def test_an_offset_goes_to_the_input_bias_which_stays_there(build: Callable[..., SAE]) -> None:
     """Codes cannot say what every sample has: no target is so high."""
     unmoved = DATA.matrices.float().mean(0) @ torch.ones(16)
@@ -209,7 +209,7 @@ def tensors(result: FitResult) -> dict[str, Tensor]:
     return dict([*result.sae.named_parameters(), *result.sae.named_buffers()])
 
 
-@pytest.mark.parametrize("build", [free, orbit], ids=str)
+@pytest.mark.parametrize("build", [free, orbit])
 def test_in_a_list_each_is_trained_as_alone(build: Callable[[int], SAE]) -> None:
     train = partial(fit, store=STORE, epochs=2, batch_size=60, lr=2e-3)
     together = train([build(seed) for seed in (0, 1)], seed=[0, 1])
@@ -235,7 +235,7 @@ class KilledError(Exception):
     """Stands for SIGKILL: nothing is written any more."""
 
 
-@pytest.mark.parametrize(("build", "steps_done"), [(free, 1), (orbit, 6)], ids=str)
+@pytest.mark.parametrize(("build", "steps_done"), [(free, 1), (orbit, 6)])
 def test_resumed_with_its_counts_the_result_is_the_same_to_the_bit(
     build: Callable[[], SAE], steps_done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Contrastive losses stay where each view is moved by itself, and the plain one does not."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jaxtyping
@@ -165,6 +166,52 @@ def test_a_partner_is_found_in_any_pose_by_a_similarity_that_absorbs_it() -> Non
     assert retrieval(z, z.clone(), group, similarity=plain_similarity).all()
 
 
+@pytest.mark.parametrize("similarity", [plain_similarity, *ABSORBING])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_that_gives_one_code_to_all_inputs_finds_no_partner(
+    similarity: Similarity, dtype: torch.dtype
+) -> None:
+    for width in (8, 4096):
+        # The lengths round the cosines, which are equal, to different numbers.
+        codes = (noise(1, width) * noise(8, 1, seed=1).exp()).to(dtype)
+        assert not retrieval(codes, codes, "C4", similarity=similarity).any()
+
+
+def test_a_partner_is_found_by_a_small_lead_in_half_precision_too() -> None:
+    z = (1 + 0.1 * noise(20, 16)).half()
+    assert retrieval(z, z.clone(), "C4").all()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert retrieval(z, z.clone(), "C4").all()
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-25, 1.0, 1e30, 3e38])
+def test_cosines_do_not_depend_on_the_length(scale: float) -> None:
+    a, b = (z / z.abs().amax(1, keepdim=True) for z in (noise(2, 8), noise(3, 8, seed=1)))
+    scaled = (scale * a).float()
+    for similarity in (plain_similarity, *ABSORBING):
+        found = similarity(scaled, b.float(), "C4")
+        torch.testing.assert_close(found, similarity(a, b, "C4").float(), rtol=0, atol=1e-4)
+
+
+def test_equal_directions_have_distance_zero_and_never_less() -> None:
+    z = noise(200, 12).float()
+    distances = simsiam(z, 3 * z, "C4")
+    assert distances.min() >= 0
+    assert distances.max() < 1e-6
+
+
+@pytest.mark.parametrize("loss", [nt_xent, retrieval, simsiam, barlow_twins])
+def test_arrays_lists_and_two_types_are_taken(
+    loss: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    first, second = noise(3, 8), noise(3, 8, seed=1)
+    wanted = loss(first, second, "C4")
+    assert torch.equal(loss(first.numpy(), second.tolist(), "C4"), wanted)
+    mixed = loss(first, second.float(), "C4")
+    torch.testing.assert_close(mixed.double(), wanted.double(), rtol=1e-4, atol=1e-4)
+
+
 def test_a_batch_norm_does_not_see_that_all_codes_lie_in_one_orbit() -> None:
     group, c = groups.cyclic(4), noise(1, 12)
     codes = acted_by_own(group, c.expand(8, -1), torch.arange(8) % 4)
@@ -232,6 +279,20 @@ def views(n: int, width: int = 8) -> torch.Tensor:
         (lambda: simsiam(views(2), 0 * views(2), "C4"), "`target`: .*2 rows of zeros"),
         (lambda: pooled_similarity(-0 * views(2), views(2), "C4"), "`a`: .*2 rows of zeros"),
         (lambda: nt_xent(views(2), views(2), "C4", temperature=0), "`temperature`: .*above 0"),
+        (lambda: retrieval(views(2), views(2) / 0, "C4"), "2 rows with NaN or infinity"),
+        (lambda: simsiam(torch.nan * views(2), views(2), "C4"), "`predicted`: .*2 rows with NaN"),
+        (lambda: max_similarity(views(2), views(2, 12), "C4"), "`b`: .*functions as `a` has, 2"),
+        (lambda: nt_xent(views(2), views(2), "C4", similarity="max"), "`similarity`: .*'max'"),
+        (
+            lambda: retrieval(views(2), views(2), "C4", similarity=lambda a, b, group: a[0]),
+            r"`similarity`: expected floats of shape \[4, 4\].*received shape \[8\]",
+        ),
+        (
+            lambda: retrieval(
+                views(2), views(2), "C4", similarity=lambda a, b, group: torch.nan * a @ b.T
+            ),
+            "`similarity`: .*received NaN",
+        ),
         (
             lambda: soft_similarity(views(2), views(2), "C4", temperature=-1.0),
             "`temperature`: expected a number above 0, received -1.0",

@@ -157,6 +157,37 @@ def test_frozen_features_stay_and_energies_are_shares() -> None:
     torch.testing.assert_close(nontrivial_energy(3 * z, group), energy)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_an_energy_does_not_depend_on_the_length(scale: float) -> None:
+    z = noise(3, 8).float()
+    torch.testing.assert_close(nontrivial_energy(scale * z, "C4"), nontrivial_energy(z, "C4"))
+    halves = (1000 * z).half()
+    torch.testing.assert_close(
+        nontrivial_energy(halves, "C4").float(), nontrivial_energy(z, "C4"), rtol=0, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (GroupEncoder("C4", 4, width=1), (2, 1, 4, 4)),
+        (GroupMLP("C4", 2, 3, 1, norm=True), (2, 8)),
+        (EquivariantHead("C4", Jigsaw("C4").labels, 2, 3), (2, 8)),
+        (InvariantHead("C4", Jigsaw("C4").labels, 2, 3), (2, 8)),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_inputs_of_any_kind_are_taken_in_the_type_of_the_weights(
+    network: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    x = (noise(*shape) * 8).round()  # which half precision holds
+    network.eval()
+    wanted = network(x.float())
+    for given in (x, x.half(), x.int(), x.numpy(), x.tolist()):
+        assert torch.equal(network(given), wanted)
+
+
 def test_looking_leaves_the_networks_as_they_are() -> None:
     model = GroupEncoder("C4", 8, width=2).eval()
     before = copy.deepcopy(model.state_dict())
@@ -174,12 +205,21 @@ def test_looking_leaves_the_networks_as_they_are() -> None:
         (lambda: GroupEncoder("C4", 8)(torch.zeros(1, 1, 8, 6)), r"\[n, 1, 8, 8\].*\[1, 1, 8, 6\]"),
         (lambda: GroupEncoder("C4", 8)(torch.zeros(1, 3, 8, 8)), r"\[n, 1, 8, 8\].*\[1, 3, 8, 8\]"),
         (lambda: GroupMLP("C4", 2, 0, 1), "`hidden`: .*at least 1"),
+        (lambda: GroupMLP("C4", 2, 3, 1, norm="yes"), "`norm`: expected True or False"),
+        (lambda: GroupMLP("C4", 2, 10**12, 1), "GiB of memory"),
+        (lambda: GroupEncoder("C4", 1001, width=10**5), "GiB of memory"),
+        (
+            lambda: GroupMLP("C4", 2, 3, 1, norm=True)(torch.zeros(8)),
+            r"\[n, 8\], 2 functions on C4",
+        ),
+        (lambda: InvariantHead("C4", Jigsaw("C4").labels, 0.5), "`features`"),
         (lambda: EquivariantHead("D2", Jigsaw("C4").labels, 2), "that D2 moves.*labels of C4"),
         (lambda: InvariantHead("C4", Jigsaw("D4").labels, 2), "that C4 moves.*labels of D4"),
         (lambda: EquivariantHead("C4", Jigsaw("C4"), 2), "`labels`"),
         (lambda: EquivariantHead("C4", Jigsaw("C4").labels, 2)(torch.zeros(1, 6)), "8"),
         (lambda: frozen_features(torch.zeros(2, 6), "C4"), r"f \* 4.*received \[2, 6\]"),
         (lambda: nontrivial_energy(torch.zeros(2, 8), "C4"), "2 rows of zeros"),
+        (lambda: nontrivial_energy(torch.full((2, 8), torch.nan), "C4"), "2 rows with NaN"),
     ],
 )
 def test_what_does_not_fit_is_refused(

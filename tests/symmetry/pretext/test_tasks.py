@@ -18,6 +18,7 @@ from orbitlens.symmetry.pretext import (
     RelativePosition,
     RotationPrediction,
     distant_permutations,
+    rotation,
 )
 
 from .moves import EXACT, noise
@@ -138,6 +139,20 @@ def test_upright_images_are_told_from_turned_ones() -> None:
         RotationPrediction("C4", turned)
 
 
+def test_upright_images_are_looked_for_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "_MOST", 40)
+    symmetric = torch.ones(60, 1, 4, 4, dtype=torch.float64)
+    RotationPrediction("C4", torch.cat([symmetric, RAMPS]))
+    RotationPrediction("C4", torch.cat([RAMPS, symmetric]))
+
+
+@pytest.mark.parametrize("images", [None, 3])
+def test_what_is_no_image_draws_no_label(images: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(OrbitLensError, match="tensor of shape .*side"):
+        Jigsaw("C4").draw(images, torch.Generator())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -157,12 +172,19 @@ def test_upright_images_are_told_from_turned_ones() -> None:
         (lambda: Jigsaw("C4", 2, [[0, 1, 2]]), "rows of 3 numbers"),
         (lambda: LabelAction(cyclic(2), np.array([[0, 1], [0, 0]])), "no action of C2"),
         (lambda: LabelAction(cyclic(3), np.array([[0, 1], [1, 0], [1, 0]])), "no action of C3"),
+        (lambda: LabelAction(cyclic(2), np.zeros((2, 0), dtype=int)), r"shape \[2, 0\], no action"),
+        (lambda: LabelAction(cyclic(2), [[0, 1], [1]]), "no action of C2"),
+        (lambda: RotationPrediction("C4", RAMPS * torch.nan), "60 images with NaN or infinity"),
+        (lambda: RotationPrediction("C4", RAMPS / 0), "60 images with NaN or infinity"),
         (lambda: LabelAction(dihedral(1), np.array([[0, 1]])), "each of the 2 elements of D1"),
         (lambda: Jigsaw("C4").labels.move(torch.tensor([24]), 0), r"whole numbers in 0\.\.23"),
         (lambda: Jigsaw("C4").labels.move(torch.tensor([0]), 4), r"whole numbers in 0\.\.3"),
     ],
 )
-def test_what_is_no_task_is_refused(call: object, message: str) -> None:
+def test_what_is_no_task_is_refused(
+    call: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(OrbitLensError, match=message):
         call()
 

@@ -1,7 +1,7 @@
-"""Functions on a group at the door, moved and of norm 1."""
+"""Functions on a group at the door: checked, in one type, moved and of norm 1."""
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from orbitlens.checks import as_floats, as_number
@@ -22,45 +22,85 @@ def functions_on(name: str, z: object, group: Group) -> Float[Tensor, "n f order
     return rows.unflatten(1, (-1, group.order))
 
 
-def check_nonzero(name: str, rows: Shaped[Tensor, "n dim"]) -> None:
-    """Refuse rows of zeros, which have no direction."""
-    zero = int((rows.detach() == 0).all(1).sum())
-    if zero:
+def rows_for(
+    name: str, x: object, group: Group, features: int, weights: Tensor
+) -> Float[Tensor, "n dim"]:
+    """Return functions on a group, as many as a network takes, in the type of its weights."""
+    rows = as_floats(name, x)
+    if rows.ndim != 2 or rows.shape[1] != features * group.order:
         raise OrbitLensError(
             f"`{name}`",
-            expected="rows that are not zero everywhere: others have no cosine",
-            received=f"{zero} rows of zeros",
-            remedy="leave these out; if all rows are zero, the network has died: train it again "
+            expected=f"shape [n, {features * group.order}], {features} functions on {group.name}",
+            received=list(rows.shape),
+            remedy="give what an encoder with this group returns, or build the network for it",
+        )
+    return rows.to(weights.dtype)
+
+
+def near_one(name: str, rows: Float[Tensor, "n *axes"]) -> Float[Tensor, "n *axes"]:
+    """Return rows divided by powers of two: the largest magnitude of each is from 1 to 2.
+
+    No bit of a direction changes, and no square over- or underflows.
+    """
+    largest = rows.detach().flatten(1).abs().amax(1)
+    _check_directions(name, largest)
+    wide = largest if largest.dtype == torch.float64 else largest.float()
+    powers = (wide / (2 * wide.frexp().mantissa)).to(rows.dtype)
+    return rows / powers.reshape(-1, *[1] * (rows.ndim - 1))
+
+
+def _check_directions(name: str, largest: Float[Tensor, " n"]) -> None:
+    """Refuse rows of zeros, and rows with NaN or infinity, by their largest magnitudes."""
+    zero, broken = int((largest == 0).sum()), int((~largest.isfinite()).sum())
+    if zero or broken:
+        found = {"rows of zeros": zero, "rows with NaN or infinity": broken}
+        raise OrbitLensError(
+            f"`{name}`",
+            expected="finite rows that are not zero everywhere: others have no cosine",
+            received=" and ".join(f"{count} {kind}" for kind, count in found.items() if count),
+            remedy="leave these out; if all rows are such, the network has died: train it again "
             "with a lower learning rate",
         )
 
 
 def unit_functions(name: str, z: object, group: Group) -> Float[Tensor, "n f order"]:
     """Return functions on a group divided by their norms."""
-    functions = functions_on(name, z, group)
-    check_nonzero(name, functions.flatten(1))
+    functions = near_one(name, functions_on(name, z, group))
     return functions / torch.linalg.vector_norm(functions, dim=(1, 2), keepdim=True)
 
 
-def check_same_shape(name: str, given: Tensor, other: Tensor) -> None:
+def of_one_type(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors in the wider of their types, such as float32 of it and float16."""
+    wider = torch.promote_types(first.dtype, second.dtype)
+    return first.to(wider), second.to(wider)
+
+
+def two_views(
+    first: object, second: object, group: Group
+) -> tuple[Float[Tensor, "n f order"], Float[Tensor, "n f order"]]:
+    """Return two views of at least two inputs as functions on a group, of one type."""
+    a, b = functions_on("first", first, group), functions_on("second", second, group)
+    check_same_shape("second", b, a)
+    if len(a) < 2:
+        raise OrbitLensError(
+            "`first` and `second`",
+            expected="views of at least 2 inputs: a view is told from those of others",
+            received=len(a),
+            remedy="give a larger batch",
+        )
+    return of_one_type(a, b)
+
+
+def check_same_shape(
+    name: str, given: Float[Tensor, "n f order"], other: Float[Tensor, "m f2 order"]
+) -> None:
     """Refuse views of other inputs, or with other functions, than the other views."""
     if given.shape != other.shape:
         raise OrbitLensError(
             f"`{name}`",
-            expected=f"the shape of the other views, {list(other.shape)}",
-            received=list(given.shape),
+            expected=f"the shape of the other views, {list(other.flatten(1).shape)}",
+            received=list(given.flatten(1).shape),
             remedy="give two views of each input, in the same order",
-        )
-
-
-def check_pairs(n: int) -> None:
-    """Refuse the views of a single input, which are told from those of no other."""
-    if n < 2:
-        raise OrbitLensError(
-            "`first` and `second`",
-            expected="views of at least 2 inputs: a view is told from those of others",
-            received=n,
-            remedy="give a larger batch",
         )
 
 

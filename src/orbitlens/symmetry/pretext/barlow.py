@@ -12,10 +12,8 @@ from torch import Tensor
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.pretext._functions import (
     as_positive,
-    check_pairs,
-    check_same_shape,
-    functions_on,
     moved_by_all,
+    two_views,
 )
 
 _SMALL = 1e-5  # added to a variance, as batch norm does
@@ -61,10 +59,7 @@ def barlow_twins(
         tensor(0.1000)
     """
     group, scale = as_group(group), as_positive("weight", weight)
-    a = _standardised(functions_on("first", first, group))
-    b = _standardised(functions_on("second", second, group))
-    check_same_shape("second", second, first)
-    check_pairs(len(first))
+    a, b = (_standardised(z) for z in two_views(first, second, group))
     c = _correlations(a, _aligned(b, a, group), group)
     own = c[:, :, 0].diagonal()  # element 0 is the neutral one
     others = c.square().sum() - own.square().sum()

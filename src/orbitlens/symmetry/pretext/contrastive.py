@@ -8,22 +8,26 @@ absorbs a transformation of each input; Chen et al. 2020, arXiv 2002.05709, for 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from orbitlens.checks import usual_torch
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.pretext._functions import (
     as_positive,
-    check_pairs,
     check_same_shape,
-    functions_on,
     moved_by_all,
+    of_one_type,
+    two_views,
     unit_functions,
 )
 from orbitlens.symmetry.pretext.similarities import max_similarity
 
 Similarity = Callable[[Tensor, Tensor, Group], Tensor]
 _Views = Float[Tensor, "n dim"]
+# Units of the last place of 1, by which equal cosines of d numbers may differ: 8, or sqrt(d) / 2.
+_ROUNDING, _MORE = 8, 0.5
 
 
 def nt_xent(
@@ -47,16 +51,18 @@ def nt_xent(
         first: One view of each input, functions on the group, shape [n, f * |G|].
         second: The other view, same shape.
         group: Any finite group, or its name.
-        similarity: From rows, other rows and the group to one number for each pair; default
-            `max_similarity`.
+        similarity: From rows, other rows and the group to one number for each pair, about as large
+            as a cosine; default `max_similarity`.
         temperature: T, above 0; default 0.2.
 
     Returns:
-        One loss for each view, those of `first` before those of `second`, shape [2 n].
+        One loss for each view, those of `first` before those of `second`, shape [2 n]; train with
+        their mean.
 
     Raises:
         OrbitLensError: If the shapes differ, if there are fewer than 2 inputs, if the temperature
-            is not above 0, or as the similarity.
+            is not above 0, if the similarity is no function that returns a number for each pair, or
+            as the similarity.
 
     Example:
         >>> z = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
@@ -65,7 +71,9 @@ def nt_xent(
         tensor(True)
     """
     scale = as_positive("temperature", temperature)
-    own, partner = _among_views(first, second, as_group(group), similarity)
+    group = as_group(group)
+    views = torch.cat(two_views(first, second, group)).flatten(1)
+    own, partner = _among_views(views, group, similarity)
     return (own / scale).logsumexp(1) - partner / scale
 
 
@@ -76,9 +84,12 @@ def retrieval(
     *,
     similarity: Similarity = max_similarity,
 ) -> Bool[Tensor, " views"]:
-    """Return for each view whether its partner is the most similar of the other views.
+    """Return for each view whether its partner is more similar than all other views.
 
-        hit_i = [s(z_i, z_j) >= s(z_i, z_k) for all k != i]        j the partner of i
+        hit_i = [s(z_i, z_j) > s(z_i, z_k) for all k != i, j]        j the partner of i
+
+    A tie is a miss, so a network that gives the same code to all inputs finds nothing. Similarities
+    are computed in float32 at least; those that differ by their rounding alone are a tie.
 
     Args:
         first: One view of each input, functions on the group, shape [n, f * |G|].
@@ -90,15 +101,24 @@ def retrieval(
         One answer for each view, shape [2 n].
 
     Raises:
-        OrbitLensError: As `nt_xent`.
+        OrbitLensError: As `nt_xent`, and if a similarity is NaN.
 
     Example:
         >>> z = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
         >>> retrieval(z, z[:, [1, 0, 3, 2]], "C2").tolist()
         [True, True, True, True]
     """
-    own, partner = _among_views(first, second, as_group(group), similarity)
-    return partner >= own.amax(1)
+    group = as_group(group)
+    with usual_torch(), torch.no_grad():
+        views = torch.cat(two_views(first, second, group)).flatten(1)
+        views = views.to(torch.promote_types(views.dtype, torch.float32))
+        own, partner = _among_views(views, group, similarity)
+        if own.isnan().any():
+            raise _no_similarity("one number for each pair", "NaN")
+        others = own.scatter(1, _partners(len(own), own.device)[:, None], -torch.inf).amax(1)
+        units = max(_ROUNDING, _MORE * views.shape[1] ** 0.5)
+        rounding = units * torch.finfo(own.dtype).eps * partner.abs().clamp(min=1)
+        return partner > others + rounding
 
 
 def simsiam(predicted: _Views, target: _Views, group: Group | str) -> Float[Tensor, " n"]:
@@ -123,30 +143,46 @@ def simsiam(predicted: _Views, target: _Views, group: Group | str) -> Float[Tens
 
     Raises:
         OrbitLensError: If the shapes differ, if the last axis is no multiple of |G|, or if a row is
-            zero.
+            zero or not finite.
 
     Example:
         >>> simsiam(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]), "C2")
         tensor([0.])
     """
     group = as_group(group)
-    p = unit_functions("predicted", predicted, group).flatten(1)
-    z = unit_functions("target", target.detach(), group)
-    check_same_shape("target", target, predicted)
-    cosines = (moved_by_all(z, group) * p).sum(-1)
-    return 2 - 2 * cosines.amax(0)
+    p = unit_functions("predicted", predicted, group)
+    z = unit_functions("target", target, group).detach()
+    check_same_shape("target", z, p)
+    p, z = of_one_type(p, z)
+    cosines = (moved_by_all(z, group) * p.flatten(1)).sum(-1)
+    return (2 - 2 * cosines.amax(0)).clamp(0, 4)
 
 
 def _among_views(
-    first: _Views, second: _Views, group: Group, similarity: Similarity
+    views: Float[Tensor, "views dim"], group: Group, similarity: Similarity
 ) -> tuple[Float[Tensor, "views views"], Float[Tensor, " views"]]:
     """Return the similarities of all views, -inf to itself, and those of the partners."""
-    functions_on("first", first, group)
-    check_same_shape("second", second, first)
-    n = len(first)
-    check_pairs(n)
-    views = torch.cat([first, second])
+    n = len(views)
+    if not callable(similarity):
+        raise _no_similarity("a function, such as max_similarity", repr(similarity))
     found = similarity(views, views, group)
-    partner = found[torch.arange(2 * n), torch.arange(2 * n).roll(n)]
-    itself = torch.eye(2 * n, dtype=torch.bool, device=found.device)
+    if not isinstance(found, Tensor) or found.shape != (n, n) or not found.is_floating_point():
+        got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise _no_similarity(f"floats of shape [{n}, {n}] for {n} views", got)
+    partner = found.gather(1, _partners(n, found.device)[:, None]).squeeze(1)
+    itself = torch.eye(n, dtype=torch.bool, device=found.device)
     return found.masked_fill(itself, -torch.inf), partner
+
+
+def _partners(views: int, device: torch.device) -> Int[Tensor, " views"]:
+    """Return the number of the other view of the same input, for each view."""
+    return torch.arange(views, device=device).roll(views // 2)
+
+
+def _no_similarity(expected: str, received: str) -> OrbitLensError:
+    return OrbitLensError(
+        "`similarity`",
+        expected=expected,
+        received=received,
+        remedy="take one of orbitlens.symmetry.pretext, such as max_similarity",
+    )

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from orbitlens.checks import as_count, as_floats, as_seed
+from orbitlens.checks import as_count, as_floats, as_seed, check_weights
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.models import GroupConv2d, LiftingConv2d, keeps_settings
@@ -40,8 +40,8 @@ class GroupEncoder(nn.Module):
         seed: Seed of the initial weights.
 
     Raises:
-        OrbitLensError: If the group moves pixels off the grid, if a size is below 1, or if a map of
-            odd side would be halved.
+        OrbitLensError: If the group moves pixels off the grid, if a size is below 1, if a map of
+            odd side would be halved, or if the weights need more memory than the machine has.
 
     Example:
         >>> model = GroupEncoder("D4", side=8, width=2)
@@ -68,6 +68,7 @@ class GroupEncoder(nn.Module):
         self.halvings = _halvings(self.side, halvings)
         last = self.side >> self.halvings
         wide = 2 * width
+        check_weights(self.features, wide, self.group.order, last, last)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(as_seed(seed))
             self.lift = LiftingConv2d(self.group, self.channels, width)
@@ -101,7 +102,7 @@ class GroupEncoder(nn.Module):
                 received=list(images.shape),
                 remedy="crop or resize the images, or build the encoder for their size",
             )
-        return images
+        return images.to(self.lift.tied.dtype)
 
 
 def _halvings(side: int, given: int | None) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from orbitlens.groups import Group, as_group
 from orbitlens.models import group_pool
-from orbitlens.symmetry.pretext._functions import check_nonzero, functions_on
+from orbitlens.symmetry.pretext._functions import functions_on, near_one
 
 
 def frozen_features(z: Float[Tensor, "n dim"], group: Group | str) -> Float[Tensor, "n features"]:
@@ -29,8 +29,8 @@ def frozen_features(z: Float[Tensor, "n dim"], group: Group | str) -> Float[Tens
         tensor([[3., 4., 2., 2.]])
     """
     group = as_group(group)
-    functions_on("z", z, group)
-    return torch.cat([group_pool(z, group, "max"), group_pool(z, group, "mean")], dim=1)
+    rows = functions_on("z", z, group).flatten(1)
+    return torch.cat([group_pool(rows, group, "max"), group_pool(rows, group, "mean")], dim=1)
 
 
 def nontrivial_energy(z: Float[Tensor, "n dim"], group: Group | str) -> Float[Tensor, " n"]:
@@ -49,13 +49,12 @@ def nontrivial_energy(z: Float[Tensor, "n dim"], group: Group | str) -> Float[Te
         One share for each row, 0 to 1.
 
     Raises:
-        OrbitLensError: If the last axis is no multiple of |G|, or a row is zero.
+        OrbitLensError: If the last axis is no multiple of |G|, or a row is zero or not finite.
 
     Example:
         >>> nontrivial_energy(torch.tensor([[1.0, -1.0], [2.0, 2.0], [1.0, 0.0]]), "C2")
         tensor([1.0000, 0.0000, 0.5000])
     """
-    functions = functions_on("z", z, as_group(group))
-    check_nonzero("z", z)
+    functions = near_one("z", functions_on("z", z, as_group(group)))
     moving = functions - functions.mean(-1, keepdim=True)
     return moving.square().sum((1, 2)) / functions.square().sum((1, 2))

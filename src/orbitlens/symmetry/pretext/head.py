@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orbitlens.checks import check_kind
+from orbitlens.checks import as_count, check_kind
 from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
+from orbitlens.symmetry.pretext._functions import rows_for
 from orbitlens.symmetry.pretext.frozen import frozen_features
 from orbitlens.symmetry.pretext.labels import LabelAction
 from orbitlens.symmetry.pretext.projector import GroupMLP
@@ -85,11 +86,13 @@ class InvariantHead(nn.Module):
         super().__init__()
         self.group, self.labels = as_group(group), _of_the_group(labels, as_group(group))
         # Linear layers of the trivial group are ordinary ones, with the same initial spread.
-        self.mlp = GroupMLP("C1", 2 * features, hidden, labels.n)
+        self.features = as_count("features", features)
+        self.mlp = GroupMLP("C1", 2 * self.features, hidden, labels.n)
 
     def forward(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n labels"]:
         """Return a logit for each label."""
-        logits: Tensor = self.mlp(frozen_features(x, self.group))
+        rows = rows_for("x", x, self.group, self.features, self.mlp.hidden.tied)
+        logits: Tensor = self.mlp(frozen_features(rows, self.group))
         return logits
 
 

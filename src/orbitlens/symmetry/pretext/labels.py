@@ -31,7 +31,8 @@ class LabelAction:
         moved: `moved[g, y]` is the label gy, shape [|G|, |Y|].
 
     Raises:
-        OrbitLensError: If the rows are no permutations, or do not multiply as the group.
+        OrbitLensError: If there are no labels, if the rows are no permutations, or if they do not
+            multiply as the group.
 
     Example:
         >>> from orbitlens.groups import cyclic
@@ -45,9 +46,12 @@ class LabelAction:
 
     def __post_init__(self) -> None:
         group = as_group(self.group)
-        moved = np.array(self.moved)  # a copy, which nobody else can change
+        moved = np.empty(0)
         try:
+            moved = np.array(self.moved)  # a copy, which nobody else can change
             check_moves(moved, group)
+            if not moved.size:
+                raise ValueError("no labels")
         except (ValueError, IndexError):
             raise OrbitLensError(
                 "`moved` of a label action",

@@ -5,10 +5,11 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orbitlens.checks import as_count
+from orbitlens.checks import as_count, as_switch, check_weights
 from orbitlens.groups import Group, as_group
 from orbitlens.models import GroupLinear, keeps_settings
 from orbitlens.symmetry.pretext._batch_norm import GroupBatchNorm
+from orbitlens.symmetry.pretext._functions import rows_for
 
 
 @final
@@ -29,7 +30,8 @@ class GroupMLP(nn.Module):
             function; default False.
 
     Raises:
-        OrbitLensError: If a number is below 1.
+        OrbitLensError: If a number is below 1, if `norm` is no boolean, or if the weights need more
+            memory than the machine has.
 
     Example:
         >>> import torch
@@ -50,11 +52,14 @@ class GroupMLP(nn.Module):
         self.group = as_group(group)
         self.in_features = as_count("in_features", in_features)
         self.out_features = as_count("out_features", out_features)
-        self.hidden = GroupLinear(self.group, in_features, as_count("hidden", hidden))
-        self.norm = GroupBatchNorm(self.group, hidden) if norm else nn.Identity()
-        self.output = GroupLinear(self.group, hidden, out_features)
+        hidden, normed = as_count("hidden", hidden), as_switch("norm", norm)
+        check_weights(hidden, self.in_features + self.out_features, self.group.order)
+        self.hidden = GroupLinear(self.group, self.in_features, hidden)
+        self.norm = GroupBatchNorm(self.group, hidden) if normed else nn.Identity()
+        self.output = GroupLinear(self.group, hidden, self.out_features)
 
     def forward(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n out"]:
         """Return the functions, [n, out_features * |G|]."""
-        functions: Tensor = self.output(self.norm(self.hidden(x)).relu())
+        rows = rows_for("x", x, self.group, self.in_features, self.hidden.tied)
+        functions: Tensor = self.output(self.norm(self.hidden(rows)).relu())
         return functions

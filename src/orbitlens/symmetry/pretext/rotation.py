@@ -34,12 +34,14 @@ class RotationPrediction(PretextTask):
 
     Args:
         group: C1, C2, C4, D1, D2 or D4, or its name.
-        upright: The images to train on, shape [n, channels, side, side], which are tried: is their
-            mean farther from symmetric than the mean of the same images moved at random?
+        upright: The images to train on, shape [n, channels, side, side]; at most 1000 are tried,
+            evenly from first to last: is their mean farther from symmetric than the mean of the
+            same images moved at random?
 
     Raises:
-        OrbitLensError: If the group moves pixels off the grid, if the images are not square, or if
-            their mean knows no upright (in 199 random moves, at a level of 1%).
+        OrbitLensError: If the group moves pixels off the grid, if the images are not square, if a
+            value is not finite, or if their mean knows no upright (in 199 random moves, at a level
+            of 1%).
 
     Example:
         >>> ramps = torch.rand(50, 1, 4, 4) + torch.arange(4)[:, None]
@@ -52,8 +54,10 @@ class RotationPrediction(PretextTask):
         self._action = turns_of(self.group)
         self.labels = LabelAction(self.group, self.group.table)
         images = as_squares("`upright`", upright)
+        _check_finite(images)
         if self.group.order > 1:
-            self._check_upright(images[:_MOST])
+            tried = min(len(images), _MOST)
+            self._check_upright(images[torch.arange(tried) * len(images) // max(tried, 1)])
 
     def inputs(
         self, images: Shaped[Tensor, "n channels side side"], labels: Shaped[Tensor, " n"]
@@ -92,3 +96,14 @@ class RotationPrediction(PretextTask):
                 received=f"a mean as symmetric as that of images moved at random (p = {level:.2g})",
                 remedy="choose Jigsaw or RelativePosition, which need no upright, or more images",
             )
+
+
+def _check_finite(images: Shaped[Tensor, "n channels side side"]) -> None:
+    broken = int((~images.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        raise OrbitLensError(
+            "`upright`",
+            expected="finite values",
+            received=f"{broken} images with NaN or infinity",
+            remedy="leave these out, or mend them",
+        )

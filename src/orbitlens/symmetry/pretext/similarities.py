@@ -18,12 +18,14 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
+from orbitlens.errors import OrbitLensError
 from orbitlens.groups import Group, as_group
 from orbitlens.symmetry.pretext._functions import (
     as_positive,
-    check_nonzero,
     functions_on,
     moved_by_all,
+    near_one,
+    of_one_type,
     unit_functions,
 )
 
@@ -46,7 +48,8 @@ def max_similarity(a: _Rows, b: _Others, group: Group | str) -> _Pairs:
         One similarity for each pair, shape [n, m].
 
     Raises:
-        OrbitLensError: If the last axis is no multiple of |G|, or a row is zero.
+        OrbitLensError: If the last axis is no multiple of |G|, if a and b have different ones, or
+            if a row is zero or not finite.
 
     Example:
         >>> import torch
@@ -99,7 +102,7 @@ def pooled_similarity(a: _Rows, b: _Others, group: Group | str) -> _Pairs:
         One similarity for each pair, shape [n, m].
 
     Raises:
-        OrbitLensError: If the last axis is no multiple of |G|, or all maxima of a row are zero.
+        OrbitLensError: As `max_similarity`, and if all maxima of a row are zero.
 
     Example:
         >>> import torch
@@ -107,9 +110,10 @@ def pooled_similarity(a: _Rows, b: _Others, group: Group | str) -> _Pairs:
         tensor([[1.]])
     """
     group = as_group(group)
-    a, b = (functions_on(name, z, group).amax(2) for name, z in (("a", a), ("b", b)))
-    check_nonzero("a", a)
-    check_nonzero("b", b)
+    a, b = (
+        near_one(name, functions_on(name, z, group).amax(2)) for name, z in (("a", a), ("b", b))
+    )
+    a, b = _alike(a, b)
     return (a / a.norm(dim=1, keepdim=True)) @ (b / b.norm(dim=1, keepdim=True)).T
 
 
@@ -159,12 +163,25 @@ def plain_similarity(a: _Rows, b: _Others, group: Group | str) -> _Pairs:
         tensor([[0.]])
     """
     group = as_group(group)
-    a, b = unit_functions("a", a, group).flatten(1), unit_functions("b", b, group).flatten(1)
-    return a @ b.T
+    a, b = _alike(unit_functions("a", a, group), unit_functions("b", b, group))
+    return a.flatten(1) @ b.flatten(1).T
 
 
 def _products(a: _Rows, b: _Others, group: Group) -> Float[Tensor, "order n m"]:
     """Return <a, g b> for every element and every pair, of rows of norm 1."""
-    rows = unit_functions("a", a, group).flatten(1)
-    moved = moved_by_all(unit_functions("b", b, group), group)
-    return rows @ moved.mT
+    a, b = _alike(unit_functions("a", a, group), unit_functions("b", b, group))
+    return a.flatten(1) @ moved_by_all(b, group).mT
+
+
+def _alike(
+    a: Float[Tensor, "n f *order"], b: Float[Tensor, "m f2 *order"]
+) -> tuple[Float[Tensor, "n f *order"], Float[Tensor, "m f2 *order"]]:
+    """Return rows and other rows in one type; refuse other numbers of functions."""
+    if a.shape[1] != b.shape[1]:
+        raise OrbitLensError(
+            "`b`",
+            expected=f"as many functions as `a` has, {a.shape[1]}",
+            received=b.shape[1],
+            remedy="compare outputs of one network",
+        )
+    return of_one_type(a, b)

@@ -45,8 +45,11 @@ class PretextTask(ABC):
             OrbitLensError: As `inputs`.
         """
         check_kind("generator", generator, torch.Generator, "see torch.Generator")
-        labels = torch.randint(self.labels.n, (len(images),), generator=generator)
-        return self.inputs(images, labels), labels
+        squares = as_squares("`images` of a pretext task", images)
+        size, device = (len(squares),), generator.device
+        labels = torch.randint(self.labels.n, size, generator=generator, device=device)
+        labels = labels.to(squares.device)
+        return self.inputs(squares, labels), labels
 
     def _checked(self, images: object, labels: object) -> tuple[Tensor, Int[Tensor, " n"]]:
         squares = as_squares("`images` of a pretext task", images)
