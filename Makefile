@@ -11,8 +11,8 @@ demo: $(VENV)/ready
 
 # Everything that CI checks.
 test: $(VENV)/ready
-	$(VENV)/bin/ruff check src tests benchmarks recipes
-	$(VENV)/bin/ruff format --check src tests benchmarks recipes
+	$(VENV)/bin/ruff check src tests benchmarks recipes conftest.py
+	$(VENV)/bin/ruff format --check src tests benchmarks recipes conftest.py
 	$(VENV)/bin/mypy
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 	sh tests/smoke_demo.sh $(VENV)/bin/orbitlens
@@ -66,8 +66,8 @@ test-laplace: .venv-laplace/ready
 	touch $@
 
 format:
-	$(VENV)/bin/ruff check --fix src tests benchmarks recipes
-	$(VENV)/bin/ruff format src tests benchmarks recipes
+	$(VENV)/bin/ruff check --fix src tests benchmarks recipes conftest.py
+	$(VENV)/bin/ruff format src tests benchmarks recipes conftest.py
 
 clean:
 	rm -rf .venv .venv-vision .venv-triton .venv-laplace runs

@@ -58,5 +58,12 @@ def test_targets_without_the_rule_are_refused(name: str) -> None:
         RunConfig(**{name: value})
 
 
+@pytest.mark.parametrize(("name", "value"), [("k", 5), ("hidden", 32)])
+def test_settings_that_the_rule_has_no_use_for_are_refused(name: str, value: int) -> None:
+    with pytest.raises(OrbitLensError, match=f"`{name}`: expected none with .* bias-adaptation"):
+        RunConfig(sparsity="bias-adaptation", **{name: value})
+    assert RunConfig(sparsity="bias-adaptation", hidden=0).hidden == 0
+
+
 def test_without_a_k_any_number_of_pairs_will_do() -> None:
     check_pairs(RunConfig(sparsity="bias-adaptation", k=8, n_atoms=4), cyclic(1))

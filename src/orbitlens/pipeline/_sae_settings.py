@@ -37,15 +37,8 @@ def check_sparsity(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
     for name in ("htf", "ltf"):
         if not 0 < settings[name] < 1:
             raise out_of_range(name, "a frequency between 0 and 1", settings[name])
+    _refuse_unused(settings, defaults)
     if settings["sparsity"] != BIAS_ADAPTATION:
-        for name in ("bias_groups", "htf", "ltf"):
-            if settings[name] != defaults[name]:
-                raise OrbitLensError(
-                    f"`{name}`",
-                    expected=f"none with the sparsity rule {settings['sparsity']}, which has a k",
-                    received=settings[name],
-                    remedy=f"leave it out, or take {BIAS_ADAPTATION}",
-                )
         return
     if htf < ltf or (htf == ltf) != (groups == 1):
         raise OrbitLensError(
@@ -61,4 +54,22 @@ def check_sparsity(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
                 expected=f"a number that divides {name} = {count}",
                 received=groups,
                 remedy="take equal groups, or another number of latents",
+            )
+
+
+def _refuse_unused(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse settings that the sparsity rule has no use for, unless they are the defaults."""
+    rule = settings["sparsity"]
+    unused, why = ("bias_groups", "htf", "ltf"), "which has a k"
+    remedy = f"leave it out, or take {BIAS_ADAPTATION}"
+    if rule == BIAS_ADAPTATION:
+        unused, why = ("k", "hidden"), "which has targets, and the dictionary as its encoder"
+        remedy = "leave it out, or take topk or batchtopk"
+    for name in unused:
+        if settings[name] not in (0, defaults[name]):
+            raise OrbitLensError(
+                f"`{name}`",
+                expected=f"none with the sparsity rule {rule}, {why}",
+                received=settings[name],
+                remedy=remedy,
             )
