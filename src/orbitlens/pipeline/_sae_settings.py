@@ -60,7 +60,8 @@ def check_sparsity(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
 def _refuse_unused(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse settings that the sparsity rule has no use for, unless they are the defaults."""
     rule = settings["sparsity"]
-    unused, why = ("bias_groups", "htf", "ltf"), "which has a k"
+    unused: tuple[str, ...] = ("bias_groups", "htf", "ltf")
+    why = "which has a k"
     remedy = f"leave it out, or take {BIAS_ADAPTATION}"
     if rule == BIAS_ADAPTATION:
         unused, why = ("k", "hidden"), "which has targets, and the dictionary as its encoder"
