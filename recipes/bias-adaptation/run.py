@@ -22,7 +22,7 @@ from orbitlens.data import SparseMixtures, sparse_mixtures
 from orbitlens.files import new_file
 from orbitlens.kernels import SparseCodes, at_columns
 from orbitlens.probe import invariant_readout
-from orbitlens.reproduce import Job, Recipe, by_panel, line_panels, main, summarise
+from orbitlens.reproduce import Job, Recipe, by_panel, line_panels, main, summarise, worst_of_seeds
 from orbitlens.reproduce.shapes import shapes_base
 from orbitlens.sae import SAE, FreeDictionary, ReLU, Sparsity, TopK, TransposedEncoder
 from orbitlens.training import single_bias_adaptation
@@ -507,11 +507,8 @@ def gate(
     part: str, subject: str, figure: str, values: Sequence[float], sign: str, limit: float
 ) -> dict[str, Any]:
     """The worst of some seeds beside what is wanted."""
-    worst = min(values) if sign == ">=" else max(values)
-    met = worst >= limit if sign == ">=" else worst <= limit
-    wanted = f"{sign} {limit:.3g}"
-    row = {"part": part, "subject": subject, "figure": figure, "worst_seed": worst}
-    return {**row, "wanted": wanted, "met": met}
+    key = {"part": part, "subject": subject, "figure": figure}
+    return {**key, **worst_of_seeds(values, sign, limit, digits=3)}
 
 
 def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from orbitlens.reproduce import (
     main,
     summarise,
     train_steps,
+    worst_of_seeds,
 )
 from orbitlens.reps import Representation
 from orbitlens.symmetry.pretext import (
@@ -547,17 +548,8 @@ def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if figure.endswith(GAIN):
                 hits = figure.removesuffix(GAIN)
                 values = [a[hits] - b[hits] for a, b in zip(own, plain, strict=True)]
-            worst = min(values) if sign == ">=" else max(values)
-            rows.append(
-                {
-                    "source": source,
-                    "arm": arm,
-                    "figure": figure,
-                    "worst_seed": worst,
-                    "wanted": f"{sign} {limit:.4g}",
-                    "met": worst >= limit if sign == ">=" else worst <= limit,
-                }
-            )
+            key = {"source": source, "arm": arm, "figure": figure}
+            rows.append({**key, **worst_of_seeds(values, sign, limit, digits=4)})
     return rows
 
 

@@ -28,6 +28,7 @@ from orbitlens.reproduce import (
     line_panels,
     main,
     summarise,
+    worst_of_seeds,
 )
 from orbitlens.symmetry.split import (
     TopographicVAE,
@@ -300,18 +301,8 @@ def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         at = {(r["arm"], r["seed"]): r for r in measured if r["steps"] == steps}
         seeds = sorted({seed for _, seed in at})
         for arm, figure, values, sign, limit in promises(at, seeds):
-            worst = (max if sign == "<=" else min)(values)
-            met = worst <= limit if sign == "<=" else worst >= limit
-            rows.append(
-                {
-                    "steps": steps,
-                    "arm": arm,
-                    "figure": figure,
-                    "worst_seed": worst,
-                    "wanted": f"{sign} {limit:g}",
-                    "met": met,
-                }
-            )
+            key = {"steps": steps, "arm": arm, "figure": figure}
+            rows.append({**key, **worst_of_seeds(values, sign, limit)})
     return rows
 
 

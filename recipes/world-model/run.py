@@ -26,6 +26,7 @@ from orbitlens.reproduce import (
     line_panels,
     main,
     summarise,
+    worst_of_seeds,
 )
 from orbitlens.symmetry.split import (
     WorldModel,
@@ -399,16 +400,16 @@ def gates(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     found.append((arm, f"{part}{name}", values, "<=", limit))
     rows = []
     for arm, figure, values, sign, limit in found:
-        worst, middle = min(values) if sign == ">=" else max(values), median(values)
+        worst, middle = worst_of_seeds(values, sign, limit), median(values)
         rows.append(
             {
                 "arm": arm,
                 "figure": figure,
-                "worst_seed": worst,
+                "worst_seed": worst["worst_seed"],
                 "median": middle,
-                "wanted": f"{sign} {limit:g}",
-                "met": worst >= limit if sign == ">=" else worst <= limit,
-                "met_by_median": middle >= limit if sign == ">=" else middle <= limit,
+                "wanted": worst["wanted"],
+                "met": worst["met"],
+                "met_by_median": worst_of_seeds([middle], sign, limit)["met"],
             }
         )
     return rows

@@ -28,6 +28,7 @@ __all__ = [
     "cache_folder",
     "check_regular",
     "digest_of",
+    "digest_of_file",
     "in_place_of_a_folder",
     "new_file",
     "new_folder",
@@ -196,6 +197,12 @@ def digest_of(record: Mapping[str, Any]) -> str:
     """Return sixteen hexadecimal digits that change with any field of a JSON-ready record."""
     plain = json.loads(to_json(record))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_of_file(path: Path) -> str:
+    """Return sixteen hexadecimal digits that change with any byte of a file."""
+    with one_line_errors(path, TO_READ):
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def to_json(record: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from orbitlens import actions, groups
 from orbitlens.errors import DamageError, OrbitLensError
-from orbitlens.files import read_json, to_json, write_json
+from orbitlens.files import digest_of_file, read_json, to_json, write_json
 from orbitlens.models import (
     GroupCNN,
     ImagePreparation,
@@ -143,7 +143,7 @@ def test_settings_of_commands_follow_from_kept_inputs(run: Path) -> None:
 def test_points_bring_their_axis(run: Path) -> None:
     record = keep(run) / "network.json"
     np.savez(record.with_name("inputs.npz"), inputs=np.zeros((60, 4, 3)))
-    digest = kept.digest_of_file(record.with_name("inputs.npz"))
+    digest = digest_of_file(record.with_name("inputs.npz"))
     inputs = {"action": "points", "group": "C4", "axis": "z", "centred": True, "digest": digest}
     write_json({**read_json(record), "inputs": inputs}, record)
     config = RunConfig.for_source(f"recipe:{NAME}")

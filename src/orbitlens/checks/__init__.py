@@ -20,6 +20,7 @@ usable_memory    bytes of the machine or its container
 check_memory     refuses work that needs more
 check_weights    refuses weights that need more; check_training, a training of them
 check_kind       an object of a class of the library
+check_learns     a network with weights that can be trained
 bytes_of         the numbers of a tensor as bytes
 usual_torch      the usual state of torch for a block: float32, gradients on, no autocast
 """
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
         as_text,
         as_texts,
     )
-    from orbitlens.checks._torch import usual_torch
+    from orbitlens.checks._torch import check_learns, usual_torch
 else:
     __getattr__, __dir__ = lazy_names(__name__)
 
@@ -76,6 +77,7 @@ __all__ = [
     "as_texts",
     "bytes_of",
     "check_kind",
+    "check_learns",
     "check_memory",
     "check_training",
     "check_weights",

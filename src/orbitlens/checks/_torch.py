@@ -1,10 +1,13 @@
-"""The state that torch keeps for a whole process, which a caller may have changed."""
+"""What torch keeps of a process and of a network, which a caller may have changed."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import nn
+
+from orbitlens.errors import OrbitLensError
 
 _lock = threading.Lock()
 _inside, _before = 0, torch.float32
@@ -52,3 +55,14 @@ def _float32() -> Iterator[None]:
                 torch.set_default_dtype(_before)
             elif chosen:
                 torch.set_default_dtype(found)
+
+
+def check_learns(subject: str, network: nn.Module) -> None:
+    """Check that a network has weights that can be trained."""
+    if not any(each.requires_grad for each in network.parameters()):
+        raise OrbitLensError(
+            subject,
+            expected="weights that can be trained",
+            received="frozen ones alone",
+            remedy="let some go with requires_grad_(True)",
+        )

@@ -3,14 +3,13 @@
 This file imports nothing heavy, so that the command line tells a wrong name at once.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from orbitlens.errors import DamageError, OrbitLensError, unknown_name
-from orbitlens.files import TO_READ, one_line_errors, read_json
+from orbitlens.files import digest_of_file, read_json
 from orbitlens.reproduce._locate import BUDGETS, locate, names
 
 RECORD, WEIGHTS, INPUTS = "network.json", "network.safetensors", "inputs.npz"
@@ -121,8 +120,7 @@ def inputs_file(folder: Path) -> Path:
     wanted = (kept_record(folder).get("inputs") or {}).get("digest")
     if wanted is None:
         raise _unsealed(folder / RECORD, f"the digest of {INPUTS}")
-    with one_line_errors(path, TO_READ):
-        found = digest_of_file(path)
+    found = digest_of_file(path)
     if wanted != found:
         raise DamageError(
             str(path),
@@ -131,8 +129,3 @@ def inputs_file(folder: Path) -> Path:
             remedy="restore the folder, or run the recipe again",
         )
     return path
-
-
-def digest_of_file(path: Path) -> str:
-    """Return sixteen hexadecimal digits that change with any byte of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,7 +1,6 @@
 """The table of an SAE's features, one line each: written in a run, and read for its page."""
 
 import csv
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from orbitlens.activations import ActivationStore
 from orbitlens.errors import DamageError
-from orbitlens.files import TO_READ, one_line_errors, write_table
+from orbitlens.files import digest_of_file, write_table
 from orbitlens.metrics import Turning, feature_turning
 from orbitlens.report import FeatureCard
 from orbitlens.training import FitResult
@@ -35,7 +34,7 @@ def write_features(
     known: dict[str, Any] = {"positions": store.positions, "action": store.action}
     turning = feature_turning(result.sae, orbits, transport, **known)
     write_table(turning.rows, place / _FILE)
-    return {**counts_of(turning), _DIGEST: _digest(place / _FILE)}
+    return {**counts_of(turning), _DIGEST: digest_of_file(place / _FILE)}
 
 
 def counts_of(turning: Turning) -> dict[str, int]:
@@ -54,7 +53,7 @@ def read_features(place: Path, figures: Mapping[str, Any]) -> list[dict[str, Any
     wanted, path = figures.get(_DIGEST), place / _FILE
     if wanted is None:
         return []
-    if _digest(path) != wanted:
+    if digest_of_file(path) != wanted:
         raise DamageError(
             str(path),
             expected="the features of the SAE beside it, as they were measured",
@@ -82,8 +81,3 @@ def _parsed(row: Mapping[str, str]) -> dict[str, Any]:
         if name not in (*whole, "word")
     }
     return {**shares, **whole, "word": row["word"]}
-
-
-def _digest(path: Path) -> str:
-    with one_line_errors(path, TO_READ):
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -16,6 +16,7 @@ layer_row                    a line of it, from a row of `measure_network`
 agreement                    whether copies of irreps that were found are those that were promised
 keep_network                 keeps a trained network, for `orbitlens transport recipe:NAME`
 summarise                    mean and spread over seeds
+worst_of_seeds               the worst seed beside what is wanted
 compare, Comparison          ours beside the published value, with a verdict
 comparison_lines             comparisons as lines of text
 result_lines                 results as lines of text, where nothing is published
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from orbitlens.reproduce._plots import by_panel, line_panels
     from orbitlens.reproduce._saes import centroids
     from orbitlens.reproduce._steps import draw_batches, train_steps
-    from orbitlens.reproduce._tables import read_table, summarise
+    from orbitlens.reproduce._tables import read_table, summarise, worst_of_seeds
     from orbitlens.reproduce.columns import (
         COLUMNS,
         Column,
@@ -86,4 +87,5 @@ __all__ = [
     "run_recipe",
     "summarise",
     "train_steps",
+    "worst_of_seeds",
 ]

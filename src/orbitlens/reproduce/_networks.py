@@ -19,7 +19,7 @@ from orbitlens.activations import layer_outputs
 from orbitlens.activations.harvest import dtype_of, make_ready
 from orbitlens.checks import as_layout, as_seed, as_switch, as_tensor, check_kind
 from orbitlens.errors import OrbitLensError
-from orbitlens.files import new_folder, one_line_errors, read_json
+from orbitlens.files import digest_of_file, new_folder, one_line_errors, read_json
 from orbitlens.models import (
     INPUTS,
     NETWORKS,
@@ -28,7 +28,6 @@ from orbitlens.models import (
     read_network,
     write_network,
 )
-from orbitlens.models._kept import digest_of_file
 from orbitlens.pipeline._actions import action_by_name
 from orbitlens.pipeline._names import ACTIONS
 

@@ -58,6 +58,19 @@ def summarise(
     return rows
 
 
+def worst_of_seeds(values: Sequence[float], sign: str, limit: float, *, digits: int = 6) -> Row:
+    """Return the worst of some seeds beside what is wanted: ">=" a limit, or "<=" one.
+
+    A row has "worst_seed", "wanted" with so many digits, and "met".
+    """
+    worst = min(values) if sign == ">=" else max(values)
+    return {
+        "worst_seed": worst,
+        "wanted": f"{sign} {limit:.{digits}g}",
+        "met": worst >= limit if sign == ">=" else worst <= limit,
+    }
+
+
 def _mean_and_spread(
     values: Sequence[float | None], spread: str
 ) -> tuple[float | None, float | None]:

@@ -2,18 +2,13 @@
 
 from torch import nn
 
+from orbitlens.checks import check_learns
 from orbitlens.errors import OrbitLensError
 
 
 def check_trains(subject: str, network: nn.Module) -> None:
     """Refuse a network that has nothing to learn, or whose numbers are not those of the states."""
-    if not any(each.requires_grad for each in network.parameters()):
-        raise OrbitLensError(
-            subject,
-            expected="parameters that can be trained",
-            received="frozen ones alone",
-            remedy="let some go with requires_grad_(True)",
-        )
+    check_learns(subject, network)
     kinds = {str(each.dtype).removeprefix("torch.") for each in network.parameters()}
     if kinds != {"float32"}:
         raise OrbitLensError(

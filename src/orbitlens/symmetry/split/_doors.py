@@ -82,17 +82,6 @@ def check_function(name: str, function: object, what: str) -> None:
         )
 
 
-def check_trains(network: nn.Module) -> None:
-    """Check that a network has weights that can be trained."""
-    if not any(each.requires_grad for each in network.parameters()):
-        raise OrbitLensError(
-            f"training of a {type(network).__name__}",
-            expected="weights that can be trained",
-            received="frozen ones alone",
-            remedy="let some go with requires_grad_(True)",
-        )
-
-
 def _refuse_booleans(name: str, value: object) -> None:
     """Refuse booleans among numbers that were read, so that a list is one of one length."""
     boolean = (

@@ -77,9 +77,8 @@ def hits_at_k(predicted: _Vectors, target: _Vectors, k: int) -> float:
         >>> hits_at_k(z, z, 1), hits_at_k(z.flip(0), z, 1)
         (1.0, 0.333...)
     """
-    found, wanted = _alike("predicted", predicted, "target", target)
-    k = as_count("k", k, most=len(wanted))
-    return float((strict_ranks(found, wanted) <= k).double().mean())
+    ranks = strict_ranks(predicted, target)
+    return float((ranks <= as_count("k", k, most=len(ranks))).double().mean())
 
 
 def mean_reciprocal_rank(predicted: _Vectors, target: _Vectors) -> float:

@@ -7,9 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orbitlens.checks import as_axes, as_count, as_number, as_seed, check_kind, usual_torch
+from orbitlens.checks import (
+    as_axes,
+    as_count,
+    as_number,
+    as_seed,
+    check_kind,
+    check_learns,
+    usual_torch,
+)
 from orbitlens.errors import OrbitLensError, out_of_range
-from orbitlens.symmetry.split._doors import as_values, check_trains
+from orbitlens.symmetry.split._doors import as_values
 from orbitlens.symmetry.split.topographic import TopographicVAE
 
 _UNEVEN = 1.2  # times the usual step; those of drawn shapes differ by 8% at most
@@ -71,7 +79,7 @@ def fit_topographic(
         ('completed', torch.Size([2]))
     """
     check_kind("model", model, TopographicVAE, "build one")
-    check_trains(model)
+    check_learns("training of a TopographicVAE", model)
     steps, batch, seed = as_count("steps", steps), as_count("batch", batch), as_seed(seed)
     if as_number("lr", lr) <= 0:
         raise out_of_range("lr", "a number above 0", lr)

@@ -15,10 +15,11 @@ from orbitlens.checks import (
     as_number,
     as_seed,
     check_kind,
+    check_learns,
     usual_torch,
 )
 from orbitlens.errors import OrbitLensError, out_of_range, warn
-from orbitlens.symmetry.split._doors import check_function, check_trains
+from orbitlens.symmetry.split._doors import check_function
 from orbitlens.symmetry.split._memory import channels_last
 from orbitlens.symmetry.split.contrastive import contrastive_loss, latent_distance
 from orbitlens.symmetry.split.world_model import WorldModel
@@ -143,7 +144,7 @@ def _untrained(model: WorldModel, built: list[WorldModel]) -> WorldModel:
             received="the one that the last start has trained",
             remedy="build it inside of the function",
         )
-    check_trains(model)
+    check_learns("training of a WorldModel", model)
     built.append(model)
     return model
 
